@@ -1,0 +1,1 @@
+//! The agent: joins a server to an overlay and keeps it there.

@@ -1,0 +1,1 @@
+//! The desired state of a cluster, and the mesh of its managers. Pure.

@@ -1,0 +1,1 @@
+//! The manager: a virtual switch and router for the endpoints of an overlay.

@@ -1,0 +1,158 @@
+//! What agents and managers say to each other over HTTPS, in JSON.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::str::FromStr;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroize;
+
+use crate::map::EndpointMap;
+use crate::token::{SecretHash, TokenSecret};
+use crate::{ClusterId, EndpointId, ManagerId, PublicKey};
+
+/// `POST`, without a login: an endpoint joins with a token.
+pub const AGENT_JOIN: &str = "/agent/v1/join";
+/// `GET`, with a [`Credential`]: an endpoint fetches its map.
+pub const AGENT_MAP: &str = "/agent/v1/map";
+/// `POST`, with a [`Credential`]: an endpoint leaves for good.
+pub const AGENT_LEAVE: &str = "/agent/v1/leave";
+/// `POST`, without a login: a manager joins with a token.
+pub const CLUSTER_JOIN: &str = "/cluster/v1/join";
+
+/// An endpoint asks to be let in. Asking again with the same token, key and credential gets the same answer, so an
+/// answer that was lost costs nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JoinRequest {
+    /// From the token.
+    pub secret: TokenSecret,
+    /// Made on the endpoint; its private half stays there.
+    pub public_key: PublicKey,
+    /// The hash of the credential the endpoint made for itself.
+    pub credential_hash: SecretHash,
+    /// The name the host gives itself.
+    pub name: String,
+}
+
+/// The endpoint is in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JoinResponse {
+    /// The first map.
+    pub map: EndpointMap,
+    /// The cluster CA's certificate in PEM, whose fingerprint stood in the token.
+    pub ca_pem: String,
+}
+
+/// A manager asks to be let in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ManagerJoinRequest {
+    /// From the token.
+    pub secret: TokenSecret,
+    /// The name it should have.
+    pub name: String,
+    /// Its WireGuard identity.
+    pub public_key: PublicKey,
+    /// A certificate signing request in PEM (RFC 2986).
+    pub csr_pem: String,
+    /// Where its tunnels are reached.
+    pub underlay: Vec<SocketAddr>,
+    /// Where its HTTPS listener is reached.
+    pub https: Vec<SocketAddr>,
+    /// Declared preference.
+    pub priority: u8,
+}
+
+/// The manager is in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ManagerJoinResponse {
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// The id it got.
+    pub manager: ManagerId,
+    /// The cluster CA's certificate in PEM.
+    pub ca_pem: String,
+    /// Its own certificate in PEM.
+    pub certificate_pem: String,
+}
+
+/// Why a request was refused (RFC 9457, problem details).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// A stable word for programs, as in `token-expired`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// One line for people: what is wrong and what to do.
+    pub title: String,
+    /// The HTTP status.
+    pub status: u16,
+}
+
+/// How an endpoint proves itself over HTTPS: its id and 32 random bytes that it made itself. `Authorization: Bearer
+/// e7.BASE64URL`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credential {
+    /// Whose it is.
+    pub endpoint: EndpointId,
+    secret: [u8; 32],
+}
+
+impl Credential {
+    /// The credential of `endpoint`.
+    pub const fn new(endpoint: EndpointId, secret: [u8; 32]) -> Self {
+        Self { endpoint, secret }
+    }
+
+    /// What managers store of it.
+    pub fn hash(&self) -> SecretHash {
+        SecretHash::of(&self.secret)
+    }
+
+    /// The text behind `Bearer `. Secret.
+    pub fn to_secret_string(&self) -> String {
+        format!("{}.{}", self.endpoint, URL_SAFE_NO_PAD.encode(self.secret))
+    }
+}
+
+impl Drop for Credential {
+    fn drop(&mut self) {
+        self.secret.zeroize();
+    }
+}
+
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Credential({}, redacted)", self.endpoint)
+    }
+}
+
+/// A text is not a credential.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a credential: expected an endpoint id, a dot and 43 characters of base64url")]
+pub struct ParseCredentialError;
+
+impl FromStr for Credential {
+    type Err = ParseCredentialError;
+
+    fn from_str(text: &str) -> Result<Self, ParseCredentialError> {
+        let (endpoint, secret) = text.split_once('.').ok_or(ParseCredentialError)?;
+        let endpoint = endpoint.parse().map_err(|_| ParseCredentialError)?;
+        let secret = URL_SAFE_NO_PAD.decode(secret).ok().and_then(|bytes| bytes.try_into().ok());
+        Ok(Self { endpoint, secret: secret.ok_or(ParseCredentialError)? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_credential_survives_its_header_and_is_never_printed() {
+        let credential = Credential::new(EndpointId(5), [8; 32]);
+        assert_eq!(credential.to_secret_string().parse(), Ok(credential.clone()));
+        assert_eq!(format!("{credential:?}"), "Credential(e5, redacted)");
+        assert!("e5.short".parse::<Credential>().is_err());
+        assert!("nonsense".parse::<Credential>().is_err());
+    }
+}

@@ -1,0 +1,90 @@
+//! Identifiers. Each is its own type, so that none is passed where another is meant.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// A text is not the identifier it should be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?} is not a {kind} id: expected {expected}")]
+pub struct ParseIdError {
+    text: String,
+    kind: &'static str,
+    expected: &'static str,
+}
+
+macro_rules! numeric_id {
+    ($(#[$doc:meta])* $name:ident($inner:ty), $kind:literal, $prefix:literal) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(pub $inner);
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!($prefix, "{}"), self.0)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = ParseIdError;
+
+            fn from_str(text: &str) -> Result<Self, ParseIdError> {
+                text.strip_prefix($prefix).unwrap_or(text).parse().map(Self).map_err(|_| ParseIdError {
+                    text: text.to_owned(),
+                    kind: $kind,
+                    expected: concat!("a number, as in ", $prefix, "7"),
+                })
+            }
+        }
+    };
+}
+
+numeric_id!(
+    /// An isolated overlay with the customer's own prefixes. Written `n7`.
+    NetworkId(u32), "network", "n"
+);
+numeric_id!(
+    /// A customer host in the overlay. Written `e7`. Never used again after it was removed.
+    EndpointId(u64), "endpoint", "e"
+);
+numeric_id!(
+    /// A node that switches and routes. Written `m7`. Never used again after it was removed.
+    ManagerId(u16), "manager", "m"
+);
+
+/// A cluster: the managers that share one registry. 128 random bits, written as 32 hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ClusterId(pub [u8; 16]);
+
+impl fmt::Display for ClusterId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for ClusterId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ClusterId({self})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_written_with_their_letter_and_read_with_or_without_it() {
+        assert_eq!(EndpointId(42).to_string(), "e42");
+        assert_eq!("e42".parse(), Ok(EndpointId(42)));
+        assert_eq!("42".parse(), Ok(EndpointId(42)));
+        let error = "m99999".parse::<ManagerId>().unwrap_err();
+        assert_eq!(error.to_string(), "\"m99999\" is not a manager id: expected a number, as in m7");
+    }
+
+    #[test]
+    fn a_cluster_id_is_32_hexadecimal_digits() {
+        assert_eq!(ClusterId([0xab; 16]).to_string(), "ab".repeat(16));
+    }
+}

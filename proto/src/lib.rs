@@ -1,0 +1,18 @@
+//! What travels between the nodes of a Festoon overlay, and what it is called.
+//!
+//! Every other package imports this one and it imports none of them. It is *pure*: no sockets, no files, no clock, no
+//! randomness.
+
+pub mod address;
+pub mod attachment;
+pub mod http;
+pub mod ids;
+pub mod key;
+pub mod link;
+pub mod map;
+pub mod signal;
+pub mod token;
+
+pub use attachment::{Attachment, Generation};
+pub use ids::{ClusterId, EndpointId, ManagerId, NetworkId};
+pub use key::{PrivateKey, PublicKey};

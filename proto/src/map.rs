@@ -1,0 +1,125 @@
+//! The compiled, immutable desired state of one node.
+
+use std::net::{IpAddr, SocketAddr};
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use crate::{ClusterId, EndpointId, ManagerId, NetworkId, PublicKey};
+
+/// The version of a map; the higher is the newer. It is the index of the last registry command it reflects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Default)]
+#[serde(transparent)]
+pub struct MapVersion(pub u64);
+
+/// A network as a node needs to know it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkInfo {
+    /// Its id.
+    pub id: NetworkId,
+    /// Its name, chosen by an admin.
+    pub name: String,
+    /// The customer's prefixes, IPv4 and IPv6.
+    pub prefixes: Vec<IpNet>,
+    /// The addresses every manager answers for, at most one a prefix.
+    pub gateways: Vec<IpAddr>,
+    /// The largest overlay packet, in bytes.
+    pub mtu: u16,
+}
+
+/// A manager as other nodes need to know it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ManagerInfo {
+    /// Its id.
+    pub id: ManagerId,
+    /// Its name, chosen by an admin.
+    pub name: String,
+    /// Its WireGuard identity.
+    pub public_key: PublicKey,
+    /// Where its tunnels are reached over UDP, best first.
+    pub underlay: Vec<SocketAddr>,
+    /// Where its HTTPS listener is reached over TCP, best first.
+    pub https: Vec<SocketAddr>,
+    /// Declared preference: endpoints go to the highest that is alive, and to the nearest of equals.
+    pub priority: u8,
+}
+
+/// What runs on an endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EndpointKind {
+    /// Our program: it probes, and moves by itself.
+    Agent,
+    /// Any stock WireGuard program: it stays with the manager in its configuration.
+    Client,
+}
+
+/// An endpoint as a manager needs to know it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndpointInfo {
+    /// Its id.
+    pub id: EndpointId,
+    /// Its name, chosen by an admin or taken from the host.
+    pub name: String,
+    /// The network it belongs to.
+    pub network: NetworkId,
+    /// Its WireGuard identity.
+    pub public_key: PublicKey,
+    /// What runs on it.
+    pub kind: EndpointKind,
+    /// The overlay prefixes it owns: its own addresses and the routes an admin approved.
+    pub allowed: Vec<IpNet>,
+}
+
+/// How fast failover is. All in milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Timing {
+    /// Silence after which a node's neighbour is suspected.
+    pub probe_interval_ms: u32,
+    /// How long a manager must have been alive again before an endpoint moves back to it.
+    pub hold_down_ms: u32,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self { probe_interval_ms: 100, hold_down_ms: 30_000 }
+    }
+}
+
+/// The map of an endpoint: all that its agent needs, for a cold start too.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndpointMap {
+    /// Its version.
+    pub version: MapVersion,
+    /// The cluster it comes from.
+    pub cluster: ClusterId,
+    /// The endpoint it is for.
+    pub endpoint: EndpointId,
+    /// That endpoint's name.
+    pub name: String,
+    /// The network it belongs to.
+    pub network: NetworkInfo,
+    /// The addresses of the endpoint in the overlay.
+    pub addresses: Vec<IpAddr>,
+    /// The managers it may use.
+    pub managers: Vec<ManagerInfo>,
+    /// How fast failover is.
+    pub timing: Timing,
+}
+
+/// The map of a manager.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ManagerMap {
+    /// Its version.
+    pub version: MapVersion,
+    /// The manager it is for.
+    pub manager: ManagerId,
+    /// All networks.
+    pub networks: Vec<NetworkInfo>,
+    /// All endpoints that are enabled.
+    pub endpoints: Vec<EndpointInfo>,
+    /// All managers, this one included.
+    pub managers: Vec<ManagerInfo>,
+    /// How fast failover is.
+    pub timing: Timing,
+}
