@@ -1,1 +1,16 @@
-//! Packets: tunnels, routing, liveness. Pure, with an optional shell of TUN and UDP.
+//! Packets: tunnels, routing, liveness.
+//!
+//! *Pure* by default: no sockets, no files, no clock. Time comes in as an argument and what should be sent is gathered in
+//! [`Effects`]. The feature `io` adds the shell: TUN devices, UDP sockets and the loop that drives a [`Node`].
+
+pub mod batch;
+pub mod node;
+pub mod packet;
+
+#[cfg(feature = "io")]
+pub mod io;
+
+pub use node::{Effects, Node, UnderlayPath};
+
+/// Whether boringtun reads the simulation's clock. A program refuses to be built with it.
+pub const VIRTUAL_CLOCK: bool = cfg!(feature = "virtual-clock");

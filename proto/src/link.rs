@@ -74,7 +74,7 @@ mod tests {
         #[test]
         fn junk_is_refused_not_misread(frame in proptest::collection::vec(any::<u8>(), 0..64)) {
             if let Some((header, packet)) = LinkHeader::parse(&frame) {
-                prop_assert_eq!(header.encode(packet.len()).unwrap(), frame[..LINK_HEADER_LEN]);
+                prop_assert_eq!(&header.encode(packet.len()).unwrap()[..], &frame[..LINK_HEADER_LEN]);
             }
         }
     }
