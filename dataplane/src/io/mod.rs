@@ -1,0 +1,1 @@
+//! The shell: devices, sockets and the loop that drives a node.

@@ -1,0 +1,4 @@
+//! Packets: parsed once, offsets kept.
+
+pub mod checksum;
+pub mod offload;
