@@ -10,6 +10,10 @@ pub const UNDERLAY_PORT: u16 = 51820;
 /// TCP port of a manager's HTTPS listener.
 pub const HTTPS_PORT: u16 = 8443;
 
+/// The name in every manager's certificate. Nodes reach managers by address and check this name instead, under the
+/// cluster's own CA, so that a manager can change its addresses and keep its certificate.
+pub const MANAGER_TLS_NAME: &str = "manager.festoon.internal";
+
 /// UDP port of signal messages, between the link-local addresses inside a tunnel.
 pub const SIGNAL_PORT: u16 = 51821;
 

@@ -69,6 +69,8 @@ pub struct EndpointInfo {
     pub kind: EndpointKind,
     /// The overlay prefixes it owns: its own addresses and the routes an admin approved.
     pub allowed: Vec<IpNet>,
+    /// The version of its own map, for the reply to its probes; meaningless for a client.
+    pub map_version: MapVersion,
 }
 
 /// How fast failover is. All in milliseconds.
