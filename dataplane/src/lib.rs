@@ -4,8 +4,14 @@
 //! [`Effects`]. The feature `io` adds the shell: TUN devices, UDP sockets and the loop that drives a [`Node`].
 
 pub mod batch;
+pub mod drop_reason;
+pub mod forwarder;
+pub mod liveness;
 pub mod node;
 pub mod packet;
+pub mod peers;
+pub mod router;
+pub mod tunnel;
 
 #[cfg(feature = "io")]
 pub mod io;

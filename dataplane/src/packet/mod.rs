@@ -1,4 +1,7 @@
 //! Packets: parsed once, offsets kept.
 
 pub mod checksum;
+pub mod ip;
 pub mod offload;
+#[cfg(test)]
+pub(crate) mod testing;

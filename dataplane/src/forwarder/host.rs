@@ -1,0 +1,194 @@
+//! An endpoint's forwarder: everything goes to the active manager, and comes from any.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
+
+use festoon_proto::map::EndpointMap;
+use festoon_proto::signal::Message;
+use festoon_proto::{ManagerId, PrivateKey};
+
+use super::HANDSHAKES_PER_SECOND;
+use crate::drop_reason::{DropCounters, DropReason};
+use crate::node::{Effects, UnderlayPath};
+use crate::packet::ip::IpHeader;
+use crate::packet::offload::{self, VnetHeader};
+use crate::peers::{Peer, PeerId, Peers, Received};
+use crate::router::RouteTable;
+use crate::tunnel::sealed_capacity;
+
+/// What a datagram meant for the node, beside the packet that went to the device.
+#[derive(Debug, PartialEq, Eq)]
+pub enum HostArrival {
+    /// Nothing.
+    Nothing,
+    /// This manager is there.
+    Heard(ManagerId),
+    /// A session with this manager was made.
+    Established(ManagerId),
+    /// This manager says something.
+    Signal(ManagerId, Message),
+}
+
+/// An endpoint's forwarder.
+#[derive(Debug)]
+pub struct HostForwarder {
+    peers: Peers<ManagerId>,
+    managers: Vec<(ManagerId, PeerId)>,
+    active: Option<PeerId>,
+    addresses: Vec<IpAddr>,
+    network: RouteTable<()>,
+    drops: DropCounters,
+}
+
+impl HostForwarder {
+    /// One that knows nobody yet.
+    pub fn new(private_key: &PrivateKey) -> Self {
+        Self {
+            peers: Peers::new(private_key, HANDSHAKES_PER_SECOND, false),
+            managers: Vec::new(),
+            active: None,
+            addresses: Vec::new(),
+            network: RouteTable::default(),
+            drops: DropCounters::default(),
+        }
+    }
+
+    /// Takes over a map. Sessions with managers that are in it live on.
+    pub fn set_map(&mut self, map: &EndpointMap) {
+        let mut managers = Vec::with_capacity(map.managers.len());
+        for manager in &map.managers {
+            if let Some(peer) = self.peers.insert(manager.public_key, manager.id) {
+                self.peers.set_candidates(peer, &manager.underlay);
+                managers.push((manager.id, peer));
+            }
+        }
+        for &(_, gone) in self.managers.iter().filter(|(_, peer)| !managers.iter().any(|(_, kept)| kept == peer)) {
+            self.peers.remove(gone);
+        }
+        self.managers = managers;
+        self.active = self.active.filter(|&active| self.peers.get(active).is_some());
+        self.addresses.clone_from(&map.addresses);
+        self.network = RouteTable::default();
+        for prefix in &map.network.prefixes {
+            self.network.insert(*prefix, ());
+        }
+    }
+
+    /// Sets which manager packets go to.
+    pub fn set_active(&mut self, manager: Option<ManagerId>) {
+        self.active = manager.and_then(|manager| self.peer_of(manager));
+    }
+
+    /// Packets dropped so far, by reason.
+    pub fn drops(&self) -> &DropCounters {
+        &self.drops
+    }
+
+    /// The peer that is `manager`.
+    pub fn peer(&self, manager: ManagerId) -> Option<&Peer<ManagerId>> {
+        self.peers.get(self.peer_of(manager)?)
+    }
+
+    /// The managers whose underlay address is `address`.
+    pub fn managers_at(&self, address: SocketAddr) -> impl Iterator<Item = ManagerId> + '_ {
+        let is_there = move |peer| self.peers.get(peer).and_then(Peer::underlay) == Some(address);
+        self.managers.iter().filter(move |(_, peer)| is_there(*peer)).map(|&(manager, _)| manager)
+    }
+
+    /// Sends a message to a manager.
+    pub fn signal(&mut self, to: ManagerId, message: &Message, effects: &mut Effects) {
+        let sent = self.peer_of(to).map(|peer| self.peers.signal(peer, message, &mut effects.underlay));
+        if let Some(Err(reason)) = sent {
+            self.drops.count(reason);
+        }
+    }
+
+    /// Starts a handshake with a manager.
+    pub fn initiate(&mut self, manager: ManagerId, effects: &mut Effects) {
+        if let Some(peer) = self.peer_of(manager) {
+            self.peers.initiate(peer, &mut effects.underlay);
+        }
+    }
+
+    /// A frame from the device: checked, split, encrypted for the active manager.
+    pub fn handle_overlay(&mut self, header: &VnetHeader, frame: &mut [u8], effects: &mut Effects) {
+        if let Err(reason) = self.send(header, frame, effects) {
+            self.drops.count(reason);
+        }
+    }
+
+    fn send(&mut self, header: &VnetHeader, frame: &mut [u8], effects: &mut Effects) -> Result<(), DropReason> {
+        let ip = IpHeader::parse(frame)?;
+        if !self.addresses.contains(&ip.source) {
+            return Err(DropReason::ForeignSource);
+        }
+        if !ip.is_unicast() {
+            return Err(DropReason::NotUnicast);
+        }
+        self.network.lookup(ip.destination).ok_or(DropReason::NoRoute)?;
+        let active = self.active.ok_or(DropReason::NoManager)?;
+        let (peers, underlay) = (&mut self.peers, &mut effects.underlay);
+        let mut sent = Ok(());
+        offload::split(header, frame, |packet| sent = sent.and(peers.send(active, packet, underlay)))
+            .map_err(|_| DropReason::MalformedFrame)?;
+        sent
+    }
+
+    /// A datagram from the underlay: decrypted where the device will read it, then checked.
+    pub fn handle_underlay(
+        &mut self,
+        now: Instant,
+        path: UnderlayPath,
+        datagram: &[u8],
+        effects: &mut Effects,
+    ) -> HostArrival {
+        let plain = effects.overlay.reserve(sealed_capacity(datagram.len()));
+        let received = self.peers.receive(now, path, datagram, plain, &mut effects.underlay, &mut self.drops);
+        let mut accepted = 0;
+        let arrival = match received {
+            Received::Packet { from, len } => {
+                match check_inbound(&plain[..len], &self.addresses, &self.network) {
+                    Ok(()) => accepted = len,
+                    Err(reason) => self.drops.count(reason),
+                }
+                self.manager_of(from).map(HostArrival::Heard)
+            }
+            Received::Signal { from, message } => {
+                self.manager_of(from).map(|manager| HostArrival::Signal(manager, message))
+            }
+            Received::Established(from) => self.manager_of(from).map(HostArrival::Established),
+            Received::Keepalive(from) => self.manager_of(from).map(HostArrival::Heard),
+            Received::Nothing => None,
+        };
+        effects.overlay.commit(accepted);
+        arrival.unwrap_or(HostArrival::Nothing)
+    }
+
+    /// When to call [`HostForwarder::handle_timeout`].
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.peers.poll_timeout()
+    }
+
+    /// Runs the timers of the tunnels.
+    pub fn handle_timeout(&mut self, now: Instant, effects: &mut Effects) {
+        self.peers.handle_timeout(now, &mut effects.underlay);
+    }
+
+    fn manager_of(&self, peer: PeerId) -> Option<ManagerId> {
+        self.peers.get(peer).map(|peer| peer.role)
+    }
+
+    fn peer_of(&self, manager: ManagerId) -> Option<PeerId> {
+        self.managers.iter().find(|(id, _)| *id == manager).map(|&(_, peer)| peer)
+    }
+}
+
+/// A manager may send only packets of this network for this endpoint.
+fn check_inbound(packet: &[u8], addresses: &[IpAddr], network: &RouteTable<()>) -> Result<(), DropReason> {
+    let header = IpHeader::parse(packet)?;
+    if !addresses.contains(&header.destination) {
+        return Err(DropReason::ForeignDestination);
+    }
+    network.lookup(header.source).ok_or(DropReason::ForeignSource)?;
+    Ok(())
+}

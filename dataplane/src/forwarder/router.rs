@@ -1,0 +1,476 @@
+//! A manager's forwarder: a router in user space, between tunnels and links.
+//!
+//! A packet from an endpoint is checked against the addresses the endpoint owns, then routed within the endpoint's
+//! network alone: one [`RouteTable`] a network keeps networks apart even where they use the same addresses. A packet that
+//! crosses to another manager carries its network's id in a [`LinkHeader`].
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
+
+use festoon_proto::link::{LINK_HEADER_LEN, LinkHeader, MAX_LINK_HOPS};
+use festoon_proto::map::{EndpointInfo, EndpointKind, ManagerMap, NetworkInfo};
+use festoon_proto::signal::Message;
+use festoon_proto::{EndpointId, ManagerId, NetworkId, PrivateKey};
+use ipnet::IpNet;
+
+use super::HANDSHAKES_PER_SECOND;
+use crate::drop_reason::{DropCounters, DropReason};
+use crate::node::{Effects, UnderlayPath};
+use crate::packet::ip::{IpHeader, clamp_mss, decrement_hop_limit};
+use crate::peers::{Peer, PeerId, Peers, Received};
+use crate::router::RouteTable;
+use crate::router::icmp::{self, IcmpError};
+use crate::tunnel::sealed_capacity;
+
+/// Who is at the other end of a tunnel or link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Neighbour {
+    /// An endpoint, through a tunnel.
+    Endpoint(EndpointId),
+    /// Another manager, over a link.
+    Manager(ManagerId),
+}
+
+/// Where packets for an endpoint go next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NextHop {
+    /// Into the endpoint's own tunnel.
+    Tunnel,
+    /// Over the link to this manager.
+    Link(ManagerId),
+    /// Nowhere: it has no manager.
+    Detached,
+    /// Nowhere: its manager cannot be reached.
+    Unreachable,
+}
+
+/// What a datagram meant for the node, beside the packet that was forwarded.
+#[derive(Debug, PartialEq, Eq)]
+pub enum RouterArrival {
+    /// Nothing.
+    Nothing,
+    /// This manager is there.
+    Heard(ManagerId),
+    /// A stock client is here, but its packets are sent elsewhere.
+    ClientHere(EndpointId),
+    /// A session with this manager was made.
+    Established(ManagerId),
+    /// This neighbour says something.
+    Signal(Neighbour, Message),
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Role {
+    Endpoint(usize),
+    Link(ManagerId),
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Target {
+    Gateway,
+    Member(usize),
+}
+
+/// An endpoint, as the forwarder needs it.
+#[derive(Debug)]
+struct Member {
+    id: EndpointId,
+    network: usize,
+    allowed: Vec<IpNet>,
+    is_client: bool,
+    peer: PeerId,
+    next: NextHop,
+}
+
+#[derive(Debug)]
+struct Network {
+    id: NetworkId,
+    mtu: u16,
+    gateways: Vec<IpAddr>,
+    table: RouteTable<Target>,
+}
+
+impl Network {
+    fn new(info: &NetworkInfo) -> Self {
+        let mut table = RouteTable::default();
+        for &gateway in &info.gateways {
+            table.insert(IpNet::from(gateway), Target::Gateway);
+        }
+        Self { id: info.id, mtu: info.mtu, gateways: info.gateways.clone(), table }
+    }
+}
+
+/// A packet in the buffer it was decrypted to, and where it begins and ends. In front of it there is room for a link
+/// header, so that it never moves.
+struct Held<'a> {
+    buffer: &'a mut [u8],
+    start: usize,
+    header: IpHeader,
+}
+
+impl Held<'_> {
+    fn packet(&mut self) -> &mut [u8] {
+        &mut self.buffer[self.start..self.start + self.header.len]
+    }
+
+    fn frame(&mut self, network: NetworkId, hops: u8) -> Option<&[u8]> {
+        let header = LinkHeader { network, hops }.encode(self.header.len)?;
+        let start = self.start.checked_sub(LINK_HEADER_LEN)?;
+        self.buffer[start..self.start].copy_from_slice(&header);
+        Some(&self.buffer[start..self.start + self.header.len])
+    }
+}
+
+/// A manager's forwarder.
+#[derive(Debug)]
+pub struct RouterForwarder {
+    peers: Peers<Role>,
+    networks: Vec<Network>,
+    members: Vec<Member>,
+    by_endpoint: HashMap<EndpointId, usize>,
+    links: BTreeMap<ManagerId, PeerId>,
+    drops: DropCounters,
+    icmp: icmp::Budget,
+    buffer: Box<[u8]>,
+}
+
+impl RouterForwarder {
+    /// One that knows nobody yet.
+    pub fn new(private_key: &PrivateKey) -> Self {
+        Self {
+            peers: Peers::new(private_key, HANDSHAKES_PER_SECOND, true),
+            networks: Vec::new(),
+            members: Vec::new(),
+            by_endpoint: HashMap::new(),
+            links: BTreeMap::new(),
+            drops: DropCounters::default(),
+            icmp: icmp::Budget::default(),
+            buffer: vec![0; LINK_HEADER_LEN + sealed_capacity(usize::from(u16::MAX))].into_boxed_slice(),
+        }
+    }
+
+    /// Takes over a map. Sessions and next hops of whoever is in it live on; who is not is cut off at once.
+    pub fn set_map(&mut self, map: &ManagerMap) {
+        let next_hops: HashMap<_, _> = self.members.iter().map(|member| (member.id, member.next)).collect();
+        let before: BTreeSet<_> =
+            self.members.iter().map(|member| member.peer).chain(self.links.values().copied()).collect();
+        self.networks = map.networks.iter().map(Network::new).collect();
+        self.members.clear();
+        self.by_endpoint.clear();
+        self.links.clear();
+        for manager in map.managers.iter().filter(|manager| manager.id != map.manager) {
+            if let Some(peer) = self.peers.insert(manager.public_key, Role::Link(manager.id)) {
+                self.peers.set_candidates(peer, &manager.underlay);
+                self.links.insert(manager.id, peer);
+            }
+        }
+        for endpoint in &map.endpoints {
+            let next = next_hops.get(&endpoint.id).copied().unwrap_or(NextHop::Detached);
+            self.add_member(endpoint, next);
+        }
+        let kept: BTreeSet<_> =
+            self.members.iter().map(|member| member.peer).chain(self.links.values().copied()).collect();
+        before.difference(&kept).for_each(|&gone| self.peers.remove(gone));
+    }
+
+    fn add_member(&mut self, info: &EndpointInfo, next: NextHop) {
+        let slot = self.members.len();
+        let Some(network) = self.networks.iter().position(|network| network.id == info.network) else { return };
+        let Some(peer) = self.peers.insert(info.public_key, Role::Endpoint(slot)) else { return };
+        for prefix in &info.allowed {
+            self.networks[network].table.insert(*prefix, Target::Member(slot));
+        }
+        let is_client = info.kind == EndpointKind::Client;
+        self.members.push(Member { id: info.id, network, allowed: info.allowed.clone(), is_client, peer, next });
+        self.by_endpoint.insert(info.id, slot);
+    }
+
+    /// Sets where packets for an endpoint go next.
+    pub fn set_next_hop(&mut self, endpoint: EndpointId, next: NextHop) {
+        if let Some(&slot) = self.by_endpoint.get(&endpoint) {
+            self.members[slot].next = next;
+        }
+    }
+
+    /// Packets dropped so far, by reason.
+    pub fn drops(&self) -> &DropCounters {
+        &self.drops
+    }
+
+    /// The underlay address, session age, last sign of life and bytes of a neighbour.
+    pub fn neighbour(&self, neighbour: Neighbour) -> Option<NeighbourStats> {
+        self.peers.get(self.peer_of(neighbour)?).map(NeighbourStats::of)
+    }
+
+    /// The managers whose underlay address is `address`.
+    pub fn managers_at(&self, address: SocketAddr) -> impl Iterator<Item = ManagerId> + '_ {
+        let is_there = move |peer| self.peers.get(peer).and_then(Peer::underlay) == Some(address);
+        self.links.iter().filter(move |(_, peer)| is_there(**peer)).map(|(&manager, _)| manager)
+    }
+
+    /// Sends a message to a neighbour.
+    pub fn signal(&mut self, to: Neighbour, message: &Message, effects: &mut Effects) {
+        let sent = self.peer_of(to).map(|peer| self.peers.signal(peer, message, &mut effects.underlay));
+        if let Some(Err(reason)) = sent {
+            self.drops.count(reason);
+        }
+    }
+
+    /// Starts a handshake with a manager.
+    pub fn initiate(&mut self, manager: ManagerId, effects: &mut Effects) {
+        if let Some(&peer) = self.links.get(&manager) {
+            self.peers.initiate(peer, &mut effects.underlay);
+        }
+    }
+
+    /// A datagram from the underlay: decrypted, checked, routed and encrypted again.
+    pub fn handle_underlay(
+        &mut self,
+        now: Instant,
+        path: UnderlayPath,
+        datagram: &[u8],
+        effects: &mut Effects,
+    ) -> RouterArrival {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let plain = &mut buffer[LINK_HEADER_LEN..];
+        let received = self.peers.receive(now, path, datagram, plain, &mut effects.underlay, &mut self.drops);
+        let arrival = match received {
+            Received::Packet { from, len } => self.forward(now, from, &mut buffer, len, effects),
+            Received::Signal { from, message } => {
+                self.neighbour_of(from).map_or(RouterArrival::Nothing, |from| RouterArrival::Signal(from, message))
+            }
+            Received::Established(from) => match self.neighbour_of(from) {
+                Some(Neighbour::Manager(manager)) => RouterArrival::Established(manager),
+                _ => RouterArrival::Nothing,
+            },
+            Received::Keepalive(from) => self.heard(from),
+            Received::Nothing => RouterArrival::Nothing,
+        };
+        self.buffer = buffer;
+        arrival
+    }
+
+    /// When to call [`RouterForwarder::handle_timeout`].
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.peers.poll_timeout()
+    }
+
+    /// Runs the timers of the tunnels and links.
+    pub fn handle_timeout(&mut self, now: Instant, effects: &mut Effects) {
+        self.peers.handle_timeout(now, &mut effects.underlay);
+    }
+
+    fn forward(
+        &mut self,
+        now: Instant,
+        from: PeerId,
+        buffer: &mut [u8],
+        len: usize,
+        effects: &mut Effects,
+    ) -> RouterArrival {
+        let Some(role) = self.peers.get(from).map(|peer| peer.role) else { return RouterArrival::Nothing };
+        let forwarded = match role {
+            Role::Endpoint(slot) => self.from_endpoint(now, slot, buffer, len, effects),
+            Role::Link(manager) => self.from_link(manager, buffer, len, effects),
+        };
+        if let Err(reason) = forwarded {
+            self.drops.count(reason);
+        }
+        self.heard(from)
+    }
+
+    fn from_endpoint(
+        &mut self,
+        now: Instant,
+        slot: usize,
+        buffer: &mut [u8],
+        len: usize,
+        effects: &mut Effects,
+    ) -> Result<(), DropReason> {
+        let packet = &buffer[LINK_HEADER_LEN..LINK_HEADER_LEN + len];
+        if LinkHeader::is_link_frame(packet) {
+            return Err(DropReason::WrongFraming);
+        }
+        let header = IpHeader::parse(packet)?;
+        let member = &self.members[slot];
+        if !member.allowed.iter().any(|prefix| prefix.contains(&header.source)) {
+            return Err(DropReason::ForeignSource);
+        }
+        if !header.is_unicast() {
+            return Err(DropReason::NotUnicast);
+        }
+        let mut held = Held { buffer, start: LINK_HEADER_LEN, header };
+        let routed = self.route(member.network, &mut held, effects, slot);
+        if let Err((reason, Some(error))) = routed {
+            self.tell_sender(now, slot, &mut held, error, effects);
+            return Err(reason);
+        }
+        routed.map_err(|(reason, _)| reason)
+    }
+
+    /// The hop through the virtual router. An error may be one that the sender is told.
+    fn route(
+        &mut self,
+        network: usize,
+        held: &mut Held<'_>,
+        effects: &mut Effects,
+        sender: usize,
+    ) -> Result<(), (DropReason, Option<IcmpError>)> {
+        let mtu = self.networks[network].mtu;
+        let header = held.header;
+        let target = match self.networks[network].table.lookup(header.destination) {
+            Some(Target::Member(target)) => *target,
+            Some(Target::Gateway) => return self.answer_for_gateway(held, effects, sender),
+            None => return Err((DropReason::NoRoute, Some(IcmpError::NoRoute))),
+        };
+        if header.hop_limit <= 1 {
+            return Err((DropReason::HopLimit, Some(IcmpError::HopLimit)));
+        }
+        if header.len > usize::from(mtu) && !header.may_fragment {
+            return Err((DropReason::TooBig, Some(IcmpError::TooBig(mtu))));
+        }
+        decrement_hop_limit(held.packet());
+        clamp_mss(held.packet(), &header, mtu);
+        self.deliver(target, held, None, effects).map_err(|reason| match reason {
+            DropReason::EndpointDetached => (reason, Some(IcmpError::HostUnreachable)),
+            // Its endpoints are moving right now: an error would make their peers give up in vain.
+            _ => (reason, None),
+        })
+    }
+
+    fn answer_for_gateway(
+        &mut self,
+        held: &mut Held<'_>,
+        effects: &mut Effects,
+        sender: usize,
+    ) -> Result<(), (DropReason, Option<IcmpError>)> {
+        let header = held.header;
+        if !icmp::echo_reply(held.packet(), &header) {
+            return Err((DropReason::NotForGateway, None));
+        }
+        let peer = self.members[sender].peer;
+        self.peers.send(peer, held.packet(), &mut effects.underlay).map_err(|reason| (reason, None))
+    }
+
+    fn from_link(
+        &mut self,
+        manager: ManagerId,
+        buffer: &mut [u8],
+        len: usize,
+        effects: &mut Effects,
+    ) -> Result<(), DropReason> {
+        let frame = &buffer[LINK_HEADER_LEN..LINK_HEADER_LEN + len];
+        let (link, packet) = LinkHeader::parse(frame).ok_or(DropReason::WrongFraming)?;
+        let network = self.networks.iter().find(|network| network.id == link.network);
+        let network = network.ok_or(DropReason::UnknownNetwork)?;
+        let header = IpHeader::parse(packet)?;
+        let target = match network.table.lookup(header.destination) {
+            Some(Target::Member(target)) => *target,
+            Some(Target::Gateway) => return Err(DropReason::NotForGateway),
+            None => return Err(DropReason::NoRoute),
+        };
+        let mut held = Held { buffer, start: 2 * LINK_HEADER_LEN, header };
+        self.deliver(target, &mut held, Some((manager, link.hops)), effects)
+    }
+
+    /// Sends the packet to where the endpoint is. `came` is the link it came over, and how many more it may cross.
+    fn deliver(
+        &mut self,
+        target: usize,
+        held: &mut Held<'_>,
+        came: Option<(ManagerId, u8)>,
+        effects: &mut Effects,
+    ) -> Result<(), DropReason> {
+        let member = &self.members[target];
+        match member.next {
+            NextHop::Tunnel => self.peers.send(member.peer, held.packet(), &mut effects.underlay),
+            NextHop::Link(next) => {
+                let hops = match came {
+                    None => MAX_LINK_HOPS,
+                    Some((from, _)) if from == next => return Err(DropReason::ManagerUnreachable),
+                    Some((_, hops)) => hops.checked_sub(1).ok_or(DropReason::LinkHops)?,
+                };
+                let peer = *self.links.get(&next).ok_or(DropReason::ManagerUnreachable)?;
+                let frame = held.frame(self.networks[member.network].id, hops).ok_or(DropReason::TooBig)?;
+                self.peers.send(peer, frame, &mut effects.underlay)
+            }
+            NextHop::Detached => Err(DropReason::EndpointDetached),
+            NextHop::Unreachable => Err(DropReason::ManagerUnreachable),
+        }
+    }
+
+    fn tell_sender(
+        &mut self,
+        now: Instant,
+        sender: usize,
+        held: &mut Held<'_>,
+        error: IcmpError,
+        effects: &mut Effects,
+    ) {
+        let header = held.header;
+        let member = &self.members[sender];
+        let gateways = &self.networks[member.network].gateways;
+        let gateway = gateways.iter().find(|gateway| gateway.is_ipv4() == header.source.is_ipv4());
+        let reply = gateway.and_then(|&gateway| icmp::error(held.packet(), &header, error, gateway));
+        if let Some(reply) = reply
+            && self.icmp.take(now)
+            && let Err(reason) = self.peers.send(member.peer, &reply, &mut effects.underlay)
+        {
+            self.drops.count(reason);
+        }
+    }
+
+    fn heard(&self, from: PeerId) -> RouterArrival {
+        match self.peers.get(from).map(|peer| peer.role) {
+            Some(Role::Link(manager)) => RouterArrival::Heard(manager),
+            Some(Role::Endpoint(slot)) => {
+                let member = &self.members[slot];
+                let is_elsewhere = member.is_client && member.next != NextHop::Tunnel;
+                if is_elsewhere { RouterArrival::ClientHere(member.id) } else { RouterArrival::Nothing }
+            }
+            None => RouterArrival::Nothing,
+        }
+    }
+
+    fn neighbour_of(&self, peer: PeerId) -> Option<Neighbour> {
+        self.peers.get(peer).map(|peer| match peer.role {
+            Role::Endpoint(slot) => Neighbour::Endpoint(self.members[slot].id),
+            Role::Link(manager) => Neighbour::Manager(manager),
+        })
+    }
+
+    fn peer_of(&self, neighbour: Neighbour) -> Option<PeerId> {
+        match neighbour {
+            Neighbour::Endpoint(endpoint) => self.by_endpoint.get(&endpoint).map(|&slot| self.members[slot].peer),
+            Neighbour::Manager(manager) => self.links.get(&manager).copied(),
+        }
+    }
+}
+
+/// What is known of the tunnel or link to a neighbour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NeighbourStats {
+    /// Where its datagrams go now.
+    pub underlay: Option<SocketAddr>,
+    /// The age of the session with it.
+    pub session_age: Option<std::time::Duration>,
+    /// When its last authentic datagram came.
+    pub last_heard: Option<Instant>,
+    /// Bytes of packets received from it.
+    pub rx_bytes: u64,
+    /// Bytes of packets sent to it.
+    pub tx_bytes: u64,
+}
+
+impl NeighbourStats {
+    fn of(peer: &Peer<Role>) -> Self {
+        Self {
+            underlay: peer.underlay(),
+            session_age: peer.session_age(),
+            last_heard: peer.last_heard(),
+            rx_bytes: peer.rx_bytes(),
+            tx_bytes: peer.tx_bytes(),
+        }
+    }
+}

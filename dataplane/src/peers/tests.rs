@@ -1,0 +1,142 @@
+use festoon_proto::signal::Probe;
+
+use super::*;
+
+struct Side {
+    peers: Peers<()>,
+    address: SocketAddr,
+    out: UnderlayBatch,
+    drops: DropCounters,
+    received: Vec<Received>,
+    plain: Vec<u8>,
+}
+
+impl Side {
+    fn new(byte: u8) -> Self {
+        let key = PrivateKey::from_bytes([byte; 32]);
+        Self {
+            peers: Peers::new(&key, 100, true),
+            address: SocketAddr::from(([192, 0, 2, byte], 51820)),
+            out: UnderlayBatch::new(1),
+            drops: DropCounters::default(),
+            received: Vec::new(),
+            plain: vec![0; 66_000],
+        }
+    }
+
+    fn know(&mut self, other: &Self) -> PeerId {
+        let id = self.peers.insert(other.peers.identity.public_key(), ()).unwrap();
+        self.peers.set_candidates(id, &[other.address]);
+        id
+    }
+
+    fn take(&mut self) -> Vec<Vec<u8>> {
+        let datagrams = self.out.groups().map(|group| group.bytes.to_vec()).collect();
+        self.out.clear();
+        datagrams
+    }
+
+    fn receive(&mut self, from: SocketAddr, datagram: &[u8]) {
+        let path = UnderlayPath { remote: from, local: Some(self.address.ip()) };
+        let received = self.peers.receive(now(), path, datagram, &mut self.plain, &mut self.out, &mut self.drops);
+        self.received.push(received);
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a virtual clock needs some beginning")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+fn settle(a: &mut Side, b: &mut Side) {
+    loop {
+        let (to_b, to_a) = (a.take(), b.take());
+        if to_a.is_empty() && to_b.is_empty() {
+            return;
+        }
+        to_b.iter().for_each(|datagram| b.receive(a.address, datagram));
+        to_a.iter().for_each(|datagram| a.receive(b.address, datagram));
+    }
+}
+
+#[test]
+fn a_signal_starts_a_session_and_arrives() {
+    let (mut a, mut b) = (Side::new(1), Side::new(2));
+    let (to_b, to_a) = (a.know(&b), b.know(&a));
+    let message = Message::Probe(Probe { sequence: 5 });
+    a.peers.signal(to_b, &message, &mut a.out).unwrap();
+    settle(&mut a, &mut b);
+    assert!(a.received.contains(&Received::Established(to_b)));
+    assert_eq!(b.received.last(), Some(&Received::Signal { from: to_a, message }));
+    assert_eq!(b.drops.nonzero().count(), 0);
+}
+
+#[test]
+fn both_ends_follow_each_other_only_when_the_datagram_is_authentic() {
+    let (mut a, mut b) = (Side::new(1), Side::new(2));
+    let (to_b, to_a) = (a.know(&b), b.know(&a));
+    let message = Message::Probe(Probe { sequence: 5 });
+    a.peers.signal(to_b, &message, &mut a.out).unwrap();
+    settle(&mut a, &mut b);
+
+    a.peers.signal(to_b, &message, &mut a.out).unwrap();
+    let datagram = a.take().remove(0);
+    let (thief, moved) = (SocketAddr::from(([203, 0, 113, 9], 9)), SocketAddr::from(([198, 51, 100, 1], 7)));
+    let mut forged = datagram.clone();
+    *forged.last_mut().unwrap() ^= 1;
+    b.receive(thief, &forged);
+    assert_eq!(b.peers.get(to_a).unwrap().underlay(), Some(a.address));
+    b.receive(moved, &datagram);
+    assert_eq!(b.peers.get(to_a).unwrap().underlay(), Some(moved));
+    b.receive(thief, &datagram);
+    assert_eq!(b.peers.get(to_a).unwrap().underlay(), Some(moved), "a replay must not move a peer");
+    assert_eq!(b.drops.get(DropReason::Replayed), 1);
+    assert_eq!(b.drops.get(DropReason::InvalidTag), 1);
+}
+
+#[test]
+fn strangers_and_removed_peers_are_not_heard() {
+    let (mut a, mut b) = (Side::new(1), Side::new(2));
+    let to_b = a.know(&b);
+    a.peers.initiate(to_b, &mut a.out);
+    settle(&mut a, &mut b);
+    assert_eq!(b.drops.get(DropReason::UnknownKey), 1);
+
+    let to_a = b.know(&a);
+    a.peers.initiate(to_b, &mut a.out);
+    settle(&mut a, &mut b);
+    b.peers.remove(to_a);
+    a.peers.send(to_b, &[0x60; 60], &mut a.out).unwrap();
+    settle(&mut a, &mut b);
+    assert_eq!(b.drops.get(DropReason::UnknownSession), 1);
+}
+
+#[test]
+fn a_link_local_packet_that_is_no_signal_of_this_pair_is_refused() {
+    let (own, peer) = (Ipv6Addr::from([0xfe; 16]), link_local(&PublicKey::from_bytes([1; 32])));
+    let own = Ipv6Addr::new(0xfe80, 0, 0, 0, 1, 2, 3, own.segments()[7]);
+    let mut packet = Vec::new();
+    PacketBuilder::ipv6(peer.octets(), own.octets(), 255)
+        .udp(SIGNAL_PORT, SIGNAL_PORT)
+        .write(&mut packet, &[1, 0xff])
+        .unwrap();
+    assert_eq!(signal_of(own, peer, &packet), Err(DropReason::InvalidSignal));
+    assert_eq!(signal_of(own, own, &packet), Err(DropReason::ForeignSource));
+    packet[43] ^= 1;
+    assert_eq!(signal_of(own, peer, &packet), Err(DropReason::ForeignDestination));
+}
+
+#[test]
+fn addresses_are_tried_in_turn() {
+    let mut a = Side::new(1);
+    let id = a.peers.insert(PublicKey::from_bytes([9; 32]), ()).unwrap();
+    let candidates = [SocketAddr::from(([192, 0, 2, 1], 1)), SocketAddr::from(([192, 0, 2, 2], 2))];
+    a.peers.set_candidates(id, &candidates);
+    let mut tried = Vec::new();
+    for _ in 0..3 {
+        a.peers.initiate(id, &mut a.out);
+        tried.extend(a.out.groups().map(|group| group.path.remote));
+        a.out.clear();
+    }
+    assert_eq!(tried, [candidates[0], candidates[1], candidates[0]]);
+}

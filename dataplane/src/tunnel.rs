@@ -1,0 +1,297 @@
+//! Tunnels: the WireGuard protocol (<https://www.wireguard.com/protocol/>), by boringtun.
+//!
+//! The only file that names boringtun, and that knows its sharp edges: it reads the clock itself, panics on short
+//! buffers (so every method here asks for [`MIN_BUFFER`] more than the packet), wants its timers and its rate limiter
+//! ticked, and keeps the index of a tunnel in the upper 24 bits of the session indices it puts on the wire.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use boringtun::noise::errors::WireGuardError;
+use boringtun::noise::handshake::parse_handshake_anon;
+use boringtun::noise::rate_limiter::RateLimiter;
+use boringtun::noise::{Packet, Tunn, TunnResult};
+use boringtun::x25519;
+use festoon_proto::{PrivateKey, PublicKey};
+
+use crate::drop_reason::DropReason;
+
+/// Bytes that encryption adds to a packet.
+pub const OVERHEAD: usize = 32;
+
+/// The least size of a buffer that a tunnel writes to: that of a handshake initiation.
+pub const MIN_BUFFER: usize = 148;
+
+/// Tunnels a node can have at most: their index travels in 24 bits.
+pub const MAX_TUNNELS: usize = 1 << 24;
+
+/// How often [`Tunnel::handle_timeout`] and [`Identity::handle_timeout`] want to be called.
+pub const TICK: Duration = Duration::from_millis(500);
+
+/// A buffer of this size is enough to seal `packet_len` bytes.
+pub const fn sealed_capacity(packet_len: usize) -> usize {
+    let sealed = packet_len + OVERHEAD;
+    if sealed < MIN_BUFFER { MIN_BUFFER } else { sealed }
+}
+
+/// A node's own key, and its defence against floods of handshakes.
+pub struct Identity {
+    private: x25519::StaticSecret,
+    public: x25519::PublicKey,
+    limiter: Arc<RateLimiter>,
+}
+
+impl Identity {
+    /// The identity of `private`, which answers at most `handshakes_per_second` without asking for a cookie first.
+    pub fn new(private: &PrivateKey, handshakes_per_second: u64) -> Self {
+        let private = x25519::StaticSecret::from(*private.secret_bytes());
+        let public = x25519::PublicKey::from(&private);
+        // A handshake counts twice: when its sender is looked up and when its tunnel handles it.
+        let limiter = Arc::new(RateLimiter::new(&public, handshakes_per_second.saturating_mul(2)));
+        Self { private, public, limiter }
+    }
+
+    /// The public half.
+    pub fn public_key(&self) -> PublicKey {
+        PublicKey::from_bytes(self.public.to_bytes())
+    }
+
+    /// Starts a new second for the limit of handshakes, when one has passed.
+    pub fn handle_timeout(&self) {
+        self.limiter.reset_count();
+    }
+
+    /// Who sent a handshake initiation. Its MAC was checked first, so that junk costs no key agreement.
+    fn initiator(&self, from: IpAddr, datagram: &[u8], reply: &mut [u8]) -> Result<PublicKey, Refusal> {
+        match self.limiter.verify_packet(Some(from), datagram, reply) {
+            Ok(Packet::HandshakeInit(initiation)) => parse_handshake_anon(&self.private, &self.public, &initiation)
+                .map(|half| PublicKey::from_bytes(half.peer_static_public))
+                .map_err(|_| Refusal::Drop(DropReason::InvalidHandshake)),
+            Ok(_) => Err(Refusal::Drop(DropReason::MalformedDatagram)),
+            Err(TunnResult::WriteToNetwork(cookie)) => Err(Refusal::Cookie(cookie.len())),
+            Err(TunnResult::Err(error)) => Err(Refusal::Drop(reason_of(&error))),
+            Err(_) => Err(Refusal::Drop(DropReason::MalformedDatagram)),
+        }
+    }
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Identity({})", self.public_key())
+    }
+}
+
+enum Refusal {
+    Drop(DropReason),
+    Cookie(usize),
+}
+
+/// For whom a datagram is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Addressee {
+    /// The tunnel with this index.
+    Tunnel(u32),
+    /// The tunnel with this key, which wants a session.
+    Initiator(PublicKey),
+    /// Nobody yet: the first so many bytes of the reply buffer are a cookie for the sender.
+    Cookie(usize),
+    /// Nobody.
+    Nobody(DropReason),
+}
+
+/// Finds out for whom `datagram` is. `reply` has at least [`MIN_BUFFER`] bytes.
+pub fn addressee(identity: &Identity, from: IpAddr, datagram: &[u8], reply: &mut [u8]) -> Addressee {
+    match Tunn::parse_incoming_packet(datagram) {
+        Ok(Packet::PacketData(data)) => Addressee::Tunnel(data.receiver_idx >> 8),
+        Ok(Packet::HandshakeResponse(response)) => Addressee::Tunnel(response.receiver_idx >> 8),
+        Ok(Packet::PacketCookieReply(cookie)) => Addressee::Tunnel(cookie.receiver_idx >> 8),
+        Ok(Packet::HandshakeInit(_)) => match identity.initiator(from, datagram, reply) {
+            Ok(key) => Addressee::Initiator(key),
+            Err(Refusal::Cookie(len)) => Addressee::Cookie(len),
+            Err(Refusal::Drop(reason)) => Addressee::Nobody(reason),
+        },
+        Err(_) => Addressee::Nobody(DropReason::MalformedDatagram),
+    }
+}
+
+/// What came of a datagram.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Opened {
+    /// The first so many bytes of the buffer are a packet.
+    Packet(usize),
+    /// The first so many bytes of the buffer go back to the sender, who started a handshake.
+    Reply(usize),
+    /// The handshake we started is done. The first so many bytes of the buffer go to the sender; then
+    /// [`Tunnel::poll_queued`] may have packets that waited for it.
+    Established(usize),
+    /// Authentic, but with nothing in it.
+    Keepalive,
+    /// Not authentic or not readable.
+    Dropped(DropReason),
+}
+
+/// An encrypted tunnel or link to one other node.
+pub struct Tunnel {
+    tunn: Tunn,
+}
+
+impl fmt::Debug for Tunnel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Tunnel")
+    }
+}
+
+impl Tunnel {
+    /// A tunnel to the node with the key `peer`, with an index of its own below [`MAX_TUNNELS`].
+    pub fn new(identity: &Identity, peer: &PublicKey, index: u32) -> Self {
+        let peer = x25519::PublicKey::from(*peer.as_bytes());
+        let limiter = Some(Arc::clone(&identity.limiter));
+        Self { tunn: Tunn::new(identity.private.clone(), peer, None, None, index, limiter) }
+    }
+
+    /// Encrypts `packet` into `buffer` of at least [`sealed_capacity`] bytes, and says how many bytes to send.
+    ///
+    /// Without a session the packet waits in a short queue, and what is to be sent is a handshake, if none is under way.
+    pub fn seal(&mut self, packet: &[u8], buffer: &mut [u8]) -> usize {
+        written(&self.tunn.encapsulate(packet, buffer))
+    }
+
+    /// Decrypts `datagram` into `buffer` of at least [`sealed_capacity`] of its length.
+    pub fn open(&mut self, from: IpAddr, datagram: &[u8], buffer: &mut [u8]) -> Opened {
+        const INITIATION: u8 = 1;
+        match self.tunn.decapsulate(Some(from), datagram, buffer) {
+            TunnResult::WriteToTunnelV4(packet, _) | TunnResult::WriteToTunnelV6(packet, _) => {
+                Opened::Packet(packet.len())
+            }
+            TunnResult::WriteToNetwork(reply) if datagram.first() == Some(&INITIATION) => Opened::Reply(reply.len()),
+            TunnResult::WriteToNetwork(reply) => Opened::Established(reply.len()),
+            TunnResult::Done => Opened::Keepalive,
+            TunnResult::Err(error) => Opened::Dropped(reason_of(&error)),
+        }
+    }
+
+    /// The next packet that waited for a session, encrypted into `buffer`, which must be large enough for any packet.
+    pub fn poll_queued(&mut self, buffer: &mut [u8]) -> Option<usize> {
+        Some(written(&self.tunn.decapsulate(None, &[], buffer))).filter(|&len| len > 0)
+    }
+
+    /// Starts a handshake, also when one is under way or a session exists: the other end may have lost it. Writes to
+    /// `buffer` of at least [`MIN_BUFFER`] bytes, and says how many bytes to send.
+    pub fn initiate(&mut self, buffer: &mut [u8]) -> usize {
+        written(&self.tunn.format_handshake_initiation(buffer, true))
+    }
+
+    /// Runs the protocol's timers, all in whole seconds. Writes to `buffer` of at least [`MIN_BUFFER`] bytes, and says
+    /// how many bytes to send.
+    pub fn handle_timeout(&mut self, buffer: &mut [u8]) -> usize {
+        written(&self.tunn.update_timers(buffer))
+    }
+
+    /// The age of the session in use; `None` without one.
+    pub fn session_age(&self) -> Option<Duration> {
+        self.tunn.time_since_last_handshake()
+    }
+}
+
+fn written(result: &TunnResult<'_>) -> usize {
+    match result {
+        TunnResult::WriteToNetwork(bytes) => bytes.len(),
+        // `ConnectionExpired` only says that nobody answered for 90 seconds: the next packet starts anew.
+        _ => 0,
+    }
+}
+
+fn reason_of(error: &WireGuardError) -> DropReason {
+    match error {
+        WireGuardError::InvalidMac => DropReason::InvalidMac,
+        WireGuardError::UnderLoad => DropReason::RateLimited,
+        WireGuardError::InvalidAeadTag => DropReason::InvalidTag,
+        WireGuardError::InvalidCounter | WireGuardError::DuplicateCounter => DropReason::Replayed,
+        WireGuardError::NoCurrentSession | WireGuardError::WrongIndex => DropReason::UnknownSession,
+        WireGuardError::InvalidPacket => DropReason::MalformedPacket,
+        _ => DropReason::InvalidHandshake,
+    }
+}
+
+/// The clock of the simulation.
+#[cfg(feature = "virtual-clock")]
+pub mod clock {
+    use std::time::Duration;
+
+    /// Moves the clock that the tunnels of this thread read.
+    pub fn advance(by: Duration) {
+        mock_instant::MockClock::advance(by);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FROM: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
+    fn key(byte: u8) -> PrivateKey {
+        PrivateKey::from_bytes([byte; 32])
+    }
+
+    fn ipv4_packet(len: u16) -> Vec<u8> {
+        let mut packet = vec![0; usize::from(len)];
+        packet[0] = 0x45;
+        packet[2..4].copy_from_slice(&len.to_be_bytes());
+        packet
+    }
+
+    #[test]
+    fn a_packet_that_waited_for_the_handshake_arrives() {
+        let (a_id, b_id) = (Identity::new(&key(1), 100), Identity::new(&key(2), 100));
+        let mut a = Tunnel::new(&a_id, &b_id.public_key(), 7);
+        let mut b = Tunnel::new(&b_id, &a_id.public_key(), 9);
+        let (mut wire, mut reply, mut plain) = ([0; 2048], [0; 2048], [0; 2048]);
+
+        let packet = ipv4_packet(60);
+        let len = a.seal(&packet, &mut wire);
+        assert_eq!(addressee(&b_id, FROM, &wire[..len], &mut reply), Addressee::Initiator(a_id.public_key()));
+        let Opened::Reply(reply_len) = b.open(FROM, &wire[..len], &mut reply) else { panic!("no response") };
+        assert_eq!(addressee(&a_id, FROM, &reply[..reply_len], &mut plain), Addressee::Tunnel(7));
+        let Opened::Established(len) = a.open(FROM, &reply[..reply_len], &mut wire) else { panic!("no session") };
+        assert_eq!(b.open(FROM, &wire[..len], &mut plain), Opened::Keepalive);
+        let len = a.poll_queued(&mut wire).unwrap();
+        assert_eq!(b.open(FROM, &wire[..len], &mut plain), Opened::Packet(60));
+        assert_eq!(plain[..60], packet);
+        assert_eq!(a.poll_queued(&mut wire), None);
+        assert_eq!(b.open(FROM, &wire[..len], &mut plain), Opened::Dropped(DropReason::Replayed));
+        wire[len - 1] ^= 1;
+        assert!(matches!(b.open(FROM, &wire[..len], &mut plain), Opened::Dropped(_)));
+    }
+
+    #[test]
+    fn a_handshake_for_another_key_and_junk_are_told_apart() {
+        let (a_id, b_id, c_id) =
+            (Identity::new(&key(1), 100), Identity::new(&key(2), 100), Identity::new(&key(3), 100));
+        let mut a = Tunnel::new(&a_id, &b_id.public_key(), 1);
+        let (mut wire, mut reply) = ([0; 256], [0; 256]);
+        let len = a.initiate(&mut wire);
+        assert_eq!(addressee(&c_id, FROM, &wire[..len], &mut reply), Addressee::Nobody(DropReason::InvalidMac));
+        for junk in [&[][..], &[4], &[0; 148], &[9; 1500], &[0; 65_507]] {
+            let addressee = addressee(&b_id, FROM, junk, &mut reply);
+            assert_eq!(addressee, Addressee::Nobody(DropReason::MalformedDatagram));
+        }
+    }
+
+    #[test]
+    fn a_flood_of_handshakes_is_answered_with_cookies() {
+        let (a_id, b_id) = (Identity::new(&key(1), 100), Identity::new(&key(2), 2));
+        let mut a = Tunnel::new(&a_id, &b_id.public_key(), 1);
+        let (mut wire, mut reply) = ([0; 256], [0; 256]);
+        let answers: Vec<_> = (0..6)
+            .map(|_| {
+                let len = a.initiate(&mut wire);
+                addressee(&b_id, FROM, &wire[..len], &mut reply)
+            })
+            .collect();
+        assert_eq!(answers[0], Addressee::Initiator(a_id.public_key()));
+        assert!(matches!(answers[5], Addressee::Cookie(64)), "{answers:?}");
+    }
+}
