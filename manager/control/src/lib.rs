@@ -1,1 +1,5 @@
 //! The desired state of a cluster, and the mesh of its managers. Pure.
+
+pub mod compile;
+pub mod mesh;
+pub mod registry;

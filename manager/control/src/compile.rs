@@ -1,0 +1,75 @@
+//! From the registry's state to what one node needs to know of it.
+
+use festoon_proto::map::{EndpointInfo, EndpointMap, ManagerInfo, ManagerMap, MapVersion, NetworkInfo, Timing};
+use festoon_proto::{EndpointId, ManagerId};
+use ipnet::IpNet;
+
+use crate::registry::{Endpoint, Manager, Network, State};
+
+/// The map of a manager; `None` if the state has no such manager.
+pub fn manager_map(state: &State, manager: ManagerId) -> Option<ManagerMap> {
+    state.manager(manager)?;
+    Some(ManagerMap {
+        version: state.version(),
+        manager,
+        networks: state.networks().map(network_info).collect(),
+        endpoints: state.endpoints().map(|endpoint| endpoint_info(state, endpoint)).collect(),
+        managers: state.managers().map(manager_info).collect(),
+        timing: Timing::default(),
+    })
+}
+
+/// The map of an endpoint; `None` if the state has no such endpoint.
+pub fn endpoint_map(state: &State, endpoint: EndpointId) -> Option<EndpointMap> {
+    let endpoint = state.endpoint(endpoint)?;
+    Some(EndpointMap {
+        version: endpoint_version(state, endpoint),
+        cluster: state.cluster()?,
+        endpoint: endpoint.id,
+        name: endpoint.name.clone(),
+        network: network_info(state.network(endpoint.network)?),
+        addresses: endpoint.addresses.clone(),
+        managers: state.managers().map(manager_info).collect(),
+        timing: Timing::default(),
+    })
+}
+
+/// The last command that changed anything the endpoint can see. Not the state's own version, or every change anywhere
+/// would make every agent fetch its map.
+pub fn endpoint_version(state: &State, endpoint: &Endpoint) -> MapVersion {
+    let network = state.network(endpoint.network).map_or(MapVersion(0), |network| network.changed);
+    endpoint.changed.max(network).max(state.managers_changed())
+}
+
+fn network_info(network: &Network) -> NetworkInfo {
+    NetworkInfo {
+        id: network.id,
+        name: network.name.clone(),
+        prefixes: network.prefixes.iter().map(|prefix| prefix.net).collect(),
+        gateways: network.prefixes.iter().map(|prefix| prefix.gateway()).collect(),
+        mtu: network.mtu,
+    }
+}
+
+fn manager_info(manager: &Manager) -> ManagerInfo {
+    ManagerInfo {
+        id: manager.id,
+        name: manager.name.clone(),
+        public_key: manager.public_key,
+        underlay: manager.underlay.clone(),
+        https: manager.https.clone(),
+        priority: manager.priority,
+    }
+}
+
+fn endpoint_info(state: &State, endpoint: &Endpoint) -> EndpointInfo {
+    EndpointInfo {
+        id: endpoint.id,
+        name: endpoint.name.clone(),
+        network: endpoint.network,
+        public_key: endpoint.public_key,
+        kind: endpoint.kind,
+        allowed: endpoint.addresses.iter().copied().map(IpNet::from).collect(),
+        map_version: endpoint_version(state, endpoint),
+    }
+}

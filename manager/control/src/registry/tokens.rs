@@ -1,0 +1,94 @@
+//! Commands on join tokens, and what may be wrong with one.
+
+use festoon_proto::NetworkId;
+use festoon_proto::token::{SecretHash, TokenKind};
+use serde::{Deserialize, Serialize};
+
+use super::record::{Token, TokenUse};
+use super::state::State;
+use super::{CreateToken, UnixMs};
+
+/// How long an expired token is remembered, so that whoever still has it learns that it expired.
+const REMEMBER_MS: u64 = 7 * 24 * 3600 * 1000;
+
+/// A token is not made, or lets nobody in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum TokenError {
+    /// No manager made it, or it was forgotten long after it expired.
+    #[error("the cluster does not know this join token: make a new one with `festoon-manager token create`")]
+    Unknown,
+    /// It expired.
+    #[error("this join token has expired: make a new one with `festoon-manager token create`")]
+    Expired,
+    /// Another node came in with it.
+    #[error("this join token was used already: make a new one with `festoon-manager token create`")]
+    Used,
+    /// A manager tries to come in with the token of an endpoint.
+    #[error("this join token is for an endpoint: make one with `festoon-manager token create --manager`")]
+    ForEndpoint,
+    /// An endpoint tries to come in with the token of a manager.
+    #[error("this join token is for a manager: make one with `festoon-manager token create`")]
+    ForManager,
+    /// The network it would let in to does not exist.
+    #[error("there is no network {0}: see `festoon-manager status` for those there are")]
+    NoNetwork(NetworkId),
+    /// A token of an endpoint names no network, or one of a manager names one.
+    #[error("a token for an endpoint names a network and one for a manager names none")]
+    NetworkMismatch,
+    /// The same secret twice: whoever made it has no randomness.
+    #[error("a token with this secret exists already: make another")]
+    Exists,
+}
+
+impl TokenError {
+    /// A stable word for programs.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Unknown => "token-unknown",
+            Self::Expired => "token-expired",
+            Self::Used => "token-used",
+            Self::ForEndpoint | Self::ForManager => "token-wrong-kind",
+            Self::NoNetwork(_) => "network-unknown",
+            Self::NetworkMismatch => "token-network",
+            Self::Exists => "token-exists",
+        }
+    }
+}
+
+pub(super) fn create(state: &mut State, command: &CreateToken) -> Result<(), TokenError> {
+    if command.network.is_some() != (command.kind == TokenKind::Endpoint) {
+        return Err(TokenError::NetworkMismatch);
+    }
+    if let Some(network) = command.network.filter(|network| state.network(*network).is_none()) {
+        return Err(TokenError::NoNetwork(network));
+    }
+    if state.token(&command.hash).is_some() {
+        return Err(TokenError::Exists);
+    }
+    state.forget_tokens(UnixMs(command.now.0.saturating_sub(REMEMBER_MS)));
+    let token = Token { kind: command.kind, network: command.network, expires: command.expires, used: None };
+    state.put_token(command.hash, token);
+    Ok(())
+}
+
+/// What a good token leads to.
+pub(super) enum Admission {
+    /// To somebody new.
+    New(Token),
+    /// To whoever came in with it already, if it is the same that asks again.
+    Again(TokenUse),
+}
+
+/// Looks a token up. That it was used is no error yet: its user may not have got the answer.
+pub(super) fn admit(state: &State, hash: &SecretHash, kind: TokenKind, now: UnixMs) -> Result<Admission, TokenError> {
+    let token = state.token(hash).ok_or(TokenError::Unknown)?;
+    match (token.kind, kind) {
+        (TokenKind::Endpoint, TokenKind::Manager) => Err(TokenError::ForEndpoint),
+        (TokenKind::Manager, TokenKind::Endpoint) => Err(TokenError::ForManager),
+        _ => match token.used {
+            Some(by) => Ok(Admission::Again(by)),
+            None if now >= token.expires => Err(TokenError::Expired),
+            None => Ok(Admission::New(token.clone())),
+        },
+    }
+}
