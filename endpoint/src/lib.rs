@@ -1,1 +1,30 @@
 //! The agent: joins a server to an overlay and keeps it there.
+//!
+//! [`node`] and [`uplink`] are pure. The rest is the shell around them, behind the feature `shell`, so that the simulation
+//! can do without.
+
+pub mod node;
+pub mod uplink;
+
+#[cfg(feature = "shell")]
+pub mod cli;
+#[cfg(feature = "shell")]
+pub mod config;
+#[cfg(feature = "shell")]
+pub mod control;
+#[cfg(feature = "shell")]
+pub mod host;
+#[cfg(feature = "shell")]
+pub mod https;
+#[cfg(feature = "shell")]
+pub mod join;
+#[cfg(feature = "shell")]
+pub mod leave;
+#[cfg(feature = "shell")]
+pub mod refresh;
+#[cfg(feature = "shell")]
+pub mod session;
+#[cfg(feature = "shell")]
+pub mod state;
+#[cfg(feature = "shell")]
+pub mod systemd;

@@ -1,1 +1,19 @@
-fn main() {}
+//! The program `festoon`.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use festoon_endpoint::cli::{self, Cli};
+
+const _: () = assert!(!festoon_dataplane::VIRTUAL_CLOCK, "a program must not run on the simulation's clock");
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match cli::run(cli) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("festoon: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! The commands of `festoon`.
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
+use tokio::runtime::{Builder, Runtime};
+
+use crate::config::Config;
+use crate::control::{self, ControlError};
+use crate::join::join;
+use crate::leave::{Left, leave};
+use crate::state::StateDir;
+use crate::{session, systemd};
+
+/// What `festoon status` exits with when there is no agent to ask.
+const NOT_RUNNING: u8 = 3;
+
+/// Joins this host to a Festoon overlay and keeps it there.
+#[derive(Debug, Parser)]
+#[command(name = "festoon", version)]
+pub struct Cli {
+    #[command(flatten)]
+    config: Config,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Join an overlay, with a token from `festoon-manager token create`
+    Join {
+        /// The token: one word that begins with "festoon1"
+        token: String,
+        /// What the endpoint is called in the overlay [default: this host's name]
+        #[arg(long)]
+        name: Option<String>,
+    },
+    /// Run the agent in the foreground, as systemd does
+    Up,
+    /// Stop the running agent and take back its addresses and routes
+    Down,
+    /// Leave the overlay for good and forget its keys
+    Leave {
+        /// Forget the overlay on this host even if no manager answers
+        #[arg(long)]
+        force: bool,
+    },
+    /// Show the running agent's addresses, managers and counters
+    Status {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show the version of this program
+    Version,
+}
+
+/// Does what the command line says.
+pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    let config = cli.config;
+    match cli.command {
+        Command::Join { token, name } => run_join(&config, &token, name)?,
+        Command::Up => run_up(&config)?,
+        Command::Down => run_down(&config)?,
+        Command::Leave { force } => run_leave(&config, force)?,
+        Command::Status { json } => return run_status(&config, json),
+        Command::Version => println!("festoon {}", env!("CARGO_PKG_VERSION")),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn run_join(config: &Config, token: &str, name: Option<String>) -> anyhow::Result<()> {
+    let map = single_threaded()?.block_on(join(config, token, name))?;
+    let addresses: Vec<String> = map.addresses.iter().map(ToString::to_string).collect();
+    println!("joined {} as {} ({}): {}", map.network.name, map.name, map.endpoint, addresses.join(", "));
+    if config.is_system_agent() && systemd::has_unit() {
+        anyhow::ensure!(systemd::enable(), "joined, but systemd did not start the agent: see `systemctl status festoon`");
+        println!("the agent is running: see `festoon status`");
+    } else {
+        println!("next: festoon{} up", config.options());
+    }
+    Ok(())
+}
+
+fn run_up(config: &Config) -> anyhow::Result<()> {
+    start_log();
+    let runtime = Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
+    runtime.block_on(session::run(config))
+}
+
+fn run_down(config: &Config) -> anyhow::Result<()> {
+    match control::down(&config.socket()) {
+        Ok(()) => println!("the agent has stopped"),
+        Err(ControlError::NotRunning) => println!("the agent is not running"),
+        Err(error) => return Err(error.into()),
+    }
+    Ok(())
+}
+
+fn run_leave(config: &Config, force: bool) -> anyhow::Result<()> {
+    let left = single_threaded()?.block_on(leave(config, force))?;
+    if config.is_system_agent() && systemd::has_unit() && !systemd::disable() {
+        eprintln!("festoon: systemd did not disable the agent: run `systemctl disable festoon`");
+    }
+    match left {
+        Left::Everywhere => println!("this host has left the overlay"),
+        Left::AlreadyRemoved => println!("an admin had removed this host; its keys are forgotten now"),
+        Left::OnlyHere(reason) => {
+            println!("the overlay is forgotten on this host; an admin must remove its endpoint");
+            if let Some(reason) = reason {
+                eprintln!("festoon: {reason}");
+            }
+        }
+    }
+    Ok(())
+}
+
+fn run_status(config: &Config, json: bool) -> anyhow::Result<ExitCode> {
+    match control::status(&config.socket()) {
+        Ok(status) if json => println!("{}", serde_json::to_string_pretty(&status)?),
+        Ok(status) => print!("{status}"),
+        Err(ControlError::NotRunning) => {
+            eprintln!("festoon: {}", what_to_do(config));
+            return Ok(ExitCode::from(NOT_RUNNING));
+        }
+        Err(error) => return Err(error.into()),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn what_to_do(config: &Config) -> String {
+    let options = config.options();
+    if !StateDir::new(&config.state_dir).has_joined() {
+        format!("this host has not joined an overlay: run `festoon{options} join TOKEN`")
+    } else if config.is_system_agent() && systemd::has_unit() {
+        "the agent is not running: start it with `systemctl start festoon`".into()
+    } else {
+        format!("the agent is not running: start it with `festoon{options} up`")
+    }
+}
+
+fn single_threaded() -> anyhow::Result<Runtime> {
+    Builder::new_current_thread().enable_all().build().context("cannot start the runtime")
+}
+
+/// Logs to standard error, at INFO unless `FESTOON_LOG` says otherwise, as in `FESTOON_LOG=debug`.
+fn start_log() {
+    use std::io::IsTerminal as _;
+    use tracing_subscriber::EnvFilter;
+    use tracing_subscriber::filter::LevelFilter;
+    let filter = EnvFilter::builder()
+        .with_env_var("FESTOON_LOG")
+        .with_default_directive(LevelFilter::INFO.into())
+        .from_env_lossy();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let log = log.with_target(false).with_ansi(std::io::stderr().is_terminal());
+    // The journal has its own clock.
+    if std::env::var_os("JOURNAL_STREAM").is_some() { log.without_time().init() } else { log.init() }
+}

@@ -1,0 +1,119 @@
+//! The side of the agent.
+//!
+//! Tasks: [`Server::serve`] accepts, and each connection has a task of its own. All may be cancelled at any point: they
+//! hold no state, and a client that loses its connection while the agent stops takes that as the end it waits for.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+
+use super::{AgentStatus, Reply, Request};
+
+/// A request is a word; more is no request.
+const MAX_REQUEST: u64 = 1024;
+
+/// The control socket cannot be made.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {socket}: choose another path with --socket, of at most 107 characters")]
+pub struct BindError {
+    socket: PathBuf,
+    #[source]
+    source: io::Error,
+}
+
+/// What a client wants from the session.
+#[derive(Debug)]
+pub enum Ask {
+    /// Its state.
+    Status(oneshot::Sender<AgentStatus>),
+    /// Its end.
+    Down,
+}
+
+/// The control socket. Its file goes with it.
+#[derive(Debug)]
+pub struct Server {
+    listener: UnixListener,
+    socket: PathBuf,
+}
+
+impl Server {
+    /// Listens on `socket`. Whoever calls this holds the lock of the state, so what is there is a dead agent's.
+    pub fn bind(socket: &Path) -> Result<Self, BindError> {
+        let listener = bind(socket).map_err(|source| BindError { socket: socket.to_owned(), source })?;
+        Ok(Self { listener, socket: socket.to_owned() })
+    }
+
+    /// Serves clients until it is cancelled.
+    pub async fn serve(self, asks: mpsc::Sender<Ask>) {
+        let mut connections = JoinSet::new();
+        loop {
+            tokio::select! {
+                accepted = self.listener.accept() => match accepted {
+                    Ok((stream, _)) => {
+                        let asks = asks.clone();
+                        connections.spawn(async move {
+                            if let Err(error) = converse(stream, &asks).await {
+                                tracing::debug!(%error, "a control connection failed");
+                            }
+                        });
+                    }
+                    Err(error) => tracing::warn!(%error, "cannot accept a control connection"),
+                },
+                Some(_) = connections.join_next() => {}
+            }
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.socket);
+    }
+}
+
+fn bind(socket: &Path) -> io::Result<UnixListener> {
+    if let Some(directory) = socket.parent() {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    }
+    match fs::remove_file(socket) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = UnixListener::bind(socket)?;
+    fs::set_permissions(socket, fs::Permissions::from_mode(0o600))?;
+    Ok(listener)
+}
+
+async fn converse(stream: UnixStream, asks: &mpsc::Sender<Ask>) -> io::Result<()> {
+    let (read, mut write) = stream.into_split();
+    let mut line = String::new();
+    BufReader::new(read.take(MAX_REQUEST)).read_line(&mut line).await?;
+    let request: Request = serde_json::from_str(&line)?;
+    let Some(reply) = answer(request, asks).await else { return Ok(()) };
+    let mut text = serde_json::to_vec(&reply)?;
+    text.push(b'\n');
+    write.write_all(&text).await?;
+    if request == Request::Down {
+        // The client waits until the connection closes, which it does when the agent is gone.
+        std::future::pending::<()>().await;
+    }
+    Ok(())
+}
+
+async fn answer(request: Request, asks: &mpsc::Sender<Ask>) -> Option<Reply> {
+    match request {
+        Request::Status => {
+            let (reply, status) = oneshot::channel();
+            asks.send(Ask::Status(reply)).await.ok()?;
+            status.await.ok().map(|status| Reply::Status(Box::new(status)))
+        }
+        Request::Down => asks.send(Ask::Down).await.ok().map(|()| Reply::Stopping),
+    }
+}

@@ -1,0 +1,89 @@
+//! `festoon status` for people.
+
+use std::fmt::{self, Display, Formatter};
+
+use super::AgentStatus;
+use crate::node::status::ManagerStatus;
+
+impl Display for AgentStatus {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        writeln!(f, "interface: {}", self.interface)?;
+        line(f, "endpoint", format_args!("{} ({})", self.name, self.endpoint))?;
+        line(f, "network", format_args!("{} ({})", self.network_name, self.network))?;
+        line(f, "addresses", list(self.addresses.iter()))?;
+        line(f, "public key", self.public_key)?;
+        line(f, "listening port", self.listen_port)?;
+        line(f, "active manager", list(self.active().map(named).into_iter()))?;
+        line(f, "spare managers", list(self.spares().map(named)))?;
+        line(f, "generation", self.node.generation)?;
+        line(f, "map version", self.map_version.0)?;
+        line(f, "transfer", format_args!("{} received, {} sent", Bytes(self.node.rx_bytes), Bytes(self.node.tx_bytes)))?;
+        let drops = self.node.drops.iter().filter(|(_, count)| *count > 0);
+        for (reason, count) in drops {
+            line(f, "dropped", format_args!("{count} {reason}"))?;
+        }
+        for problem in &self.problems {
+            line(f, "problem", problem)?;
+        }
+        self.node.managers.iter().try_for_each(|manager| write_manager(f, manager))
+    }
+}
+
+fn write_manager(f: &mut Formatter<'_>, manager: &ManagerStatus) -> fmt::Result {
+    writeln!(f, "\nmanager: {}", named(manager))?;
+    line(f, "state", manager.state)?;
+    if let Some(underlay) = manager.underlay {
+        line(f, "underlay address", underlay)?;
+    }
+    if let Some(rtt) = manager.rtt_us {
+        line(f, "round trip", format_args!("{}.{:03} ms", rtt / 1000, rtt % 1000))?;
+    }
+    match manager.heard_ms_ago {
+        Some(ms) => line(f, "last heard", Ago(ms))?,
+        None => line(f, "last heard", "never")?,
+    }
+    match manager.handshake_ms_ago {
+        Some(ms) => line(f, "latest handshake", Ago(ms)),
+        None => Ok(()),
+    }
+}
+
+fn line(f: &mut Formatter<'_>, label: &str, value: impl Display) -> fmt::Result {
+    writeln!(f, "  {label}: {value}")
+}
+
+fn named(manager: &ManagerStatus) -> String {
+    format!("{} ({})", manager.name, manager.id)
+}
+
+fn list(items: impl Iterator<Item = impl Display>) -> String {
+    let items: Vec<String> = items.map(|item| item.to_string()).collect();
+    if items.is_empty() { "none".into() } else { items.join(", ") }
+}
+
+/// Bytes in the largest binary unit that leaves at least one before the point.
+struct Bytes(u64);
+
+impl Display for Bytes {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        const UNITS: [(u64, &str); 4] = [(1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+        match UNITS.iter().find(|(size, _)| self.0 >= *size) {
+            Some((size, unit)) => write!(f, "{:.2} {unit}", self.0 as f64 / *size as f64),
+            None => write!(f, "{} B", self.0),
+        }
+    }
+}
+
+/// Milliseconds of the past.
+struct Ago(u64);
+
+impl Display for Ago {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            ms @ ..1_000 => write!(f, "{ms} ms ago"),
+            ms @ ..120_000 => write!(f, "{} s ago", ms / 1_000),
+            ms @ ..7_200_000 => write!(f, "{} min ago", ms / 60_000),
+            ms => write!(f, "{} h ago", ms / 3_600_000),
+        }
+    }
+}

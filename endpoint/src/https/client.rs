@@ -1,0 +1,172 @@
+//! Requests to one manager.
+
+use std::error::Error;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use festoon_proto::address::MANAGER_TLS_NAME;
+use festoon_proto::http::{AGENT_JOIN, AGENT_LEAVE, AGENT_MAP, Credential, JoinRequest, JoinResponse, Problem};
+use festoon_proto::map::EndpointMap;
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
+use rustls::CertificateError;
+use serde::de::DeserializeOwned;
+
+use super::trust::{CaFingerprint, tls_config};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A manager did not give what was asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum RequestError {
+    /// Nothing answers there.
+    #[error("{manager}: {reason}")]
+    Unreachable {
+        /// Where.
+        manager: SocketAddr,
+        /// Why.
+        reason: String,
+    },
+    /// What answers is not a manager of this cluster.
+    #[error("{manager}: it is not a manager of this cluster, or this host's clock is wrong: {reason}")]
+    Untrusted {
+        /// Where.
+        manager: SocketAddr,
+        /// What is wrong with its certificate.
+        reason: String,
+    },
+    /// The manager understood and says no.
+    #[error("{reason} (says the manager at {manager})")]
+    Refused {
+        /// Where.
+        manager: SocketAddr,
+        /// The HTTP status, 4xx.
+        status: u16,
+        /// In the manager's words.
+        reason: String,
+    },
+    /// The manager is in trouble, or is none.
+    #[error("{manager}: {reason}")]
+    Failed {
+        /// Where.
+        manager: SocketAddr,
+        /// What it said.
+        reason: String,
+    },
+}
+
+impl RequestError {
+    /// Whether the manager does not know the endpoint any more.
+    pub fn is_removed(&self) -> bool {
+        let removed = [StatusCode::UNAUTHORIZED.as_u16(), StatusCode::GONE.as_u16()];
+        matches!(self, Self::Refused { status, .. } if removed.contains(status))
+    }
+}
+
+/// A connection to one manager.
+#[derive(Debug)]
+pub struct Client {
+    manager: SocketAddr,
+    http: reqwest::Client,
+}
+
+impl Client {
+    /// A client for the HTTPS listener at `manager`, of the cluster that has this CA.
+    pub fn new(manager: SocketAddr, ca: CaFingerprint) -> Result<Self, RequestError> {
+        let failed = |reason: String| RequestError::Failed { manager, reason };
+        let tls = tls_config(ca).map_err(|error| failed(error.to_string()))?;
+        let http = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls)
+            .resolve(MANAGER_TLS_NAME, manager)
+            // A proxy is not the customer's cluster, and the certificate would say so anyway.
+            .no_proxy()
+            .https_only(true)
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(REQUEST_TIMEOUT)
+            .build()
+            .map_err(|error| failed(error.to_string()))?;
+        Ok(Self { manager, http })
+    }
+
+    /// Asks to be let in.
+    pub async fn join(&self, request: &JoinRequest) -> Result<JoinResponse, RequestError> {
+        let response = self.send(self.request(Method::POST, AGENT_JOIN).json(request)).await?;
+        self.body(response).await
+    }
+
+    /// Fetches the newest map.
+    pub async fn map(&self, credential: &Credential) -> Result<EndpointMap, RequestError> {
+        let request = self.request(Method::GET, AGENT_MAP).bearer_auth(credential.to_secret_string());
+        let response = self.send(request).await?;
+        self.body(response).await
+    }
+
+    /// Leaves for good.
+    pub async fn leave(&self, credential: &Credential) -> Result<(), RequestError> {
+        let request = self.request(Method::POST, AGENT_LEAVE).bearer_auth(credential.to_secret_string());
+        self.send(request).await.map(drop)
+    }
+
+    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        let port = self.manager.port();
+        self.http.request(method, format!("https://{MANAGER_TLS_NAME}:{port}{path}"))
+    }
+
+    async fn send(&self, request: RequestBuilder) -> Result<Response, RequestError> {
+        let response = request.send().await.map_err(|error| self.no_answer(&error))?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        let problem = response.json::<Problem>().await.map(|problem| problem.title);
+        let reason = problem.unwrap_or_else(|_| format!("it answers with HTTP status {status}"));
+        let (manager, client_error) = (self.manager, status.is_client_error());
+        // Too many requests is the one refusal that time cures.
+        Err(if client_error && status != StatusCode::TOO_MANY_REQUESTS {
+            RequestError::Refused { manager, status: status.as_u16(), reason }
+        } else {
+            RequestError::Failed { manager, reason }
+        })
+    }
+
+    async fn body<T: DeserializeOwned>(&self, response: Response) -> Result<T, RequestError> {
+        response.json().await.map_err(|error| {
+            if error.is_decode() {
+                let reason = "its answer makes no sense here: run the same version of Festoon on both".to_owned();
+                RequestError::Failed { manager: self.manager, reason }
+            } else {
+                self.no_answer(&error)
+            }
+        })
+    }
+
+    fn no_answer(&self, error: &reqwest::Error) -> RequestError {
+        let manager = self.manager;
+        if let Some(certificate) = certificate_error(error) {
+            return RequestError::Untrusted { manager, reason: certificate.to_string() };
+        }
+        let reason = if error.is_timeout() { "no answer in time".into() } else { innermost(error).to_string() };
+        RequestError::Unreachable { manager, reason }
+    }
+}
+
+/// All errors from `error` to its deepest cause. An `io::Error` hides the one inside it from `source()`.
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&error| match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+        Some(inner) => Some(inner as &(dyn Error + 'static)),
+        None => error.source(),
+    })
+}
+
+fn innermost<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
+    causes(error).last().unwrap_or(error)
+}
+
+fn certificate_error(error: &reqwest::Error) -> Option<&CertificateError> {
+    causes(error).find_map(|cause| match cause.downcast_ref::<rustls::Error>() {
+        Some(rustls::Error::InvalidCertificate(certificate)) => Some(certificate),
+        _ => None,
+    })
+}

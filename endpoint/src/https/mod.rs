@@ -1,0 +1,64 @@
+//! What the agent asks of managers over HTTPS.
+
+mod client;
+mod trust;
+
+pub use client::{Client, RequestError};
+pub use trust::{CaError, CaFingerprint, ca_fingerprint};
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+
+/// No manager gave what was asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum AskError {
+    /// At least one understood and refused.
+    #[error("{0}")]
+    Refused(RequestError),
+    /// None answered.
+    #[error("no manager answers ({})", list(.0))]
+    NoAnswer(Vec<RequestError>),
+}
+
+impl AskError {
+    /// Whether a manager does not know the endpoint any more.
+    pub fn is_removed(&self) -> bool {
+        matches!(self, Self::Refused(error) if error.is_removed())
+    }
+}
+
+fn list(errors: &[RequestError]) -> String {
+    let mut text = String::new();
+    for error in errors {
+        let separator = if text.is_empty() { "" } else { "; " };
+        let _ = write!(text, "{separator}{error}");
+    }
+    if text.is_empty() { "none is known".into() } else { text }
+}
+
+/// Asks one manager after the other until one gives an answer.
+///
+/// A refusal is not the end: the manager may be behind the others and not know of the token or endpoint yet.
+pub async fn ask_any<T>(
+    managers: &[SocketAddr],
+    ca: CaFingerprint,
+    ask: impl AsyncFn(&Client) -> Result<T, RequestError>,
+) -> Result<T, AskError> {
+    let mut refused = None;
+    let mut unanswered = Vec::new();
+    for &manager in managers {
+        let answer = match Client::new(manager, ca) {
+            Ok(client) => ask(&client).await,
+            Err(error) => Err(error),
+        };
+        match answer {
+            Ok(answer) => return Ok(answer),
+            Err(error @ RequestError::Refused { .. }) => refused = refused.or(Some(error)),
+            Err(error) => unanswered.push(error),
+        }
+    }
+    Err(refused.map_or(AskError::NoAnswer(unanswered), AskError::Refused))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,82 @@
+//! `festoon join`: makes the host a member of an overlay.
+
+use std::fs;
+
+use festoon_proto::http::JoinRequest;
+use festoon_proto::map::EndpointMap;
+use festoon_proto::token::{JoinToken, ParseTokenError, TokenKind};
+
+use crate::config::Config;
+use crate::https::{AskError, ask_any, ca_fingerprint};
+use crate::state::{Identity, LockError, StateDir, StateError};
+
+/// The host did not become a member.
+#[derive(Debug, thiserror::Error)]
+pub enum JoinError {
+    /// What was given as a token is none.
+    #[error(transparent)]
+    Token(#[from] ParseTokenError),
+    /// It is a token, but for the other program.
+    #[error("this token lets in a manager, not an endpoint: use it with `festoon-manager join`")]
+    ManagerToken,
+    /// The host is a member already.
+    #[error("this host has already joined: run `festoon leave` first")]
+    AlreadyJoined,
+    /// What is on disk cannot be used.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// Somebody else uses the state.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// No manager let the host in.
+    #[error("cannot join: {0}")]
+    Ask(#[from] AskError),
+    /// A manager contradicts itself.
+    #[error("cannot join: the manager sent a CA certificate that is not the token's")]
+    WrongCa,
+}
+
+/// Joins with `token`, under `name` or the name of the host. May be repeated when it failed.
+pub async fn join(config: &Config, token: &str, name: Option<String>) -> Result<EndpointMap, JoinError> {
+    let token: JoinToken = token.parse()?;
+    if token.kind == TokenKind::Manager {
+        return Err(JoinError::ManagerToken);
+    }
+    let state = StateDir::new(&config.state_dir);
+    if state.has_joined() {
+        return Err(JoinError::AlreadyJoined);
+    }
+    state.create()?;
+    let _lock = state.lock()?;
+    let request = request(&token, &identity(&state, &token)?, name);
+    let joined = ask_any(&token.managers, token.ca_fingerprint, async |manager| manager.join(&request).await).await?;
+    if ca_fingerprint(joined.ca_pem.as_bytes()).ok() != Some(token.ca_fingerprint) {
+        return Err(JoinError::WrongCa);
+    }
+    state.store_membership(&joined.ca_pem, &joined.map)?;
+    Ok(joined.map)
+}
+
+/// The identity of an earlier try with this token, or a new one. It is on disk before any manager sees its public half.
+fn identity(state: &StateDir, token: &JoinToken) -> Result<Identity, StateError> {
+    if let Some(identity) = state.identity()?.filter(|identity| identity.belongs_to(&token.secret)) {
+        return Ok(identity);
+    }
+    let identity = Identity::generate(&token.secret);
+    state.store_identity(&identity)?;
+    Ok(identity)
+}
+
+fn request(token: &JoinToken, identity: &Identity, name: Option<String>) -> JoinRequest {
+    JoinRequest {
+        secret: token.secret.clone(),
+        public_key: identity.private_key.public_key(),
+        credential_hash: identity.credential_hash(),
+        name: name.unwrap_or_else(host_name),
+    }
+}
+
+fn host_name() -> String {
+    let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    if name.trim().is_empty() { "endpoint".into() } else { name.trim().into() }
+}

@@ -1,0 +1,151 @@
+//! Keeps the map new.
+//!
+//! Task: [`Refresher::run`]. It sleeps until the session wants a newer map, or has lost every manager and so may hold a
+//! map that leads nowhere. It may be cancelled at any point: a map is stored before it is handed on, atomically, and a
+//! map that was stored and not handed on is the one the next start begins with.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use festoon_proto::ManagerId;
+use festoon_proto::http::Credential;
+use festoon_proto::map::{EndpointMap, MapVersion};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{sleep, timeout};
+
+use crate::https::{AskError, CaFingerprint, ask_any};
+use crate::state::StateDir;
+
+/// A change reaches every endpoint at once; their requests should not.
+const SPREAD: Duration = Duration::from_millis(200);
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+const LAST_PAUSE: Duration = Duration::from_secs(30);
+const REMOVED_PAUSE: Duration = Duration::from_secs(300);
+
+/// What the session knows of newer maps.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Want {
+    /// The newest version a manager spoke of.
+    pub newest: MapVersion,
+    /// Whom to ask first.
+    pub active: Option<ManagerId>,
+    /// No manager answers in its tunnel.
+    pub lost: bool,
+}
+
+/// Fetches maps.
+#[derive(Debug)]
+pub struct Refresher {
+    /// Where maps are stored.
+    pub state: StateDir,
+    /// How the endpoint proves itself.
+    pub credential: Credential,
+    /// Whom it trusts.
+    pub ca: CaFingerprint,
+    /// The map in use.
+    pub map: Arc<EndpointMap>,
+    /// What the session wants.
+    pub want: watch::Receiver<Want>,
+    /// Where newer maps go.
+    pub maps: mpsc::Sender<Arc<EndpointMap>>,
+}
+
+/// What came of one attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    Newer,
+    NothingNew,
+    Removed,
+    Failed,
+}
+
+impl Refresher {
+    /// Runs until the session is gone.
+    pub async fn run(mut self) {
+        let mut failures = 0;
+        loop {
+            let current = self.map.version;
+            let wanted = self.want.wait_for(|want| want.lost || want.newest > current).await.map(|want| *want);
+            let Ok(want) = wanted else { return };
+            sleep(SPREAD.mul_f64(rand::random())).await;
+            let outcome = self.attempt(want).await;
+            failures = if outcome == Outcome::Newer { 0 } else { failures + 1 };
+            // A change in what the session knows, a manager that answers again above all, is a reason to try again now.
+            match timeout(pause(outcome, failures, rand::random()), self.want.changed()).await {
+                Ok(Err(_)) => return,
+                Ok(Ok(())) | Err(_) => {}
+            }
+        }
+    }
+
+    async fn attempt(&mut self, want: Want) -> Outcome {
+        let managers = https_addresses(&self.map, want.active);
+        let asked = ask_any(&managers, self.ca, async |manager| manager.map(&self.credential).await).await;
+        match asked {
+            Ok(map) => self.accept(map).await,
+            Err(error) => report(&error),
+        }
+    }
+
+    async fn accept(&mut self, map: EndpointMap) -> Outcome {
+        if (map.cluster, map.endpoint) != (self.map.cluster, self.map.endpoint) {
+            tracing::error!(endpoint = %map.endpoint, "a manager sent the map of another endpoint; it is not used");
+            return Outcome::Failed;
+        }
+        if map.version <= self.map.version {
+            return Outcome::NothingNew;
+        }
+        if let Err(error) = self.state.store_map(&map) {
+            // The map is good for this run all the same.
+            tracing::error!(%error, "cannot store the new map");
+        }
+        tracing::info!(version = map.version.0, "a new map");
+        self.map = Arc::new(map);
+        let _ = self.maps.send(Arc::clone(&self.map)).await;
+        Outcome::Newer
+    }
+}
+
+fn report(error: &AskError) -> Outcome {
+    if error.is_removed() {
+        tracing::error!(%error, "this endpoint was removed from its overlay: run `festoon leave` here, or join again");
+        Outcome::Removed
+    } else {
+        tracing::warn!(%error, "cannot fetch the map");
+        Outcome::Failed
+    }
+}
+
+/// How long to wait after `failures` attempts without a newer map; `chance` is uniform in 0..1.
+fn pause(outcome: Outcome, failures: u32, chance: f64) -> Duration {
+    let longest = match outcome {
+        Outcome::Newer => return Duration::ZERO,
+        Outcome::Removed => REMOVED_PAUSE,
+        Outcome::NothingNew | Outcome::Failed => {
+            FIRST_PAUSE.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(LAST_PAUSE)
+        }
+    };
+    longest.mul_f64(0.5 + chance / 2.0)
+}
+
+/// The HTTPS listeners of all managers, those of `first` before the others.
+pub fn https_addresses(map: &EndpointMap, first: Option<ManagerId>) -> Vec<SocketAddr> {
+    let (active, others): (Vec<_>, Vec<_>) = map.managers.iter().partition(|manager| Some(manager.id) == first);
+    active.iter().chain(&others).flat_map(|manager| manager.https.iter().copied()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_a_limit_and_differ_between_endpoints() {
+        assert_eq!(pause(Outcome::Newer, 0, 0.5), Duration::ZERO);
+        assert_eq!(pause(Outcome::Failed, 1, 1.0), FIRST_PAUSE);
+        assert_eq!(pause(Outcome::Failed, 2, 1.0), FIRST_PAUSE * 2);
+        assert_eq!(pause(Outcome::Failed, 2, 0.0), FIRST_PAUSE);
+        assert_eq!(pause(Outcome::NothingNew, u32::MAX, 1.0), LAST_PAUSE);
+        assert_eq!(pause(Outcome::Removed, 1, 0.0), REMOVED_PAUSE / 2);
+    }
+}
