@@ -187,6 +187,14 @@ impl Liveness {
         }
     }
 
+    /// Our own way out changed, and with it everything that was known: ask at once.
+    pub fn handle_change(&mut self, now: Instant) {
+        match self.state {
+            State::Down { .. } => self.state = State::Down { at: now, retry: FIRST_RETRY },
+            _ => self.handle_hint(now),
+        }
+    }
+
     /// A new session was made: if it was thought dead, ask whether it is.
     pub fn handle_session(&mut self, now: Instant) {
         self.last_heard = Some(now);

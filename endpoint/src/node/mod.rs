@@ -1,0 +1,299 @@
+//! The endpoint as a node: forwarder, liveness of every manager, and the choice among them, put together. Pure.
+
+pub mod status;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use festoon_dataplane::forwarder::{HostArrival, HostForwarder};
+use festoon_dataplane::liveness::{Action, Liveness, Verdict};
+use festoon_dataplane::packet::offload::VnetHeader;
+use festoon_dataplane::{Effects, Node, UnderlayPath};
+use festoon_proto::map::{EndpointMap, MapVersion};
+use festoon_proto::signal::{Attach, Message, Probe, ProbeReply};
+use festoon_proto::{Generation, ManagerId, PrivateKey};
+
+pub use crate::uplink::MoveReason;
+use crate::uplink::{Change, Uplink};
+use status::Status;
+
+/// A spare is probed this many times less often than the active manager.
+const SPARE_FACTOR: u32 = 10;
+
+/// What a node is made from.
+#[derive(Debug)]
+pub struct NodeConfig {
+    /// Its identity.
+    pub private_key: PrivateKey,
+    /// The first generation of this start.
+    pub generation: Generation,
+}
+
+/// What the shell asks of the node.
+pub enum Command {
+    /// A newer map.
+    SetMap(Arc<EndpointMap>),
+    /// An address or route of the host changed.
+    UnderlayChanged,
+    /// Tell the manager that the endpoint goes.
+    Detach,
+    /// Report.
+    Status(Box<dyn FnOnce(Status) + Send>),
+}
+
+/// What the node tells the shell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// A manager has a newer map.
+    MapOutdated(MapVersion),
+    /// Another manager carries the endpoint now.
+    Moved {
+        /// Before.
+        from: Option<ManagerId>,
+        /// Now.
+        to: ManagerId,
+        /// Why.
+        why: MoveReason,
+    },
+    /// No manager answers.
+    NoManager,
+}
+
+/// The node.
+#[derive(Debug)]
+pub struct EndpointNode {
+    forwarder: HostForwarder,
+    uplink: Uplink,
+    liveness: BTreeMap<ManagerId, Liveness>,
+    map: Arc<EndpointMap>,
+    /// The interval the active manager asks for, if it is longer than the map's.
+    asked_interval: Duration,
+    newest_map: MapVersion,
+    events: VecDeque<Event>,
+}
+
+impl EndpointNode {
+    /// A node that starts from `map`.
+    pub fn new(config: NodeConfig, map: Arc<EndpointMap>, now: Instant) -> Self {
+        let mut node = Self {
+            forwarder: HostForwarder::new(&config.private_key),
+            uplink: Uplink::new(config.generation),
+            liveness: BTreeMap::new(),
+            newest_map: map.version,
+            map: Arc::clone(&map),
+            asked_interval: Duration::ZERO,
+            events: VecDeque::new(),
+        };
+        node.set_map(now, map);
+        node
+    }
+
+    /// The manager that carries the endpoint.
+    pub fn active(&self) -> Option<ManagerId> {
+        self.uplink.active()
+    }
+
+    /// Of the attachment now.
+    pub fn generation(&self) -> Generation {
+        self.uplink.generation()
+    }
+
+    fn set_map(&mut self, now: Instant, map: Arc<EndpointMap>) {
+        self.forwarder.set_map(&map);
+        let mut before = std::mem::take(&mut self.liveness);
+        for manager in &map.managers {
+            let kept = before.remove(&manager.id);
+            self.liveness.insert(manager.id, kept.unwrap_or_else(|| Liveness::new(Duration::ZERO, now)));
+        }
+        let hold_down = Duration::from_millis(u64::from(map.timing.hold_down_ms));
+        let managers = map.managers.iter().map(|manager| (manager.id, manager.priority));
+        self.uplink.set_managers(now, hold_down, managers);
+        self.newest_map = self.newest_map.max(map.version);
+        self.map = map;
+        self.set_intervals();
+    }
+
+    fn set_intervals(&mut self) {
+        let declared = Duration::from_millis(u64::from(self.map.timing.probe_interval_ms));
+        let interval = declared.max(self.asked_interval);
+        let active = self.uplink.active();
+        for (&manager, liveness) in &mut self.liveness {
+            let is_active = active == Some(manager);
+            liveness.set_interval(if is_active { interval } else { interval * SPARE_FACTOR });
+        }
+    }
+
+    fn handle_arrival(&mut self, now: Instant, arrival: HostArrival) {
+        let (manager, message) = match arrival {
+            HostArrival::Nothing => return,
+            HostArrival::Heard(manager) => (manager, None),
+            HostArrival::Established(manager) => {
+                if let Some(liveness) = self.liveness.get_mut(&manager) {
+                    liveness.handle_session(now);
+                }
+                return;
+            }
+            HostArrival::Signal(manager, message) => (manager, Some(message)),
+        };
+        if let Some(liveness) = self.liveness.get_mut(&manager) {
+            liveness.handle_traffic(now);
+        }
+        match message {
+            Some(Message::ProbeReply(reply)) => self.handle_reply(now, manager, reply),
+            Some(Message::AttachReply(reply)) => self.uplink.handle_attach_reply(now, manager, reply.attachment),
+            Some(Message::Suspect(suspect)) => {
+                if let Some(liveness) = self.liveness.get_mut(&suspect.manager) {
+                    liveness.handle_hint(now);
+                }
+            }
+            // The rest is between managers, or from endpoints to them.
+            _ => {}
+        }
+    }
+
+    fn handle_reply(&mut self, now: Instant, manager: ManagerId, reply: ProbeReply) {
+        let Some(liveness) = self.liveness.get_mut(&manager) else { return };
+        liveness.handle_answer(now, reply.sequence);
+        let rtt = liveness.rtt();
+        self.uplink.handle_suspected(manager, false);
+        // Its verdict comes first: what a dead manager says of itself counts only once it is alive.
+        self.judge(now, manager);
+        self.uplink.handle_answer(now, manager, reply.state, rtt, reply.attachment);
+        if self.uplink.active() == Some(manager) {
+            let asked = Duration::from_millis(u64::from(reply.probe_interval_ms));
+            if asked != self.asked_interval {
+                self.asked_interval = asked;
+                self.set_intervals();
+            }
+        }
+        if reply.map_version > self.newest_map {
+            self.newest_map = reply.map_version;
+            self.events.push_back(Event::MapOutdated(reply.map_version));
+        }
+    }
+
+    fn judge(&mut self, now: Instant, manager: ManagerId) {
+        while let Some(verdict) = self.liveness.get_mut(&manager).and_then(Liveness::poll_verdict) {
+            match verdict {
+                Verdict::Alive => self.uplink.handle_alive(now, manager),
+                Verdict::Dead => self.uplink.handle_dead(now, manager),
+                Verdict::Suspected => {
+                    self.uplink.handle_suspected(manager, true);
+                    if self.uplink.active() == Some(manager) {
+                        self.check_spares(now, manager);
+                    }
+                }
+            }
+        }
+    }
+
+    /// A spare is probed seldom. Before it is needed, find out whether it is still there.
+    fn check_spares(&mut self, now: Instant, active: ManagerId) {
+        for (_, spare) in self.liveness.iter_mut().filter(|(id, _)| **id != active) {
+            spare.handle_hint(now);
+        }
+    }
+
+    /// Carries out what the parts decided, until none has anything left to say.
+    fn settle(&mut self, now: Instant, effects: &mut Effects) {
+        let managers: Vec<ManagerId> = self.liveness.keys().copied().collect();
+        for &manager in &managers {
+            self.judge(now, manager);
+        }
+        while let Some(change) = self.uplink.poll_change() {
+            self.asked_interval = Duration::ZERO;
+            self.forwarder.set_active(self.uplink.active());
+            self.set_intervals();
+            self.events.push_back(match change {
+                Change::Moved { from, to, why } => Event::Moved { from, to, why },
+                Change::NoManager => Event::NoManager,
+            });
+        }
+        while let Some((manager, attach)) = self.uplink.poll_transmit() {
+            self.forwarder.signal(manager, &Message::Attach(attach), effects);
+        }
+        for manager in managers {
+            while let Some(action) = self.liveness.get_mut(&manager).and_then(Liveness::poll_action) {
+                match action {
+                    Action::Probe(sequence) => {
+                        self.forwarder.signal(manager, &Message::Probe(Probe { sequence }), effects);
+                    }
+                    Action::Handshake => self.forwarder.initiate(manager, effects),
+                }
+            }
+        }
+    }
+}
+
+impl Node for EndpointNode {
+    type Command = Command;
+    type Event = Event;
+
+    fn handle_underlay(
+        &mut self,
+        now: Instant,
+        path: UnderlayPath,
+        datagrams: &[u8],
+        stride: usize,
+        effects: &mut Effects,
+    ) {
+        for datagram in datagrams.chunks(stride.max(1)) {
+            let arrival = self.forwarder.handle_underlay(now, path, datagram, effects);
+            self.handle_arrival(now, arrival);
+        }
+        self.settle(now, effects);
+    }
+
+    fn handle_overlay(&mut self, _: Instant, header: &VnetHeader, frame: &mut [u8], effects: &mut Effects) {
+        self.forwarder.handle_overlay(header, frame, effects);
+    }
+
+    fn handle_unreachable(&mut self, now: Instant, to: SocketAddr, effects: &mut Effects) {
+        let managers: Vec<ManagerId> = self.forwarder.managers_at(to).collect();
+        for manager in managers {
+            if let Some(liveness) = self.liveness.get_mut(&manager) {
+                liveness.handle_hint(now);
+            }
+        }
+        self.settle(now, effects);
+    }
+
+    fn handle_timeout(&mut self, now: Instant, effects: &mut Effects) {
+        for liveness in self.liveness.values_mut() {
+            liveness.handle_timeout(now);
+        }
+        if self.uplink.poll_timeout().is_some_and(|at| at <= now) {
+            self.uplink.handle_timeout(now);
+        }
+        self.forwarder.handle_timeout(now, effects);
+        self.settle(now, effects);
+    }
+
+    fn handle_command(&mut self, now: Instant, command: Command, effects: &mut Effects) {
+        match command {
+            Command::SetMap(map) => self.set_map(now, map),
+            Command::UnderlayChanged => {
+                self.liveness.values_mut().for_each(|liveness| liveness.handle_change(now));
+            }
+            Command::Detach => {
+                if let Some(active) = self.uplink.active() {
+                    let detach = Message::Detach(Attach { generation: self.uplink.generation() });
+                    self.forwarder.signal(active, &detach, effects);
+                }
+            }
+            Command::Status(reply) => reply(self.status(now)),
+        }
+        self.settle(now, effects);
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        let liveness = self.liveness.values().map(Liveness::poll_timeout);
+        liveness.chain(self.uplink.poll_timeout()).chain(self.forwarder.poll_timeout()).min()
+    }
+
+    fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+}
