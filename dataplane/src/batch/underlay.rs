@@ -198,3 +198,6 @@ impl Group {
         if full || len < self.segment_size { Growth::Ended } else { Growth::Open }
     }
 }
+
+#[cfg(test)]
+mod tests;
