@@ -24,7 +24,7 @@ pub use change::Change;
 
 use change::Changes;
 use flood::{MAX_NEIGHBOURS, News, Topic};
-use outbox::Outbox;
+use outbox::{End, Outbox};
 use own_links::OwnLinks;
 use presence::{Presence, PresenceTable};
 use topology::Topology;
@@ -186,7 +186,7 @@ impl Mesh {
         }
         self.own_links.set_up(neighbour, rtt);
         self.state_own_links(now, 0);
-        let mut outbox = Outbox::new(rtt);
+        let mut outbox = Outbox::new(rtt, if self.me < neighbour { End::First } else { End::Last });
         outbox.resync(topics(&self.topology, &self.presence));
         self.outboxes.insert(neighbour, outbox);
     }

@@ -48,11 +48,20 @@ pub(super) struct Outbox {
     timers: BTreeSet<(Instant, u64)>,
     overdue: BTreeSet<u64>,
     first_wait: Duration,
+    backlog_end: End,
+}
+
+/// Where to begin with the backlog. The two ends of a link begin at different ends of it: what one has told, the other
+/// need not, so two that know the same tell each other half of it each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    First,
+    Last,
 }
 
 impl Outbox {
     /// For a link that has just come up.
-    pub(super) fn new(rtt: Duration) -> Self {
+    pub(super) fn new(rtt: Duration, backlog_end: End) -> Self {
         let mut outbox = Self {
             wants_all: true,
             acks: BTreeSet::new(),
@@ -63,6 +72,7 @@ impl Outbox {
             timers: BTreeSet::new(),
             overdue: BTreeSet::new(),
             first_wait: FIRST_WAIT,
+            backlog_end,
         };
         outbox.set_rtt(rtt);
         outbox
@@ -94,12 +104,14 @@ impl Outbox {
     }
 
     /// The neighbour starts from nothing: tells it everything, whatever it acknowledged before.
+    ///
+    /// Our own question stays in flight under its old sequence. Asked anew it would look like another one, and two
+    /// neighbours would start each other over without end.
     pub(super) fn resync(&mut self, everything: impl Iterator<Item = Topic>) {
-        self.wants_all |= self.flights.values().any(|flight| flight.wants_all);
-        self.flights.clear();
         self.carriers.clear();
-        self.timers.clear();
-        self.overdue.clear();
+        self.flights.retain(|_, flight| flight.wants_all);
+        self.timers.retain(|(_, sequence)| self.flights.contains_key(sequence));
+        self.overdue.retain(|sequence| self.flights.contains_key(sequence));
         let (links, endpoints) = everything.partition(|topic| matches!(topic, Topic::Links(_)));
         (self.news, self.backlog) = (links, endpoints);
     }
@@ -165,7 +177,9 @@ impl Outbox {
             draft.push(&news);
         }
         let Some(flood) = draft.finish() else {
-            flight.topics.iter().for_each(|topic| drop(self.carriers.remove(topic)));
+            for topic in flight.topics {
+                self.carriers.remove(&topic);
+            }
             return None;
         };
         flight.wait = (flight.wait * 2).min(LAST_WAIT);
@@ -187,9 +201,9 @@ impl Outbox {
         }
         let (sequence, wants_all) = (*next_sequence, self.wants_all);
         let mut draft = Draft::new(sequence, wants_all);
-        let mut topics = take(&mut self.news, &mut draft, news_of);
+        let mut topics = take(&mut self.news, End::First, &mut draft, news_of);
         if in_flight < BACKLOG_WINDOW {
-            topics.extend(take(&mut self.backlog, &mut draft, news_of));
+            topics.extend(take(&mut self.backlog, self.backlog_end, &mut draft, news_of));
         }
         let flood = draft.finish()?;
         *next_sequence += 1;
@@ -202,21 +216,23 @@ impl Outbox {
     }
 }
 
-/// Moves topics from `queue` to `draft` while there is room, and names them. Those that nothing is known about any more
+/// Moves topics from the `end` of `queue` to `draft` while there is room, and names them. Those that nothing is known about any more
 /// are dropped.
 fn take<'a>(
     queue: &mut BTreeSet<Topic>,
+    end: End,
     draft: &mut Draft,
     news_of: &impl Fn(Topic) -> Option<News<'a>>,
 ) -> Vec<Topic> {
     let mut taken = Vec::new();
-    while let Some(&topic) = queue.first() {
+    let next = |queue: &BTreeSet<Topic>| if end == End::First { queue.first() } else { queue.last() }.copied();
+    while let Some(topic) = next(queue) {
         match news_of(topic) {
             Some(news) if !draft.push(&news) => break,
             Some(_) => taken.push(topic),
             None => {}
         }
-        queue.pop_first();
+        queue.remove(&topic);
     }
     taken
 }
@@ -239,7 +255,8 @@ mod tests {
     impl Setup {
         /// A link that came up, with the first flood acknowledged.
         fn new() -> Self {
-            let mut setup = Self { outbox: Outbox::new(RTT), now: Instant::now(), next_sequence: 1, generation: 1 };
+            let mut setup =
+                Self { outbox: Outbox::new(RTT, End::First), now: Instant::now(), next_sequence: 1, generation: 1 };
             let first = setup.flood().unwrap();
             assert!(first.wants_all);
             setup.outbox.handle_ack(first.sequence);
@@ -344,14 +361,18 @@ mod tests {
     }
 
     #[test]
-    fn a_resync_starts_over_and_still_asks() {
-        let mut setup = Setup { outbox: Outbox::new(RTT), now: Instant::now(), next_sequence: 1, generation: 1 };
+    fn a_resync_starts_over_and_asks_the_same_question() {
+        let mut setup =
+            Setup { outbox: Outbox::new(RTT, End::First), now: Instant::now(), next_sequence: 1, generation: 1 };
         setup.outbox.resync([topic(1)].into_iter());
         let first = setup.flood().unwrap();
         setup.outbox.resync([topic(1)].into_iter());
-        setup.outbox.handle_ack(first.sequence);
         let second = setup.flood().unwrap();
-        assert_eq!((second.wants_all, second.detachments.len()), (true, 1));
-        assert_ne!(second.sequence, first.sequence);
+        assert_eq!((second.wants_all, second.detachments.len()), (false, 1));
+        setup.outbox.handle_ack(second.sequence);
+        setup.wait(50);
+        let question = setup.flood().unwrap();
+        assert_eq!((question.sequence, question.wants_all), (first.sequence, true));
+        assert_eq!(question.detachments, []);
     }
 }

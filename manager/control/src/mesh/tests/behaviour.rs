@@ -89,9 +89,11 @@ fn three_managers_with_one_link_cut_still_reach_each_other() {
 #[test]
 fn a_partition_heals_to_the_highest_of_both_sides() {
     let mut net = Net::full(4, 1);
-    (1..=4).for_each(|endpoint| drop(net.attach(at(endpoint, 1, 1))));
+    net.attach_all((1..=4).map(|endpoint| at(endpoint, 1, 1)));
     net.settle();
-    [(1, 3), (1, 4), (2, 3), (2, 4)].map(|(a, b)| net.down(a, b));
+    for (a, b) in [(1, 3), (1, 4), (2, 3), (2, 4)] {
+        net.down(a, b);
+    }
     net.attach(at(1, 3, 2));
     net.attach(at(2, 2, 2));
     net.attach(at(2, 4, 3));
@@ -172,7 +174,7 @@ fn a_restarted_manager_learns_everything_and_outbids_its_earlier_life() {
     for first_sequence in [1, 2000, 9_000_000] {
         let mut net = Net::full(3, 1);
         net.weather = Weather { loss_percent: 20, jitter: ms(5) };
-        (1..=100).for_each(|endpoint| drop(net.attach(at(endpoint, 2, 1))));
+        net.attach_all((1..=100).map(|endpoint| at(endpoint, 2, 1)));
         net.settle();
         net.restart(2, first_sequence);
         net.settle();

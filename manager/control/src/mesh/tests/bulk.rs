@@ -9,7 +9,7 @@ const FULL_SYNC: u64 = MANY / MAX_FLOOD_ATTACHMENTS as u64;
 
 fn with_many_endpoints() -> Net {
     let mut net = Net::new(2, 1);
-    (0..MANY).for_each(|endpoint| drop(net.attach(at(endpoint, 1, 1))));
+    net.attach_all((0..MANY).map(|endpoint| at(endpoint, 1, 1)));
     net
 }
 
@@ -70,7 +70,7 @@ fn one_attachment_crosses_each_link_at_most_twice() {
 #[test]
 fn a_quiet_network_sends_nothing() {
     let mut net = Net::full(6, 1);
-    (0..1000).for_each(|endpoint| drop(net.attach(at(endpoint, 1 + (endpoint % 6) as u16, 1))));
+    net.attach_all((0..1000).map(|endpoint| at(endpoint, 1 + (endpoint % 6) as u16, 1)));
     (0..10).for_each(|endpoint| net.with(2, |mesh, now| mesh.detach(now, e(endpoint), Generation(1))));
     net.settle();
     let before = net.sent;

@@ -145,6 +145,12 @@ impl Net {
         self.with(attachment.manager.0, |mesh, now| mesh.attach(now, attachment))
     }
 
+    fn attach_all(&mut self, attachments: impl IntoIterator<Item = Attachment>) {
+        for attachment in attachments {
+            self.attach(attachment);
+        }
+    }
+
     fn mesh(&self, manager: u16) -> &Mesh {
         &self.meshes[&m(manager)]
     }
