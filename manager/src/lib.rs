@@ -1,1 +1,30 @@
 //! The manager: a virtual switch and router for the endpoints of an overlay.
+//!
+//! This package is the shell around two pure ones: `festoon-control` decides what the overlay should be, and
+//! `festoon-dataplane` carries its packets. The shell has the files, the sockets and the clock.
+
+#[cfg(feature = "shell")]
+pub mod agents;
+#[cfg(feature = "shell")]
+pub mod app;
+#[cfg(feature = "shell")]
+pub mod cli;
+#[cfg(feature = "shell")]
+pub mod cluster;
+#[cfg(feature = "shell")]
+pub mod config;
+#[cfg(feature = "shell")]
+pub mod data_dir;
+#[cfg(feature = "shell")]
+pub mod driver;
+#[cfg(feature = "shell")]
+pub mod https;
+#[cfg(feature = "shell")]
+pub mod local;
+pub mod node;
+#[cfg(feature = "shell")]
+pub mod pki;
+#[cfg(feature = "shell")]
+pub mod status;
+#[cfg(feature = "shell")]
+pub mod telemetry;

@@ -1,0 +1,398 @@
+//! The manager as a node of the overlay: forwarder, mesh and the liveness of every link, put together. Pure.
+//!
+//! Three things meet here. The forwarder knows tunnels and next hops but not why a packet goes there; the mesh knows which
+//! manager carries which endpoint but neither tunnels nor probes; liveness knows one link. This file carries news from
+//! one to the other, and answers the messages of endpoints.
+
+mod status;
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use festoon_control::mesh::{Change, Mesh, Route};
+use festoon_dataplane::forwarder::{Neighbour, NextHop, RouterArrival, RouterForwarder};
+use festoon_dataplane::liveness::{Action, Liveness, Verdict};
+use festoon_dataplane::packet::offload::VnetHeader;
+use festoon_dataplane::{Effects, Node, UnderlayPath};
+use festoon_proto::map::{EndpointKind, ManagerMap, MapVersion};
+use festoon_proto::signal::{
+    Attach, AttachReply, ManagerState, Message, Probe, ProbeReply, Suspect,
+};
+use festoon_proto::{Attachment, EndpointId, Generation, ManagerId, PrivateKey};
+
+pub use status::{EndpointStatus, ManagerStatus, Status};
+
+/// Probes of endpoints a manager wants to answer in a second. More endpoints are asked to probe less often.
+const PROBES_PER_SECOND: usize = 20_000;
+/// A stock client that is seen at two managers moves at most this often.
+const CLIENT_MOVE_INTERVAL: Duration = Duration::from_secs(1);
+/// How often the endpoints that are carried here are counted.
+const COUNT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What a node is made of.
+#[derive(Debug)]
+pub struct NodeConfig {
+    /// Its key.
+    pub private_key: PrivateKey,
+    /// Its id.
+    pub manager: ManagerId,
+    /// Where its link states begin: Unix milliseconds at the start.
+    pub link_sequence: u64,
+}
+
+/// What the rest of the program asks of it.
+pub enum Command {
+    /// A new map.
+    SetMap(Arc<ManagerMap>),
+    /// Take no more endpoints, or take them again.
+    SetDraining(bool),
+    /// How are you?
+    Status(Box<dyn FnOnce(Status) + Send>),
+}
+
+/// What it tells the rest of the program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// The last agent has left.
+    Drained,
+}
+
+/// What the node needs to know of an endpoint to answer it.
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    kind: EndpointKind,
+    map_version: MapVersion,
+    /// When a stock client was last found to have moved here.
+    moved_at: Option<Instant>,
+}
+
+/// The node.
+#[derive(Debug)]
+pub struct ManagerNode {
+    me: ManagerId,
+    forwarder: RouterForwarder,
+    mesh: Mesh,
+    links: BTreeMap<ManagerId, Liveness>,
+    endpoints: HashMap<EndpointId, Known>,
+    map: Arc<ManagerMap>,
+    draining: bool,
+    carried: usize,
+    next_count: Instant,
+    events: VecDeque<Event>,
+}
+
+impl ManagerNode {
+    /// A node that starts from `map`.
+    pub fn new(config: NodeConfig, map: Arc<ManagerMap>, now: Instant) -> Self {
+        let mut node = Self {
+            me: config.manager,
+            forwarder: RouterForwarder::new(&config.private_key),
+            mesh: Mesh::new(config.manager, config.link_sequence),
+            links: BTreeMap::new(),
+            endpoints: HashMap::new(),
+            map: Arc::clone(&map),
+            draining: false,
+            carried: 0,
+            next_count: now,
+            events: VecDeque::new(),
+        };
+        node.set_map(now, map);
+        node
+    }
+
+    /// Which manager carries an endpoint, as far as this one knows.
+    pub fn attachment(&self, endpoint: EndpointId) -> Option<Attachment> {
+        self.mesh.attachment(endpoint)
+    }
+
+    fn set_map(&mut self, now: Instant, map: Arc<ManagerMap>) {
+        self.forwarder.set_map(&map);
+        let moved_at: HashMap<_, _> = self.endpoints.iter().map(|(&id, known)| (id, known.moved_at)).collect();
+        self.endpoints = map
+            .endpoints
+            .iter()
+            .map(|info| {
+                let moved_at = moved_at.get(&info.id).copied().flatten();
+                (info.id, Known { kind: info.kind, map_version: info.map_version, moved_at })
+            })
+            .collect();
+        let interval = Duration::from_millis(u64::from(map.timing.probe_interval_ms));
+        let mut before = std::mem::take(&mut self.links);
+        for manager in map.managers.iter().filter(|manager| manager.id != self.me) {
+            let mut link = before.remove(&manager.id).unwrap_or_else(|| Liveness::new(interval, now));
+            link.set_interval(interval);
+            self.links.insert(manager.id, link);
+        }
+        self.mesh.set_managers(now, map.managers.iter().map(|manager| manager.id));
+        let endpoints = &self.endpoints;
+        self.mesh.forget_endpoints(|id| endpoints.contains_key(&id));
+        self.map = map;
+        self.set_all_next_hops();
+    }
+
+    fn set_all_next_hops(&mut self) {
+        for endpoint in &self.map.endpoints {
+            self.forwarder.set_next_hop(endpoint.id, next_hop(self.mesh.route_to(endpoint.id)));
+        }
+    }
+
+    fn set_draining(&mut self, now: Instant, draining: bool) {
+        self.draining = draining;
+        self.mesh.set_draining(now, draining);
+        self.report_drained();
+    }
+
+    fn report_drained(&mut self) {
+        if self.draining && self.carried_agents() == 0 {
+            self.events.push_back(Event::Drained);
+        }
+    }
+
+    fn carried_here(&self) -> impl Iterator<Item = EndpointId> + '_ {
+        let here = self.mesh.attachments().filter(|attachment| attachment.manager == self.me);
+        here.map(|attachment| attachment.endpoint)
+    }
+
+    fn carried_agents(&self) -> usize {
+        let is_agent = |id: &EndpointId| self.endpoints.get(id).is_some_and(|known| known.kind == EndpointKind::Agent);
+        self.carried_here().filter(is_agent).count()
+    }
+
+    fn handle_arrival(&mut self, now: Instant, arrival: RouterArrival, effects: &mut Effects) {
+        match arrival {
+            RouterArrival::Nothing => {}
+            RouterArrival::Heard(manager) => {
+                if let Some(link) = self.links.get_mut(&manager) {
+                    link.handle_traffic(now);
+                }
+            }
+            RouterArrival::Established(manager) => {
+                if let Some(link) = self.links.get_mut(&manager) {
+                    link.handle_session(now);
+                }
+            }
+            RouterArrival::ClientHere(endpoint) => self.attach_client(now, endpoint),
+            RouterArrival::Signal(Neighbour::Endpoint(endpoint), message) => {
+                self.handle_endpoint(now, endpoint, message, effects);
+            }
+            RouterArrival::Signal(Neighbour::Manager(manager), message) => {
+                self.handle_manager(now, manager, message, effects);
+            }
+        }
+    }
+
+    /// A stock client says nothing of attachments: where it is heard, there it is.
+    fn attach_client(&mut self, now: Instant, endpoint: EndpointId) {
+        let Some(known) = self.endpoints.get_mut(&endpoint) else { return };
+        if known.moved_at.is_some_and(|at| now < at + CLIENT_MOVE_INTERVAL) {
+            return;
+        }
+        known.moved_at = Some(now);
+        let generation = self.mesh.attachment(endpoint).map_or(Generation(1), |known| known.generation.next());
+        self.mesh.attach(now, Attachment { endpoint, manager: self.me, generation });
+    }
+
+    fn handle_endpoint(&mut self, now: Instant, endpoint: EndpointId, message: Message, effects: &mut Effects) {
+        let to = Neighbour::Endpoint(endpoint);
+        match message {
+            Message::Probe(probe) => {
+                let known = self.endpoints.get(&endpoint).map_or(MapVersion::default(), |known| known.map_version);
+                let reply = self.answer(probe, known, self.mesh.attachment(endpoint));
+                self.forwarder.signal(to, &reply, effects);
+            }
+            Message::Attach(Attach { generation }) => {
+                let attachment = Attachment { endpoint, manager: self.me, generation };
+                let attachment = self.mesh.attach(now, attachment);
+                self.forwarder.signal(to, &Message::AttachReply(AttachReply { attachment }), effects);
+            }
+            Message::Detach(Attach { generation }) => self.mesh.detach(now, endpoint, generation),
+            // The rest is for endpoints, or between managers.
+            _ => {}
+        }
+    }
+
+    fn handle_manager(&mut self, now: Instant, manager: ManagerId, message: Message, effects: &mut Effects) {
+        let Some(link) = self.links.get_mut(&manager) else { return };
+        link.handle_traffic(now);
+        match message {
+            Message::Probe(probe) => {
+                let reply = self.answer(probe, self.map.version, None);
+                self.forwarder.signal(Neighbour::Manager(manager), &reply, effects);
+            }
+            Message::ProbeReply(reply) => {
+                link.handle_answer(now, reply.sequence);
+                if let (true, Some(rtt)) = (link.is_alive(), link.rtt()) {
+                    self.judge(now, manager);
+                    self.mesh.handle_link_rtt(now, manager, rtt);
+                }
+            }
+            Message::Flood(flood) => self.mesh.handle_flood(now, manager, flood),
+            Message::FloodAck(ack) => self.mesh.handle_flood_ack(now, manager, ack),
+            // The rest is between endpoints and managers.
+            _ => {}
+        }
+    }
+
+    fn answer(&self, probe: Probe, map_version: MapVersion, attachment: Option<Attachment>) -> Message {
+        let busy = self.carried * 1000 / PROBES_PER_SECOND;
+        let declared = self.map.timing.probe_interval_ms;
+        Message::ProbeReply(ProbeReply {
+            sequence: probe.sequence,
+            state: if self.draining { ManagerState::Draining } else { ManagerState::Serving },
+            probe_interval_ms: declared.max(u32::try_from(busy).unwrap_or(u32::MAX)),
+            map_version,
+            attachment,
+        })
+    }
+
+    fn judge(&mut self, now: Instant, manager: ManagerId) {
+        let Some(link) = self.links.get_mut(&manager) else { return };
+        while let Some(verdict) = link.poll_verdict() {
+            match verdict {
+                Verdict::Alive => self.mesh.handle_link_up(now, manager, link.rtt().unwrap_or_default()),
+                Verdict::Dead => self.mesh.handle_link_down(now, manager),
+                Verdict::Suspected => {}
+            }
+        }
+    }
+
+    /// Carries out what the parts decided, until none has anything left to say.
+    fn settle(&mut self, now: Instant, effects: &mut Effects) {
+        let managers: Vec<ManagerId> = self.links.keys().copied().collect();
+        for &manager in &managers {
+            self.judge(now, manager);
+        }
+        self.apply_changes(effects);
+        while let Some((to, message)) = self.mesh.poll_transmit() {
+            self.forwarder.signal(Neighbour::Manager(to), &message, effects);
+        }
+        for manager in managers {
+            while let Some(action) = self.links.get_mut(&manager).and_then(Liveness::poll_action) {
+                match action {
+                    Action::Probe(sequence) => {
+                        let probe = Message::Probe(Probe { sequence });
+                        self.forwarder.signal(Neighbour::Manager(manager), &probe, effects);
+                    }
+                    Action::Handshake => self.forwarder.initiate(manager, effects),
+                }
+            }
+        }
+    }
+
+    fn apply_changes(&mut self, effects: &mut Effects) {
+        let mut moved = false;
+        while let Some(change) = self.mesh.poll_change() {
+            match change {
+                Change::Endpoint(endpoint) => {
+                    self.forwarder.set_next_hop(endpoint, next_hop(self.mesh.route_to(endpoint)));
+                    moved = true;
+                }
+                Change::Paths => self.set_all_next_hops(),
+                Change::ManagerLost(manager) => self.warn_endpoints_of(manager, effects),
+                Change::ManagerReturned(_) => {}
+            }
+        }
+        if moved {
+            self.report_drained();
+        }
+    }
+
+    /// Endpoints that a lost manager carries look for themselves at once, instead of at their next probe.
+    fn warn_endpoints_of(&mut self, manager: ManagerId, effects: &mut Effects) {
+        let theirs: Vec<EndpointId> = self
+            .mesh
+            .attachments()
+            .filter(|attachment| attachment.manager == manager)
+            .map(|attachment| attachment.endpoint)
+            .filter(|id| self.endpoints.get(id).is_some_and(|known| known.kind == EndpointKind::Agent))
+            .collect();
+        for endpoint in theirs {
+            let neighbour = Neighbour::Endpoint(endpoint);
+            // One that has no session here could not be told: a handshake would have to come from its side.
+            if self.forwarder.neighbour(neighbour).is_some_and(|stats| stats.session_age.is_some()) {
+                self.forwarder.signal(neighbour, &Message::Suspect(Suspect { manager }), effects);
+            }
+        }
+    }
+}
+
+fn next_hop(route: Route) -> NextHop {
+    match route {
+        Route::Local => NextHop::Tunnel,
+        Route::Via(manager) => NextHop::Link(manager),
+        Route::Unreachable => NextHop::Unreachable,
+        Route::Unattached => NextHop::Detached,
+    }
+}
+
+impl Node for ManagerNode {
+    type Command = Command;
+    type Event = Event;
+
+    fn handle_underlay(
+        &mut self,
+        now: Instant,
+        path: UnderlayPath,
+        datagrams: &[u8],
+        stride: usize,
+        effects: &mut Effects,
+    ) {
+        for datagram in datagrams.chunks(stride.max(1)) {
+            let arrival = self.forwarder.handle_underlay(now, path, datagram, effects);
+            if arrival != RouterArrival::Nothing {
+                self.handle_arrival(now, arrival, effects);
+                // Before the next datagram of the batch: it may go where this message said.
+                self.settle(now, effects);
+            }
+        }
+    }
+
+    /// A manager has no device.
+    fn handle_overlay(&mut self, _: Instant, _: &VnetHeader, _: &mut [u8], _: &mut Effects) {}
+
+    fn handle_unreachable(&mut self, now: Instant, to: SocketAddr, effects: &mut Effects) {
+        let managers: Vec<ManagerId> = self.forwarder.managers_at(to).collect();
+        for manager in managers {
+            if let Some(link) = self.links.get_mut(&manager) {
+                link.handle_hint(now);
+            }
+        }
+        self.settle(now, effects);
+    }
+
+    fn handle_timeout(&mut self, now: Instant, effects: &mut Effects) {
+        for link in self.links.values_mut() {
+            link.handle_timeout(now);
+        }
+        if self.mesh.poll_timeout().is_some_and(|at| at <= now) {
+            self.mesh.handle_timeout(now);
+        }
+        if now >= self.next_count {
+            self.carried = self.carried_here().count();
+            self.next_count = now + COUNT_INTERVAL;
+        }
+        self.forwarder.handle_timeout(now, effects);
+        self.settle(now, effects);
+    }
+
+    fn handle_command(&mut self, now: Instant, command: Command, effects: &mut Effects) {
+        match command {
+            Command::SetMap(map) => self.set_map(now, map),
+            Command::SetDraining(draining) => self.set_draining(now, draining),
+            Command::Status(reply) => reply(self.status(now)),
+        }
+        self.settle(now, effects);
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        let links = self.links.values().map(Liveness::poll_timeout);
+        let others = self.mesh.poll_timeout().into_iter().chain(self.forwarder.poll_timeout());
+        links.chain(others).chain([self.next_count]).min()
+    }
+
+    fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+}
