@@ -32,7 +32,7 @@ impl Echo {
     /// # Errors
     /// When `festoon-labtool` cannot be started.
     pub fn ping(host: &Host, target: IpAddr, interval: Duration) -> anyhow::Result<Self> {
-        Self::start(host, ["ping".to_owned(), format!("--target={target}")], interval)
+        Self::start(host, &["ping".to_owned(), format!("--target={target}")], interval)
     }
 
     /// Sends datagrams from `host` to a `udp-echo`.
@@ -40,12 +40,12 @@ impl Echo {
     /// # Errors
     /// When `festoon-labtool` cannot be started.
     pub fn udp(host: &Host, to: SocketAddr, interval: Duration) -> anyhow::Result<Self> {
-        Self::start(host, ["udp-ping".to_owned(), format!("--to={to}")], interval)
+        Self::start(host, &["udp-ping".to_owned(), format!("--to={to}")], interval)
     }
 
-    fn start(host: &Host, what: [String; 2], interval: Duration) -> anyhow::Result<Self> {
+    fn start(host: &Host, what: &[String], interval: Duration) -> anyhow::Result<Self> {
         let interval = format!("--interval-ms={}", interval.as_secs_f64() * 1000.0);
-        let (program, report) = spawn(host, &[&what[..], &[interval]].concat())?;
+        let (program, report) = spawn(host, &[what, &["--each".to_owned(), interval]].concat())?;
         Ok(Self { program, report })
     }
 

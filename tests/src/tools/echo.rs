@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::anyhow;
 use clap::Args;
 
-use super::outcome::{EchoReport, Reply, Request, report};
+use super::outcome::{EchoReport, Reply, Request, echoes, report};
 use super::stop::{Stop, as_ms, unix_ms};
 
 /// Something that answers.
@@ -37,6 +37,9 @@ pub struct Schedule {
     /// How long to wait for replies after the last request.
     #[arg(long, default_value_t = 500)]
     pub linger_ms: u64,
+    /// Report every request, too.
+    #[arg(long)]
+    pub each: bool,
 }
 
 /// Runs until the count is reached or `stop` is due, and reports.
@@ -56,7 +59,8 @@ pub fn run(socket: &impl EchoSocket, schedule: &Schedule, stop: &Stop) -> anyhow
         (requests, receiver.join())
     });
     let replies = replies.map_err(|_| anyhow!("the receiving thread failed"))?;
-    Ok(report(started_unix_ms, &requests, &replies))
+    let each = if schedule.each { echoes(&requests, &replies) } else { Vec::new() };
+    Ok(EchoReport { echoes: each, ..report(started_unix_ms, &requests, &replies) })
 }
 
 /// A sender that was held up does not catch up in a burst: it skips the slots it missed.

@@ -20,6 +20,8 @@ use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use serde::Serialize;
 
+use crate::lab::Lab;
+
 /// Measures and disturbs a network from inside one of its hosts.
 #[derive(Debug, Parser)]
 #[command(name = "festoon-labtool", version)]
@@ -60,6 +62,12 @@ enum Tool {
     TcpSend(stream::SendArgs),
     /// Takes packets from a TUN device and puts them back later, perhaps in another order, perhaps twice.
     Relay(relay::RelayArgs),
+    /// Removes the namespaces of a lab that was kept, and ends what runs in them.
+    RemoveLab {
+        /// Their names.
+        #[arg(required = true)]
+        namespaces: Vec<String>,
+    },
 }
 
 /// The whole program.
@@ -78,6 +86,7 @@ pub fn main() -> anyhow::Result<()> {
         Tool::TcpServe(args) => receive::serve(&args, &stop, out),
         Tool::TcpSend(args) => write_report(out, &stream::send(&args, &stop)?),
         Tool::Relay(args) => write_report(out, &relay::relay(&args, &stop)?),
+        Tool::RemoveLab { namespaces } => Lab::remove(&namespaces),
     }
 }
 

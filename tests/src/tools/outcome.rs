@@ -58,6 +58,34 @@ pub struct EchoReport {
     pub rtt_avg_ms: f64,
     /// Longest round trip.
     pub rtt_max_ms: f64,
+    /// Every request, only when asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub echoes: Vec<Echo>,
+}
+
+/// What became of one request. Milliseconds from the start of the run.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Echo {
+    /// When it was handed to the kernel.
+    pub sent_ms: f64,
+    /// When its first reply arrived.
+    pub reply_ms: Option<f64>,
+    /// How many replies arrived.
+    pub replies: u32,
+}
+
+/// What became of each request.
+#[must_use]
+pub fn echoes(requests: &[Request], replies: &[Reply]) -> Vec<Echo> {
+    let echo = |request: &Request| Echo { sent_ms: as_ms(request.at), reply_ms: None, replies: 0 };
+    let mut echoes: Vec<Echo> = requests.iter().map(echo).collect();
+    for reply in replies {
+        if let Some(echo) = usize::try_from(reply.sequence).ok().and_then(|index| echoes.get_mut(index)) {
+            echo.reply_ms.get_or_insert(as_ms(reply.at));
+            echo.replies += 1;
+        }
+    }
+    echoes
 }
 
 /// Computes the report of a run.
@@ -84,6 +112,7 @@ pub fn report(started_unix_ms: u64, requests: &[Request], replies: &[Reply]) -> 
         rtt_min_ms: rtt.iter().copied().reduce(f64::min).unwrap_or_default(),
         rtt_avg_ms: rtt.iter().sum::<f64>() / (received.max(1) as f64),
         rtt_max_ms: rtt.iter().copied().reduce(f64::max).unwrap_or_default(),
+        echoes: Vec::new(),
     }
 }
 
@@ -172,6 +201,13 @@ mod tests {
         assert_eq!((run.duplicated, run.reordered), (2, 1));
         assert_eq!(run.lost_sequences, [3]);
         assert_eq!((run.rtt_min_ms, run.rtt_max_ms), (1.0, 7.0));
+    }
+
+    #[test]
+    fn each_request_shows_its_replies() {
+        let each = echoes(&requests(&[0, 5]), &replies(&[(0, 3), (0, 4)]));
+        assert_eq!(each[0], Echo { sent_ms: 0.0, reply_ms: Some(3.0), replies: 2 });
+        assert_eq!(each[1], Echo { sent_ms: 5.0, reply_ms: None, replies: 0 });
     }
 
     #[test]

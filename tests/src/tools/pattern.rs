@@ -30,14 +30,12 @@ impl Pattern {
 
     /// Writes the next bytes into `buffer`, without moving on.
     pub fn write(&self, buffer: &mut [u8]) {
-        let mut at = self.position;
-        let mut word = self.word(at / 8);
-        for byte in buffer {
+        let mut word = self.word(self.position / 8);
+        for (at, byte) in (self.position..).zip(buffer) {
             if at.is_multiple_of(8) {
                 word = self.word(at / 8);
             }
             *byte = word[usize::from((at % 8) as u8)];
-            at += 1;
         }
     }
 

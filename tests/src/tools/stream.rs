@@ -87,13 +87,9 @@ fn count_lost(sent: &Sent) -> u64 {
 }
 
 fn write_stream(stream: &mut TcpStream, args: &SendArgs, stop: &Stop, sent: &mut Sent) -> io::Result<()> {
-    let seed: u64 = rand::random();
-    let mut header = MAGIC.to_vec();
-    header.push(u8::from(!args.no_check));
-    header.extend(seed.to_be_bytes());
-    debug_assert_eq!(header.len(), HEADER);
-    stream.write_all(&header)?;
-    let mut pattern = Pattern::new(seed);
+    let seed = rand::random();
+    stream.write_all(&header(!args.no_check, seed))?;
+    let mut pattern = (!args.no_check).then(|| Pattern::new(seed));
     let mut buffer = vec![0; args.rate.map_or(LARGE_WRITE, chunk)];
     let limit = args.bytes.unwrap_or(u64::MAX);
     let mut due = Instant::now();
@@ -101,24 +97,41 @@ fn write_stream(stream: &mut TcpStream, args: &SendArgs, stop: &Stop, sent: &mut
         if args.rate.is_some() {
             due += TICK;
         }
-        let left = usize::try_from(limit - sent.bytes).unwrap_or(usize::MAX);
-        let size = left.min(buffer.len());
-        let part = &mut buffer[..size];
-        if !args.no_check {
-            pattern.write(part);
-        }
-        let written = match stream.write(part) {
-            Ok(written) => written,
-            Err(error) if is_timeout(&error) => 0,
-            Err(error) => return Err(error),
-        };
-        sent.bytes += written as u64;
-        if !args.no_check {
-            pattern.advance(&part[..written]);
-            sent.digest = pattern.digest();
-        }
+        let left = usize::try_from(limit - sent.bytes).unwrap_or(usize::MAX).min(buffer.len());
+        write_part(stream, &mut buffer[..left], pattern.as_mut(), sent)?;
     }
     stream.shutdown(Shutdown::Write)
+}
+
+fn header(checked: bool, seed: u64) -> [u8; HEADER] {
+    let mut header = [0; HEADER];
+    header[..8].copy_from_slice(&MAGIC);
+    header[8] = u8::from(checked);
+    header[9..].copy_from_slice(&seed.to_be_bytes());
+    header
+}
+
+/// Writes what fits of one part. A full send buffer is no error: the next turn tries again.
+fn write_part(
+    stream: &mut TcpStream,
+    part: &mut [u8],
+    pattern: Option<&mut Pattern>,
+    sent: &mut Sent,
+) -> io::Result<()> {
+    if let Some(pattern) = &pattern {
+        pattern.write(part);
+    }
+    let written = match stream.write(part) {
+        Ok(written) => written,
+        Err(error) if is_timeout(&error) => 0,
+        Err(error) => return Err(error),
+    };
+    sent.bytes += written as u64;
+    if let Some(pattern) = pattern {
+        pattern.advance(&part[..written]);
+        sent.digest = pattern.digest();
+    }
+    Ok(())
 }
 
 fn chunk(mbit_per_s: f64) -> usize {
