@@ -110,7 +110,7 @@ pub fn report(started_unix_ms: u64, requests: &[Request], replies: &[Reply]) -> 
         gap_began_unix_ms: started_unix_ms + u64::try_from(gap.began.as_millis()).unwrap_or(u64::MAX),
         gap_closed: gap.closed,
         rtt_min_ms: rtt.iter().copied().reduce(f64::min).unwrap_or_default(),
-        rtt_avg_ms: rtt.iter().sum::<f64>() / (received.max(1) as f64),
+        rtt_avg_ms: rtt.iter().fold(0.0, |sum, time| sum + time) / (received.max(1) as f64),
         rtt_max_ms: rtt.iter().copied().reduce(f64::max).unwrap_or_default(),
         echoes: Vec::new(),
     }
