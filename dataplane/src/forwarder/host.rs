@@ -134,6 +134,13 @@ impl HostForwarder {
         sent
     }
 
+    /// What a hostile endpoint does: sends a packet without any of the checks.
+    #[cfg(test)]
+    pub(super) fn send_unchecked(&mut self, packet: &[u8], effects: &mut Effects) {
+        let active = self.active.expect("no active manager");
+        self.peers.send(active, packet, &mut effects.underlay).expect("not sent");
+    }
+
     /// A datagram from the underlay: decrypted where the device will read it, then checked.
     pub fn handle_underlay(
         &mut self,

@@ -13,3 +13,6 @@ pub use router::{Neighbour, NeighbourStats, NextHop, RouterArrival, RouterForwar
 
 /// Handshakes a node takes in a second before it asks for cookies (WireGuard, section 5.3).
 const HANDSHAKES_PER_SECOND: u64 = 2_000;
+
+#[cfg(test)]
+mod tests;
