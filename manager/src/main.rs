@@ -1,1 +1,25 @@
-fn main() {}
+//! The program `festoon-manager`.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use festoon_manager::cli::{Cli, run};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&anyhow::Error::new(error).context("can't start")),
+    };
+    match runtime.block_on(run(cli)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error),
+    }
+}
+
+/// One line, whatever lies behind it.
+fn fail(error: &anyhow::Error) -> ExitCode {
+    let text = format!("{error:#}").lines().map(str::trim).collect::<Vec<_>>().join(" ");
+    eprintln!("festoon-manager: {text}");
+    ExitCode::FAILURE
+}

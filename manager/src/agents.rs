@@ -1,0 +1,100 @@
+//! What agents ask over HTTPS: to be let in, for their map, to leave.
+
+use std::sync::Arc;
+
+use axum::extract::State as Shared;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::routing::{get, post};
+use axum::{Extension, Json, Router};
+use festoon_control::compile::endpoint_map;
+use festoon_control::registry::{Command, JoinEndpoint, Outcome, State};
+use festoon_proto::EndpointId;
+use festoon_proto::http::{AGENT_JOIN, AGENT_LEAVE, AGENT_MAP, Credential, JoinRequest, JoinResponse};
+use festoon_proto::map::EndpointMap;
+
+use crate::cluster::{Cluster, unix_now};
+use crate::https::{ApiJson, Peer, Refused};
+
+#[derive(Debug, Clone)]
+struct Agents {
+    cluster: Cluster,
+    ca_pem: Arc<str>,
+}
+
+/// The routes under `/agent/v1/`.
+pub fn router(cluster: Cluster, ca_pem: &str) -> Router {
+    Router::new()
+        .route(AGENT_JOIN, post(join))
+        .route(AGENT_MAP, get(map))
+        .route(AGENT_LEAVE, post(leave))
+        .with_state(Agents { cluster, ca_pem: ca_pem.into() })
+}
+
+async fn join(
+    Shared(agents): Shared<Agents>,
+    Extension(peer): Extension<Peer>,
+    ApiJson(request): ApiJson<JoinRequest>,
+) -> Result<Json<JoinResponse>, Refused> {
+    let command = JoinEndpoint {
+        token: request.secret.hash(),
+        public_key: request.public_key,
+        credential: request.credential_hash,
+        // The registry makes a name of it; it need not keep more than a name's worth.
+        name: request.name.chars().take(253).collect(),
+        now: unix_now(),
+    };
+    let Outcome::Endpoint(endpoint) = agents.cluster.propose(Command::JoinEndpoint(command)).await? else {
+        return Err(Refused::internal());
+    };
+    tracing::info!(%endpoint, remote = %peer.remote, "an endpoint joined");
+    let map = map_of(&agents.cluster.snapshot(), endpoint)?;
+    Ok(Json(JoinResponse { map, ca_pem: agents.ca_pem.to_string() }))
+}
+
+async fn map(Shared(agents): Shared<Agents>, headers: HeaderMap) -> Result<Json<EndpointMap>, Refused> {
+    let state = agents.cluster.snapshot();
+    let endpoint = authenticate(&state, &headers)?;
+    map_of(&state, endpoint).map(Json)
+}
+
+async fn leave(Shared(agents): Shared<Agents>, headers: HeaderMap) -> Result<StatusCode, Refused> {
+    let endpoint = authenticate(&agents.cluster.snapshot(), &headers)?;
+    agents.cluster.propose(Command::RemoveEndpoint(endpoint)).await?;
+    tracing::info!(%endpoint, "an endpoint left");
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// The endpoint whose credential the request carries.
+///
+/// An agent that is told 401 or 410 believes that it was removed. A manager that lags behind must not say so of an
+/// endpoint it has not heard of yet.
+fn authenticate(state: &State, headers: &HeaderMap) -> Result<EndpointId, Refused> {
+    let unauthorized = |text| Refused::new(StatusCode::UNAUTHORIZED, "bad-credential", text);
+    let credential = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let credential = credential.and_then(|value| value.strip_prefix("Bearer "));
+    let credential = credential.ok_or_else(|| unauthorized("this needs the credential of an endpoint"))?;
+    let credential: Credential =
+        credential.parse().map_err(|_| unauthorized("this is no credential of an endpoint"))?;
+    let Some(endpoint) = state.endpoint(credential.endpoint) else {
+        return Err(if state.was_given(credential.endpoint) { removed() } else { not_yet() });
+    };
+    if endpoint.credential == Some(credential.hash()) {
+        Ok(endpoint.id)
+    } else {
+        Err(unauthorized("this is not the credential of that endpoint"))
+    }
+}
+
+fn removed() -> Refused {
+    let text = "this endpoint was removed from the cluster: join it again with a new token";
+    Refused::new(StatusCode::GONE, "endpoint-removed", text)
+}
+
+fn not_yet() -> Refused {
+    let text = "this manager has not heard of this endpoint yet: ask again soon, or ask another manager";
+    Refused::new(StatusCode::SERVICE_UNAVAILABLE, "endpoint-not-yet", text)
+}
+
+fn map_of(state: &State, endpoint: EndpointId) -> Result<EndpointMap, Refused> {
+    endpoint_map(state, endpoint).ok_or_else(not_yet)
+}

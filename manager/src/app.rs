@@ -1,0 +1,154 @@
+//! The one composition root: what `festoon-manager serve` is made of.
+//!
+//! Tasks: the HTTPS listener, the admin socket and the one that compiles a map of every new state. None ends by itself;
+//! all are dropped together when the manager stops, and none keeps anything that is not on disk already.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use axum::Router;
+use festoon_control::compile::manager_map;
+use festoon_control::registry::State;
+use festoon_proto::ManagerId;
+use festoon_proto::map::{EndpointKind, ManagerMap};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::cluster::{self, Credentials};
+use crate::config::Config;
+use crate::data_dir::DataDir;
+use crate::driver::{self, NodeHandle, Stopped};
+use crate::node::{EndpointStatus, Status};
+use crate::{agents, https, local, pki};
+
+/// How long a manager that has joined without reaching the registry waits for its first copy.
+const FIRST_COPY: Duration = Duration::from_secs(60);
+
+/// How long endpoints have to move away.
+const DRAIN_LIMIT: Duration = Duration::from_secs(10);
+const DRAIN_POLL: Duration = Duration::from_millis(50);
+const DRAIN_LINGER: Duration = Duration::from_millis(300);
+
+/// Runs the manager until it is asked to stop.
+pub async fn serve(data: DataDir, config: Config) -> anyhow::Result<()> {
+    let mut stop = Stop::listen()?;
+    let identity = data.identity()?;
+    let me = identity.manager;
+    let credentials = Credentials::load(&data)?;
+    let parts = cluster::build(&data, me, &identity.joined_through, &credentials)?;
+    let mut states = parts.cluster.watch();
+    let map = tokio::select! {
+        map = first_map(&mut states, me) => map?,
+        () = stop.asked() => return Ok(()),
+    };
+    let (underlay_port, https_port) = ports(&map)?;
+    let node = driver::build(&config.underlay, underlay_port, me, data.private_key()?, map)?;
+    let tls = pki::server_config(&credentials.ca_pem, &credentials.tls)?;
+    let https = https::build(&config.https, https_port, tls).await;
+    let https = https.with_context(|| format!("can't listen on TCP port {https_port}"))?;
+    let socket = local::build(&data.socket()).context("can't make the admin socket")?;
+    let admin = local::Admin {
+        cluster: parts.cluster.clone(),
+        node: node.clone(),
+        manager: me,
+        ca_fingerprint: credentials.trust.ca_fingerprint,
+    };
+    let routes =
+        Router::new().merge(agents::router(parts.cluster.clone(), &credentials.ca_pem)).merge(cluster::router(&parts));
+    tracing::info!(manager = %me, underlay = underlay_port, https = %https.local_addr()?, "serving");
+    ready();
+    tokio::select! {
+        () = https.run(routes) => bail!("the HTTPS listener ended"),
+        ended = socket.run(admin) => ended.context("the admin socket ended")?,
+        ended = update_node(states, me, &node) => ended?,
+        () = stop.asked() => {}
+    }
+    drain(&node, &parts.cluster.snapshot(), me).await;
+    Ok(())
+}
+
+/// Tells systemd, if it is there, that we serve.
+fn ready() {
+    if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
+        tracing::warn!(%error, "systemd can't be told that this manager is ready");
+    }
+}
+
+/// The map to start with: at once from the copy on disk, or from the first copy there is.
+async fn first_map(states: &mut watch::Receiver<Arc<State>>, me: ManagerId) -> anyhow::Result<Arc<ManagerMap>> {
+    let known = states.wait_for(|state| state.manager(me).is_some());
+    let state = tokio::time::timeout(FIRST_COPY, known).await.context(
+        "this manager is not in its copy of the registry: start the manager it joined through, or, if it was removed, join it again",
+    )??;
+    let state = Arc::clone(&state);
+    manager_map(&state, me).map(Arc::new).context("the registry has no map for this manager")
+}
+
+/// The ports the registry names for this manager: a host behind NAT listens on them, though not on those addresses.
+fn ports(map: &ManagerMap) -> anyhow::Result<(u16, u16)> {
+    let me = map.managers.iter().find(|manager| manager.id == map.manager);
+    let ports = me.and_then(|me| Some((me.underlay.first()?.port(), me.https.first()?.port())));
+    ports.context("the registry names no address for this manager")
+}
+
+/// Compiles a map of every new state for the node. Ends with an error when this manager was removed.
+async fn update_node(mut states: watch::Receiver<Arc<State>>, me: ManagerId, node: &NodeHandle) -> anyhow::Result<()> {
+    loop {
+        states.changed().await.context("the registry ended")?;
+        let state = Arc::clone(&states.borrow_and_update());
+        match manager_map(&state, me) {
+            Some(map) => node.set_map(Arc::new(map))?,
+            None => bail!("this manager was removed from the cluster"),
+        }
+    }
+}
+
+/// Moves all agents away, so that no packet is lost when we stop.
+async fn drain(node: &NodeHandle, state: &State, me: ManagerId) {
+    if state.managers().nth(1).is_none() {
+        return tracing::info!("stopping; there is no other manager to move endpoints to");
+    }
+    tracing::info!("draining");
+    let moved = async {
+        node.set_draining(true)?;
+        while carries_agents(&node.status().await?, state, me) {
+            tokio::time::sleep(DRAIN_POLL).await;
+        }
+        // For what is on its way to us still.
+        tokio::time::sleep(DRAIN_LINGER).await;
+        Ok::<_, Stopped>(())
+    };
+    match tokio::time::timeout(DRAIN_LIMIT, moved).await {
+        Ok(Ok(())) => tracing::info!("drained: stopping"),
+        Ok(Err(error)) => tracing::error!(%error, "stopping"),
+        Err(_) => tracing::warn!("some endpoints did not move in time: stopping"),
+    }
+}
+
+/// Stock clients can't move and hold nobody up.
+fn carries_agents(status: &Status, state: &State, me: ManagerId) -> bool {
+    let is_agent = |id| state.endpoint(id).is_some_and(|endpoint| endpoint.kind == EndpointKind::Agent);
+    let ours = |endpoint: &EndpointStatus| endpoint.attachment.is_some_and(|at| at.manager == me);
+    status.endpoints.iter().any(|endpoint| ours(endpoint) && is_agent(endpoint.id))
+}
+
+/// SIGTERM and SIGINT.
+struct Stop {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Stop {
+    fn listen() -> anyhow::Result<Self> {
+        let listen = |kind| signal(kind).context("can't listen for signals");
+        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+    }
+
+    async fn asked(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}

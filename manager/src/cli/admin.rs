@@ -1,0 +1,105 @@
+//! The commands that talk to the running manager.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use anyhow::bail;
+use axum::http::Method;
+use festoon_proto::PrivateKey;
+use festoon_proto::map::EndpointMap;
+
+use super::args::{EndpointCommand, ManagerCommand, TokenCommand};
+use super::{client_conf, render};
+use crate::local::{
+    Client, ClientRequest, DRAINING, Draining, ENDPOINTS, MANAGERS, ManagerRequest, Removed, STATUS, TOKENS,
+    TokenRequest, TokenResponse,
+};
+use crate::status::Report;
+
+pub(super) async fn token(root: &Path, command: TokenCommand) -> anyhow::Result<()> {
+    let TokenCommand::Create { manager, network, expires, json } = command;
+    let request = TokenRequest { manager, network, expires_s: expires.as_secs() };
+    let token: TokenResponse = Client::new(root).send_json(Method::POST, TOKENS, &request).await?;
+    match json {
+        true => println!("{}", serde_json::to_string_pretty(&token)?),
+        false => println!("{}", token.token),
+    }
+    Ok(())
+}
+
+pub(super) async fn endpoint(root: &Path, command: EndpointCommand) -> anyhow::Result<()> {
+    let client = Client::new(root);
+    match command {
+        EndpointCommand::Add { name, client: _, network, manager } => {
+            add_client(&client, name, network, manager.as_deref()).await
+        }
+        EndpointCommand::List { json } => {
+            let report: Report = client.get(STATUS).await?;
+            match json {
+                true => println!("{}", serde_json::to_string_pretty(&report.endpoints)?),
+                false => print!("{}", render::endpoints(&report)),
+            }
+            Ok(())
+        }
+        EndpointCommand::Remove { name } => remove(&client, ENDPOINTS, &name).await,
+    }
+}
+
+/// The private key is made here and nowhere kept: not in the registry, not on this disk.
+async fn add_client(
+    client: &Client,
+    name: String,
+    network: Option<String>,
+    manager: Option<&str>,
+) -> anyhow::Result<()> {
+    if let Some(manager) = manager {
+        let report: Report = client.get(STATUS).await?;
+        if !report.managers.iter().any(|row| client_conf::is_named(manager, row.id, &row.name)) {
+            bail!("there is no manager {manager}: see `festoon-manager status` for those there are");
+        }
+    }
+    let key = PrivateKey::from_bytes(rand::random());
+    let request = ClientRequest { name, network, public_key: key.public_key() };
+    let map: EndpointMap = client.send_json(Method::POST, ENDPOINTS, &request).await?;
+    print!("{}", client_conf::to_secret_conf(&map, &key, manager)?);
+    Ok(())
+}
+
+pub(super) async fn manager(root: &Path, command: ManagerCommand) -> anyhow::Result<()> {
+    let client = Client::new(root);
+    match command {
+        ManagerCommand::Set { manager, name, underlay, https, priority } => {
+            let some = |addresses: Vec<SocketAddr>| (!addresses.is_empty()).then_some(addresses);
+            let request = ManagerRequest { name, underlay: some(underlay), https: some(https), priority };
+            Ok(client.send_json(Method::POST, &item(MANAGERS, &manager)?, &request).await?)
+        }
+        ManagerCommand::Remove { manager } => remove(&client, MANAGERS, &manager).await,
+    }
+}
+
+async fn remove(client: &Client, kind: &str, name: &str) -> anyhow::Result<()> {
+    let removed: Removed = client.send_json(Method::DELETE, &item(kind, name)?, &()).await?;
+    println!("{} ({}) is removed.", removed.name, removed.id);
+    Ok(())
+}
+
+/// The path of one of a kind. Names and ids hold nothing that a path would have to escape.
+fn item(kind: &str, name: &str) -> anyhow::Result<String> {
+    match !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
+        true => Ok(format!("{kind}/{name}")),
+        false => bail!("{name:?} is no name or id: see `festoon-manager status` for those there are"),
+    }
+}
+
+pub(super) async fn status(root: &Path, json: bool) -> anyhow::Result<()> {
+    let report: Report = Client::new(root).get(STATUS).await?;
+    match json {
+        true => println!("{}", serde_json::to_string_pretty(&report)?),
+        false => print!("{}", render::status(&report)),
+    }
+    Ok(())
+}
+
+pub(super) async fn set_draining(root: &Path, draining: bool) -> anyhow::Result<()> {
+    Ok(Client::new(root).send_json(Method::PUT, DRAINING, &Draining { draining }).await?)
+}

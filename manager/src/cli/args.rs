@@ -1,0 +1,247 @@
+//! What the command line may say.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser};
+use festoon_control::registry::DEFAULT_MTU;
+use festoon_proto::address::{HTTPS_PORT, UNDERLAY_PORT};
+use ipnet::IpNet;
+
+/// A Festoon manager: a virtual switch and router for the endpoints of an overlay
+#[derive(Debug, Parser)]
+#[command(version, arg_required_else_help = true)]
+pub struct Cli {
+    /// Where the manager keeps its keys and its copy of the registry
+    #[arg(long, global = true, env = "FESTOON_MANAGER_DATA", default_value = "/var/lib/festoon-manager")]
+    pub(super) data_dir: PathBuf,
+    #[command(subcommand)]
+    pub(super) command: Subcommand,
+}
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Subcommand {
+    /// Make a new cluster, with this as its first manager
+    Init(InitArgs),
+    /// Join a cluster as another manager
+    Join(JoinArgs),
+    /// Run the manager
+    Serve {
+        /// A configuration file, in TOML
+        #[arg(long)]
+        config: Option<PathBuf>,
+    },
+    /// Make join tokens
+    #[command(subcommand)]
+    Token(TokenCommand),
+    /// Add, list and remove endpoints
+    #[command(subcommand)]
+    Endpoint(EndpointCommand),
+    /// Change and remove managers
+    #[command(subcommand)]
+    Manager(ManagerCommand),
+    /// Show how the cluster is doing
+    Status {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Move all endpoints to other managers and take no new ones
+    Drain,
+    /// Take endpoints again
+    Undrain,
+    /// Show the version
+    Version,
+}
+
+/// What a new manager says of itself.
+#[derive(Debug, Args)]
+pub(super) struct ManagerArgs {
+    /// Its name
+    #[arg(long)]
+    pub(super) name: String,
+    /// Where others reach its tunnels over UDP: an address, with a port if it is not 51820; may be repeated, best first
+    #[arg(long, required = true, value_name = "IP[:PORT]", value_parser = underlay_address)]
+    pub(super) underlay: Vec<SocketAddr>,
+    /// Where others reach its HTTPS listener over TCP, port 8443 by default; the underlay addresses if none is named
+    #[arg(long, value_name = "IP[:PORT]", value_parser = https_address)]
+    pub(super) https: Vec<SocketAddr>,
+    /// Endpoints go to the manager of the highest priority that is alive, and to the nearest of equals
+    #[arg(long, default_value_t = 100)]
+    pub(super) priority: u8,
+}
+
+impl ManagerArgs {
+    /// The HTTPS listener's addresses.
+    pub(super) fn https(&self) -> Vec<SocketAddr> {
+        match self.https.is_empty() {
+            true => self.underlay.iter().map(|at| SocketAddr::new(at.ip(), HTTPS_PORT)).collect(),
+            false => self.https.clone(),
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct InitArgs {
+    #[command(flatten)]
+    pub(super) manager: ManagerArgs,
+    /// A prefix of the first network, IPv4 or IPv6; may be repeated
+    #[arg(long, required = true, value_name = "CIDR")]
+    pub(super) prefix: Vec<IpNet>,
+    /// The name of the first network
+    #[arg(long, default_value = "default")]
+    pub(super) network: String,
+    /// The largest packet of the first network, in bytes
+    #[arg(long, default_value_t = DEFAULT_MTU)]
+    pub(super) mtu: u16,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct JoinArgs {
+    /// From `festoon-manager token create --manager`
+    pub(super) token: String,
+    #[command(flatten)]
+    pub(super) manager: ManagerArgs,
+}
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum TokenCommand {
+    /// Make a token that lets one node in, and print it
+    Create {
+        /// For a manager instead of an endpoint
+        #[arg(long, conflicts_with = "network")]
+        manager: bool,
+        /// The network the endpoint gets into
+        #[arg(long)]
+        network: Option<String>,
+        /// How long it is good for: 30m, 12h, 7d
+        #[arg(long, default_value = "1h", value_parser = duration)]
+        expires: Duration,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum EndpointCommand {
+    /// Add a stock WireGuard client and print its configuration, private key included, this once
+    Add {
+        /// Its name
+        name: String,
+        /// That it is a stock WireGuard client; agents come in with a token instead
+        #[arg(long, required = true)]
+        client: bool,
+        /// Its network
+        #[arg(long)]
+        network: Option<String>,
+        /// The manager it is to use, if not the one of the highest priority
+        #[arg(long)]
+        manager: Option<String>,
+    },
+    /// List all endpoints
+    List {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Remove an endpoint, by name or id
+    Remove {
+        /// Its name or id
+        name: String,
+    },
+}
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum ManagerCommand {
+    /// Change a manager
+    Set {
+        /// Its name or id
+        manager: String,
+        /// Its new name
+        #[arg(long)]
+        name: Option<String>,
+        /// Where others reach its tunnels from now on; may be repeated, best first
+        #[arg(long, value_name = "IP[:PORT]", value_parser = underlay_address)]
+        underlay: Vec<SocketAddr>,
+        /// Where others reach its HTTPS listener from now on; may be repeated, best first
+        #[arg(long, value_name = "IP[:PORT]", value_parser = https_address)]
+        https: Vec<SocketAddr>,
+        /// Its new priority
+        #[arg(long)]
+        priority: Option<u8>,
+    },
+    /// Remove a manager from the cluster
+    Remove {
+        /// Its name or id
+        manager: String,
+    },
+}
+
+fn underlay_address(text: &str) -> Result<SocketAddr, String> {
+    address(text, UNDERLAY_PORT)
+}
+
+fn https_address(text: &str) -> Result<SocketAddr, String> {
+    address(text, HTTPS_PORT)
+}
+
+/// An address with a port, or with the default one. IPv6 is written with brackets when a port follows.
+fn address(text: &str, port: u16) -> Result<SocketAddr, String> {
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    let with_port = |ip: IpAddr| SocketAddr::new(ip, port);
+    text.parse().or_else(|_| bare.parse().map(with_port)).map_err(|_| {
+        "expected an IP address, as in 192.0.2.1, 192.0.2.1:4000, 2001:db8::1 or [2001:db8::1]:4000".to_owned()
+    })
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let expected = || "expected a number and a unit, as in 45s, 30m, 12h or 7d".to_owned();
+    let (number, unit) = text.split_at_checked(text.len().saturating_sub(1)).ok_or_else(expected)?;
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        _ => return Err(expected()),
+    };
+    let number: u32 = number.parse().map_err(|_| expected())?;
+    Ok(Duration::from_secs(u64::from(number) * seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn addresses_may_leave_the_port_out() {
+        for (text, expected) in [
+            ("192.0.2.1", "192.0.2.1:51820"),
+            ("192.0.2.1:4000", "192.0.2.1:4000"),
+            ("2001:db8::1", "[2001:db8::1]:51820"),
+            ("[2001:db8::1]", "[2001:db8::1]:51820"),
+            ("[2001:db8::1]:4000", "[2001:db8::1]:4000"),
+        ] {
+            assert_eq!(underlay_address(text), Ok(expected.parse().unwrap()), "{text}");
+        }
+        assert!(underlay_address("host.example").is_err());
+        assert!(underlay_address("").is_err());
+    }
+
+    #[test]
+    fn durations_have_a_unit() {
+        assert_eq!(duration("45s"), Ok(Duration::from_secs(45)));
+        assert_eq!(duration("7d"), Ok(Duration::from_secs(604_800)));
+        for bad in ["", "5", "h", "-1h", "1w", "1ä"] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
+    }
+}

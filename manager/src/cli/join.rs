@@ -1,0 +1,101 @@
+//! `festoon-manager join`: another manager for a cluster.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use festoon_proto::address::MANAGER_TLS_NAME;
+use festoon_proto::http::{CLUSTER_JOIN, ManagerJoinRequest, ManagerJoinResponse, Problem};
+use festoon_proto::token::{JoinToken, TokenKind};
+
+use super::args::JoinArgs;
+use crate::cluster::{Credentials, NOT_WRITER, Store, ca_fingerprint, catch_up};
+use crate::data_dir::{CA_CERTIFICATE, DataDir, Identity, TLS_CHAIN, TLS_KEY};
+use crate::pki::{TlsKey, Trust, client_config};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+pub(super) async fn run(root: &Path, args: JoinArgs) -> anyhow::Result<()> {
+    let token: JoinToken = args.token.parse()?;
+    if token.kind != TokenKind::Manager {
+        bail!("this join token is for an endpoint: make one with `festoon-manager token create --manager`");
+    }
+    let data = DataDir::prepare(root)?;
+    let tls = TlsKey::generate()?;
+    let https = args.manager.https();
+    let request = ManagerJoinRequest {
+        secret: token.secret.clone(),
+        name: args.manager.name,
+        public_key: data.private_key_or_new()?.public_key(),
+        csr_pem: tls.signing_request()?,
+        underlay: args.manager.underlay,
+        https,
+        priority: args.manager.priority,
+    };
+    let response = ask_all(&token, &request).await?;
+    if ca_fingerprint(&response.ca_pem)? != token.ca_fingerprint || response.cluster != token.cluster {
+        bail!("the manager that answered shows another cluster than the token: make a new token");
+    }
+    data.write(CA_CERTIFICATE, &response.ca_pem)?;
+    data.write(TLS_KEY, &tls.to_secret_pem())?;
+    data.write(TLS_CHAIN, &format!("{}{}", response.certificate_pem, response.ca_pem))?;
+    copy_registry(&data, &token.managers).await?;
+    data.write_identity(&Identity { manager: response.manager, joined_through: token.managers.clone() })?;
+    println!("This is manager {} of cluster {}.", response.manager, response.cluster);
+    println!("Next: festoon-manager serve --data-dir {}", root.display());
+    Ok(())
+}
+
+/// With a copy on disk it can start even if no other manager is up.
+async fn copy_registry(data: &DataDir, managers: &[SocketAddr]) -> anyhow::Result<()> {
+    // An interrupted `join` may have left a part of one.
+    match fs::remove_file(data.registry()) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+        _ => {}
+    }
+    let store = Arc::new(Store::open(&data.registry())?);
+    let credentials = Credentials::load(data)?;
+    catch_up(store, &credentials, managers).await.context("this manager is in, but run the same join again")?;
+    Ok(())
+}
+
+/// Asks the managers of the token one after the other, until one lets us in or says no.
+async fn ask_all(token: &JoinToken, request: &ManagerJoinRequest) -> anyhow::Result<ManagerJoinResponse> {
+    let mut failures = Vec::new();
+    for &at in &token.managers {
+        match ask(token, request, at).await {
+            Ok(Answer::In(response)) => return Ok(response),
+            Ok(Answer::Refused(problem)) if problem.kind != NOT_WRITER => bail!("{}", problem.title),
+            Ok(Answer::Refused(problem)) => failures.push(format!("{at}: {}", problem.title)),
+            Err(error) => failures.push(format!("{at}: {error:#}")),
+        }
+    }
+    bail!("no manager let this one in: {}", failures.join("; "))
+}
+
+enum Answer {
+    In(ManagerJoinResponse),
+    Refused(Problem),
+}
+
+async fn ask(token: &JoinToken, request: &ManagerJoinRequest, at: SocketAddr) -> anyhow::Result<Answer> {
+    let trust = Trust { ca_fingerprint: token.ca_fingerprint };
+    let client = reqwest::Client::builder()
+        .tls_backend_preconfigured(client_config(trust, None)?)
+        .resolve(MANAGER_TLS_NAME, at)
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(CONNECT_TIMEOUT)
+        .timeout(TIMEOUT)
+        .build()?;
+    let url = format!("https://{MANAGER_TLS_NAME}:{}{CLUSTER_JOIN}", at.port());
+    let response = client.post(url).json(request).send().await?;
+    match response.status().is_success() {
+        true => Ok(Answer::In(response.json().await.context("run the same version of Festoon on both managers")?)),
+        false => Ok(Answer::Refused(response.json().await.context("this is no manager of Festoon")?)),
+    }
+}

@@ -1,0 +1,39 @@
+//! The command line.
+
+mod admin;
+mod args;
+mod client_conf;
+mod init;
+mod join;
+mod render;
+
+use crate::config::Config;
+use crate::data_dir::DataDir;
+use crate::{app, telemetry};
+
+pub use args::Cli;
+use args::Subcommand;
+
+/// Does what the command line says.
+pub async fn run(cli: Cli) -> anyhow::Result<()> {
+    let Cli { data_dir, command } = cli;
+    match command {
+        Subcommand::Init(args) => init::run(&data_dir, args),
+        Subcommand::Join(args) => join::run(&data_dir, args).await,
+        Subcommand::Serve { config } => {
+            let config = Config::load(config.as_deref())?;
+            telemetry::start(&config.log);
+            Box::pin(app::serve(DataDir::open(&data_dir)?, config)).await
+        }
+        Subcommand::Token(command) => admin::token(&data_dir, command).await,
+        Subcommand::Endpoint(command) => admin::endpoint(&data_dir, command).await,
+        Subcommand::Manager(command) => admin::manager(&data_dir, command).await,
+        Subcommand::Status { json } => admin::status(&data_dir, json).await,
+        Subcommand::Drain => admin::set_draining(&data_dir, true).await,
+        Subcommand::Undrain => admin::set_draining(&data_dir, false).await,
+        Subcommand::Version => {
+            println!("festoon-manager {}", env!("CARGO_PKG_VERSION"));
+            Ok(())
+        }
+    }
+}

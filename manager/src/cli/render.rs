@@ -1,0 +1,161 @@
+//! Reports as text.
+
+use std::fmt::Display;
+
+use festoon_proto::ManagerId;
+use festoon_proto::map::EndpointKind;
+
+use crate::cluster::RegistryHealth;
+use crate::status::{EndpointRow, ManagerRow, Report};
+
+/// The whole report.
+pub(super) fn status(report: &Report) -> String {
+    let registry = match report.registry {
+        RegistryHealth::Writer => "this manager writes it",
+        RegistryHealth::Following => "following the writer",
+        RegistryHealth::OutOfTouch => "OUT OF TOUCH with the writer: changes are refused",
+    };
+    let draining = if report.draining { ", draining" } else { "" };
+    let mut text = format!("cluster {}, manager {}{draining}\n", report.cluster, name_of(report, report.manager));
+    text.push_str(&format!("registry at version {}: {registry}\n", report.version));
+    for network in &report.networks {
+        text.push_str(&format!("network {}: {}, mtu {}\n", network.name, list(&network.prefixes), network.mtu));
+    }
+    text.push_str(&format!("\n{}", table(&manager_rows(report))));
+    if !report.endpoints.is_empty() {
+        text.push_str(&format!("\n{}", endpoints(report)));
+    }
+    if !report.drops.is_empty() {
+        let rows = report.drops.iter().map(|(reason, count)| vec![reason.clone(), count.to_string()]);
+        let head = vec!["DROPPED HERE".to_owned(), "PACKETS".to_owned()];
+        text.push_str(&format!("\n{}", table(&std::iter::once(head).chain(rows).collect::<Vec<_>>())));
+    }
+    text
+}
+
+/// The endpoints alone.
+pub(super) fn endpoints(report: &Report) -> String {
+    let head = [
+        "ENDPOINT",
+        "ID",
+        "KIND",
+        "NETWORK",
+        "ADDRESS",
+        "MANAGER",
+        "GENERATION",
+        "UNDERLAY",
+        "HANDSHAKE",
+        "HEARD",
+        "RECEIVED",
+        "SENT",
+    ];
+    let rows = report.endpoints.iter().map(|row| endpoint_row(report, row));
+    table(&std::iter::once(head.map(str::to_owned).to_vec()).chain(rows).collect::<Vec<_>>())
+}
+
+fn manager_rows(report: &Report) -> Vec<Vec<String>> {
+    let head = ["MANAGER", "ID", "STATE", "PRIORITY", "UNDERLAY", "LINK", "RTT", "ENDPOINTS"];
+    let row = |row: &ManagerRow| {
+        let link = match (row.id == report.manager, row.direct, row.next_hop) {
+            (true, ..) => "here".to_owned(),
+            (_, true, _) => "direct".to_owned(),
+            (_, _, Some(hop)) => format!("via {}", name_of(report, hop)),
+            _ => "-".to_owned(),
+        };
+        vec![
+            row.name.clone(),
+            row.id.to_string(),
+            row.state.clone(),
+            row.priority.to_string(),
+            list(&row.underlay),
+            link,
+            row.rtt_us.map_or("-".to_owned(), |us| format!("{:.1} ms", f64::from(us) / 1000.0)),
+            row.endpoints.to_string(),
+        ]
+    };
+    std::iter::once(head.map(str::to_owned).to_vec()).chain(report.managers.iter().map(row)).collect()
+}
+
+fn endpoint_row(report: &Report, row: &EndpointRow) -> Vec<String> {
+    vec![
+        row.name.clone(),
+        row.id.to_string(),
+        match row.kind {
+            EndpointKind::Agent => "agent".to_owned(),
+            EndpointKind::Client => "client".to_owned(),
+        },
+        row.network.clone(),
+        list(&row.addresses),
+        row.manager.map_or("-".to_owned(), |id| name_of(report, id)),
+        or_dash(row.generation),
+        or_dash(row.underlay),
+        row.last_handshake_ms_ago.map_or("-".to_owned(), ago),
+        row.heard_ms_ago.map_or("-".to_owned(), ago),
+        bytes(row.rx_bytes),
+        bytes(row.tx_bytes),
+    ]
+}
+
+fn name_of(report: &Report, id: ManagerId) -> String {
+    report.managers.iter().find(|row| row.id == id).map_or_else(|| id.to_string(), |row| row.name.clone())
+}
+
+fn or_dash(value: Option<impl Display>) -> String {
+    value.map_or("-".to_owned(), |value| value.to_string())
+}
+
+fn list<T: Display>(items: &[T]) -> String {
+    if items.is_empty() { "-".to_owned() } else { items.iter().map(T::to_string).collect::<Vec<_>>().join(",") }
+}
+
+fn ago(ms: u64) -> String {
+    match ms / 1000 {
+        seconds @ 0..60 => format!("{seconds}s ago"),
+        seconds @ 60..3600 => format!("{}m{}s ago", seconds / 60, seconds % 60),
+        seconds => format!("{}h{}m ago", seconds / 3600, seconds / 60 % 60),
+    }
+}
+
+fn bytes(count: u64) -> String {
+    let mut scaled = count as f64;
+    for unit in ["B", "KiB", "MiB", "GiB"] {
+        if scaled < 1024.0 {
+            return if unit == "B" { format!("{count} B") } else { format!("{scaled:.1} {unit}") };
+        }
+        scaled /= 1024.0;
+    }
+    format!("{scaled:.1} TiB")
+}
+
+/// Columns as wide as their widest cell.
+fn table(rows: &[Vec<String>]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
+    let widths: Vec<_> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
+    let line = |row: &Vec<String>| {
+        let cells: Vec<_> = row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:width$}")).collect();
+        format!("{}\n", cells.join("  ").trim_end())
+    };
+    rows.iter().map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_short() {
+        assert_eq!(bytes(1023), "1023 B");
+        assert_eq!(bytes(1536), "1.5 KiB");
+        assert_eq!(bytes(5 << 40), "5.0 TiB");
+        assert_eq!(ago(59_999), "59s ago");
+        assert_eq!(ago(61_000), "1m1s ago");
+        assert_eq!(ago(7_260_000), "2h1m ago");
+    }
+
+    #[test]
+    fn columns_line_up() {
+        let rows = [vec!["A".to_owned(), "B".to_owned()], vec!["long".to_owned(), "x".to_owned()]];
+        assert_eq!(table(&rows), "A     B\nlong  x\n");
+    }
+}

@@ -1,0 +1,190 @@
+//! The directory with all that a manager keeps: who it is, its keys, its copy of the registry.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::net::SocketAddr;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use festoon_proto::{ManagerId, PrivateKey};
+use serde::{Deserialize, Serialize};
+
+/// Who this manager is. Written last by `init` and `join`: a directory without it is not a manager's yet.
+const IDENTITY: &str = "identity.toml";
+const WIREGUARD_KEY: &str = "wireguard.key";
+
+/// Its own TLS key, in PEM.
+pub const TLS_KEY: &str = "tls.key";
+/// Its own certificate and the CA's, in PEM.
+pub const TLS_CHAIN: &str = "tls.crt";
+/// The cluster CA's certificate, in PEM.
+pub const CA_CERTIFICATE: &str = "ca.crt";
+/// The cluster CA's key, in PEM; only on the manager that writes the registry.
+pub const CA_KEY: &str = "ca.key";
+
+/// Who this manager is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Identity {
+    /// Its id.
+    pub manager: ManagerId,
+    /// The HTTPS listeners it joined through: where it looks for the registry until it has a copy. Empty on the first.
+    #[serde(default)]
+    pub joined_through: Vec<SocketAddr>,
+}
+
+/// The data directory is not as it should be.
+#[derive(Debug, thiserror::Error)]
+pub enum DataDirError {
+    /// Nobody ran `init` or `join`.
+    #[error(
+        "{0} holds no manager yet: run `festoon-manager init` or `festoon-manager join TOKEN`, or name another --data-dir"
+    )]
+    Empty(PathBuf),
+    /// Somebody did already.
+    #[error("{0} holds a manager already: name another --data-dir for another manager")]
+    Taken(PathBuf),
+    /// A file can't be read or written.
+    #[error("{path}: {source}")]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file holds something else than it should.
+    #[error("{path} is damaged: restore it from a backup, or remove this manager and join again")]
+    Damaged {
+        /// Which.
+        path: PathBuf,
+    },
+}
+
+/// The data directory of a manager. Its files are for its owner alone.
+#[derive(Debug, Clone)]
+pub struct DataDir {
+    root: PathBuf,
+}
+
+impl DataDir {
+    /// The directory at `root`, of a manager that exists.
+    pub fn open(root: &Path) -> Result<Self, DataDirError> {
+        let dir = Self { root: root.to_owned() };
+        if dir.path(IDENTITY).exists() { Ok(dir) } else { Err(DataDirError::Empty(dir.root)) }
+    }
+
+    /// The directory at `root`, made if need be, for a manager that does not exist yet.
+    pub fn prepare(root: &Path) -> Result<Self, DataDirError> {
+        let dir = Self { root: root.to_owned() };
+        if dir.path(IDENTITY).exists() {
+            return Err(DataDirError::Taken(dir.root));
+        }
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(root);
+        made.and_then(|()| fs::set_permissions(root, fs::Permissions::from_mode(0o700)))
+            .map_err(|source| DataDirError::Io { path: root.to_owned(), source })?;
+        Ok(dir)
+    }
+
+    /// Where the registry's log is.
+    pub fn registry(&self) -> PathBuf {
+        self.path("registry.redb")
+    }
+
+    /// Where the socket for admin commands is.
+    pub fn socket(&self) -> PathBuf {
+        Self::socket_in(&self.root)
+    }
+
+    /// Where the socket for admin commands is, under `root`.
+    pub fn socket_in(root: &Path) -> PathBuf {
+        root.join("manager.sock")
+    }
+
+    /// Who this manager is.
+    pub fn identity(&self) -> Result<Identity, DataDirError> {
+        let damaged = |_| DataDirError::Damaged { path: self.path(IDENTITY) };
+        toml::from_str(&self.read(IDENTITY)?).map_err(damaged)
+    }
+
+    /// Says who this manager is, and thereby that it exists.
+    pub fn write_identity(&self, identity: &Identity) -> Result<(), DataDirError> {
+        let text = toml::to_string(identity).map_err(|_| DataDirError::Damaged { path: self.path(IDENTITY) })?;
+        self.write(IDENTITY, &text)
+    }
+
+    /// The private key of its tunnels and links.
+    pub fn private_key(&self) -> Result<PrivateKey, DataDirError> {
+        let damaged = |_| DataDirError::Damaged { path: self.path(WIREGUARD_KEY) };
+        self.read(WIREGUARD_KEY)?.trim().parse().map_err(damaged)
+    }
+
+    /// The private key of its tunnels and links, made now unless an interrupted `join` left one: the cluster may know it.
+    pub fn private_key_or_new(&self) -> Result<PrivateKey, DataDirError> {
+        if self.path(WIREGUARD_KEY).exists() {
+            return self.private_key();
+        }
+        let key = PrivateKey::from_bytes(rand::random());
+        self.write(WIREGUARD_KEY, &key.to_secret_base64())?;
+        Ok(key)
+    }
+
+    /// The text of the file `name`.
+    pub fn read(&self, name: &str) -> Result<String, DataDirError> {
+        let path = self.path(name);
+        fs::read_to_string(&path).map_err(|source| DataDirError::Io { path, source })
+    }
+
+    /// Whether there is a file `name`.
+    pub fn has(&self, name: &str) -> bool {
+        self.path(name).exists()
+    }
+
+    /// Writes the file `name`, whole or not at all, readable by its owner alone.
+    pub fn write(&self, name: &str, text: &str) -> Result<(), DataDirError> {
+        let path = self.path(name);
+        replace(&path, text.as_bytes()).map_err(|source| DataDirError::Io { path, source })
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.root.join(name)
+    }
+}
+
+fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let temporary = path.with_added_extension("new");
+    match fs::remove_file(&temporary) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&temporary, path)?;
+    // The new name is safe only once the directory is on disk too.
+    File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_owner_can_read_and_nothing_temporary_stays() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path().join("a/b");
+        let dir = DataDir::prepare(&root).unwrap();
+        let key = dir.private_key_or_new().unwrap();
+        assert_eq!(dir.private_key_or_new().unwrap().secret_bytes(), key.secret_bytes());
+        assert!(matches!(DataDir::open(&root), Err(DataDirError::Empty(_))));
+        let identity = Identity { manager: ManagerId(3), joined_through: vec!["192.0.2.1:8443".parse().unwrap()] };
+        dir.write_identity(&identity).unwrap();
+        assert_eq!(DataDir::open(&root).unwrap().identity().unwrap(), identity);
+        assert!(matches!(DataDir::prepare(&root), Err(DataDirError::Taken(_))));
+        assert_eq!(fs::metadata(&root).unwrap().permissions().mode() & 0o777, 0o700);
+        for entry in fs::read_dir(&root).unwrap() {
+            let entry = entry.unwrap();
+            assert_eq!(entry.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{entry:?}");
+            assert!(!entry.file_name().to_string_lossy().ends_with(".new"));
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! The HTTPS listener: agents, other managers, and later the console and the API.
+//!
+//! Every connection is a task of its own, from the TLS handshake on, so a slow client holds up nobody. What a client may
+//! use is bounded: connections, time for the handshake, for a request's head and for a whole request, size of a body.
+
+mod body;
+mod refused;
+
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse as _, Response};
+use axum::{Extension, Router};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use rustls::ServerConfig;
+use rustls::pki_types::CertificateDer;
+use serde::{Deserialize, Serialize};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+
+pub use body::ApiJson;
+pub use refused::{PROBLEM_JSON, Refused};
+
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longer than any request takes by design: the log is held for 5 seconds.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
+const MAX_CONNECTIONS: usize = 4096;
+/// A pause after a failed accept, which means that we are out of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+const MAX_BODY: usize = 256 * 1024;
+
+/// Of the HTTPS listener.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Where to listen. By default on all addresses, on the port that the registry names for this manager.
+    pub listen: Option<SocketAddr>,
+}
+
+/// Who is at the other end of a connection.
+#[derive(Debug, Clone)]
+pub struct Peer {
+    /// Where from.
+    pub remote: SocketAddr,
+    /// Its certificate, which the cluster's CA signed; none if it showed none.
+    pub certificate: Option<CertificateDer<'static>>,
+}
+
+/// The listener, bound.
+#[derive(Debug)]
+pub struct Server {
+    listener: TcpListener,
+    tls: Arc<ServerConfig>,
+}
+
+/// Binds the listener. `port` is that of the registry.
+pub async fn build(config: &Config, port: u16, tls: ServerConfig) -> io::Result<Server> {
+    let listener = match config.listen {
+        Some(at) => TcpListener::bind(at).await?,
+        // A host may have no IPv6 at all.
+        None => match TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).await {
+            Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
+                TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).await?
+            }
+            bound => bound?,
+        },
+    };
+    Ok(Server { listener, tls: Arc::new(tls) })
+}
+
+impl Server {
+    /// Where it listens.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Serves `routes` until it is dropped; the connections end with it only when the program does.
+    pub async fn run(self, routes: Router) {
+        let routes = routes.layer(DefaultBodyLimit::max(MAX_BODY)).layer(middleware::from_fn(bound_time));
+        let acceptor = TlsAcceptor::from(self.tls);
+        let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        loop {
+            let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
+            match self.listener.accept().await {
+                Ok((stream, remote)) => {
+                    tokio::spawn(serve(stream, remote, acceptor.clone(), routes.clone(), slot));
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "a connection can't be accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+}
+
+async fn bound_time(request: Request, next: Next) -> Response {
+    match timeout(REQUEST_TIMEOUT, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => Refused::timeout().into_response(),
+    }
+}
+
+/// One connection. Ends when the client closes it or takes too long.
+async fn serve(stream: TcpStream, remote: SocketAddr, tls: TlsAcceptor, routes: Router, slot: OwnedSemaphorePermit) {
+    // Without it an answer waits for the acknowledgement of what went before.
+    let _ = stream.set_nodelay(true);
+    let stream = match timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => return tracing::debug!(%remote, %error, "a TLS handshake failed"),
+        Err(_) => return tracing::debug!(%remote, "a TLS handshake took too long"),
+    };
+    let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first()).cloned();
+    let routes = routes.layer(Extension(Peer { remote, certificate: certificate.map(CertificateDer::into_owned) }));
+    let connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes));
+    if let Err(error) = connection.await {
+        tracing::debug!(%remote, %error, "a connection broke");
+    }
+    drop(slot);
+}

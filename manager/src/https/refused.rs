@@ -1,0 +1,78 @@
+//! The one place where errors become HTTP.
+
+use axum::Json;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use festoon_proto::http::Problem;
+
+use crate::cluster::ProposeError;
+
+/// The content type of a [`Problem`] (RFC 9457).
+pub const PROBLEM_JSON: &str = "application/problem+json";
+
+/// A request is refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused(Problem);
+
+impl Refused {
+    /// Refused with this status, for this reason: a stable word and a line of text.
+    pub fn new(status: StatusCode, kind: &str, text: &str) -> Self {
+        let title = text.lines().collect::<Vec<_>>().join(" ");
+        Self(Problem { kind: kind.to_owned(), title, status: status.as_u16() })
+    }
+
+    /// Something is wrong with this manager.
+    pub fn internal() -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "something is wrong with this manager: see its log")
+    }
+
+    /// The request took too long.
+    pub fn timeout() -> Self {
+        Self::new(StatusCode::REQUEST_TIMEOUT, "timeout", "the request took too long: send it again")
+    }
+}
+
+impl From<ProposeError> for Refused {
+    fn from(error: ProposeError) -> Self {
+        let (status, kind) = match &error {
+            ProposeError::Refused(refusal) => (status_of(refusal.kind()), refusal.kind()),
+            ProposeError::NoWriter { .. } => (StatusCode::SERVICE_UNAVAILABLE, "no-writer"),
+            ProposeError::Storage => (StatusCode::INTERNAL_SERVER_ERROR, "storage"),
+            ProposeError::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
+        };
+        Self::new(status, kind, &error.to_string())
+    }
+}
+
+/// By the word of the refusal, which operations share.
+fn status_of(kind: &str) -> StatusCode {
+    match kind {
+        "token-unknown" | "token-expired" | "token-used" | "token-wrong-kind" => StatusCode::FORBIDDEN,
+        "network-unknown" | "endpoint-unknown" | "manager-unknown" => StatusCode::NOT_FOUND,
+        kind if kind.starts_with("bad-") => StatusCode::UNPROCESSABLE_ENTITY,
+        _ => StatusCode::CONFLICT,
+    }
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        (status, [(header::CONTENT_TYPE, PROBLEM_JSON)], Json(self.0)).into_response()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use festoon_control::registry::{EndpointError, Refusal, TokenError};
+
+    use super::*;
+
+    #[test]
+    fn refusals_of_tokens_are_forbidden_and_no_writer_is_worth_another_try() {
+        let expired = ProposeError::Refused(Refusal::Endpoint(EndpointError::Token(TokenError::Expired)));
+        let Refused(problem) = expired.into();
+        assert_eq!((problem.status, problem.kind.as_str()), (403, "token-expired"));
+        let Refused(problem) = ProposeError::NoWriter { writer: "m1".to_owned() }.into();
+        assert_eq!((problem.status, problem.kind.as_str()), (503, "no-writer"));
+    }
+}

@@ -1,0 +1,78 @@
+//! What travels over the socket, in JSON.
+
+use std::net::SocketAddr;
+
+use festoon_proto::PublicKey;
+use serde::{Deserialize, Serialize};
+
+/// `GET`: a [`Report`](crate::status::Report).
+pub const STATUS: &str = "/v1/status";
+/// `POST`: a [`TokenRequest`] gets a [`TokenResponse`].
+pub const TOKENS: &str = "/v1/tokens";
+/// `POST`: a [`ClientRequest`] gets an [`EndpointMap`](festoon_proto::map::EndpointMap). `DELETE` of `/v1/endpoints/NAME`:
+/// removes one and gets [`Removed`].
+pub const ENDPOINTS: &str = "/v1/endpoints";
+/// `POST` to `/v1/managers/NAME`: a [`ManagerRequest`]. `DELETE`: removes one and gets [`Removed`].
+pub const MANAGERS: &str = "/v1/managers";
+/// `PUT`: [`Draining`].
+pub const DRAINING: &str = "/v1/draining";
+
+/// A join token, please.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct TokenRequest {
+    /// For a manager instead of an endpoint.
+    pub manager: bool,
+    /// The name of the network an endpoint gets into; the only one or `default` if none is named.
+    pub network: Option<String>,
+    /// How long it is good for, in seconds.
+    pub expires_s: u64,
+}
+
+/// The join token. Secret.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct TokenResponse {
+    /// One word.
+    pub token: String,
+    /// From when on it is refused, in milliseconds since 1970.
+    pub expires_unix_ms: u64,
+}
+
+/// A stock WireGuard client, please.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ClientRequest {
+    /// Its name.
+    pub name: String,
+    /// The name of its network; the only one or `default` if none is named.
+    pub network: Option<String>,
+    /// Its key; the private half stays where it was made.
+    pub public_key: PublicKey,
+}
+
+/// Change a manager. What is `None` stays.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ManagerRequest {
+    /// Its new name.
+    pub name: Option<String>,
+    /// Where its tunnels are reached.
+    pub underlay: Option<Vec<SocketAddr>>,
+    /// Where its HTTPS listener is reached.
+    pub https: Option<Vec<SocketAddr>>,
+    /// Declared preference.
+    pub priority: Option<u8>,
+}
+
+/// What was removed.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Removed {
+    /// Its id.
+    pub id: String,
+    /// The name it had.
+    pub name: String,
+}
+
+/// Whether a manager is to take no more endpoints and to move away those it has.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct Draining {
+    /// It is.
+    pub draining: bool,
+}

@@ -1,0 +1,99 @@
+//! The end of the socket in an admin command.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use axum::body::{Body, to_bytes};
+use axum::http::{Method, Request, header};
+use festoon_proto::http::Problem;
+use hyper_util::rt::TokioIo;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::net::UnixStream;
+
+use crate::data_dir::DataDir;
+
+const TIMEOUT: Duration = Duration::from_secs(10);
+const MAX_ANSWER: usize = 64 * 1024 * 1024;
+
+/// An admin command failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// No manager runs on this data directory.
+    #[error("no manager runs on {0}: start one with `festoon-manager serve`, or name its --data-dir")]
+    NotRunning(PathBuf),
+    /// Not for this user.
+    #[error("{0} is for its owner alone: run this as root or as the user that runs the manager")]
+    NotAllowed(PathBuf),
+    /// The manager refuses.
+    #[error("{}", .0.title)]
+    Refused(Problem),
+    /// The connection broke.
+    #[error("the manager does not answer: see its log")]
+    NoAnswer,
+    /// The manager speaks another version.
+    #[error("the running manager is of another version: restart it")]
+    Nonsense,
+}
+
+/// The way to the manager that runs on a data directory.
+#[derive(Debug)]
+pub struct Client {
+    root: PathBuf,
+}
+
+impl Client {
+    /// For the manager that runs on the directory `root`.
+    pub fn new(root: &Path) -> Self {
+        Self { root: root.to_owned() }
+    }
+
+    /// `GET`s `path`.
+    pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+        let answer = self.send(Method::GET, path, Body::empty()).await?;
+        serde_json::from_slice(&answer).map_err(|_| ClientError::Nonsense)
+    }
+
+    /// Sends `value` to `path`.
+    pub async fn send_json<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        value: &impl Serialize,
+    ) -> Result<T, ClientError> {
+        let body = serde_json::to_vec(value).map_err(|_| ClientError::Nonsense)?;
+        let answer = self.send(method, path, Body::from(body)).await?;
+        // An answer without a body is `()`.
+        let answer: &[u8] = if answer.is_empty() { b"null" } else { &answer };
+        serde_json::from_slice(answer).map_err(|_| ClientError::Nonsense)
+    }
+
+    async fn send(&self, method: Method, path: &str, body: Body) -> Result<Vec<u8>, ClientError> {
+        let exchange = tokio::time::timeout(TIMEOUT, self.exchange(method, path, body));
+        exchange.await.map_err(|_| ClientError::NoAnswer)?
+    }
+
+    async fn exchange(&self, method: Method, path: &str, body: Body) -> Result<Vec<u8>, ClientError> {
+        let stream = UnixStream::connect(DataDir::socket_in(&self.root)).await.map_err(|error| match error.kind() {
+            std::io::ErrorKind::PermissionDenied => ClientError::NotAllowed(self.root.clone()),
+            _ => ClientError::NotRunning(self.root.clone()),
+        })?;
+        let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
+        let (mut sender, connection) = handshake.map_err(|_| ClientError::NoAnswer)?;
+        tokio::spawn(connection);
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::HOST, "localhost")
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(body)
+            .map_err(|_| ClientError::Nonsense)?;
+        let response = sender.send_request(request).await.map_err(|_| ClientError::NoAnswer)?;
+        let success = response.status().is_success();
+        let body = to_bytes(Body::new(response.into_body()), MAX_ANSWER).await.map_err(|_| ClientError::NoAnswer)?;
+        if success {
+            return Ok(body.to_vec());
+        }
+        Err(serde_json::from_slice(&body).map_or(ClientError::Nonsense, ClientError::Refused))
+    }
+}

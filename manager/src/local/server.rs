@@ -1,0 +1,162 @@
+//! The end of the socket in the running manager.
+
+use std::fs::{self, Permissions};
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use axum::extract::{Path as UrlPath, State as Shared};
+use axum::http::StatusCode;
+use axum::routing::{delete, get, post, put};
+use axum::{Json, Router};
+use festoon_control::compile::endpoint_map;
+use festoon_control::registry::{AddClient, Command, CreateToken, Outcome, UnixMs, UpdateManager};
+use festoon_proto::ManagerId;
+use festoon_proto::map::EndpointMap;
+use festoon_proto::token::{JoinToken, TokenKind, TokenSecret};
+use tokio::net::UnixListener;
+
+use super::api::{
+    ClientRequest, DRAINING, Draining, ENDPOINTS, MANAGERS, ManagerRequest, Removed, STATUS, TOKENS, TokenRequest,
+    TokenResponse,
+};
+use super::lookup;
+use crate::cluster::{Cluster, unix_now};
+use crate::driver::{NodeHandle, Stopped};
+use crate::https::{ApiJson, Refused};
+use crate::status::{Report, report};
+
+/// What admin commands work on.
+#[derive(Debug, Clone)]
+pub struct Admin {
+    /// The registry.
+    pub cluster: Cluster,
+    /// The node.
+    pub node: NodeHandle,
+    /// This manager.
+    pub manager: ManagerId,
+    /// For tokens.
+    pub ca_fingerprint: [u8; 32],
+}
+
+/// The socket, bound.
+#[derive(Debug)]
+pub struct Server(UnixListener);
+
+/// Binds the socket at `path`, in the place of one that an earlier run left. The caller holds the registry's lock, so no
+/// other manager is behind it.
+pub fn build(path: &Path) -> io::Result<Server> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    // Nobody gets in before the mode is set: the directory is its owner's alone.
+    let listener = UnixListener::bind(path)?;
+    fs::set_permissions(path, Permissions::from_mode(0o600))?;
+    Ok(Server(listener))
+}
+
+impl Server {
+    /// Serves until it is dropped.
+    pub async fn run(self, admin: Admin) -> io::Result<()> {
+        let routes = Router::new()
+            .route(STATUS, get(status))
+            .route(TOKENS, post(create_token))
+            .route(ENDPOINTS, post(add_client))
+            .route(&format!("{ENDPOINTS}/{{name}}"), delete(remove_endpoint))
+            .route(&format!("{MANAGERS}/{{name}}"), post(update_manager).delete(remove_manager))
+            .route(DRAINING, put(set_draining))
+            .with_state(admin);
+        axum::serve(self.0, routes).await
+    }
+}
+
+impl From<Stopped> for Refused {
+    fn from(stopped: Stopped) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", &stopped.to_string())
+    }
+}
+
+async fn status(Shared(admin): Shared<Admin>) -> Result<Json<Report>, Refused> {
+    let node = admin.node.status().await?;
+    Ok(Json(report(&admin.cluster.snapshot(), admin.manager, admin.cluster.health(), &node)))
+}
+
+async fn create_token(
+    Shared(admin): Shared<Admin>,
+    ApiJson(request): ApiJson<TokenRequest>,
+) -> Result<Json<TokenResponse>, Refused> {
+    let state = admin.cluster.snapshot();
+    let (kind, network) = match request.manager {
+        true => (TokenKind::Manager, None),
+        false => (TokenKind::Endpoint, Some(lookup::network(&state, request.network.as_deref())?.id)),
+    };
+    let secret = TokenSecret::from_bytes(rand::random());
+    let now = unix_now();
+    let expires = UnixMs(now.0.saturating_add(request.expires_s.saturating_mul(1000)));
+    let command = CreateToken { hash: secret.hash(), kind, network, now, expires };
+    admin.cluster.propose(Command::CreateToken(command)).await?;
+    let mut managers: Vec<_> = state.managers().collect();
+    managers.sort_by_key(|manager| std::cmp::Reverse(manager.priority));
+    let token = JoinToken {
+        kind,
+        cluster: state.cluster().ok_or_else(Refused::internal)?,
+        managers: managers.iter().flat_map(|manager| manager.https.iter().copied()).collect(),
+        ca_fingerprint: admin.ca_fingerprint,
+        secret,
+    };
+    Ok(Json(TokenResponse { token: token.to_secret_string(), expires_unix_ms: expires.0 }))
+}
+
+async fn add_client(
+    Shared(admin): Shared<Admin>,
+    ApiJson(request): ApiJson<ClientRequest>,
+) -> Result<Json<EndpointMap>, Refused> {
+    let network = lookup::network(&admin.cluster.snapshot(), request.network.as_deref())?.id;
+    let command = AddClient { name: request.name, network, public_key: request.public_key, now: unix_now() };
+    let Outcome::Endpoint(endpoint) = admin.cluster.propose(Command::AddClient(command)).await? else {
+        return Err(Refused::internal());
+    };
+    endpoint_map(&admin.cluster.snapshot(), endpoint).map(Json).ok_or_else(Refused::internal)
+}
+
+async fn remove_endpoint(
+    Shared(admin): Shared<Admin>,
+    UrlPath(name): UrlPath<String>,
+) -> Result<Json<Removed>, Refused> {
+    let state = admin.cluster.snapshot();
+    let endpoint = lookup::endpoint(&state, &name)?;
+    admin.cluster.propose(Command::RemoveEndpoint(endpoint.id)).await?;
+    Ok(Json(Removed { id: endpoint.id.to_string(), name: endpoint.name.clone() }))
+}
+
+async fn update_manager(
+    Shared(admin): Shared<Admin>,
+    UrlPath(name): UrlPath<String>,
+    ApiJson(request): ApiJson<ManagerRequest>,
+) -> Result<StatusCode, Refused> {
+    let manager = lookup::manager(&admin.cluster.snapshot(), &name)?.id;
+    let ManagerRequest { name, underlay, https, priority } = request;
+    let command = UpdateManager { manager, name, underlay, https, priority };
+    admin.cluster.propose(Command::UpdateManager(command)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn remove_manager(
+    Shared(admin): Shared<Admin>,
+    UrlPath(name): UrlPath<String>,
+) -> Result<Json<Removed>, Refused> {
+    let state = admin.cluster.snapshot();
+    let manager = lookup::manager(&state, &name)?;
+    admin.cluster.propose(Command::RemoveManager(manager.id)).await?;
+    Ok(Json(Removed { id: manager.id.to_string(), name: manager.name.clone() }))
+}
+
+async fn set_draining(
+    Shared(admin): Shared<Admin>,
+    ApiJson(Draining { draining }): ApiJson<Draining>,
+) -> Result<StatusCode, Refused> {
+    admin.node.set_draining(draining)?;
+    tracing::info!(draining, "by an admin's command");
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,130 @@
+//! The CA: it signs the certificates of managers.
+
+use std::fmt;
+use std::net::SocketAddr;
+
+use festoon_proto::address::MANAGER_TLS_NAME;
+use festoon_proto::{ClusterId, ManagerId};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType, date_time_ymd,
+};
+
+use super::tls_name;
+
+/// A certificate is not made.
+#[derive(Debug, thiserror::Error)]
+pub enum PkiError {
+    /// What came is no signing request, or its signature is wrong.
+    #[error("this is not a certificate signing request: run the same version of Festoon on both managers")]
+    BadRequest,
+    /// The CA's files are no CA.
+    #[error("the CA's certificate or key is damaged: restore ca.crt and ca.key from a backup")]
+    BadAuthority,
+    /// A key can't be made, or a signature fails.
+    #[error("a certificate can't be made")]
+    Crypto(#[source] rcgen::Error),
+}
+
+/// The private key of a manager's certificate.
+pub struct TlsKey(KeyPair);
+
+impl TlsKey {
+    /// A new key (ECDSA on P-256).
+    pub fn generate() -> Result<Self, PkiError> {
+        KeyPair::generate().map(Self).map_err(PkiError::Crypto)
+    }
+
+    /// The key in PEM. Secret.
+    pub fn to_secret_pem(&self) -> String {
+        self.0.serialize_pem()
+    }
+
+    /// A signing request for this key, in PEM (RFC 2986). It asks for nothing: the CA decides what stands in a certificate.
+    pub fn signing_request(&self) -> Result<String, PkiError> {
+        let request = CertificateParams::default().serialize_request(&self.0).map_err(PkiError::Crypto)?;
+        request.pem().map_err(PkiError::Crypto)
+    }
+}
+
+impl fmt::Debug for TlsKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TlsKey(redacted)")
+    }
+}
+
+/// A signing request whose signature is right.
+#[derive(Debug)]
+pub struct SigningRequest(CertificateSigningRequestParams);
+
+impl SigningRequest {
+    /// The request in `pem`.
+    pub fn from_pem(pem: &str) -> Result<Self, PkiError> {
+        CertificateSigningRequestParams::from_pem(pem).map(Self).map_err(|_| PkiError::BadRequest)
+    }
+}
+
+/// The cluster's CA.
+pub struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    certificate_pem: String,
+}
+
+impl fmt::Debug for Authority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Authority(redacted)")
+    }
+}
+
+impl Authority {
+    /// A new CA for `cluster`.
+    pub fn generate(cluster: ClusterId) -> Result<Self, PkiError> {
+        let key = KeyPair::generate().map_err(PkiError::Crypto)?;
+        let mut params = base_params(&format!("Festoon cluster {cluster}"));
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let certificate = params.self_signed(&key).map_err(PkiError::Crypto)?;
+        Ok(Self { certificate_pem: certificate.pem(), issuer: Issuer::new(params, key) })
+    }
+
+    /// The CA with this certificate and key, both in PEM.
+    pub fn from_pem(certificate_pem: String, key_pem: &str) -> Result<Self, PkiError> {
+        let key = KeyPair::from_pem(key_pem).map_err(|_| PkiError::BadAuthority)?;
+        let issuer = Issuer::from_ca_cert_pem(&certificate_pem, key).map_err(|_| PkiError::BadAuthority)?;
+        Ok(Self { issuer, certificate_pem })
+    }
+
+    /// Its certificate in PEM.
+    pub fn certificate_pem(&self) -> &str {
+        &self.certificate_pem
+    }
+
+    /// Its key in PEM. Secret.
+    pub fn to_secret_pem(&self) -> String {
+        self.issuer.key().serialize_pem()
+    }
+
+    /// A certificate in PEM for `manager`, which has these HTTPS listeners (for browsers, which check addresses).
+    pub fn issue(&self, request: SigningRequest, manager: ManagerId, https: &[SocketAddr]) -> Result<String, PkiError> {
+        let SigningRequest(mut request) = request;
+        let dns = |name: &str| name.try_into().map(SanType::DnsName).map_err(PkiError::Crypto);
+        let mut params = base_params(&format!("Festoon manager {manager}"));
+        params.subject_alt_names = vec![dns(MANAGER_TLS_NAME)?, dns(&tls_name(manager))?];
+        params.subject_alt_names.extend(https.iter().map(|at| SanType::IpAddress(at.ip())));
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        params.use_authority_key_identifier_extension = true;
+        request.params = params;
+        request.signed_by(&self.issuer).map(|certificate| certificate.pem()).map_err(PkiError::Crypto)
+    }
+}
+
+/// Valid for long on both sides of now: a new machine's clock may be years off.
+fn base_params(name: &str) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.not_before = date_time_ymd(2000, 1, 1);
+    params.not_after = date_time_ymd(2099, 1, 1);
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params
+}

@@ -1,0 +1,164 @@
+//! How this manager and its cluster are doing: the registry and the node in one report.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+
+use festoon_control::registry::{Endpoint, Manager, State};
+use festoon_proto::map::EndpointKind;
+use festoon_proto::{EndpointId, Generation, ManagerId};
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use crate::cluster::RegistryHealth;
+use crate::node::{EndpointStatus, Status};
+
+/// The report.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Report {
+    /// The cluster.
+    pub cluster: String,
+    /// The manager that reports.
+    pub manager: ManagerId,
+    /// Whether it is about to stop.
+    pub draining: bool,
+    /// How its copy of the registry is doing.
+    pub registry: RegistryHealth,
+    /// The last change it knows of.
+    pub version: u64,
+    /// All networks.
+    pub networks: Vec<NetworkRow>,
+    /// All managers.
+    pub managers: Vec<ManagerRow>,
+    /// All endpoints.
+    pub endpoints: Vec<EndpointRow>,
+    /// Packets this manager dropped, by reason.
+    pub drops: BTreeMap<String, u64>,
+}
+
+/// A network.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct NetworkRow {
+    /// Its name.
+    pub name: String,
+    /// Its prefixes.
+    pub prefixes: Vec<IpNet>,
+    /// The largest packet in bytes.
+    pub mtu: u16,
+}
+
+/// A manager.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ManagerRow {
+    /// Its id.
+    pub id: ManagerId,
+    /// Its name.
+    pub name: String,
+    /// `serving`, `draining` or `down`.
+    pub state: String,
+    /// Declared preference.
+    pub priority: u8,
+    /// Where its tunnels are reached.
+    pub underlay: Vec<SocketAddr>,
+    /// Where its HTTPS listener is reached.
+    pub https: Vec<SocketAddr>,
+    /// Round-trip time of the link, in microseconds.
+    pub rtt_us: Option<u32>,
+    /// Whether there is a direct link that is up.
+    pub direct: bool,
+    /// Over which manager it is reached.
+    pub next_hop: Option<ManagerId>,
+    /// How many endpoints it carries.
+    pub endpoints: usize,
+}
+
+/// An endpoint.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct EndpointRow {
+    /// Its id.
+    pub id: EndpointId,
+    /// Its name.
+    pub name: String,
+    /// What runs on it.
+    pub kind: EndpointKind,
+    /// The name of its network.
+    pub network: String,
+    /// Its addresses in the overlay.
+    pub addresses: Vec<IpAddr>,
+    /// Its WireGuard identity.
+    pub public_key: String,
+    /// The manager that carries it.
+    pub manager: Option<ManagerId>,
+    /// Since which generation.
+    pub generation: Option<Generation>,
+    /// Where it is in the underlay, if this manager has heard from it.
+    pub underlay: Option<SocketAddr>,
+    /// How long ago its session with this manager was made, in milliseconds.
+    pub last_handshake_ms_ago: Option<u64>,
+    /// How long ago this manager heard from it, in milliseconds.
+    pub heard_ms_ago: Option<u64>,
+    /// Bytes this manager received from it.
+    pub rx_bytes: u64,
+    /// Bytes this manager sent to it.
+    pub tx_bytes: u64,
+}
+
+/// The report of `manager`.
+pub fn report(state: &State, manager: ManagerId, registry: RegistryHealth, node: &Status) -> Report {
+    let known: BTreeMap<_, _> = node.endpoints.iter().map(|endpoint| (endpoint.id, endpoint)).collect();
+    Report {
+        cluster: state.cluster().map(|cluster| cluster.to_string()).unwrap_or_default(),
+        manager,
+        draining: node.draining,
+        registry,
+        version: state.version().0,
+        networks: state
+            .networks()
+            .map(|network| NetworkRow {
+                name: network.name.clone(),
+                prefixes: network.prefixes.iter().map(|prefix| prefix.net).collect(),
+                mtu: network.mtu,
+            })
+            .collect(),
+        managers: state.managers().map(|row| manager_row(row, manager, node)).collect(),
+        endpoints: state.endpoints().map(|row| endpoint_row(state, row, known.get(&row.id).copied())).collect(),
+        drops: node.drops.iter().filter(|(_, count)| *count > 0).cloned().collect(),
+    }
+}
+
+fn manager_row(manager: &Manager, me: ManagerId, node: &Status) -> ManagerRow {
+    let seen = node.managers.iter().find(|seen| seen.id == manager.id);
+    let own = if node.draining { "draining" } else { "serving" };
+    let state = seen.map_or(if manager.id == me { own } else { "down" }.to_owned(), |seen| seen.state.to_string());
+    let carried = |endpoint: &&EndpointStatus| endpoint.attachment.is_some_and(|at| at.manager == manager.id);
+    ManagerRow {
+        id: manager.id,
+        name: manager.name.clone(),
+        state,
+        priority: manager.priority,
+        underlay: manager.underlay.clone(),
+        https: manager.https.clone(),
+        rtt_us: seen.and_then(|seen| seen.rtt_us),
+        direct: seen.is_some_and(|seen| seen.direct),
+        next_hop: seen.and_then(|seen| seen.next_hop),
+        endpoints: node.endpoints.iter().filter(carried).count(),
+    }
+}
+
+fn endpoint_row(state: &State, endpoint: &Endpoint, seen: Option<&EndpointStatus>) -> EndpointRow {
+    let attachment = seen.and_then(|seen| seen.attachment);
+    EndpointRow {
+        id: endpoint.id,
+        name: endpoint.name.clone(),
+        kind: endpoint.kind,
+        network: state.network(endpoint.network).map(|network| network.name.clone()).unwrap_or_default(),
+        addresses: endpoint.addresses.clone(),
+        public_key: endpoint.public_key.to_string(),
+        manager: attachment.map(|attachment| attachment.manager),
+        generation: attachment.map(|attachment| attachment.generation),
+        underlay: seen.and_then(|seen| seen.underlay),
+        last_handshake_ms_ago: seen.and_then(|seen| seen.last_handshake_ms_ago),
+        heard_ms_ago: seen.and_then(|seen| seen.heard_ms_ago),
+        rx_bytes: seen.map_or(0, |seen| seen.rx_bytes),
+        tx_bytes: seen.map_or(0, |seen| seen.tx_bytes),
+    }
+}

@@ -1,0 +1,34 @@
+//! Logs, to stderr.
+
+use std::io;
+
+use serde::{Deserialize, Serialize};
+use tracing_subscriber::EnvFilter;
+
+/// Of the logs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// What is logged, as `tracing` filters are written: `info`, `warn,festoon_manager=debug`. The environment variable
+    /// `FESTOON_LOG` goes before it.
+    pub filter: String,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { filter: "info".to_owned() }
+    }
+}
+
+/// Starts logging. A filter that is wrong falls back to `info` and is reported.
+pub fn start(config: &Config) {
+    let filter = std::env::var("FESTOON_LOG").unwrap_or_else(|_| config.filter.clone());
+    let parsed = EnvFilter::try_new(&filter);
+    let wrong = parsed.as_ref().err().map(ToString::to_string);
+    let subscriber = tracing_subscriber::fmt().with_writer(io::stderr).with_ansi(false);
+    // Tests start several; the first wins.
+    let _ = subscriber.with_env_filter(parsed.unwrap_or_else(|_| EnvFilter::new("info"))).try_init();
+    if let Some(error) = wrong {
+        tracing::warn!(filter, error, "the log filter is wrong, so it is \"info\"");
+    }
+}
