@@ -27,6 +27,10 @@ pub struct Config {
     /// UDP port for tunnels; 0 leaves the choice to the kernel
     #[arg(long, global = true, env = "FESTOON_LISTEN_PORT", default_value_t = 0)]
     pub listen_port: u16,
+
+    /// Send and receive packets one by one, for network drivers that get joined ones wrong; slower
+    #[arg(long, global = true, env = "FESTOON_NO_SEGMENTATION")]
+    pub no_segmentation: bool,
 }
 
 impl Config {
@@ -56,7 +60,8 @@ mod tests {
 
     fn config(state_dir: &str, socket: Option<&str>) -> Config {
         let socket = socket.map(PathBuf::from);
-        Config { state_dir: state_dir.into(), socket, interface: "festoon0".into(), listen_port: 0 }
+        let interface = "festoon0".into();
+        Config { state_dir: state_dir.into(), socket, interface, listen_port: 0, no_segmentation: false }
     }
 
     #[test]

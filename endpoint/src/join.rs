@@ -49,7 +49,7 @@ pub async fn join(config: &Config, token: &str, name: Option<String>) -> Result<
     state.create()?;
     let _lock = state.lock()?;
     let request = request(&token, &identity(&state, &token)?, name);
-    let joined = ask_any(&token.managers, token.ca_fingerprint, async |manager| manager.join(&request).await).await?;
+    let joined = ask_any(&token.managers, token.ca_fingerprint, |manager| manager.join(&request)).await?;
     if ca_fingerprint(joined.ca_pem.as_bytes()).ok() != Some(token.ca_fingerprint) {
         return Err(JoinError::WrongCa);
     }

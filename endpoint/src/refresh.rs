@@ -81,7 +81,7 @@ impl Refresher {
 
     async fn attempt(&mut self, want: Want) -> Outcome {
         let managers = https_addresses(&self.map, want.active);
-        let asked = ask_any(&managers, self.ca, async |manager| manager.map(&self.credential).await).await;
+        let asked = ask_any(&managers, self.ca, |manager| manager.map(&self.credential)).await;
         match asked {
             Ok(map) => self.accept(map).await,
             Err(error) => report(&error),

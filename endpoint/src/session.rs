@@ -1,1 +1,281 @@
-pub async fn run(_: &crate::config::Config) -> anyhow::Result<()> { Ok(()) }
+//! `festoon up`: the agent while it runs.
+//!
+//! | task | may be cancelled at any point because |
+//! |---|---|
+//! | [`run`], the main loop | it is not: it ends by itself and takes everything back |
+//! | the driver, on its own thread | it is stopped by its handle, between two turns |
+//! | [`Server::serve`] | connections hold no state |
+//! | [`Watch::run`] | a change is missed only by a session that is gone |
+//! | [`Refresher::run`] | a map is stored, atomically, before it is used |
+//!
+//! The main loop owns what changes; the other tasks hand it messages. It serves whichever is ready, one at a time.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::Context as _;
+use festoon_dataplane::io::{DriverHandle, TunConfig, TunPort, UdpConfig, UdpPort, spawn};
+use festoon_proto::map::EndpointMap;
+use festoon_proto::{Generation, ManagerId, PublicKey};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+
+use crate::config::Config;
+use crate::control::{AgentStatus, Ask, Server, Setup};
+use crate::host::{Change, Desired, Host, Watch};
+use crate::node::status::Status;
+use crate::node::{Command, EndpointNode, Event, NodeConfig};
+use crate::refresh::{Refresher, Want};
+use crate::state::{Membership, StateDir};
+use crate::systemd;
+
+/// Messages that the main loop has not taken yet. A task that has more waits.
+const BACKLOG: usize = 64;
+
+/// Runs the agent until a signal or `festoon down` stops it.
+pub async fn run(config: &Config) -> anyhow::Result<()> {
+    let state = StateDir::new(&config.state_dir);
+    let _lock = state.lock()?;
+    let membership = state.membership()?;
+    let signals = Signals::register().context("cannot wait for signals")?;
+    let server = Server::bind(&config.socket())?;
+    let (inputs, outlets) = channels();
+    let mut session = Session::start(config, &membership, state.next_boot()?, outlets.events).await?;
+
+    let mut tasks = JoinSet::new();
+    tasks.spawn(server.serve(outlets.asks));
+    let watch = Watch::open(session.host.index()).context("cannot watch the host's addresses")?;
+    tasks.spawn(watch.run(outlets.changes));
+    // Only now, so that no change falls between.
+    session.set_host().await?;
+    tasks.spawn(session.refresher(state, membership, outlets.maps).run());
+    tracing::info!(endpoint = %session.map.endpoint, interface = session.interface, "the agent has started");
+    systemd::ready("looking for a manager");
+
+    let outcome = session.serve(inputs, signals).await;
+    systemd::stopping();
+    session.stop().await;
+    // Whoever waits in `festoon down` is let go by the end of its connection, so that comes last.
+    tasks.shutdown().await;
+    outcome
+}
+
+/// What the main loop waits for, beside signals.
+struct Inputs {
+    events: mpsc::Receiver<Event>,
+    changes: mpsc::Receiver<Change>,
+    maps: mpsc::Receiver<Arc<EndpointMap>>,
+    asks: mpsc::Receiver<Ask>,
+}
+
+/// The other ends of [`Inputs`].
+struct Outlets {
+    events: mpsc::Sender<Event>,
+    changes: mpsc::Sender<Change>,
+    maps: mpsc::Sender<Arc<EndpointMap>>,
+    asks: mpsc::Sender<Ask>,
+}
+
+fn channels() -> (Inputs, Outlets) {
+    let (events_sender, events) = mpsc::channel(BACKLOG);
+    let (changes_sender, changes) = mpsc::channel(BACKLOG);
+    let (maps_sender, maps) = mpsc::channel(BACKLOG);
+    let (asks_sender, asks) = mpsc::channel(BACKLOG);
+    let outlets = Outlets { events: events_sender, changes: changes_sender, maps: maps_sender, asks: asks_sender };
+    (Inputs { events, changes, maps, asks }, outlets)
+}
+
+/// What the main loop owns.
+struct Session {
+    interface: String,
+    listen_port: u16,
+    public_key: PublicKey,
+    map: Arc<EndpointMap>,
+    host: Host,
+    problems: Vec<String>,
+    driver: DriverHandle<EndpointNode>,
+    want: watch::Sender<Want>,
+}
+
+impl Session {
+    /// Makes the device and the socket, and starts the node between them with the last known map.
+    async fn start(
+        config: &Config,
+        membership: &Membership,
+        generation: Generation,
+        events: mpsc::Sender<Event>,
+    ) -> anyhow::Result<Self> {
+        let map = Arc::new(membership.map.clone());
+        let segmentation = !config.no_segmentation;
+        let tun = TunConfig { name: config.interface.clone(), mtu: map.network.mtu, segmentation };
+        let tun = TunPort::open(&tun)?;
+        let interface = tun.name().to_owned();
+        let host = Host::open(&interface).await?;
+        let udp = UdpConfig { address: None, port: config.listen_port, segmentation };
+        let udp = UdpPort::bind(&udp).with_context(|| format!("cannot use UDP port {}", config.listen_port))?;
+        let listen_port = udp.local_addr().context("cannot read the UDP port")?.port();
+        let node = NodeConfig { private_key: membership.private_key.clone(), generation };
+        let node = EndpointNode::new(node, Arc::clone(&map), Instant::now());
+        Ok(Self {
+            interface,
+            listen_port,
+            public_key: membership.private_key.public_key(),
+            map,
+            host,
+            problems: Vec::new(),
+            driver: spawn(node, udp, Some(tun), events)?,
+            want: watch::Sender::new(Want { lost: true, ..Want::default() }),
+        })
+    }
+
+    fn refresher(
+        &self,
+        state: StateDir,
+        membership: Membership,
+        maps: mpsc::Sender<Arc<EndpointMap>>,
+    ) -> Refresher {
+        let Membership { credential, ca, .. } = membership;
+        Refresher { state, credential, ca, map: Arc::clone(&self.map), want: self.want.subscribe(), maps }
+    }
+
+    /// Serves until something says stop, or breaks.
+    async fn serve(&mut self, mut inputs: Inputs, mut signals: Signals) -> anyhow::Result<()> {
+        loop {
+            tokio::select! {
+                () = signals.any() => return Ok(()),
+                error = self.driver.failed() => return Err(error.into()),
+                Some(event) = inputs.events.recv() => self.handle_event(event),
+                Some(change) = inputs.changes.recv() => self.handle_change(change).await,
+                Some(map) = inputs.maps.recv() => self.handle_map(map).await,
+                Some(ask) = inputs.asks.recv() => match ask {
+                    Ask::Status(reply) => self.report(reply).await,
+                    Ask::Down => return Ok(()),
+                },
+            }
+        }
+    }
+
+    fn handle_event(&self, event: Event) {
+        match event {
+            Event::MapOutdated(newest) => {
+                self.want.send_modify(|want| want.newest = want.newest.max(newest));
+            }
+            Event::Moved { from, to, why } => {
+                let (from, to_name) = (from.map_or_else(|| "none".into(), |id| self.manager(id)), self.manager(to));
+                tracing::info!(from, to = to_name, %why, "another manager carries this endpoint now");
+                systemd::status(&format!("carried by {to_name}"));
+                self.want.send_modify(|want| {
+                    want.active = Some(to);
+                    want.lost = false;
+                });
+            }
+            Event::NoManager => {
+                tracing::warn!("no manager answers: the overlay is out of reach until one does");
+                systemd::status("no manager answers");
+                self.want.send_modify(|want| {
+                    want.active = None;
+                    want.lost = true;
+                });
+            }
+        }
+    }
+
+    async fn handle_change(&mut self, change: Change) {
+        if change.underlay {
+            self.tell(Command::UnderlayChanged).await;
+        }
+        if let Err(error) = self.set_host().await {
+            tracing::error!(%error, "cannot bring the overlay's device back into shape");
+        }
+    }
+
+    async fn handle_map(&mut self, map: Arc<EndpointMap>) {
+        self.map = Arc::clone(&map);
+        self.tell(Command::SetMap(map)).await;
+        if let Err(error) = self.set_host().await {
+            tracing::error!(%error, "cannot apply the new map to the overlay's device");
+        }
+    }
+
+    /// Brings device and routes into the state of the map. What cannot be done is logged when it is new.
+    async fn set_host(&mut self) -> anyhow::Result<()> {
+        let problems = self.host.set(&Desired::from(&*self.map)).await?;
+        let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        for problem in problems.iter().filter(|problem| !self.problems.contains(problem)) {
+            tracing::error!("{problem}");
+        }
+        self.problems = problems;
+        Ok(())
+    }
+
+    /// The node's thread writes the reply: the main loop does not wait for it.
+    async fn report(&self, reply: oneshot::Sender<AgentStatus>) {
+        let setup = self.setup();
+        let answer = move |node: Status| drop(reply.send(AgentStatus { setup, node }));
+        self.tell(Command::Status(Box::new(answer))).await;
+    }
+
+    fn setup(&self) -> Setup {
+        Setup {
+            interface: self.interface.clone(),
+            listen_port: self.listen_port,
+            endpoint: self.map.endpoint,
+            name: self.map.name.clone(),
+            network: self.map.network.id,
+            network_name: self.map.network.name.clone(),
+            addresses: self.map.addresses.clone(),
+            public_key: self.public_key,
+            map_version: self.map.version,
+            problems: self.problems.clone(),
+        }
+    }
+
+    async fn tell(&self, command: Command) {
+        // A driver that has ended is noticed by the main loop.
+        let _ = self.driver.commands().send(command).await;
+    }
+
+    fn manager(&self, id: ManagerId) -> String {
+        let info = self.map.managers.iter().find(|manager| manager.id == id);
+        info.map_or_else(|| id.to_string(), |manager| format!("{} ({id})", manager.name))
+    }
+
+    /// Takes everything back.
+    async fn stop(self) {
+        self.tell(Command::Detach).await;
+        if let Err(error) = self.host.restore().await {
+            // The addresses and routes go with the device in any case.
+            tracing::debug!(%error, "the overlay's device is gone already");
+        }
+        if let Err(error) = self.driver.shutdown().await {
+            tracing::debug!(%error, "the driver had ended already");
+        }
+        tracing::info!("the agent has stopped");
+    }
+}
+
+/// The signals that stop the agent in good order.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn register() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn any(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+            _ = self.hangup.recv() => {}
+        }
+    }
+}

@@ -38,6 +38,17 @@ pub enum Reply {
 /// The agent, now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AgentStatus {
+    /// What it is on this host.
+    #[serde(flatten)]
+    pub setup: Setup,
+    /// The tunnels.
+    #[serde(flatten)]
+    pub node: Status,
+}
+
+/// What the agent is on this host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Setup {
     /// The overlay's network interface.
     pub interface: String,
     /// The UDP port of its tunnels.
@@ -58,9 +69,6 @@ pub struct AgentStatus {
     pub map_version: MapVersion,
     /// What an admin should look at: each one line.
     pub problems: Vec<String>,
-    /// The tunnels.
-    #[serde(flatten)]
-    pub node: Status,
 }
 
 impl AgentStatus {

@@ -7,25 +7,25 @@ use crate::node::status::ManagerStatus;
 
 impl Display for AgentStatus {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        writeln!(f, "interface: {}", self.interface)?;
-        line(f, "endpoint", format_args!("{} ({})", self.name, self.endpoint))?;
-        line(f, "network", format_args!("{} ({})", self.network_name, self.network))?;
-        line(f, "addresses", list(self.addresses.iter()))?;
-        line(f, "public key", self.public_key)?;
-        line(f, "listening port", self.listen_port)?;
+        let Self { setup, node } = self;
+        writeln!(f, "interface: {}", setup.interface)?;
+        line(f, "endpoint", format_args!("{} ({})", setup.name, setup.endpoint))?;
+        line(f, "network", format_args!("{} ({})", setup.network_name, setup.network))?;
+        line(f, "addresses", list(setup.addresses.iter()))?;
+        line(f, "public key", setup.public_key)?;
+        line(f, "listening port", setup.listen_port)?;
         line(f, "active manager", list(self.active().map(named).into_iter()))?;
         line(f, "spare managers", list(self.spares().map(named)))?;
-        line(f, "generation", self.node.generation)?;
-        line(f, "map version", self.map_version.0)?;
-        line(f, "transfer", format_args!("{} received, {} sent", Bytes(self.node.rx_bytes), Bytes(self.node.tx_bytes)))?;
-        let drops = self.node.drops.iter().filter(|(_, count)| *count > 0);
-        for (reason, count) in drops {
+        line(f, "generation", node.generation)?;
+        line(f, "map version", setup.map_version.0)?;
+        line(f, "transfer", format_args!("{} received, {} sent", Bytes(node.rx_bytes), Bytes(node.tx_bytes)))?;
+        for (reason, count) in node.drops.iter().filter(|(_, count)| *count > 0) {
             line(f, "dropped", format_args!("{count} {reason}"))?;
         }
-        for problem in &self.problems {
+        for problem in &setup.problems {
             line(f, "problem", problem)?;
         }
-        self.node.managers.iter().try_for_each(|manager| write_manager(f, manager))
+        node.managers.iter().try_for_each(|manager| write_manager(f, manager))
     }
 }
 

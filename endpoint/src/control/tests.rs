@@ -1,0 +1,117 @@
+use festoon_proto::Generation;
+use tokio::sync::mpsc;
+
+use super::*;
+
+fn status() -> AgentStatus {
+    let manager = |id, name: &str, state| ManagerStatus {
+        id: ManagerId(id),
+        name: name.into(),
+        state,
+        rtt_us: Some(1_250),
+        heard_ms_ago: Some(35),
+        handshake_ms_ago: Some(125_000),
+        underlay: Some("192.0.2.1:51820".parse().unwrap()),
+    };
+    let setup = Setup {
+        interface: "festoon0".into(),
+        listen_port: 40_000,
+        endpoint: EndpointId(7),
+        name: "web".into(),
+        network: NetworkId(3),
+        network_name: "prod".into(),
+        addresses: vec!["172.31.0.5".parse().unwrap(), "fd00::5".parse().unwrap()],
+        public_key: PublicKey::from_bytes([1; 32]),
+        map_version: MapVersion(17),
+        problems: vec!["overlay prefix 0.0.0.0/0 is not routed".into()],
+    };
+    AgentStatus {
+        setup,
+        node: Status {
+            generation: Generation::first_of_boot(4).next(),
+            active: Some(ManagerId(1)),
+            managers: vec![
+                manager(1, "frankfurt", UplinkState::Active),
+                manager(2, "paris", UplinkState::Warm),
+                manager(3, "rome", UplinkState::HoldDown),
+            ],
+            rx_bytes: 3 << 20,
+            tx_bytes: 100,
+            drops: vec![("no_route".into(), 2), ("bad_source".into(), 0)],
+        },
+    }
+}
+
+#[test]
+fn the_table_shows_what_an_admin_looks_for() {
+    let table = status().to_string();
+    for line in [
+        "interface: festoon0",
+        "  endpoint: web (e7)",
+        "  network: prod (n3)",
+        "  addresses: 172.31.0.5, fd00::5",
+        "  active manager: frankfurt (m1)",
+        "  spare managers: paris (m2)",
+        "  generation: 4.1",
+        "  transfer: 3.00 MiB received, 100 B sent",
+        "  dropped: 2 no_route",
+        "  problem: overlay prefix 0.0.0.0/0 is not routed",
+        "manager: rome (m3)",
+        "  state: hold-down",
+        "  round trip: 1.250 ms",
+        "  last heard: 35 ms ago",
+        "  latest handshake: 2 min ago",
+    ] {
+        assert!(table.lines().any(|found| found == line), "no {line:?} in\n{table}");
+    }
+    assert!(!table.contains("bad_source"));
+}
+
+#[test]
+fn the_json_holds_the_same() {
+    let json = serde_json::to_string(&status()).unwrap();
+    assert_eq!(serde_json::from_str::<AgentStatus>(&json).unwrap(), status());
+}
+
+/// Plays the session: answers status requests and stops on `down`.
+async fn session(mut asks: mpsc::Receiver<Ask>) {
+    while let Some(ask) = asks.recv().await {
+        match ask {
+            Ask::Status(reply) => reply.send(status()).unwrap(),
+            Ask::Down => return,
+        }
+    }
+}
+
+#[test]
+fn commands_reach_the_session_and_down_waits_for_its_end() {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("run/agent.sock");
+    assert!(matches!(client::status(&socket), Err(ControlError::NotRunning)));
+    assert!(matches!(down(&socket), Err(ControlError::NotRunning)));
+
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let server = runtime.block_on(async { Server::bind(&socket).unwrap() });
+    let (asks, receiver) = mpsc::channel(1);
+    let serving = runtime.spawn(server.serve(asks));
+    let agent = std::thread::spawn(move || {
+        runtime.block_on(session(receiver));
+        // The runtime ends here, and with it the connections.
+        serving.abort();
+    });
+    assert_eq!(client::status(&socket).unwrap(), status());
+    down(&socket).unwrap();
+    agent.join().unwrap();
+    assert!(!socket.exists());
+    assert!(matches!(client::status(&socket), Err(ControlError::NotRunning)));
+}
+
+#[test]
+fn a_socket_that_a_killed_agent_left_is_taken_over() {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("agent.sock");
+    drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
+    assert!(matches!(client::status(&socket), Err(ControlError::NotRunning)));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async { Server::bind(&socket).unwrap() });
+}

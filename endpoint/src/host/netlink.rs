@@ -64,7 +64,9 @@ impl Netlink {
         let action = format!("find interface {interface}");
         let link = link.map_err(|error| NetlinkError::new(&action, &error))?;
         let index = link.ok_or_else(|| NetlinkError { action, reason: "no such device".into() })?.header.index;
-        Ok(Self { handle, index, interface: interface.to_owned(), connection })
+        let netlink = Self { handle, index, interface: interface.to_owned(), connection };
+        netlink.take_down().await?;
+        Ok(netlink)
     }
 
     pub(super) fn index(&self) -> u32 {
@@ -79,16 +81,17 @@ impl Netlink {
         if is_up && link.attributes.contains(&LinkAttribute::Mtu(mtu)) {
             return Ok(());
         }
-        if !is_up {
-            self.without_own_link_local().await;
-        }
         let message = LinkUnspec::new_with_index(self.index).mtu(mtu).up().build();
         let action = || format!("bring {} up with an MTU of {mtu}", self.interface);
         self.handle.link().set(message).execute().await.map_err(|error| NetlinkError::new(action(), &error))
     }
 
-    /// The kernel would give the device a link-local address that no manager knows, and speak from it.
-    async fn without_own_link_local(&self) {
+    /// Takes the device down, and with it the link-local address the kernel gave it: no manager knows that address, but
+    /// the kernel would speak from it.
+    async fn take_down(&self) -> Result<(), NetlinkError> {
+        let down = LinkUnspec::new_with_index(self.index).down().build();
+        let action = || format!("take {} down", self.interface);
+        self.handle.link().set(down).execute().await.map_err(|error| NetlinkError::new(action(), &error))?;
         let mode = AfSpecInet6::AddrGenMode(In6AddrGenMode::None);
         let attribute = LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(vec![mode])]);
         let message = LinkUnspec::new_with_index(self.index).append_extra_attribute(attribute).build();
@@ -96,6 +99,7 @@ impl Netlink {
             // So it is on a host without IPv6. Elsewhere the cost is some packets that managers drop.
             tracing::debug!(%error, "the kernel keeps its own link-local address");
         }
+        Ok(())
     }
 
     /// The addresses of the device, without link-local ones.

@@ -64,7 +64,7 @@ impl RequestError {
     }
 }
 
-/// A connection to one manager.
+/// One request to one manager.
 #[derive(Debug)]
 pub struct Client {
     manager: SocketAddr,
@@ -91,20 +91,20 @@ impl Client {
     }
 
     /// Asks to be let in.
-    pub async fn join(&self, request: &JoinRequest) -> Result<JoinResponse, RequestError> {
+    pub async fn join(self, request: &JoinRequest) -> Result<JoinResponse, RequestError> {
         let response = self.send(self.request(Method::POST, AGENT_JOIN).json(request)).await?;
         self.body(response).await
     }
 
     /// Fetches the newest map.
-    pub async fn map(&self, credential: &Credential) -> Result<EndpointMap, RequestError> {
+    pub async fn map(self, credential: &Credential) -> Result<EndpointMap, RequestError> {
         let request = self.request(Method::GET, AGENT_MAP).bearer_auth(credential.to_secret_string());
         let response = self.send(request).await?;
         self.body(response).await
     }
 
     /// Leaves for good.
-    pub async fn leave(&self, credential: &Credential) -> Result<(), RequestError> {
+    pub async fn leave(self, credential: &Credential) -> Result<(), RequestError> {
         let request = self.request(Method::POST, AGENT_LEAVE).bearer_auth(credential.to_secret_string());
         self.send(request).await.map(drop)
     }

@@ -39,16 +39,19 @@ fn list(errors: &[RequestError]) -> String {
 /// Asks one manager after the other until one gives an answer.
 ///
 /// A refusal is not the end: the manager may be behind the others and not know of the token or endpoint yet.
-pub async fn ask_any<T>(
+pub async fn ask_any<T, F>(
     managers: &[SocketAddr],
     ca: CaFingerprint,
-    ask: impl AsyncFn(&Client) -> Result<T, RequestError>,
-) -> Result<T, AskError> {
+    ask: impl Fn(Client) -> F,
+) -> Result<T, AskError>
+where
+    F: Future<Output = Result<T, RequestError>>,
+{
     let mut refused = None;
     let mut unanswered = Vec::new();
     for &manager in managers {
         let answer = match Client::new(manager, ca) {
-            Ok(client) => ask(&client).await,
+            Ok(client) => ask(client).await,
             Err(error) => Err(error),
         };
         match answer {

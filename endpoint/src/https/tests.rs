@@ -1,0 +1,125 @@
+//! A real TLS server whose certificates the test makes.
+
+use std::sync::Arc;
+
+use festoon_proto::address::MANAGER_TLS_NAME;
+use festoon_proto::http::Credential;
+use festoon_proto::EndpointId;
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+
+use super::*;
+
+struct Ca {
+    issuer: Issuer<'static, KeyPair>,
+    certificate: rcgen::Certificate,
+}
+
+impl Ca {
+    fn new() -> Self {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let certificate = params.self_signed(&key).unwrap();
+        Self { issuer: Issuer::new(params, key), certificate }
+    }
+
+    fn fingerprint(&self) -> CaFingerprint {
+        ca_fingerprint(self.certificate.pem().as_bytes()).unwrap()
+    }
+
+    /// A server with a certificate of this CA for `name`, that answers every request with `response`.
+    async fn serve(&self, name: &str, response: &'static str) -> SocketAddr {
+        let key = KeyPair::generate().unwrap();
+        let leaf = CertificateParams::new([name.to_owned()]).unwrap().signed_by(&key, &self.issuer).unwrap();
+        let chain: Vec<CertificateDer<'static>> = vec![leaf.der().clone(), self.certificate.der().clone()];
+        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let config = config.unwrap().with_no_client_auth().with_single_cert(chain, key).unwrap();
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                tokio::spawn(respond(acceptor.clone(), stream, response));
+            }
+        });
+        address
+    }
+}
+
+async fn respond(acceptor: TlsAcceptor, stream: TcpStream, response: &'static str) {
+    let Ok(mut stream) = acceptor.accept(stream).await else { return };
+    let mut request = vec![0; 4096];
+    let _ = stream.read(&mut request).await;
+    let _ = stream.write_all(response.as_bytes()).await;
+    let _ = stream.shutdown().await;
+}
+
+/// A port on which nothing listens.
+async fn nobody() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
+}
+
+const OK: &str = "HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n";
+const GONE: &str = "HTTP/1.1 410 Gone\r\nconnection: close\r\n\r\n\
+    {\"type\":\"endpoint-removed\",\"title\":\"the endpoint is gone\",\"status\":410}";
+const BROKEN: &str = "HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+
+async fn leave(managers: &[SocketAddr], ca: CaFingerprint) -> Result<(), AskError> {
+    let credential = Credential::new(EndpointId(1), [1; 32]);
+    ask_any(managers, ca, |manager| manager.leave(&credential)).await
+}
+
+#[tokio::test]
+async fn the_cas_own_managers_are_trusted_whatever_their_address() {
+    let ca = Ca::new();
+    let manager = ca.serve(MANAGER_TLS_NAME, OK).await;
+    leave(&[manager], ca.fingerprint()).await.unwrap();
+}
+
+#[tokio::test]
+async fn another_ca_or_another_name_is_not() {
+    let (ours, theirs) = (Ca::new(), Ca::new());
+    let stranger = theirs.serve(MANAGER_TLS_NAME, OK).await;
+    let error = leave(&[stranger], ours.fingerprint()).await.unwrap_err().to_string();
+    assert!(error.contains("it is not a manager of this cluster"), "{error}");
+    let misnamed = ours.serve("elsewhere.example", OK).await;
+    let error = leave(&[misnamed], ours.fingerprint()).await.unwrap_err().to_string();
+    assert!(error.contains("it is not a manager of this cluster"), "{error}");
+}
+
+#[tokio::test]
+async fn a_copied_ca_certificate_does_not_make_a_manager() {
+    let (ours, theirs) = (Ca::new(), Ca::new());
+    // Our CA's certificate is public. It is shown here behind a leaf that another CA signed.
+    let impostor = Ca { issuer: theirs.issuer, certificate: ours.certificate.clone() };
+    let manager = impostor.serve(MANAGER_TLS_NAME, OK).await;
+    let error = leave(&[manager], ours.fingerprint()).await.unwrap_err().to_string();
+    assert!(error.contains("it is not a manager of this cluster"), "{error}");
+}
+
+#[tokio::test]
+async fn managers_are_asked_in_turn_until_one_answers() {
+    let ca = Ca::new();
+    let managers = [
+        nobody().await,
+        ca.serve(MANAGER_TLS_NAME, GONE).await,
+        ca.serve(MANAGER_TLS_NAME, BROKEN).await,
+        ca.serve(MANAGER_TLS_NAME, OK).await,
+    ];
+    leave(&managers, ca.fingerprint()).await.unwrap();
+
+    let refused = leave(&managers[..3], ca.fingerprint()).await.unwrap_err();
+    assert!(refused.is_removed());
+    assert!(refused.to_string().starts_with("the endpoint is gone (says the manager at 127.0.0.1:"), "{refused}");
+
+    let unanswered = leave(&[managers[0], managers[2]], ca.fingerprint()).await.unwrap_err().to_string();
+    assert!(unanswered.starts_with("no manager answers (127.0.0.1:"), "{unanswered}");
+    assert!(unanswered.contains("refused") && unanswered.contains("502"), "{unanswered}");
+}

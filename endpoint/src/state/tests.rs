@@ -1,0 +1,116 @@
+use std::os::unix::fs::PermissionsExt as _;
+
+use festoon_proto::map::{EndpointMap, MapVersion, NetworkInfo, Timing};
+use festoon_proto::token::TokenSecret;
+use festoon_proto::{ClusterId, EndpointId, NetworkId};
+
+use super::*;
+
+const CA_PEM: &str = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+
+fn map(version: u64) -> EndpointMap {
+    EndpointMap {
+        version: MapVersion(version),
+        cluster: ClusterId([1; 16]),
+        endpoint: EndpointId(7),
+        name: "web".into(),
+        network: NetworkInfo {
+            id: NetworkId(1),
+            name: "prod".into(),
+            prefixes: vec!["172.31.0.0/16".parse().unwrap()],
+            gateways: Vec::new(),
+            mtu: 1280,
+        },
+        addresses: vec!["172.31.0.5".parse().unwrap()],
+        managers: Vec::new(),
+        timing: Timing::default(),
+    }
+}
+
+fn state() -> (tempfile::TempDir, StateDir) {
+    let directory = tempfile::tempdir().unwrap();
+    let state = StateDir::new(&directory.path().join("state"));
+    state.create().unwrap();
+    (directory, state)
+}
+
+#[test]
+fn a_membership_survives_on_disk_for_its_owner_alone() {
+    let (_directory, state) = state();
+    assert!(matches!(state.membership(), Err(StateError::NotJoined)));
+    let token = TokenSecret::from_bytes([5; 32]);
+    let identity = Identity::generate(&token);
+    state.store_identity(&identity).unwrap();
+    state.store_membership(CA_PEM, &map(3)).unwrap();
+    state.store_map(&map(4)).unwrap();
+
+    let membership = state.membership().unwrap();
+    assert_eq!(membership.private_key.public_key(), identity.private_key.public_key());
+    assert_eq!(membership.credential.hash(), identity.credential_hash());
+    assert_eq!(membership.credential.endpoint, EndpointId(7));
+    assert_eq!(membership.map, map(4));
+    assert!(identity.belongs_to(&token));
+    assert!(!identity.belongs_to(&TokenSecret::from_bytes([6; 32])));
+
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&state.path), 0o700);
+    for entry in fs::read_dir(&state.path).unwrap() {
+        assert_eq!(mode(&entry.unwrap().path()), 0o600);
+    }
+}
+
+#[test]
+fn every_start_has_a_higher_generation() {
+    let (_directory, state) = state();
+    assert_eq!(state.next_boot().unwrap(), Generation::first_of_boot(1));
+    assert_eq!(state.next_boot().unwrap(), Generation::first_of_boot(2));
+    fs::write(state.path.join(BOOT), u32::MAX.to_string()).unwrap();
+    assert!(matches!(state.next_boot(), Err(StateError::BootsUsedUp { .. })));
+    fs::write(state.path.join(BOOT), "many").unwrap();
+    let error = state.next_boot().unwrap_err().to_string();
+    assert!(error.contains("/boot is damaged"), "{error}");
+}
+
+#[test]
+fn a_damaged_file_is_named() {
+    let (_directory, state) = state();
+    state.store_map(&map(1)).unwrap();
+    assert!(state.membership().unwrap_err().to_string().contains("identity.json is damaged (it is missing)"));
+    fs::write(state.path.join(MAP), "{").unwrap();
+    assert!(state.membership().unwrap_err().to_string().contains("map.json is damaged"));
+}
+
+#[test]
+fn a_leftover_of_a_crash_does_not_spoil_the_next_write() {
+    let (_directory, state) = state();
+    fs::write(state.path.join("map.json.new"), "half").unwrap();
+    state.store_map(&map(1)).unwrap();
+    let stored: EndpointMap = serde_json::from_slice(&fs::read(state.path.join(MAP)).unwrap()).unwrap();
+    assert_eq!(stored, map(1));
+    assert!(!state.path.join("map.json.new").exists());
+}
+
+#[test]
+fn one_process_at_a_time_has_the_lock() {
+    let (_directory, state) = state();
+    let lock = state.lock().unwrap();
+    let error = state.lock().unwrap_err();
+    assert!(matches!(error, LockError::Busy { .. }), "{error}");
+    drop(lock);
+    state.lock().unwrap();
+    assert!(matches!(StateDir::new(Path::new("/nonexistent/festoon")).lock(), Err(LockError::NoState)));
+}
+
+#[test]
+fn forgetting_leaves_what_is_not_the_agents() {
+    let (_directory, state) = state();
+    state.store_map(&map(1)).unwrap();
+    let other = state.path.join("notes.txt");
+    fs::write(&other, "mine").unwrap();
+    state.forget().unwrap();
+    assert!(!state.has_joined());
+    assert!(other.exists());
+    fs::remove_file(other).unwrap();
+    state.forget().unwrap();
+    assert!(!state.path.exists());
+}

@@ -1,0 +1,89 @@
+//! The program as a person meets it, without an overlay.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::process::{Command, Output};
+
+use festoon_endpoint::state::StateDir;
+use festoon_proto::ClusterId;
+use festoon_proto::token::{JoinToken, TokenKind, TokenSecret};
+
+fn festoon(state: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_festoon"));
+    command.env_clear().arg("--state-dir").arg(state).args(arguments).output().unwrap()
+}
+
+/// The one line the program fails with.
+fn complaint(state: &Path, arguments: &[&str]) -> String {
+    let output = festoon(state, arguments);
+    assert!(!output.status.success(), "{output:?}");
+    assert!(output.stdout.is_empty(), "{output:?}");
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(text.lines().count(), 1, "{text}");
+    text.trim().to_owned()
+}
+
+/// A port on which nothing listens.
+fn nobody() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+fn token(kind: TokenKind) -> String {
+    let token = JoinToken {
+        kind,
+        cluster: ClusterId([1; 16]),
+        managers: vec![nobody()],
+        ca_fingerprint: [2; 32],
+        secret: TokenSecret::from_bytes([3; 32]),
+    };
+    token.to_secret_string()
+}
+
+#[test]
+fn a_token_that_is_none_is_refused_by_what_is_wrong_with_it() {
+    let state = tempfile::tempdir().unwrap();
+    let good = token(TokenKind::Endpoint);
+    assert!(complaint(state.path(), &["join", "hello"]).contains("not a join token"));
+    assert!(complaint(state.path(), &["join", &good[..good.len() - 5]]).contains("damaged or cut off"));
+    let manager = token(TokenKind::Manager);
+    assert!(complaint(state.path(), &["join", &manager]).contains("festoon-manager join"));
+    assert!(!state.path().join("identity.json").exists());
+}
+
+#[test]
+fn a_join_that_nobody_answers_can_be_repeated_with_the_same_key() {
+    let state = tempfile::tempdir().unwrap();
+    let token = token(TokenKind::Endpoint);
+    let error = complaint(state.path(), &["join", &token]);
+    assert!(error.starts_with("festoon: cannot join: no manager answers (127.0.0.1:"), "{error}");
+    let identity = || StateDir::new(state.path()).identity().unwrap().unwrap().private_key.public_key();
+    let first = identity();
+    complaint(state.path(), &["join", &token]);
+    assert_eq!(identity(), first);
+}
+
+#[test]
+fn without_an_agent_status_says_what_to_do_and_exits_with_3() {
+    let state = tempfile::tempdir().unwrap();
+    let output = festoon(state.path(), &["status"]);
+    assert_eq!(output.status.code(), Some(3));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("this host has not joined an overlay"));
+    assert!(festoon(state.path(), &["down"]).status.success());
+}
+
+#[test]
+fn a_host_that_is_no_member_can_neither_go_up_nor_leave() {
+    let state = tempfile::tempdir().unwrap();
+    assert!(complaint(state.path(), &["up"]).contains("has not joined"));
+    assert!(complaint(state.path(), &["leave"]).contains("has not joined"));
+    assert!(complaint(&state.path().join("nowhere"), &["up"]).contains("has not joined"));
+}
+
+#[test]
+fn a_second_user_of_the_state_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let state = StateDir::new(directory.path());
+    let _lock = state.lock().unwrap();
+    let error = complaint(directory.path(), &["up"]);
+    assert!(error.contains("another festoon uses"), "{error}");
+}
