@@ -1,0 +1,167 @@
+//! One turn of the driver: every source gets a bounded share, none goes first by right, and what came of it is sent.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::mpsc;
+
+use super::counters::IoCounters;
+use super::port::{OverlayPort, Progress, Received, UnderlayPort};
+use crate::batch::{OverlayBatch, UnderlayBatch};
+use crate::{Effects, Node};
+
+/// Frames from the device in one turn. Each may stand for 45 packets.
+const MAX_FRAMES: usize = 16;
+/// Commands in one turn.
+const MAX_COMMANDS: usize = 16;
+/// Events in one turn.
+const MAX_EVENTS: usize = 64;
+/// Datagrams that may gather before they are sent: three full groups, which stay in the processor's cache until then.
+const MAX_GATHERED: usize = 192;
+
+/// Whether another turn should follow at once.
+pub(super) type Again = bool;
+
+/// A node with its ports and all that a turn needs.
+pub(super) struct Machine<N: Node, U, O> {
+    pub(super) node: N,
+    pub(super) underlay: U,
+    pub(super) overlay: O,
+    pub(super) commands: mpsc::Receiver<N::Command>,
+    pub(super) events: mpsc::Sender<N::Event>,
+    /// An event that found the channel full.
+    pub(super) held: Option<N::Event>,
+    effects: Effects,
+    counters: Arc<IoCounters>,
+}
+
+/// The one place of this package that reads the clock; all else is told the time.
+pub(super) fn clock() -> Instant {
+    Instant::now()
+}
+
+impl<N: Node, U: UnderlayPort, O: OverlayPort> Machine<N, U, O> {
+    pub(super) fn new(
+        node: N,
+        underlay: U,
+        overlay: O,
+        (commands, events): (mpsc::Receiver<N::Command>, mpsc::Sender<N::Event>),
+        counters: Arc<IoCounters>,
+    ) -> Self {
+        let effects = Effects {
+            underlay: UnderlayBatch::new(underlay.max_segments()),
+            overlay: OverlayBatch::new(overlay.coalesce()),
+        };
+        Self { node, underlay, overlay, commands, events, held: None, effects, counters }
+    }
+
+    /// Serves all sources once. `first` is a command that was waited for.
+    pub(super) fn turn(&mut self, first: Option<N::Command>) -> io::Result<Again> {
+        let mut again = self.serve_commands(first);
+        again |= self.serve_underlay()?;
+        again |= self.serve_overlay()?;
+        self.serve_timer();
+        again |= self.pass_events();
+        Ok(again || self.is_due())
+    }
+
+    /// Serves the commands that were sent before, and gives the node back.
+    pub(super) fn finish(mut self) -> N {
+        self.commands.close();
+        while self.serve_commands(None) {}
+        self.pass_events();
+        self.node
+    }
+
+    /// Whether the node's time has come.
+    fn is_due(&self) -> bool {
+        self.node.poll_timeout().is_some_and(|at| at <= clock())
+    }
+
+    fn serve_timer(&mut self) {
+        if self.is_due() {
+            self.node.handle_timeout(clock(), &mut self.effects);
+            self.flush();
+        }
+    }
+
+    fn serve_commands(&mut self, first: Option<N::Command>) -> Again {
+        let mut waiting = first;
+        for _ in 0..MAX_COMMANDS {
+            let Some(command) = waiting.take().or_else(|| self.commands.try_recv().ok()) else { return false };
+            self.node.handle_command(clock(), command, &mut self.effects);
+            self.flush();
+        }
+        true
+    }
+
+    fn serve_underlay(&mut self) -> io::Result<Again> {
+        let Self { node, underlay, effects, .. } = self;
+        let now = clock();
+        let progress = underlay.receive(|received| match received {
+            Received::Datagrams { path, bytes, stride } => node.handle_underlay(now, path, bytes, stride, effects),
+            Received::Unreachable(address) => node.handle_unreachable(now, address, effects),
+        })?;
+        self.flush();
+        Ok(progress == Progress::More)
+    }
+
+    fn serve_overlay(&mut self) -> io::Result<Again> {
+        for _ in 0..MAX_FRAMES {
+            let Self { node, overlay, effects, .. } = self;
+            let now = clock();
+            let progress = overlay.receive(|header, frame| node.handle_overlay(now, header, frame, effects))?;
+            if progress == Progress::Drained {
+                self.flush();
+                return Ok(false);
+            }
+            if self.effects.underlay.len() >= MAX_GATHERED {
+                self.flush();
+            }
+        }
+        self.flush();
+        Ok(true)
+    }
+
+    /// Sends all that has gathered. What the kernel does not take is lost, as on any full link, and counted.
+    fn flush(&mut self) {
+        let Self { underlay, overlay, effects, counters, .. } = self;
+        if !effects.underlay.is_empty() {
+            let (mut groups, mut lost) = (0, 0);
+            for group in effects.underlay.groups() {
+                groups += 1;
+                if let Err(error) = underlay.send(&group) {
+                    lost += group.datagrams().count() as u64;
+                    tracing::trace!(remote = %group.path.remote, %error, "datagrams lost");
+                }
+            }
+            counters.underlay(groups, lost);
+            effects.underlay.clear();
+        }
+        if !effects.overlay.is_empty() {
+            let (mut packets, mut lost) = (0, 0);
+            for packet in effects.overlay.packets() {
+                packets += 1;
+                if let Err(error) = overlay.send(&packet) {
+                    lost += 1;
+                    tracing::trace!(%error, "packet lost");
+                }
+            }
+            counters.overlay(packets, lost);
+            effects.overlay.clear();
+        }
+    }
+
+    /// Passes on what the node has to tell, as far as the channel takes it.
+    fn pass_events(&mut self) -> Again {
+        for _ in 0..MAX_EVENTS {
+            let Some(event) = self.held.take().or_else(|| self.node.poll_event()) else { return false };
+            if let Err(mpsc::error::TrySendError::Full(event)) = self.events.try_send(event) {
+                self.held = Some(event);
+                return false;
+            }
+        }
+        true
+    }
+}

@@ -1,0 +1,278 @@
+//! The UDP socket of a node.
+//!
+//! *Fragments.* A tunnel must go on to work where the underlay's MTU is smaller than expected, so its datagrams may be
+//! fragmented: over IPv4 they carry no "don't fragment", and any router may cut them; over IPv6 this host cuts them once
+//! it was told the path's MTU (RFC 8201). Slow, but nothing disappears silently. quinn-udp wants the opposite, for QUIC
+//! probes the path; its socket options are put back in `socket`.
+//!
+//! *Errors.* ICMP errors come through the socket's error queue. They also make the next call on the socket fail in place
+//! of what it should do; such a call is made again once the queue is empty.
+
+use std::io::{self, IoSliceMut};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use quinn_udp::{RecvMeta, Transmit, UdpSocketState};
+use socket2::Socket;
+use tokio::io::Interest;
+
+use super::port::{Progress, Received, UnderlayPort};
+use super::readiness::Readiness;
+use super::socket::{bind, prepare};
+use super::sys::{self, QueuedError};
+use crate::UnderlayPath;
+use crate::batch::UnderlayGroup;
+
+/// Buffers for one system call. Each may come back with 64 KiB of datagrams, and a turn of the driver takes as many.
+const BUFFERS: usize = 16;
+const BUFFER_LEN: usize = 65_536;
+
+/// How often and how long a full socket is waited for.
+const SEND_WAITS: usize = 2;
+const SEND_WAIT: Duration = Duration::from_millis(1);
+
+/// Errors found while sending, kept for the next receive. More than a turn's worth says nothing new.
+const MAX_PENDING_ERRORS: usize = 64;
+
+/// Which socket to open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UdpConfig {
+    /// Our address; `None` for all, of IPv4 and (where the host has it) IPv6.
+    pub address: Option<IpAddr>,
+    /// Our port; 0 for any.
+    pub port: u16,
+    /// Whether the kernel may join and split datagrams (GSO, GRO). Off is slower, for networks whose drivers get it wrong.
+    pub segmentation: bool,
+}
+
+/// A UDP socket that sends and receives in batches.
+#[derive(Debug)]
+pub struct UdpPort {
+    socket: Socket,
+    state: UdpSocketState,
+    readiness: Readiness,
+    segmentation: bool,
+    /// The kernel has segmentation, even if it refused it once.
+    can_segment: bool,
+    v6: bool,
+    /// The last send found the socket full to the end: do not wait for it again before it takes something.
+    stalled: bool,
+    unreachable: Vec<SocketAddr>,
+    buffers: Vec<u8>,
+}
+
+impl UdpPort {
+    /// Opens the socket.
+    ///
+    /// # Errors
+    /// The address is not ours, or the port is in use.
+    pub fn bind(config: &UdpConfig) -> io::Result<Self> {
+        let socket = bind(config.address, config.port)?;
+        let v6 = socket.local_addr()?.is_ipv6();
+        let state = prepare(&socket, v6, config.segmentation)?;
+        Ok(Self {
+            can_segment: config.segmentation && state.max_gso_segments() > 1,
+            state,
+            readiness: Readiness::new(&socket, Interest::READABLE | Interest::ERROR)?,
+            segmentation: config.segmentation,
+            v6,
+            stalled: false,
+            unreachable: Vec::with_capacity(MAX_PENDING_ERRORS),
+            buffers: vec![0; BUFFERS * BUFFER_LEN],
+            socket,
+        })
+    }
+
+    /// The address the socket is bound to; unspecified if it is bound to all.
+    ///
+    /// # Errors
+    /// The socket is broken.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()?.as_socket().map(plain).ok_or_else(|| io::ErrorKind::Unsupported.into())
+    }
+
+    /// Empties the error queue if it was announced that something is in it; whether it was.
+    fn take_errors(&mut self) -> io::Result<bool> {
+        let Self { readiness, socket, unreachable, .. } = self;
+        let mut drained = Ok(false);
+        let announced = readiness.attempt(Interest::ERROR, || {
+            drained = drain_errors(socket, unreachable).map(|()| true);
+            // What comes later is announced anew.
+            Err::<(), _>(io::ErrorKind::WouldBlock.into())
+        });
+        drop(announced);
+        drained
+    }
+
+    /// One batch of datagrams: how many buffers are filled. `anyway` if it is not certain that they were announced.
+    fn receive_batch(&mut self, metas: &mut [RecvMeta; BUFFERS], anyway: bool) -> io::Result<usize> {
+        let Self { readiness, state, socket, buffers, .. } = self;
+        let mut buffers = buffers.chunks_exact_mut(BUFFER_LEN);
+        let mut slices = std::array::from_fn::<_, BUFFERS, _>(|_| IoSliceMut::new(buffers.next().unwrap_or_default()));
+        let mut count = 0;
+        let mut receive = || {
+            count = state.recv((&*socket).into(), &mut slices, metas)?;
+            // The kernel stops short only where there is no more, and will announce what comes then.
+            if count < BUFFERS { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+        };
+        let received = if anyway { receive() } else { readiness.attempt(Interest::READABLE, receive) };
+        match received {
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
+            _ => Ok(count),
+        }
+    }
+
+    /// Hands one system call's worth to the kernel.
+    fn transmit(&mut self, path: &UnderlayPath, contents: &[u8], segment_size: Option<usize>) -> io::Result<()> {
+        let destination = if self.v6 { mapped(path.remote) } else { path.remote };
+        let transmit = Transmit { destination, ecn: None, contents, segment_size, src_ip: path.local };
+        match self.transmit_patiently(&transmit) {
+            Err(error) if is_unreachable(&error) => {
+                drain_errors(&self.socket, &mut self.unreachable)?;
+                self.transmit_patiently(&transmit)
+            }
+            sent => sent,
+        }
+    }
+
+    /// Waits a little while the socket is full, unless it was full to the end the last time.
+    fn transmit_patiently(&mut self, transmit: &Transmit<'_>) -> io::Result<()> {
+        let waits = if self.stalled { 0 } else { SEND_WAITS };
+        let mut sent = self.state.try_send((&self.socket).into(), transmit);
+        for _ in 0..waits {
+            if !would_block(&sent) {
+                break;
+            }
+            sys::wait_writable(&self.socket, SEND_WAIT)?;
+            sent = self.state.try_send((&self.socket).into(), transmit);
+        }
+        self.stalled = would_block(&sent);
+        sent
+    }
+
+    /// The kernel refused a group: its datagrams one by one.
+    fn send_singly(&mut self, group: &UnderlayGroup<'_>) -> io::Result<()> {
+        let mut result = Ok(());
+        for datagram in group.datagrams() {
+            let sent = match self.transmit(&group.path, datagram, None) {
+                Err(error) if is_refusal(&error) => self.send_refused(&group.path, datagram, error),
+                sent => sent,
+            };
+            result = result.and(sent);
+        }
+        result
+    }
+
+    /// A single datagram was refused: perhaps our address on the path is gone, because the host has moved. The kernel
+    /// may choose another.
+    fn send_refused(&mut self, path: &UnderlayPath, datagram: &[u8], error: io::Error) -> io::Result<()> {
+        if self.can_segment && self.state.max_gso_segments() == 1 {
+            // quinn-udp took this for a lack of segmentation, and would never try that again.
+            self.state = prepare(&self.socket, self.v6, self.segmentation)?;
+        }
+        if path.local.is_none() {
+            return Err(error);
+        }
+        self.transmit(&UnderlayPath { local: None, ..*path }, datagram, None)
+    }
+}
+
+impl UnderlayPort for UdpPort {
+    fn register(&mut self) -> io::Result<()> {
+        self.readiness.register()
+    }
+
+    async fn readable(&self) -> io::Result<()> {
+        if self.unreachable.is_empty() { self.readiness.ready().await } else { Ok(()) }
+    }
+
+    fn receive(&mut self, mut handle: impl FnMut(Received<'_>)) -> io::Result<Progress> {
+        let errors = self.take_errors()?;
+        self.unreachable.drain(..).for_each(|address| handle(Received::Unreachable(address)));
+        let mut metas = [RecvMeta::default(); BUFFERS];
+        // An error may have cut a batch short.
+        let count = match self.receive_batch(&mut metas, errors) {
+            Err(error) if is_unreachable(&error) => {
+                drain_errors(&self.socket, &mut self.unreachable)?;
+                return Ok(Progress::More);
+            }
+            count => count?,
+        };
+        for (meta, buffer) in metas[..count].iter().zip(self.buffers.chunks_exact(BUFFER_LEN)) {
+            if meta.len > 0 {
+                let path = UnderlayPath { remote: plain(meta.addr), local: meta.dst_ip.map(|ip| ip.to_canonical()) };
+                handle(Received::Datagrams { path, bytes: &buffer[..meta.len], stride: meta.stride.max(1) });
+            }
+        }
+        Ok(if count == BUFFERS { Progress::More } else { Progress::Drained })
+    }
+
+    fn send(&mut self, group: &UnderlayGroup<'_>) -> io::Result<()> {
+        let single = group.bytes.len() <= group.segment_size;
+        if !single && self.max_segments() == 1 {
+            return self.send_singly(group);
+        }
+        match self.transmit(&group.path, group.bytes, Some(group.segment_size)) {
+            Err(error) if is_refusal(&error) => self.send_singly(group),
+            Err(error) if is_unreachable(&error) => {
+                note(&mut self.unreachable, group.path.remote);
+                Err(error)
+            }
+            sent => sent,
+        }
+    }
+
+    fn max_segments(&self) -> usize {
+        if self.segmentation { self.state.max_gso_segments() } else { 1 }
+    }
+}
+
+/// Empties the error queue of `socket`.
+fn drain_errors(socket: &Socket, unreachable: &mut Vec<SocketAddr>) -> io::Result<()> {
+    while let Some(error) = sys::next_error(socket)? {
+        if let QueuedError::Unreachable(address) = error {
+            note(unreachable, plain(address));
+        }
+    }
+    Ok(())
+}
+
+fn note(unreachable: &mut Vec<SocketAddr>, address: SocketAddr) {
+    if unreachable.len() < MAX_PENDING_ERRORS && !unreachable.contains(&address) {
+        unreachable.push(address);
+    }
+}
+
+/// A socket for both versions shows IPv4 addresses mapped into IPv6 (RFC 4291 section 2.5.5.2). Inside the program they
+/// are plain.
+fn plain(address: SocketAddr) -> SocketAddr {
+    match address.ip().to_canonical() {
+        IpAddr::V4(ip) => SocketAddr::from((ip, address.port())),
+        IpAddr::V6(_) => address,
+    }
+}
+
+fn mapped(address: SocketAddr) -> SocketAddr {
+    match address.ip() {
+        IpAddr::V4(ip) => SocketAddr::from((ip.to_ipv6_mapped(), address.port())),
+        IpAddr::V6(_) => address,
+    }
+}
+
+fn would_block(sent: &io::Result<()>) -> bool {
+    sent.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+}
+
+/// The kernel does not cut this group, or not into such pieces; or our own address on the path is not ours.
+fn is_refusal(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EIO | libc::EMSGSIZE))
+}
+
+/// An ICMP error of an earlier datagram, or the lack of a route.
+fn is_unreachable(error: &io::Error) -> bool {
+    let codes = [libc::ECONNREFUSED, libc::EHOSTUNREACH, libc::ENETUNREACH, libc::EHOSTDOWN, libc::EPROTO, libc::EACCES];
+    error.raw_os_error().is_some_and(|code| codes.contains(&code))
+}
+
+#[cfg(test)]
+mod tests;
