@@ -11,23 +11,23 @@ use axum::Router;
 use festoon_control::compile::manager_map;
 use festoon_control::registry::State;
 use festoon_proto::ManagerId;
-use festoon_proto::map::{EndpointKind, ManagerMap};
+use festoon_proto::map::ManagerMap;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::cluster::{self, Credentials};
 use crate::config::Config;
 use crate::data_dir::DataDir;
-use crate::driver::{self, NodeHandle, Stopped};
-use crate::node::{EndpointStatus, Status};
+use crate::driver::{self, Driver, NodeHandle};
 use crate::{agents, https, local, pki};
 
 /// How long a manager that has joined without reaching the registry waits for its first copy.
 const FIRST_COPY: Duration = Duration::from_secs(60);
 
+const REMOVED: &str = "this manager was removed from the cluster: join it again, with another --data-dir";
+
 /// How long endpoints have to move away.
 const DRAIN_LIMIT: Duration = Duration::from_secs(10);
-const DRAIN_POLL: Duration = Duration::from_millis(50);
 const DRAIN_LINGER: Duration = Duration::from_millis(300);
 
 /// Runs the manager until it is asked to stop.
@@ -43,14 +43,14 @@ pub async fn serve(data: DataDir, config: Config) -> anyhow::Result<()> {
         () = stop.asked() => return Ok(()),
     };
     let (underlay_port, https_port) = ports(&map)?;
-    let node = driver::build(&config.underlay, underlay_port, me, data.private_key()?, map)?;
+    let mut driver = driver::build(&config.underlay, underlay_port, me, data.private_key()?, map)?;
     let tls = pki::server_config(&credentials.ca_pem, &credentials.tls)?;
     let https = https::build(&config.https, https_port, tls).await;
     let https = https.with_context(|| format!("can't listen on TCP port {https_port}"))?;
     let socket = local::build(&data.socket()).context("can't make the admin socket")?;
     let admin = local::Admin {
         cluster: parts.cluster.clone(),
-        node: node.clone(),
+        node: driver.handle(),
         manager: me,
         ca_fingerprint: credentials.trust.ca_fingerprint,
     };
@@ -61,10 +61,12 @@ pub async fn serve(data: DataDir, config: Config) -> anyhow::Result<()> {
     tokio::select! {
         () = https.run(routes) => bail!("the HTTPS listener ended"),
         ended = socket.run(admin) => ended.context("the admin socket ended")?,
-        ended = update_node(states, me, &node) => ended?,
+        ended = update_node(states, me, driver.handle()) => ended?,
+        error = driver.failed() => return Err(error.into()),
         () = stop.asked() => {}
     }
-    drain(&node, &parts.cluster.snapshot(), me).await;
+    drain(&mut driver, &parts.cluster.snapshot()).await;
+    driver.shutdown().await.context("stopping")?;
     Ok(())
 }
 
@@ -77,12 +79,10 @@ fn ready() {
 
 /// The map to start with: at once from the copy on disk, or from the first copy there is.
 async fn first_map(states: &mut watch::Receiver<Arc<State>>, me: ManagerId) -> anyhow::Result<Arc<ManagerMap>> {
-    let known = states.wait_for(|state| state.manager(me).is_some());
-    let state = tokio::time::timeout(FIRST_COPY, known).await.context(
-        "this manager is not in its copy of the registry: start the manager it joined through, or, if it was removed, join it again",
-    )??;
-    let state = Arc::clone(&state);
-    manager_map(&state, me).map(Arc::new).context("the registry has no map for this manager")
+    let copied = tokio::time::timeout(FIRST_COPY, states.wait_for(|state| state.cluster().is_some())).await;
+    let copied = copied.context("there is no copy of the registry yet: start the manager this one joined through")?;
+    let state = Arc::clone(&*copied.context("the registry ended")?);
+    manager_map(&state, me).map(Arc::new).context(REMOVED)
 }
 
 /// The ports the registry names for this manager: a host behind NAT listens on them, though not on those addresses.
@@ -93,44 +93,30 @@ fn ports(map: &ManagerMap) -> anyhow::Result<(u16, u16)> {
 }
 
 /// Compiles a map of every new state for the node. Ends with an error when this manager was removed.
-async fn update_node(mut states: watch::Receiver<Arc<State>>, me: ManagerId, node: &NodeHandle) -> anyhow::Result<()> {
+async fn update_node(mut states: watch::Receiver<Arc<State>>, me: ManagerId, node: NodeHandle) -> anyhow::Result<()> {
     loop {
         states.changed().await.context("the registry ended")?;
         let state = Arc::clone(&states.borrow_and_update());
         match manager_map(&state, me) {
-            Some(map) => node.set_map(Arc::new(map))?,
-            None => bail!("this manager was removed from the cluster"),
+            Some(map) => node.set_map(Arc::new(map)).await?,
+            None => bail!(REMOVED),
         }
     }
 }
 
 /// Moves all agents away, so that no packet is lost when we stop.
-async fn drain(node: &NodeHandle, state: &State, me: ManagerId) {
+async fn drain(driver: &mut Driver, state: &State) {
     if state.managers().nth(1).is_none() {
         return tracing::info!("stopping; there is no other manager to move endpoints to");
     }
     tracing::info!("draining");
-    let moved = async {
-        node.set_draining(true)?;
-        while carries_agents(&node.status().await?, state, me) {
-            tokio::time::sleep(DRAIN_POLL).await;
-        }
-        // For what is on its way to us still.
-        tokio::time::sleep(DRAIN_LINGER).await;
-        Ok::<_, Stopped>(())
-    };
-    match tokio::time::timeout(DRAIN_LIMIT, moved).await {
+    match tokio::time::timeout(DRAIN_LIMIT, driver.drain()).await {
         Ok(Ok(())) => tracing::info!("drained: stopping"),
         Ok(Err(error)) => tracing::error!(%error, "stopping"),
         Err(_) => tracing::warn!("some endpoints did not move in time: stopping"),
     }
-}
-
-/// Stock clients can't move and hold nobody up.
-fn carries_agents(status: &Status, state: &State, me: ManagerId) -> bool {
-    let is_agent = |id| state.endpoint(id).is_some_and(|endpoint| endpoint.kind == EndpointKind::Agent);
-    let ours = |endpoint: &EndpointStatus| endpoint.attachment.is_some_and(|at| at.manager == me);
-    status.endpoints.iter().any(|endpoint| ours(endpoint) && is_agent(endpoint.id))
+    // For what is still on its way to us.
+    tokio::time::sleep(DRAIN_LINGER).await;
 }
 
 /// SIGTERM and SIGINT.

@@ -151,7 +151,8 @@ impl DataDir {
 }
 
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let temporary = path.with_added_extension("new");
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(".new");
     match fs::remove_file(&temporary) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}

@@ -1,25 +1,44 @@
 //! The node, running: the way to it for the rest of the program.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::Context as _;
-use festoon_dataplane::Node as _;
+use festoon_dataplane::io::{DriverError, DriverHandle, TunPort, UdpConfig, UdpPort, spawn};
 use festoon_proto::map::ManagerMap;
 use festoon_proto::{ManagerId, PrivateKey};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::cluster::unix_now;
-use crate::node::{Command, ManagerNode, NodeConfig, Status};
+use crate::node::{Command, Event, ManagerNode, NodeConfig, Status};
+
+/// Events nobody has asked for yet. More say nothing new.
+const EVENT_QUEUE: usize = 4;
 
 /// Of tunnels and links.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Where to listen. By default on all addresses, on the port that the registry names for this manager.
     pub listen: Option<SocketAddr>,
+    /// Whether the kernel may join and split datagrams (GSO, GRO). Off is slower, for networks whose drivers get it wrong.
+    pub segmentation: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { listen: None, segmentation: true }
+    }
+}
+
+impl Config {
+    fn socket(&self, port: u16) -> UdpConfig {
+        let address = self.listen.map(|at| at.ip()).filter(|ip: &IpAddr| !ip.is_unspecified());
+        let port = self.listen.map_or(port, |at| at.port());
+        UdpConfig { address, port, segmentation: self.segmentation }
+    }
 }
 
 /// The node has stopped.
@@ -30,7 +49,13 @@ pub struct Stopped;
 /// The way to the node.
 #[derive(Debug, Clone)]
 pub struct NodeHandle {
-    commands: mpsc::UnboundedSender<Command>,
+    commands: mpsc::Sender<Command>,
+}
+
+/// The node, running.
+pub struct Driver {
+    handle: DriverHandle<ManagerNode>,
+    events: mpsc::Receiver<Event>,
 }
 
 /// Starts the node. `port` is that of the registry.
@@ -40,45 +65,64 @@ pub fn build(
     manager: ManagerId,
     private_key: PrivateKey,
     map: Arc<ManagerMap>,
-) -> anyhow::Result<NodeHandle> {
-    let _ = (config, port);
+) -> anyhow::Result<Driver> {
+    let socket = config.socket(port);
+    let udp = UdpPort::bind(&socket).with_context(|| format!("can't listen on UDP port {}", socket.port))?;
     let node = NodeConfig { private_key, manager, link_sequence: unix_now().0 };
-    let mut node = ManagerNode::new(node, map, Instant::now());
-    let (commands, mut queue) = mpsc::unbounded_channel();
-    std::thread::Builder::new()
-        .spawn(move || {
-            let mut effects = festoon_dataplane::Effects {
-                underlay: festoon_dataplane::batch::UnderlayBatch::new(1),
-                overlay: festoon_dataplane::batch::OverlayBatch::new(festoon_dataplane::batch::Coalesce::None),
-            };
-            while let Some(command) = queue.blocking_recv() {
-                node.handle_command(Instant::now(), command, &mut effects);
-            }
-        })
-        .context("can't start the packet loop")?;
-    Ok(NodeHandle { commands })
+    let node = ManagerNode::new(node, map, Instant::now());
+    let (sender, events) = mpsc::channel(EVENT_QUEUE);
+    let handle = spawn(node, udp, None::<TunPort>, sender)?;
+    Ok(Driver { handle, events })
+}
+
+impl Driver {
+    /// The way to the node.
+    pub fn handle(&self) -> NodeHandle {
+        NodeHandle { commands: self.handle.commands().clone() }
+    }
+
+    /// Waits until the node stops by itself, which it does only if something is broken.
+    pub async fn failed(&mut self) -> DriverError {
+        self.handle.failed().await
+    }
+
+    /// Has the node move all agents away, and waits until they are gone.
+    pub async fn drain(&mut self) -> Result<(), Stopped> {
+        // An earlier word of it says nothing of now.
+        while self.events.try_recv().is_ok() {}
+        self.handle().set_draining(true).await?;
+        match self.events.recv().await {
+            Some(Event::Drained) => Ok(()),
+            None => Err(Stopped),
+        }
+    }
+
+    /// Stops the node.
+    pub async fn shutdown(self) -> Result<(), DriverError> {
+        self.handle.shutdown().await.map(drop)
+    }
 }
 
 impl NodeHandle {
     /// Gives the node a new map.
-    pub fn set_map(&self, map: Arc<ManagerMap>) -> Result<(), Stopped> {
-        self.send(Command::SetMap(map))
+    pub async fn set_map(&self, map: Arc<ManagerMap>) -> Result<(), Stopped> {
+        self.send(Command::SetMap(map)).await
     }
 
     /// Has it take no more endpoints and move away those it has, or take them again.
-    pub fn set_draining(&self, draining: bool) -> Result<(), Stopped> {
-        self.send(Command::SetDraining(draining))
+    pub async fn set_draining(&self, draining: bool) -> Result<(), Stopped> {
+        self.send(Command::SetDraining(draining)).await
     }
 
     /// How it is doing.
     pub async fn status(&self) -> Result<Status, Stopped> {
         let (reply, answer) = oneshot::channel();
         // Who asked may be gone, which is no matter.
-        self.send(Command::Status(Box::new(move |status| drop(reply.send(status)))))?;
+        self.send(Command::Status(Box::new(move |status| drop(reply.send(status))))).await?;
         answer.await.map_err(|_| Stopped)
     }
 
-    fn send(&self, command: Command) -> Result<(), Stopped> {
-        self.commands.send(command).map_err(|_| Stopped)
+    async fn send(&self, command: Command) -> Result<(), Stopped> {
+        self.commands.send(command).await.map_err(|_| Stopped)
     }
 }

@@ -33,7 +33,7 @@ pub enum CatchUpError {
 
 #[derive(Debug, Clone)]
 pub(super) struct Follower {
-    peer: Peer,
+    peer: Arc<Peer>,
     in_touch: Arc<AtomicBool>,
 }
 
@@ -50,7 +50,8 @@ impl Follower {
 /// Starts the task.
 pub(super) fn start(store: Arc<Store>, publish: watch::Sender<Arc<State>>, peer: Peer) -> Follower {
     let in_touch = Arc::new(AtomicBool::new(false));
-    let follower = Follower { peer: peer.clone(), in_touch: Arc::clone(&in_touch) };
+    let peer = Arc::new(peer);
+    let follower = Follower { peer: Arc::clone(&peer), in_touch: Arc::clone(&in_touch) };
     tokio::spawn(async move {
         while !publish.is_closed() {
             let step = step(&store, &publish, &peer).await;

@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use festoon_control::registry::{Command, State};
-use festoon_proto::ManagerId;
 use festoon_proto::address::MANAGER_TLS_NAME;
 use tokio::time::{Instant, timeout};
 
@@ -53,7 +52,7 @@ struct Target {
 }
 
 /// A client of the writer.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Peer {
     tls: rustls::ClientConfig,
     joined_through: Vec<SocketAddr>,
@@ -71,7 +70,7 @@ impl Peer {
 
     /// Before the first copy of the registry has come, whoever let us in is asked.
     fn target(&self, state: &State) -> Target {
-        let known = state.writer().and_then(|writer: ManagerId| state.manager(writer));
+        let known = state.writer().and_then(|writer| state.manager(writer));
         match known {
             Some(writer) => Target { name: tls_name(writer.id), addresses: writer.https.clone() },
             None => Target { name: MANAGER_TLS_NAME.to_owned(), addresses: self.joined_through.clone() },

@@ -1,5 +1,7 @@
 //! The log of commands on disk.
 
+use std::fs::File;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use festoon_control::registry::{Command, State, apply};
@@ -48,7 +50,10 @@ pub struct Store {
 impl Store {
     /// The log at `path`, made if there is none.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let database = Database::create(path).map_err(|error| match error {
+        // redb would make a file that all can read.
+        let file = File::options().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
+        let file = file.map_err(redb::Error::from)?;
+        let database = Database::builder().create_file(file).map_err(|error| match error {
             DatabaseError::DatabaseAlreadyOpen => StoreError::InUse,
             error => StoreError::Database(error.into()),
         })?;

@@ -156,7 +156,7 @@ async fn set_draining(
     Shared(admin): Shared<Admin>,
     ApiJson(Draining { draining }): ApiJson<Draining>,
 ) -> Result<StatusCode, Refused> {
-    admin.node.set_draining(draining)?;
+    admin.node.set_draining(draining).await?;
     tracing::info!(draining, "by an admin's command");
     Ok(StatusCode::NO_CONTENT)
 }

@@ -1,0 +1,275 @@
+//! Real managers on loopback ports, and an agent's side of HTTPS.
+
+use std::fs::File;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use festoon_manager::pki::{Trust, client_config};
+use festoon_proto::address::MANAGER_TLS_NAME;
+use festoon_proto::http::{AGENT_JOIN, AGENT_MAP, Credential, JoinRequest, JoinResponse, Problem};
+use festoon_proto::map::EndpointMap;
+use festoon_proto::token::{JoinToken, SecretHash};
+use festoon_proto::{EndpointId, PublicKey};
+use reqwest::{RequestBuilder, Response};
+use rustix::process::{Pid, Signal, kill_process};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_festoon-manager");
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// A manager: its directory, its addresses and, while it runs, its process.
+pub(crate) struct Manager {
+    pub(crate) root: PathBuf,
+    pub(crate) https: SocketAddr,
+    pub(crate) underlay: SocketAddr,
+    process: Option<Child>,
+    _directory: tempfile::TempDir,
+}
+
+/// Loopback ports that were free a moment ago.
+fn free_ports() -> (SocketAddr, SocketAddr) {
+    let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let udp = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    (tcp.local_addr().unwrap(), udp.local_addr().unwrap())
+}
+
+impl Manager {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let (https, underlay) = free_ports();
+        Self { root: directory.path().join("data"), https, underlay, process: None, _directory: directory }
+    }
+
+    /// The first manager of a new cluster, not yet running.
+    pub(crate) fn init(name: &str) -> Self {
+        let manager = Self::new();
+        let addresses = manager.addresses();
+        let mut arguments = vec!["init", "--name", name, "--prefix", "172.31.0.0/16", "--prefix", "fd00:31::/64"];
+        arguments.extend(addresses.iter().map(String::as_str));
+        manager.must(&arguments);
+        manager
+    }
+
+    /// Another manager of the cluster of `first`, running.
+    pub(crate) async fn join(name: &str, first: &Self) -> Self {
+        let token = first.must(&["token", "create", "--manager"]);
+        let manager = Self::new();
+        let output = manager.try_join(name, token.trim());
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        manager.started().await
+    }
+
+    pub(crate) fn try_join(&self, name: &str, token: &str) -> Output {
+        let addresses = self.addresses();
+        let mut arguments = vec!["join", token, "--name", name];
+        arguments.extend(addresses.iter().map(String::as_str));
+        self.run(&arguments)
+    }
+
+    pub(crate) fn unjoined() -> Self {
+        Self::new()
+    }
+
+    fn addresses(&self) -> [String; 4] {
+        ["--underlay".to_owned(), self.underlay.to_string(), "--https".to_owned(), self.https.to_string()]
+    }
+
+    /// Runs an admin command.
+    pub(crate) fn run(&self, arguments: &[&str]) -> Output {
+        Command::new(PROGRAM).args(arguments).arg("--data-dir").arg(&self.root).output().unwrap()
+    }
+
+    /// Runs an admin command that must succeed, and gives what it prints.
+    pub(crate) fn must(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        assert!(output.status.success(), "{arguments:?}: {}\n{}", text(&output.stderr), self.log());
+        text(&output.stdout)
+    }
+
+    /// Runs an admin command that must fail, and gives the one line it says.
+    pub(crate) fn must_fail(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        assert!(!output.status.success(), "{arguments:?} succeeded: {}", text(&output.stdout));
+        let said = text(&output.stderr);
+        assert_eq!(said.lines().count(), 1, "one line: {said}");
+        said
+    }
+
+    pub(crate) async fn started(mut self) -> Self {
+        self.start().await;
+        self
+    }
+
+    /// Starts it and waits until it serves.
+    pub(crate) async fn start(&mut self) {
+        let log = File::options().create(true).append(true).open(self.log_path()).unwrap();
+        let mut command = Command::new(PROGRAM);
+        command.arg("serve").arg("--data-dir").arg(&self.root).env("FESTOON_LOG", "debug");
+        self.process = Some(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap());
+        let deadline = Instant::now() + DEADLINE;
+        while !self.run(&["status"]).status.success() {
+            assert!(Instant::now() < deadline, "it does not start:\n{}", self.log());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.root.with_extension("log")
+    }
+
+    /// What it logged.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.log_path()).unwrap_or_default()
+    }
+
+    /// Ends it at once, as a crash does.
+    pub(crate) fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.kill().unwrap();
+            process.wait().unwrap();
+        }
+    }
+
+    /// Asks it to stop and waits until it has.
+    pub(crate) async fn terminate(&mut self) -> ExitStatus {
+        let pid = Pid::from_child(self.process.as_ref().unwrap());
+        kill_process(pid, Signal::TERM).unwrap();
+        self.ended("it stops when it is asked to").await
+    }
+
+    /// Stops it in its tracks: the kernel still takes connections for it, but nothing answers.
+    pub(crate) fn freeze(&self) {
+        kill_process(Pid::from_child(self.process.as_ref().unwrap()), Signal::STOP).unwrap();
+    }
+
+    /// Lets it go on.
+    pub(crate) fn thaw(&self) {
+        kill_process(Pid::from_child(self.process.as_ref().unwrap()), Signal::CONT).unwrap();
+    }
+
+    /// Waits until it has ended.
+    pub(crate) async fn ended(&mut self, what: &str) -> ExitStatus {
+        let mut process = self.process.take().unwrap();
+        let mut status = None;
+        until(what, || {
+            status = process.try_wait().unwrap();
+            status.is_some()
+        })
+        .await;
+        status.unwrap()
+    }
+
+    pub(crate) fn status(&self) -> Value {
+        serde_json::from_str(&self.must(&["status", "--json"])).unwrap()
+    }
+
+    pub(crate) fn token(&self, more: &[&str]) -> JoinToken {
+        let arguments = [&["token", "create"], more].concat();
+        self.must(&arguments).trim().parse().unwrap()
+    }
+}
+
+impl Drop for Manager {
+    fn drop(&mut self) {
+        self.kill();
+        if std::thread::panicking() {
+            eprintln!("--- log of {}:\n{}", self.root.display(), self.log());
+        }
+    }
+}
+
+pub(crate) fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Waits until `condition` holds.
+pub(crate) async fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + DEADLINE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "{what}: not in time");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// An agent, as far as HTTPS sees it.
+pub(crate) struct Agent {
+    pub(crate) key: PublicKey,
+    pub(crate) secret: [u8; 32],
+    pub(crate) ca_fingerprint: [u8; 32],
+}
+
+/// An answer, or the problem there is.
+pub(crate) type Answer<T> = Result<T, Problem>;
+
+impl Agent {
+    pub(crate) fn new(number: u8, token: &JoinToken) -> Self {
+        Self { key: PublicKey::from_bytes([number; 32]), secret: [number; 32], ca_fingerprint: token.ca_fingerprint }
+    }
+
+    pub(crate) fn request(
+        &self,
+        at: SocketAddr,
+        build: impl Fn(&reqwest::Client, String) -> RequestBuilder,
+    ) -> RequestBuilder {
+        let trust = Trust { ca_fingerprint: self.ca_fingerprint };
+        let client = reqwest::Client::builder()
+            .tls_backend_preconfigured(client_config(trust, None).unwrap())
+            .resolve(MANAGER_TLS_NAME, at)
+            .no_proxy()
+            .timeout(DEADLINE)
+            .build()
+            .unwrap();
+        build(&client, format!("https://{MANAGER_TLS_NAME}:{}", at.port()))
+    }
+
+    pub(crate) fn join_request(&self, token: &JoinToken) -> JoinRequest {
+        JoinRequest {
+            secret: token.secret.clone(),
+            public_key: self.key,
+            credential_hash: SecretHash::of(&self.secret),
+            name: "Web.example.com".to_owned(),
+        }
+    }
+
+    pub(crate) async fn join(&self, at: SocketAddr, token: &JoinToken) -> Answer<JoinResponse> {
+        let request = self.join_request(token);
+        answer(self.request(at, |client, url| client.post(url + AGENT_JOIN).json(&request))).await
+    }
+
+    pub(crate) fn credential(&self, endpoint: EndpointId) -> Credential {
+        Credential::new(endpoint, self.secret)
+    }
+
+    pub(crate) async fn map(&self, at: SocketAddr, endpoint: EndpointId) -> Answer<EndpointMap> {
+        let bearer = self.credential(endpoint).to_secret_string();
+        answer(self.request(at, |client, url| client.get(url + AGENT_MAP).bearer_auth(&bearer))).await
+    }
+}
+
+pub(crate) async fn answer<T: DeserializeOwned>(request: RequestBuilder) -> Answer<T> {
+    let response = request.send().await.unwrap();
+    if response.status().is_success() {
+        return Ok(response.json().await.unwrap());
+    }
+    Err(problem(response).await)
+}
+
+/// A refusal is one line, in the format of RFC 9457.
+pub(crate) async fn problem(response: Response) -> Problem {
+    let status = response.status().as_u16();
+    assert_eq!(response.headers()["content-type"], "application/problem+json");
+    let problem: Problem = response.json().await.unwrap();
+    assert_eq!(problem.status, status);
+    assert_eq!(problem.title.lines().count(), 1);
+    problem
+}
+
+/// The modes of all files under `root`.
+pub(crate) fn modes(root: &Path) -> Vec<(PathBuf, u32)> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let entries = std::fs::read_dir(root).unwrap().map(Result::unwrap);
+    entries.map(|entry| (entry.path(), entry.metadata().unwrap().permissions().mode() & 0o777)).collect()
+}
