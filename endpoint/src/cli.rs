@@ -75,7 +75,10 @@ fn run_join(config: &Config, token: &str, name: Option<String>) -> anyhow::Resul
     let addresses: Vec<String> = map.addresses.iter().map(ToString::to_string).collect();
     println!("joined {} as {} ({}): {}", map.network.name, map.name, map.endpoint, addresses.join(", "));
     if config.is_system_agent() && systemd::has_unit() {
-        anyhow::ensure!(systemd::enable(), "joined, but systemd did not start the agent: see `systemctl status festoon`");
+        anyhow::ensure!(
+            systemd::enable(),
+            "joined, but systemd did not start the agent: see `systemctl status festoon`"
+        );
         println!("the agent is running: see `festoon status`");
     } else {
         println!("next: festoon{} up", config.options());

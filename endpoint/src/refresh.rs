@@ -72,9 +72,9 @@ impl Refresher {
             let outcome = self.attempt(want).await;
             failures = if outcome == Outcome::Newer { 0 } else { failures + 1 };
             // A change in what the session knows, a manager that answers again above all, is a reason to try again now.
-            match timeout(pause(outcome, failures, rand::random()), self.want.changed()).await {
-                Ok(Err(_)) => return,
-                Ok(Ok(())) | Err(_) => {}
+            let woken = timeout(pause(outcome, failures, rand::random()), self.want.changed()).await;
+            if let Ok(Err(_)) = woken {
+                return;
             }
         }
     }

@@ -36,10 +36,10 @@ const BACKLOG: usize = 64;
 /// Runs the agent until a signal or `festoon down` stops it.
 pub async fn run(config: &Config) -> anyhow::Result<()> {
     let state = StateDir::new(&config.state_dir);
-    let _lock = state.lock()?;
+    let lock = state.lock()?;
     let membership = state.membership()?;
     let signals = Signals::register().context("cannot wait for signals")?;
-    let server = Server::bind(&config.socket())?;
+    let server = Server::bind(&config.socket(), lock)?;
     let (inputs, outlets) = channels();
     let mut session = Session::start(config, &membership, state.next_boot()?, outlets.events).await?;
 
@@ -56,7 +56,7 @@ pub async fn run(config: &Config) -> anyhow::Result<()> {
     let outcome = session.serve(inputs, signals).await;
     systemd::stopping();
     session.stop().await;
-    // Whoever waits in `festoon down` is let go by the end of its connection, so that comes last.
+    // Last, because it releases the lock of the state and lets go whoever waits in `festoon down`.
     tasks.shutdown().await;
     outcome
 }
@@ -129,12 +129,7 @@ impl Session {
         })
     }
 
-    fn refresher(
-        &self,
-        state: StateDir,
-        membership: Membership,
-        maps: mpsc::Sender<Arc<EndpointMap>>,
-    ) -> Refresher {
+    fn refresher(&self, state: StateDir, membership: Membership, maps: mpsc::Sender<Arc<EndpointMap>>) -> Refresher {
         let Membership { credential, ca, .. } = membership;
         Refresher { state, credential, ca, map: Arc::clone(&self.map), want: self.want.subscribe(), maps }
     }

@@ -1,5 +1,7 @@
 //! The program as a person meets it, without an overlay.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
+
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::{Command, Output};

@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use super::{AgentStatus, Reply, Request};
+use crate::state::Lock;
 
 /// A request is a word; more is no request.
 const MAX_REQUEST: u64 = 1024;
@@ -36,26 +37,30 @@ pub enum Ask {
     Down,
 }
 
-/// The control socket. Its file goes with it.
+/// The control socket. When it ends its file is removed, and then the lock of the state is released, so that the file
+/// is never another agent's.
 #[derive(Debug)]
 pub struct Server {
     listener: UnixListener,
     socket: PathBuf,
+    _lock: Lock,
 }
 
 impl Server {
-    /// Listens on `socket`. Whoever calls this holds the lock of the state, so what is there is a dead agent's.
-    pub fn bind(socket: &Path) -> Result<Self, BindError> {
+    /// Listens on `socket`. Because of the lock, a socket that is there already is a dead agent's.
+    pub fn bind(socket: &Path, lock: Lock) -> Result<Self, BindError> {
         let listener = bind(socket).map_err(|source| BindError { socket: socket.to_owned(), source })?;
-        Ok(Self { listener, socket: socket.to_owned() })
+        Ok(Self { listener, socket: socket.to_owned(), _lock: lock })
     }
 
     /// Serves clients until it is cancelled.
     pub async fn serve(self, asks: mpsc::Sender<Ask>) {
         let mut connections = JoinSet::new();
+        // Dropped before the connections: whoever sees its connection end finds the lock free.
+        let server = self;
         loop {
             tokio::select! {
-                accepted = self.listener.accept() => match accepted {
+                accepted = server.listener.accept() => match accepted {
                     Ok((stream, _)) => {
                         let asks = asks.clone();
                         connections.spawn(async move {

@@ -2,6 +2,7 @@ use festoon_proto::Generation;
 use tokio::sync::mpsc;
 
 use super::*;
+use crate::state::StateDir;
 
 fn status() -> AgentStatus {
     let manager = |id, name: &str, state| ManagerStatus {
@@ -90,8 +91,9 @@ fn commands_reach_the_session_and_down_waits_for_its_end() {
     assert!(matches!(client::status(&socket), Err(ControlError::NotRunning)));
     assert!(matches!(down(&socket), Err(ControlError::NotRunning)));
 
+    let lock = StateDir::new(directory.path()).lock().unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let server = runtime.block_on(async { Server::bind(&socket).unwrap() });
+    let server = runtime.block_on(async { Server::bind(&socket, lock).unwrap() });
     let (asks, receiver) = mpsc::channel(1);
     let serving = runtime.spawn(server.serve(asks));
     let agent = std::thread::spawn(move || {
@@ -101,8 +103,10 @@ fn commands_reach_the_session_and_down_waits_for_its_end() {
     });
     assert_eq!(client::status(&socket).unwrap(), status());
     down(&socket).unwrap();
-    agent.join().unwrap();
+    // No waiting here: `down` has.
+    StateDir::new(directory.path()).lock().unwrap();
     assert!(!socket.exists());
+    agent.join().unwrap();
     assert!(matches!(client::status(&socket), Err(ControlError::NotRunning)));
 }
 
@@ -112,6 +116,7 @@ fn a_socket_that_a_killed_agent_left_is_taken_over() {
     let socket = directory.path().join("agent.sock");
     drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
     assert!(matches!(client::status(&socket), Err(ControlError::NotRunning)));
+    let lock = StateDir::new(directory.path()).lock().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async { Server::bind(&socket).unwrap() });
+    runtime.block_on(async { Server::bind(&socket, lock).unwrap() });
 }

@@ -43,11 +43,7 @@ pub enum Problem {
 }
 
 /// The prefixes that may be routed into the overlay, and why the others may not.
-pub(super) fn split(
-    prefixes: &[IpNet],
-    managers: &[IpAddr],
-    underlay: &[UnderlayRoute],
-) -> (Vec<IpNet>, Vec<Problem>) {
+pub(super) fn split(prefixes: &[IpNet], managers: &[IpAddr], underlay: &[UnderlayRoute]) -> (Vec<IpNet>, Vec<Problem>) {
     let mut routes = Vec::new();
     let mut problems = Vec::new();
     for &prefix in prefixes {

@@ -8,9 +8,7 @@ use futures_util::TryStreamExt as _;
 use ipnet::IpNet;
 use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage, AddressScope};
-use rtnetlink::packet_route::link::{
-    AfSpecInet6, AfSpecUnspec, In6AddrGenMode, LinkAttribute, LinkFlags, LinkMessage,
-};
+use rtnetlink::packet_route::link::{AfSpecInet6, AfSpecUnspec, In6AddrGenMode, LinkAttribute, LinkFlags, LinkMessage};
 use rtnetlink::packet_route::route::{
     RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
 };
@@ -229,8 +227,9 @@ impl Netlink {
 fn address(message: &AddressMessage) -> Option<IpAddr> {
     let find = |pick: fn(&AddressAttribute) -> Option<IpAddr>| message.attributes.iter().find_map(pick);
     // On a point-to-point device "Address" may be the other end; then "Local" is there too (if_addr.h).
-    find(|attribute| if let AddressAttribute::Local(address) = attribute { Some(*address) } else { None })
-        .or_else(|| find(|attribute| if let AddressAttribute::Address(address) = attribute { Some(*address) } else { None }))
+    find(|attribute| if let AddressAttribute::Local(address) = attribute { Some(*address) } else { None }).or_else(
+        || find(|attribute| if let AddressAttribute::Address(address) = attribute { Some(*address) } else { None }),
+    )
 }
 
 fn prefix(route: &RouteMessage) -> Option<IpNet> {

@@ -39,11 +39,7 @@ fn list(errors: &[RequestError]) -> String {
 /// Asks one manager after the other until one gives an answer.
 ///
 /// A refusal is not the end: the manager may be behind the others and not know of the token or endpoint yet.
-pub async fn ask_any<T, F>(
-    managers: &[SocketAddr],
-    ca: CaFingerprint,
-    ask: impl Fn(Client) -> F,
-) -> Result<T, AskError>
+pub async fn ask_any<T, F>(managers: &[SocketAddr], ca: CaFingerprint, ask: impl Fn(Client) -> F) -> Result<T, AskError>
 where
     F: Future<Output = Result<T, RequestError>>,
 {

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use festoon_proto::EndpointId;
 use festoon_proto::address::MANAGER_TLS_NAME;
 use festoon_proto::http::Credential;
-use festoon_proto::EndpointId;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};

@@ -1,0 +1,243 @@
+//! A whole life of the agent, from its last map, while no manager answers.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by a panic")]
+
+mod namespace;
+
+use std::io::Read as _;
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use festoon_endpoint::control::AgentStatus;
+use festoon_endpoint::state::{Identity, StateDir};
+use festoon_proto::map::{EndpointMap, ManagerInfo, MapVersion, NetworkInfo, Timing};
+use festoon_proto::token::TokenSecret;
+use festoon_proto::{ClusterId, EndpointId, Generation, ManagerId, NetworkId, PublicKey};
+use namespace::{in_fresh_namespace, ip};
+
+const DEADLINE: Duration = Duration::from_secs(20);
+
+fn map() -> EndpointMap {
+    let manager = ManagerInfo {
+        id: ManagerId(1),
+        name: "frankfurt".into(),
+        public_key: PublicKey::from_bytes([9; 32]),
+        underlay: vec!["192.0.2.1:51820".parse().unwrap()],
+        https: vec!["127.0.0.1:9".parse().unwrap()],
+        priority: 100,
+    };
+    EndpointMap {
+        version: MapVersion(3),
+        cluster: ClusterId([1; 16]),
+        endpoint: EndpointId(7),
+        name: "web".into(),
+        network: NetworkInfo {
+            id: NetworkId(1),
+            name: "prod".into(),
+            prefixes: vec![
+                "172.31.0.0/16".parse().unwrap(),
+                "fd00::/64".parse().unwrap(),
+                "192.0.2.0/24".parse().unwrap(),
+            ],
+            gateways: vec!["172.31.0.1".parse().unwrap()],
+            mtu: 1380,
+        },
+        addresses: vec!["172.31.0.5".parse().unwrap(), "fd00::5".parse().unwrap()],
+        managers: vec![manager],
+        timing: Timing::default(),
+    }
+}
+
+/// A host that has joined.
+fn member(directory: &Path) {
+    let state = StateDir::new(directory);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let ca = rcgen::CertificateParams::default().self_signed(&key).unwrap();
+    state.store_identity(&Identity::generate(&TokenSecret::from_bytes([1; 32]))).unwrap();
+    state.store_membership(&ca.pem(), &map()).unwrap();
+}
+
+fn command(state: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_festoon"));
+    command.env_clear().arg("--state-dir").arg(state).args(arguments);
+    command
+}
+
+fn festoon(state: &Path, arguments: &[&str]) -> Output {
+    command(state, arguments).output().unwrap()
+}
+
+fn text(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+/// `festoon up`, with a stand-in for the socket that systemd listens on.
+struct Agent {
+    process: Child,
+    notices: UnixDatagram,
+}
+
+impl Agent {
+    fn start(state: &Path) -> Self {
+        let socket = state.join("notify");
+        let _ = std::fs::remove_file(&socket);
+        let notices = UnixDatagram::bind(&socket).unwrap();
+        notices.set_read_timeout(Some(DEADLINE)).unwrap();
+        let process = command(state, &["up"]).env("NOTIFY_SOCKET", &socket).stderr(Stdio::piped()).spawn().unwrap();
+        Self { process, notices }
+    }
+
+    fn wait_for_notice(&mut self, wanted: &str) {
+        let mut buffer = [0; 512];
+        loop {
+            let Ok(length) = self.notices.recv(&mut buffer) else { panic!("no {wanted}: {}", self.log()) };
+            if String::from_utf8_lossy(&buffer[..length]).lines().any(|line| line == wanted) {
+                return;
+            }
+        }
+    }
+
+    /// Waits for the end of the program; whether it ended well, and its log.
+    fn wait(mut self) -> (bool, String) {
+        let start = Instant::now();
+        let mut log = String::new();
+        self.process.stderr.take().unwrap().read_to_string(&mut log).unwrap();
+        assert!(start.elapsed() < DEADLINE, "{log}");
+        (self.process.wait().unwrap().success(), log)
+    }
+
+    /// Stops the agent in good order.
+    fn stop(self) {
+        assert!(Command::new("kill").arg(self.process.id().to_string()).status().unwrap().success());
+        let (ended_well, log) = self.wait();
+        assert!(ended_well, "{log}");
+    }
+
+    fn log(&mut self) -> String {
+        self.process.kill().unwrap();
+        let mut log = String::new();
+        self.process.stderr.take().unwrap().read_to_string(&mut log).unwrap();
+        log
+    }
+}
+
+/// All that an agent changes on its host.
+fn host() -> (String, String, String) {
+    (ip("-4 route"), ip("-6 route"), ip("-brief address"))
+}
+
+fn status(state: &Path) -> AgentStatus {
+    let output = festoon(state, &["status", "--json"]);
+    assert!(output.status.success(), "{}", text(&output));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[test]
+fn an_agent_starts_cold_and_takes_everything_back() {
+    if !in_fresh_namespace("an_agent_starts_cold_and_takes_everything_back") {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let state = directory.path();
+    member(state);
+    let before = host();
+    let mut agent = Agent::start(state);
+    agent.wait_for_notice("READY=1");
+    assert!(ip("route get 172.31.9.9").contains("dev festoon0 src 172.31.0.5"));
+    assert!(ip("-6 address show dev festoon0").contains("fd00::5/128"));
+    assert!(!ip("address show dev festoon0").contains("fe80"));
+    assert!(ip("link show festoon0").contains("mtu 1380"));
+
+    assert!(festoon(state, &["down"]).status.success());
+    // No waiting here: `down` has.
+    assert_eq!(host(), before);
+    assert_eq!(festoon(state, &["status"]).status.code(), Some(3));
+    let (ended_well, log) = agent.wait();
+    assert!(ended_well && log.contains("the agent has stopped"), "{log}");
+}
+
+#[test]
+fn status_shows_the_agent_and_what_it_could_not_do() {
+    if !in_fresh_namespace("status_shows_the_agent_and_what_it_could_not_do") {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let state = directory.path();
+    member(state);
+    let mut agent = Agent::start(state);
+    agent.wait_for_notice("READY=1");
+    let status = status(state);
+    assert_eq!(status.node.active, None);
+    assert_eq!(status.setup.addresses, map().addresses);
+    assert_ne!(status.setup.listen_port, 0);
+    assert_eq!(status.setup.problems.len(), 1, "{:?}", status.setup.problems);
+    assert!(status.setup.problems[0].starts_with("overlay prefix 192.0.2.0/24 is not routed"));
+    let table = text(&festoon(state, &["status"]));
+    assert!(table.contains("active manager: none") && table.contains("manager: frankfurt (m1)"), "{table}");
+    agent.stop();
+}
+
+#[test]
+fn a_running_agent_keeps_its_state_and_its_routes() {
+    if !in_fresh_namespace("a_running_agent_keeps_its_state_and_its_routes") {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let state = directory.path();
+    member(state);
+    let mut agent = Agent::start(state);
+    agent.wait_for_notice("READY=1");
+    let second = text(&festoon(state, &["up"]));
+    assert!(second.contains("another festoon uses"), "{second}");
+
+    ip("route del 172.31.0.0/16");
+    let start = Instant::now();
+    while !ip("-4 route").contains("172.31.0.0/16 dev festoon0") {
+        assert!(start.elapsed() < DEADLINE);
+    }
+    agent.stop();
+}
+
+#[test]
+fn every_start_has_a_higher_generation_however_the_last_one_ended() {
+    if !in_fresh_namespace("every_start_has_a_higher_generation_however_the_last_one_ended") {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let state = directory.path();
+    member(state);
+    let before = host();
+    for (boot, signal) in [(1, "TERM"), (2, "INT"), (3, "KILL"), (4, "TERM")] {
+        let mut agent = Agent::start(state);
+        agent.wait_for_notice("READY=1");
+        assert_eq!(status(state).node.generation, Generation::first_of_boot(boot));
+        let process = agent.process.id().to_string();
+        assert!(Command::new("kill").args(["-s", signal, &process]).status().unwrap().success());
+        assert_eq!(agent.wait().0, signal != "KILL");
+        assert_eq!(festoon(state, &["status"]).status.code(), Some(3));
+        assert_eq!(host(), before);
+    }
+}
+
+#[test]
+fn leaving_without_a_manager_takes_a_second_thought() {
+    if !in_fresh_namespace("leaving_without_a_manager_takes_a_second_thought") {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let state = directory.path();
+    member(state);
+    let mut agent = Agent::start(state);
+    agent.wait_for_notice("READY=1");
+    let leave = festoon(state, &["leave"]);
+    assert!(!leave.status.success() && text(&leave).contains("--force"), "{}", text(&leave));
+    assert_eq!(status(state).setup.endpoint, EndpointId(7));
+
+    let leave = festoon(state, &["leave", "--force"]);
+    assert!(leave.status.success(), "{}", text(&leave));
+    assert!(agent.wait().0);
+    assert!(!StateDir::new(state).has_joined());
+    assert!(!state.join("identity.json").exists());
+}
