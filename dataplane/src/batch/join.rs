@@ -62,7 +62,7 @@ pub(super) fn classify(packet: &[u8], coalesce: Coalesce) -> Class {
         _ => return Class::Unknown,
     };
     let shape = Shape { udp, transport, headers: transport + header };
-    if joinable && shape.pseudo(packet).add(segment).checksum() == 0 {
+    if joinable && shape.pseudo(packet).with(segment).checksum() == 0 {
         Class::Joinable(shape)
     } else {
         Class::Single(shape)

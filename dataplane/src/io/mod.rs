@@ -10,6 +10,8 @@ mod port;
 mod readiness;
 mod socket;
 mod sys;
+#[cfg(test)]
+mod testing;
 mod tun;
 mod turn;
 mod udp;

@@ -63,7 +63,8 @@ pub(super) fn wait_writable(fd: &impl AsRawFd, limit: Duration) -> io::Result<()
 
 /// Writes two pieces as one, which a TUN device takes for one frame.
 pub(super) fn write_both(fd: &impl AsRawFd, first: &[u8], second: &[u8]) -> io::Result<usize> {
-    let pieces = [first, second].map(|piece| libc::iovec { iov_base: piece.as_ptr().cast_mut().cast(), iov_len: piece.len() });
+    let pieces =
+        [first, second].map(|piece| libc::iovec { iov_base: piece.as_ptr().cast_mut().cast(), iov_len: piece.len() });
     // SAFETY: both pieces are borrowed until the call returns, and the kernel only reads them.
     let written = unsafe { libc::writev(fd.as_raw_fd(), pieces.as_ptr(), pieces.len() as c_int) };
     usize::try_from(written).map_err(|_| io::Error::last_os_error())
@@ -129,7 +130,7 @@ fn describe(header: &libc::msghdr, destination: Option<SocketAddr>) -> QueuedErr
         let is_error = matches!((level, kind), (libc::SOL_IP, libc::IP_RECVERR) | (libc::SOL_IPV6, libc::IPV6_RECVERR));
         // SAFETY: this only computes a length.
         let needed = unsafe { libc::CMSG_LEN(size_of::<libc::sock_extended_err>() as c_uint) };
-        if is_error && len as usize >= needed as usize {
+        if is_error && len as u64 >= u64::from(needed) {
             // SAFETY: the message is long enough for the structure, which may be read unaligned.
             let error = unsafe { libc::CMSG_DATA(message).cast::<libc::sock_extended_err>().read_unaligned() };
             return judge(&error, destination);

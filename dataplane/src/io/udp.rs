@@ -150,30 +150,32 @@ impl UdpPort {
         sent
     }
 
-    /// The kernel refused a group: its datagrams one by one.
-    fn send_singly(&mut self, group: &UnderlayGroup<'_>) -> io::Result<()> {
+    /// Sends a group as a whole, or its datagrams one by one where the kernel refuses that.
+    fn send_on(&mut self, path: &UnderlayPath, group: &UnderlayGroup<'_>) -> io::Result<()> {
+        if group.bytes.len() > group.segment_size && self.max_segments() > 1 {
+            match self.transmit(path, group.bytes, Some(group.segment_size)) {
+                Err(error) if is_refusal(&error) || is_too_large(&error) => {}
+                sent => return sent,
+            }
+        }
         let mut result = Ok(());
         for datagram in group.datagrams() {
-            let sent = match self.transmit(&group.path, datagram, None) {
-                Err(error) if is_refusal(&error) => self.send_refused(&group.path, datagram, error),
-                sent => sent,
-            };
+            let sent = self.transmit(path, datagram, None);
+            if sent.as_ref().is_err_and(is_refusal) {
+                self.segment_again()?;
+                return sent;
+            }
             result = result.and(sent);
         }
         result
     }
 
-    /// A single datagram was refused: perhaps our address on the path is gone, because the host has moved. The kernel
-    /// may choose another.
-    fn send_refused(&mut self, path: &UnderlayPath, datagram: &[u8], error: io::Error) -> io::Result<()> {
+    /// A single datagram was refused too, so segmentation is not to blame, which quinn-udp would never try again.
+    fn segment_again(&mut self) -> io::Result<()> {
         if self.can_segment && self.state.max_gso_segments() == 1 {
-            // quinn-udp took this for a lack of segmentation, and would never try that again.
             self.state = prepare(&self.socket, self.v6, self.segmentation)?;
         }
-        if path.local.is_none() {
-            return Err(error);
-        }
-        self.transmit(&UnderlayPath { local: None, ..*path }, datagram, None)
+        Ok(())
     }
 }
 
@@ -208,18 +210,17 @@ impl UnderlayPort for UdpPort {
     }
 
     fn send(&mut self, group: &UnderlayGroup<'_>) -> io::Result<()> {
-        let single = group.bytes.len() <= group.segment_size;
-        if !single && self.max_segments() == 1 {
-            return self.send_singly(group);
-        }
-        match self.transmit(&group.path, group.bytes, Some(group.segment_size)) {
-            Err(error) if is_refusal(&error) => self.send_singly(group),
-            Err(error) if is_unreachable(&error) => {
-                note(&mut self.unreachable, group.path.remote);
-                Err(error)
+        let sent = match self.send_on(&group.path, group) {
+            // Our address on the path may be gone, because the host has moved: the kernel chooses another.
+            Err(error) if group.path.local.is_some() && (is_refusal(&error) || is_unreachable(&error)) => {
+                self.send_on(&UnderlayPath { local: None, ..group.path }, group)
             }
             sent => sent,
+        };
+        if sent.as_ref().is_err_and(is_unreachable) {
+            note(&mut self.unreachable, group.path.remote);
         }
+        sent
     }
 
     fn max_segments(&self) -> usize {
@@ -263,14 +264,20 @@ fn would_block(sent: &io::Result<()>) -> bool {
     sent.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
 }
 
-/// The kernel does not cut this group, or not into such pieces; or our own address on the path is not ours.
+/// The kernel does not segment, or our own address on the path is not ours.
 fn is_refusal(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EIO | libc::EMSGSIZE))
+    matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EIO))
+}
+
+/// What the kernel cannot cut into datagrams that fit the path, it may still cut into fragments.
+fn is_too_large(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::EMSGSIZE)
 }
 
 /// An ICMP error of an earlier datagram, or the lack of a route.
 fn is_unreachable(error: &io::Error) -> bool {
-    let codes = [libc::ECONNREFUSED, libc::EHOSTUNREACH, libc::ENETUNREACH, libc::EHOSTDOWN, libc::EPROTO, libc::EACCES];
+    let codes =
+        [libc::ECONNREFUSED, libc::EHOSTUNREACH, libc::ENETUNREACH, libc::EHOSTDOWN, libc::EPROTO, libc::EACCES];
     error.raw_os_error().is_some_and(|code| codes.contains(&code))
 }
 

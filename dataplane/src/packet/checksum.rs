@@ -7,12 +7,12 @@ pub struct Sum(u64);
 impl Sum {
     /// The sum over `bytes`, an odd last byte padded with zero.
     pub fn of(bytes: &[u8]) -> Self {
-        Self::default().add(bytes)
+        Self::default().with(bytes)
     }
 
     /// This sum and that over `bytes`.
     #[must_use]
-    pub fn add(self, bytes: &[u8]) -> Self {
+    pub fn with(self, bytes: &[u8]) -> Self {
         // Words are added in the machine's own order and swapped once at the end (RFC 1071 section 2(B)). A 64-bit sum
         // of 32-bit words cannot overflow below 16 GiB, so the loop has no carries and the compiler makes vectors of it.
         let (words, rest) = bytes.as_chunks::<4>();
@@ -26,7 +26,7 @@ impl Sum {
 
     /// This sum and a single 16-bit number.
     #[must_use]
-    pub fn add_u16(self, number: u16) -> Self {
+    pub fn with_u16(self, number: u16) -> Self {
         Self(self.0 + u64::from(number.to_be()))
     }
 
@@ -49,7 +49,7 @@ impl Sum {
 /// bytes), the protocol and the length of the segment in bytes.
 pub fn pseudo_header(addresses: &[u8], protocol: u8, segment_len: usize) -> Sum {
     let [high, low] = [(segment_len >> 16) as u16, segment_len as u16];
-    Sum::of(addresses).add_u16(high).add_u16(low).add_u16(u16::from(protocol))
+    Sum::of(addresses).with_u16(high).with_u16(low).with_u16(u16::from(protocol))
 }
 
 #[cfg(test)]
@@ -78,7 +78,7 @@ mod tests {
         fn it_equals_the_slow_definition(bytes in proptest::collection::vec(any::<u8>(), 0..3000), cut in 0usize..3000) {
             prop_assert_eq!(Sum::of(&bytes).checksum(), slow(&bytes));
             let cut = (cut & !1).min(bytes.len() & !1);
-            prop_assert_eq!(Sum::of(&bytes[..cut]).add(&bytes[cut..]).checksum(), slow(&bytes));
+            prop_assert_eq!(Sum::of(&bytes[..cut]).with(&bytes[cut..]).checksum(), slow(&bytes));
         }
     }
 }

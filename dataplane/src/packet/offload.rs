@@ -190,7 +190,7 @@ impl Plan {
         let length = u16::try_from(frame.len() - transport).map_err(|_| SplitError::Mismatch)?;
         let partial = u16::from_be_bytes([frame[transport + offset], frame[transport + offset + 1]]);
         // One's complement: adding the complement of the old length takes it out of the sum.
-        let pseudo = Sum::default().add_u16(partial).add_u16(!length);
+        let pseudo = Sum::default().with_u16(partial).with_u16(!length);
         Ok(Self { v6, udp, transport, headers, size: usize::from(header.gso_size), pseudo })
     }
 
@@ -215,7 +215,7 @@ impl Plan {
             add_u32(&mut transport[4..8], index * self.size);
             transport[13] &= !(if last { 0 } else { TCP_FIN_PSH } | if index == 0 { 0 } else { TCP_CWR });
         }
-        let checksum = self.pseudo.add_u16(length).add(transport).checksum();
+        let checksum = self.pseudo.with_u16(length).with(transport).checksum();
         self.field(packet).copy_from_slice(&as_field(checksum, self.checksum_offset()));
     }
 

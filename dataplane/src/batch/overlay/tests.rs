@@ -35,7 +35,7 @@ fn tcp(change: impl Fn(usize, &mut [u8])) -> Vec<Vec<u8>> {
         change(index, packet);
         packet[36..38].copy_from_slice(&[0, 0]);
         let sum = crate::packet::checksum::pseudo_header(&packet[12..20], 6, packet.len() - 20);
-        let checksum = sum.add(&packet[20..]).checksum();
+        let checksum = sum.with(&packet[20..]).checksum();
         packet[36..38].copy_from_slice(&checksum.to_be_bytes());
         crate::packet::offload::write_ipv4_checksum(&mut packet[..20]);
     }
@@ -50,6 +50,8 @@ fn lengths(packets: &[Vec<u8>]) -> Vec<usize> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     #[test]
     fn what_was_split_is_joined_to_the_same_bytes(large in large_packet()) {
         let written = joined(&split_large(&large), Coalesce::TcpAndUdp);
@@ -147,7 +149,9 @@ fn a_push_or_a_short_segment_ends_a_train() {
 
 #[test]
 fn any_difference_keeps_segments_apart() {
-    let odd = |at: usize, change: u8| move |index: usize, packet: &mut [u8]| packet[at] ^= if index == 2 { change } else { 0 };
+    let odd = |at: usize, change: u8| {
+        move |index: usize, packet: &mut [u8]| packet[at] ^= if index == 2 { change } else { 0 }
+    };
     for (what, at, bits) in [
         ("TOS", 1, 4),
         ("identification", 5, 0x10),
