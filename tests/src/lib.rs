@@ -1,7 +1,11 @@
 //! Hosts in network namespaces, scenarios, bars.
 //!
 //! [`lab`] makes the hosts and breaks the network between them; [`tools`] is what the program `festoon-labtool` does
-//! inside them: measure, and delay packets.
+//! inside them: measure, and delay packets. [`overlay`] puts managers and endpoints on the hosts; [`demo`] shows what that is
+//! good for, and [`acceptance`] holds it against the bars.
 
+pub mod acceptance;
+pub mod demo;
 pub mod lab;
+pub mod overlay;
 pub mod tools;

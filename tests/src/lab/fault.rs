@@ -82,7 +82,7 @@ fn select(flow: Flow) -> String {
 }
 
 /// The sum of the numbers that follow `word`.
-fn sum_after(text: &str, word: &str) -> u64 {
+pub(super) fn sum_after(text: &str, word: &str) -> u64 {
     let words: Vec<&str> = text.split_whitespace().collect();
     words.windows(2).filter(|pair| pair[0] == word).filter_map(|pair| pair[1].parse::<u64>().ok()).sum()
 }

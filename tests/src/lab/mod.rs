@@ -23,6 +23,8 @@
 //! Dropping the [`Lab`] ends every process in its namespaces and removes them, also after a panic; then it prints the end
 //! of every program's log first. For tests that return errors, [`Lab::run`] does so too.
 
+mod arrivals;
+mod cleanup;
 mod cloud;
 mod command;
 mod delay;
@@ -42,6 +44,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::{Context, bail};
 use tempfile::TempDir;
 
+pub use arrivals::Arrivals;
+pub use cleanup::remove_on_signals;
 pub use cloud::{Cloud, Internet};
 pub use command::tool;
 pub use delay::{Delay, Delayed};
@@ -98,7 +102,9 @@ impl Lab {
             kept: AtomicBool::new(false),
             temporary: Mutex::new(Some(temporary)),
         };
-        Ok(Self { site: Arc::new(site) })
+        let site = Arc::new(site);
+        cleanup::remember(&site);
+        Ok(Self { site })
     }
 
     /// Runs `scenario` in a lab of its own and prints the programs' logs when it fails, by error or by panic.
@@ -141,10 +147,15 @@ impl Lab {
     /// Leaves everything as it is, programs too, and gives the names of the namespaces. [`Lab::remove`] takes it away.
     #[must_use]
     pub fn keep(self) -> Vec<String> {
+        self.mark_kept();
+        self.namespaces()
+    }
+
+    /// As [`Lab::keep`], for one whose programs are still in other hands.
+    pub fn mark_kept(&self) {
         self.site.kept.store(true, Ordering::Relaxed);
         let temporary = self.site.temporary.lock().unwrap_or_else(PoisonError::into_inner).take();
         temporary.map(TempDir::keep);
-        self.namespaces()
     }
 
     /// Removes namespaces that [`Lab::keep`] left, and ends what runs in them.
@@ -164,12 +175,7 @@ impl Drop for Lab {
         if std::thread::panicking() {
             self.print_logs();
         }
-        for namespace in self.site.namespaces() {
-            if let Err(error) = namespace.remove() {
-                eprintln!("{error:#}");
-            }
-        }
-        drop(self.site.temporary.lock().unwrap_or_else(PoisonError::into_inner).take());
+        self.site.remove();
     }
 }
 
@@ -178,6 +184,16 @@ impl Site {
         let namespace = Arc::new(Namespace::create(format!("{}{name}", self.prefix))?);
         self.namespaces.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&namespace));
         Ok(namespace)
+    }
+
+    /// Ends every process in its namespaces and removes them, and the directory.
+    fn remove(&self) {
+        for namespace in self.namespaces() {
+            if let Err(error) = namespace.remove() {
+                eprintln!("{error:#}");
+            }
+        }
+        drop(self.temporary.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 
     fn namespaces(&self) -> Vec<Arc<Namespace>> {

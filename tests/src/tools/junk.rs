@@ -85,10 +85,10 @@ fn fill(random: &mut StdRng, head: &[u8], size: usize) -> Vec<u8> {
     datagram
 }
 
-fn parse_hex(text: &str) -> anyhow::Result<Vec<u8>> {
-    ensure!(text.is_ascii() && text.len().is_multiple_of(2), "--head needs an even number of hexadecimal digits");
+pub(super) fn parse_hex(text: &str) -> anyhow::Result<Vec<u8>> {
+    ensure!(text.is_ascii() && text.len().is_multiple_of(2), "bytes are an even number of hexadecimal digits");
     let byte = |at: usize| u8::from_str_radix(&text[at..at + 2], 16);
-    (0..text.len()).step_by(2).map(byte).collect::<Result<_, _>>().context("--head is not hexadecimal")
+    (0..text.len()).step_by(2).map(byte).collect::<Result<_, _>>().context("bytes are not hexadecimal")
 }
 
 #[cfg(test)]

@@ -2,10 +2,12 @@
 //! `--until-eof`) the end of its standard input, and then always writes its report as one JSON object.
 
 pub mod echo;
+pub mod forge;
 pub mod icmp;
 pub mod junk;
 pub mod outcome;
 pub mod pattern;
+pub mod raw;
 pub mod receive;
 pub mod relay;
 pub mod stop;
@@ -56,6 +58,8 @@ enum Tool {
     UdpEcho(udp::UdpEchoArgs),
     /// Sends datagrams of random bytes.
     UdpJunk(junk::JunkArgs),
+    /// Sends whole IP packets as they are.
+    RawSend(raw::RawArgs),
     /// Receives `tcp-send` streams; a line of JSON for each, when it ends.
     TcpServe(receive::ServeArgs),
     /// One TCP stream of a known pattern, compared with what the receiver says it got.
@@ -83,6 +87,7 @@ pub fn main() -> anyhow::Result<()> {
         Tool::UdpPing(args) => write_report(out, &udp::ping(&args, &stop)?),
         Tool::UdpEcho(args) => write_report(out, &udp::serve(&args, &stop)?),
         Tool::UdpJunk(args) => write_report(out, &junk::send(&args, &stop)?),
+        Tool::RawSend(args) => write_report(out, &raw::send(&args, &stop)?),
         Tool::TcpServe(args) => receive::serve(&args, &stop, out),
         Tool::TcpSend(args) => write_report(out, &stream::send(&args, &stop)?),
         Tool::Relay(args) => write_report(out, &relay::relay(&args, &stop)?),

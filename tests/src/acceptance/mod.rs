@@ -1,0 +1,82 @@
+//! `make acceptance`: every bar, measured. One measurement a file; each builds a lab of its own and adds its figures to the
+//! [`Report`] as it gets them. `ONLY=name` runs those whose name begins so.
+
+mod asymmetric;
+mod bad_datagrams;
+mod bad_keys;
+mod bad_tokens;
+mod blackhole;
+mod drain;
+mod kill9;
+mod loss;
+mod one_way;
+mod report;
+mod restart;
+mod series;
+mod spoofed;
+mod stopped;
+mod throughput;
+
+use std::env;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use crate::lab::{Lab, remove_on_signals};
+use report::{Limit, Report};
+
+/// Where the figures go.
+const RESULT: &str = "target/acceptance.json";
+
+/// A measurement: its name, which its figures' names begin with, and what it does.
+struct Measurement {
+    name: &'static str,
+    run: fn(&Lab, &mut Report) -> anyhow::Result<()>,
+}
+
+const ALL: [Measurement; 13] = [
+    Measurement { name: "kill9", run: kill9::measure },
+    Measurement { name: "blackhole", run: blackhole::measure },
+    Measurement { name: "one_way", run: one_way::measure },
+    Measurement { name: "drain", run: drain::measure },
+    Measurement { name: "loss", run: loss::measure },
+    Measurement { name: "stopped", run: stopped::measure },
+    Measurement { name: "asymmetric", run: asymmetric::measure },
+    Measurement { name: "restart", run: restart::measure },
+    Measurement { name: "throughput", run: throughput::measure },
+    Measurement { name: "bad_datagrams", run: bad_datagrams::measure },
+    Measurement { name: "bad_keys", run: bad_keys::measure },
+    Measurement { name: "bad_tokens", run: bad_tokens::measure },
+    Measurement { name: "spoofed", run: spoofed::measure },
+];
+
+/// The whole program. Fails when a bar is not met or could not be measured.
+#[must_use]
+pub fn main() -> ExitCode {
+    match run(&env::var("ONLY").unwrap_or_default()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("festoon-acceptance: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(only: &str) -> anyhow::Result<bool> {
+    remove_on_signals()?;
+    let chosen: Vec<&Measurement> =
+        ALL.iter().filter(|it| it.name.starts_with(only) || only.starts_with(it.name)).collect();
+    let names = ALL.map(|it| it.name).join(", ");
+    anyhow::ensure!(!chosen.is_empty(), "no measurement is called {only}: there are {names}");
+    let mut report = Report::begin();
+    for Measurement { name, run } in chosen {
+        let start = Instant::now();
+        if let Err(error) = Lab::run(|lab| run(lab, &mut report)) {
+            report.note(&format!("{name}: {error:#}"));
+            report.add(&format!("{name}_completed"), 0.0, "of 1", Limit::Exactly(1.0));
+        }
+        report.note(&format!("{name} took {:.0} s", start.elapsed().as_secs_f64()));
+        report.write(RESULT)?;
+    }
+    Ok(report.end(RESULT))
+}

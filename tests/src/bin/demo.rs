@@ -1,0 +1,5 @@
+//! Shows a failover. See `festoon_tests::demo`.
+
+fn main() -> std::process::ExitCode {
+    festoon_tests::demo::main()
+}

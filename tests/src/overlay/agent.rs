@@ -1,0 +1,130 @@
+//! An agent on a host, through its command line.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context;
+
+use super::status::AgentStatus;
+use super::wait_until_slowly;
+use crate::lab::{Host, Program, tool};
+
+const START: Duration = Duration::from_secs(10);
+const END: Duration = Duration::from_secs(10);
+
+/// An agent. Its state outlives its process.
+#[derive(Debug)]
+pub struct Agent {
+    /// Where it runs.
+    pub host: Host,
+    name: String,
+    state_dir: PathBuf,
+    addresses: Vec<IpAddr>,
+    program: Option<Program>,
+}
+
+impl Agent {
+    /// Joins `host` to the overlay that `token` is from, with its state under `state_dir`, and runs the agent.
+    ///
+    /// # Errors
+    /// What the program says; so for all that follow.
+    pub fn join(host: &Host, name: &str, state_dir: PathBuf, token: &str) -> anyhow::Result<Self> {
+        let (host, name) = (host.clone(), name.to_owned());
+        let mut agent = Self { host, name, state_dir, addresses: Vec::new(), program: None };
+        agent.run(&["join", token, "--name", &agent.name])?;
+        agent.up()?;
+        agent.addresses = agent.status()?.addresses;
+        Ok(agent)
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Where its state is.
+    #[must_use]
+    pub fn state_dir(&self) -> &std::path::Path {
+        &self.state_dir
+    }
+
+    /// Its IPv4 address in the overlay.
+    ///
+    /// # Errors
+    /// When it has none.
+    pub fn v4(&self) -> anyhow::Result<IpAddr> {
+        self.address(IpAddr::is_ipv4)
+    }
+
+    /// Its IPv6 address in the overlay.
+    ///
+    /// # Errors
+    /// When it has none.
+    pub fn v6(&self) -> anyhow::Result<IpAddr> {
+        self.address(IpAddr::is_ipv6)
+    }
+
+    fn address(&self, family: impl Fn(&IpAddr) -> bool) -> anyhow::Result<IpAddr> {
+        let mut addresses = self.addresses.iter().copied();
+        addresses.find(family).with_context(|| format!("{} has no such address in the overlay", self.name))
+    }
+
+    /// Runs `festoon` with these arguments on its host, and gives what it prints.
+    ///
+    /// # Errors
+    /// When it fails, with what it says.
+    pub fn run<A: AsRef<str>>(&self, args: &[A]) -> anyhow::Result<String> {
+        let mut all = vec![format!("--state-dir={}", self.state_dir.display())];
+        all.extend(args.iter().map(|arg| arg.as_ref().to_owned()));
+        self.host.run(&tool("festoon")?.to_string_lossy(), &all)
+    }
+
+    /// Starts the agent and waits until it answers.
+    ///
+    /// # Errors
+    /// When it does not, with the end of its log.
+    pub fn up(&mut self) -> anyhow::Result<()> {
+        let state_dir = format!("--state-dir={}", self.state_dir.display());
+        self.program = Some(self.host.spawn(tool("festoon")?, &[state_dir, "up".to_owned()])?);
+        self.program()?.wait_for_log(START, "the agent has started")?;
+        wait_until_slowly(START, &format!("an answer of agent {}", self.name), || Ok(self.status().is_ok()))
+    }
+
+    /// Stops the agent with `festoon down`, and waits until it has ended.
+    ///
+    /// # Errors
+    /// When it does not end well.
+    pub fn down(&mut self) -> anyhow::Result<()> {
+        self.run(&["down"])?;
+        let status = self.program()?.wait(END)?;
+        anyhow::ensure!(status.success(), "agent {} ended with {status}", self.name);
+        Ok(())
+    }
+
+    /// What it says of itself.
+    ///
+    /// # Errors
+    /// When it does not run, or says something else.
+    pub fn status(&self) -> anyhow::Result<AgentStatus> {
+        let text = self.run(&["status", "--json"])?;
+        serde_json::from_str(&text).with_context(|| format!("this is no status of an agent: {text}"))
+    }
+
+    /// The id of the manager that carries it.
+    ///
+    /// # Errors
+    /// When it has none.
+    pub fn active(&self) -> anyhow::Result<u16> {
+        self.status()?.active.with_context(|| format!("no manager carries {}", self.name))
+    }
+
+    /// The process.
+    ///
+    /// # Errors
+    /// When it was never started.
+    pub fn program(&mut self) -> anyhow::Result<&mut Program> {
+        self.program.as_mut().with_context(|| format!("agent {} was never started", self.name))
+    }
+}
