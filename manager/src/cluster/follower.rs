@@ -54,8 +54,10 @@ pub(super) fn start(store: Arc<Store>, publish: watch::Sender<Arc<State>>, peer:
     let follower = Follower { peer: Arc::clone(&peer), in_touch: Arc::clone(&in_touch) };
     tokio::spawn(async move {
         while !publish.is_closed() {
-            let step = step(&store, &publish, &peer).await;
-            let was = in_touch.swap(step.is_ok(), Ordering::Relaxed);
+            let was = in_touch.load(Ordering::Relaxed);
+            // Out of touch, an answer at once tells that the writer is back.
+            let step = step(&store, &publish, &peer, was).await;
+            in_touch.store(step.is_ok(), Ordering::Relaxed);
             match step {
                 Ok(_) if !was => tracing::info!("following the registry of the writer"),
                 Ok(_) => {}
@@ -83,9 +85,14 @@ pub enum StepError {
 }
 
 /// Asks once for more, and says how many entries came.
-async fn step(store: &Arc<Store>, publish: &watch::Sender<Arc<State>>, peer: &Peer) -> Result<usize, StepError> {
+async fn step(
+    store: &Arc<Store>,
+    publish: &watch::Sender<Arc<State>>,
+    peer: &Peer,
+    wait: bool,
+) -> Result<usize, StepError> {
     let state = Arc::clone(&publish.borrow());
-    let entries = peer.log(&state, store.last()?).await?;
+    let entries = peer.log(&state, store.last()?, wait).await?;
     let count = entries.len();
     if count > 0 {
         let next = advance(&state, &entries);
@@ -110,7 +117,7 @@ pub async fn catch_up(
 ) -> Result<State, CatchUpError> {
     let peer = Peer::new(credentials.trust, Some(&credentials.tls), joined_through)?;
     let (publish, state) = watch::channel(Arc::new(State::default()));
-    while step(&store, &publish, &peer).await? == LOG_LIMIT {}
+    while step(&store, &publish, &peer, false).await? == LOG_LIMIT {}
     let state = state.borrow();
     Ok(State::clone(&state))
 }

@@ -88,12 +88,12 @@ impl Peer {
             .map_err(|error| PeerError::NoAnswer { at, reason: error.to_string() })
     }
 
-    /// The entries of the log behind `after`; none if nothing new came for a while.
-    pub(super) async fn log(&self, state: &State, after: u64) -> Result<Vec<LogEntry>, PeerError> {
+    /// The entries of the log behind `after`. If there are none and `wait` is set, the writer waits a while for one.
+    pub(super) async fn log(&self, state: &State, after: u64, wait: bool) -> Result<Vec<LogEntry>, PeerError> {
         let target = self.target(state);
         let mut last = PeerError::NoAddress;
         for &at in &target.addresses {
-            let url = format!("https://{}:{}{LOG}?after={after}", target.name, at.port());
+            let url = format!("https://{}:{}{LOG}?after={after}&wait={wait}", target.name, at.port());
             let request = self.client(&target.name, at)?.get(url).timeout(LOG_HOLD + CONNECT_TIMEOUT * 2);
             match receive(request, at).await {
                 Ok(entries) => return Ok(entries),

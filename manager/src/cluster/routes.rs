@@ -18,7 +18,7 @@ use super::{Cluster, Parts, Proposer, Store, unix_now};
 use crate::https::{ApiJson, Peer, Refused};
 use crate::pki::{Authority, SigningRequest, manager_of};
 
-/// `GET`, managers only: the log behind `after`. Waits a while if there is nothing yet.
+/// `GET`, managers only: the log behind `after`. With `wait`, waits a while if there is nothing yet.
 pub(super) const LOG: &str = "/cluster/v1/log";
 /// `POST`, managers only: a proposal for the writer.
 pub(super) const PROPOSE: &str = "/cluster/v1/propose";
@@ -64,17 +64,19 @@ fn encoded<T: Serialize>(value: &T) -> Result<Response, Refused> {
 #[derive(Debug, Deserialize)]
 struct After {
     after: u64,
+    wait: bool,
 }
 
 async fn log(
     Shared(routes): Shared<Routes>,
     Extension(peer): Extension<Peer>,
-    Query(After { after }): Query<After>,
+    Query(After { after, wait }): Query<After>,
 ) -> Result<Response, Refused> {
     let mut state = routes.cluster.watch();
     authenticate(&peer, &state.borrow())?;
     // Nothing new within the time is an answer too: it shows that we are alive.
-    let _ = tokio::time::timeout(LOG_HOLD, state.wait_for(|state| state.version().0 > after)).await;
+    let hold = if wait { LOG_HOLD } else { Duration::ZERO };
+    let _ = tokio::time::timeout(hold, state.wait_for(|state| state.version().0 > after)).await;
     let read = tokio::task::spawn_blocking(move || routes.store.read(after, LOG_LIMIT)).await;
     match read {
         Ok(Ok(entries)) => encoded(&entries),

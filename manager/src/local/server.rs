@@ -157,6 +157,6 @@ async fn set_draining(
     ApiJson(Draining { draining }): ApiJson<Draining>,
 ) -> Result<StatusCode, Refused> {
     admin.node.set_draining(draining).await?;
-    tracing::info!(draining, "by an admin's command");
+    tracing::info!(draining, "an admin set whether this manager is draining");
     Ok(StatusCode::NO_CONTENT)
 }

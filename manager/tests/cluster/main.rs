@@ -128,7 +128,7 @@ async fn a_follower_starts_cold_from_its_own_copy() {
 async fn cluster_traffic_is_for_managers_that_still_belong() {
     let (first, mut second) = two_managers().await;
     let stranger = Agent::new(1, &first.token(&[]));
-    let log = stranger.request(first.https, |client, url| client.get(url + "/cluster/v1/log?after=0"));
+    let log = stranger.request(first.https, |client, url| client.get(url + "/cluster/v1/log?after=0&wait=false"));
     assert_eq!(answer::<()>(log).await.unwrap_err().kind, "not-a-manager");
     let propose = stranger.request(first.https, |client, url| client.post(url + "/cluster/v1/propose"));
     assert_eq!(answer::<()>(propose).await.unwrap_err().kind, "not-a-manager");
