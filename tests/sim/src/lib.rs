@@ -1,1 +1,24 @@
 //! The pure parts of managers and endpoints on a virtual clock and network.
+//!
+//! A [`World`] runs real manager and endpoint nodes; only the underlay between them, the clock and the applications are
+//! simulated. Everything follows from a seed, so what failed once fails again. (boringtun draws its ephemeral keys from
+//! the operating system, but nothing that a node decides depends on them.)
+//!
+//! A [`Run`] checks [`invariants`] while the world goes on. [`scenario`] makes worlds and faults from a seed.
+
+pub mod cluster;
+pub mod fault;
+pub mod invariants;
+pub mod observation;
+pub mod packet;
+pub mod random;
+pub mod run;
+pub mod scenario;
+pub mod underlay;
+pub mod world;
+
+pub use cluster::{Cluster, Layout};
+pub use fault::Fault;
+pub use run::Run;
+pub use underlay::Conditions;
+pub use world::{NodeId, World};
