@@ -70,6 +70,15 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// An error and its causes in one line. Some errors name their cause in their own words: it is not said twice.
+pub fn one_line(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |line, cause| match line.as_str() {
+        "" => cause,
+        said if said.contains(&cause) => line,
+        _ => format!("{line}: {cause}"),
+    })
+}
+
 fn run_join(config: &Config, token: &str, name: Option<String>) -> anyhow::Result<()> {
     let map = single_threaded()?.block_on(join(config, token, name))?;
     let addresses: Vec<String> = map.addresses.iter().map(ToString::to_string).collect();
@@ -160,4 +169,22 @@ fn start_log() {
     let log = log.with_target(false).with_ansi(std::io::stderr().is_terminal());
     // The journal has its own clock.
     if std::env::var_os("JOURNAL_STREAM").is_some() { log.without_time().init() } else { log.init() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        use clap::CommandFactory as _;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let error =
+            anyhow::anyhow!("no such device").context("cannot open tun: no such device").context("cannot start");
+        assert_eq!(one_line(&error), "cannot start: cannot open tun: no such device");
+    }
 }

@@ -29,7 +29,7 @@ pub enum JoinError {
     #[error(transparent)]
     Lock(#[from] LockError),
     /// No manager let the host in.
-    #[error("cannot join: {0}")]
+    #[error("cannot join")]
     Ask(#[from] AskError),
     /// A manager contradicts itself.
     #[error("cannot join: the manager sent a CA certificate that is not the token's")]

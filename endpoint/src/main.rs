@@ -12,7 +12,7 @@ fn main() -> ExitCode {
     match cli::run(cli) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("festoon: {error:#}");
+            eprintln!("festoon: {}", cli::one_line(&error));
             ExitCode::FAILURE
         }
     }

@@ -69,7 +69,7 @@ impl Refresher {
             let wanted = self.want.wait_for(|want| want.lost || want.newest > current).await.map(|want| *want);
             let Ok(want) = wanted else { return };
             sleep(SPREAD.mul_f64(rand::random())).await;
-            let outcome = self.attempt(want).await;
+            let outcome = self.attempt(want, failures == 0).await;
             failures = if outcome == Outcome::Newer { 0 } else { failures + 1 };
             // A change in what the session knows, a manager that answers again above all, is a reason to try again now.
             let woken = timeout(pause(outcome, failures, rand::random()), self.want.changed()).await;
@@ -79,12 +79,12 @@ impl Refresher {
         }
     }
 
-    async fn attempt(&mut self, want: Want) -> Outcome {
+    async fn attempt(&mut self, want: Want, first: bool) -> Outcome {
         let managers = https_addresses(&self.map, want.active);
         let asked = ask_any(&managers, self.ca, |manager| manager.map(&self.credential)).await;
         match asked {
             Ok(map) => self.accept(map).await,
-            Err(error) => report(&error),
+            Err(error) => report(&error, first),
         }
     }
 
@@ -107,14 +107,18 @@ impl Refresher {
     }
 }
 
-fn report(error: &AskError) -> Outcome {
+/// Says why there is no map, aloud the first time.
+fn report(error: &AskError, first: bool) -> Outcome {
     if error.is_removed() {
-        tracing::error!(%error, "this endpoint was removed from its overlay: run `festoon leave` here, or join again");
-        Outcome::Removed
-    } else {
-        tracing::warn!(%error, "cannot fetch the map");
-        Outcome::Failed
+        tracing::error!(%error, "this endpoint was removed from its overlay: run `festoon leave`, then join again");
+        return Outcome::Removed;
     }
+    if first {
+        tracing::warn!(%error, "cannot fetch the map; trying again until a manager answers");
+    } else {
+        tracing::debug!(%error, "cannot fetch the map");
+    }
+    Outcome::Failed
 }
 
 /// How long to wait after `failures` attempts without a newer map; `chance` is uniform in 0..1.

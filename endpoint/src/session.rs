@@ -179,6 +179,10 @@ impl Session {
     async fn handle_change(&mut self, change: Change) {
         if change.underlay {
             self.tell(Command::UnderlayChanged).await;
+            if self.want.borrow().lost {
+                // A way to a manager may have come back: wake the refresher from its pause.
+                self.want.send_modify(|_| {});
+            }
         }
         if let Err(error) = self.set_host().await {
             tracing::error!(%error, "cannot bring the overlay's device back into shape");

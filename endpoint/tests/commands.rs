@@ -58,6 +58,7 @@ fn a_join_that_nobody_answers_can_be_repeated_with_the_same_key() {
     let token = token(TokenKind::Endpoint);
     let error = complaint(state.path(), &["join", &token]);
     assert!(error.starts_with("festoon: cannot join: no manager answers (127.0.0.1:"), "{error}");
+    assert_eq!(error.matches("no manager answers").count(), 1, "{error}");
     let identity = || StateDir::new(state.path()).identity().unwrap().unwrap().private_key.public_key();
     let first = identity();
     complaint(state.path(), &["join", &token]);

@@ -85,9 +85,9 @@ impl Netlink {
     }
 
     /// Takes the device down, and with it the link-local address the kernel gave it: no manager knows that address, but
-    /// the kernel would speak from it.
+    /// the kernel would speak from it. Nor is there anybody to hear its multicast.
     async fn take_down(&self) -> Result<(), NetlinkError> {
-        let down = LinkUnspec::new_with_index(self.index).down().build();
+        let down = LinkUnspec::new_with_index(self.index).multicast(false).down().build();
         let action = || format!("take {} down", self.interface);
         self.handle.link().set(down).execute().await.map_err(|error| NetlinkError::new(action(), &error))?;
         let mode = AfSpecInet6::AddrGenMode(In6AddrGenMode::None);
