@@ -82,8 +82,7 @@ impl fmt::Display for UplinkState {
 impl EndpointNode {
     pub(super) fn status(&self, now: Instant) -> Status {
         let peers = self.map.managers.iter().filter_map(|manager| self.forwarder.peer(manager.id));
-        let (rx_bytes, tx_bytes) =
-            peers.fold((0, 0), |(rx, tx), peer| (rx + peer.rx_bytes(), tx + peer.tx_bytes()));
+        let (rx_bytes, tx_bytes) = peers.fold((0, 0), |(rx, tx), peer| (rx + peer.rx_bytes(), tx + peer.tx_bytes()));
         Status {
             generation: self.uplink.generation(),
             active: self.uplink.active(),

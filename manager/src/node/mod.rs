@@ -17,9 +17,7 @@ use festoon_dataplane::liveness::{Action, Liveness, Verdict};
 use festoon_dataplane::packet::offload::VnetHeader;
 use festoon_dataplane::{Effects, Node, UnderlayPath};
 use festoon_proto::map::{EndpointKind, ManagerMap, MapVersion};
-use festoon_proto::signal::{
-    Attach, AttachReply, ManagerState, Message, Probe, ProbeReply, Suspect,
-};
+use festoon_proto::signal::{Attach, AttachReply, ManagerState, Message, Probe, ProbeReply, Suspect};
 use festoon_proto::{Attachment, EndpointId, Generation, ManagerId, PrivateKey};
 
 pub use status::{EndpointStatus, ManagerStatus, Status};
