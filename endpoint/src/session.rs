@@ -116,7 +116,9 @@ impl Session {
         let udp = UdpPort::bind(&udp).with_context(|| format!("cannot use UDP port {}", config.listen_port))?;
         let listen_port = udp.local_addr().context("cannot read the UDP port")?.port();
         let node = NodeConfig { private_key: membership.private_key.clone(), generation };
-        let node = EndpointNode::new(node, Arc::clone(&map), Instant::now());
+        #[expect(clippy::disallowed_methods, reason = "the shell starts the clock")]
+        let now = Instant::now();
+        let node = EndpointNode::new(&node, Arc::clone(&map), now);
         Ok(Self {
             interface,
             listen_port,

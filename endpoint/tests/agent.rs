@@ -1,6 +1,7 @@
 //! A whole life of the agent, from its last map, while no manager answers.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by a panic")]
+#![expect(clippy::disallowed_methods, reason = "a deadline needs the clock")]
 
 mod namespace;
 

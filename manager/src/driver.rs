@@ -69,7 +69,9 @@ pub fn build(
     let socket = config.socket(port);
     let udp = UdpPort::bind(&socket).with_context(|| format!("can't listen on UDP port {}", socket.port))?;
     let node = NodeConfig { private_key, manager, link_sequence: unix_now().0 };
-    let node = ManagerNode::new(node, map, Instant::now());
+    #[expect(clippy::disallowed_methods, reason = "the shell starts the clock")]
+    let now = Instant::now();
+    let node = ManagerNode::new(&node, map, now);
     let (sender, events) = mpsc::channel(EVENT_QUEUE);
     let handle = spawn(node, udp, None::<TunPort>, sender)?;
     Ok(Driver { handle, events })

@@ -177,8 +177,11 @@ mod tests {
 
     #[test]
     fn the_largest_flood_fits_in_a_datagram() {
-        let attachment =
-            Attachment { endpoint: EndpointId(u64::MAX), manager: ManagerId(u16::MAX), generation: Generation(u64::MAX) };
+        let attachment = Attachment {
+            endpoint: EndpointId(u64::MAX),
+            manager: ManagerId(u16::MAX),
+            generation: Generation(u64::MAX),
+        };
         let neighbours = vec![(ManagerId(u16::MAX), u32::MAX); 8];
         let link =
             LinkState { origin: ManagerId(u16::MAX), sequence: u64::MAX, state: ManagerState::Draining, neighbours };

@@ -271,8 +271,8 @@ impl RouterForwarder {
     ) -> RouterArrival {
         let Some(role) = self.peers.get(from).map(|peer| peer.role) else { return RouterArrival::Nothing };
         let forwarded = match role {
-            Role::Endpoint(slot) => self.from_endpoint(now, slot, buffer, len, effects),
-            Role::Link(manager) => self.from_link(manager, buffer, len, effects),
+            Role::Endpoint(slot) => self.forward_from_endpoint(now, slot, buffer, len, effects),
+            Role::Link(manager) => self.forward_from_link(manager, buffer, len, effects),
         };
         if let Err(reason) = forwarded {
             self.drops.count(reason);
@@ -280,7 +280,7 @@ impl RouterForwarder {
         self.heard(from)
     }
 
-    fn from_endpoint(
+    fn forward_from_endpoint(
         &mut self,
         now: Instant,
         slot: usize,
@@ -353,7 +353,7 @@ impl RouterForwarder {
         self.peers.send(peer, held.packet(), &mut effects.underlay).map_err(|reason| (reason, None))
     }
 
-    fn from_link(
+    fn forward_from_link(
         &mut self,
         manager: ManagerId,
         buffer: &mut [u8],

@@ -112,11 +112,11 @@ impl World {
             world.place(number, M1);
             let mut effects = effects();
             world.hosts[number].initiate(M1, &mut effects);
-            world.settle(endpoint_address(number as u8), effects);
+            world.settle(endpoint_address(number as u8), &effects);
         }
         let mut effects = effects();
         world.routers[0].initiate(M2, &mut effects);
-        world.settle(manager_address(M1), effects);
+        world.settle(manager_address(M1), &effects);
         world
     }
 
@@ -129,12 +129,12 @@ impl World {
         }
         let mut effects = effects();
         self.hosts[number].initiate(manager, &mut effects);
-        self.settle(endpoint_address(number as u8), effects);
+        self.settle(endpoint_address(number as u8), &effects);
     }
 
     /// Carries datagrams to where they go, and those they cause, until none is left.
-    fn settle(&mut self, from: SocketAddr, effects: Effects) {
-        let mut queue: Vec<(SocketAddr, SocketAddr, Vec<u8>)> = datagrams(from, &effects);
+    fn settle(&mut self, from: SocketAddr, effects: &Effects) {
+        let mut queue: Vec<(SocketAddr, SocketAddr, Vec<u8>)> = datagrams(from, effects);
         while let Some((from, to, datagram)) = queue.pop() {
             let mut effects = self::effects();
             let path = UnderlayPath { remote: from, local: None };
@@ -153,14 +153,14 @@ impl World {
     fn send(&mut self, number: usize, packet: &[u8]) {
         let mut effects = effects();
         self.hosts[number].handle_overlay(&VnetHeader::default(), &mut packet.to_vec(), &mut effects);
-        self.settle(endpoint_address(number as u8), effects);
+        self.settle(endpoint_address(number as u8), &effects);
     }
 
     /// Sends a packet as a hostile endpoint would: straight into the tunnel, past its own checks.
     fn send_raw(&mut self, number: usize, packet: &[u8]) {
         let mut effects = effects();
         self.hosts[number].send_unchecked(packet, &mut effects);
-        self.settle(endpoint_address(number as u8), effects);
+        self.settle(endpoint_address(number as u8), &effects);
     }
 
     fn dropped(&self, reason: DropReason) -> u64 {
@@ -200,10 +200,7 @@ fn udp(source: [u8; 4], destination: [u8; 4], hops: u8, len: usize) -> Vec<u8> {
 fn udp_v6(source: IpAddr, destination: IpAddr, len: usize) -> Vec<u8> {
     let (IpAddr::V6(source), IpAddr::V6(destination)) = (source, destination) else { panic!("not IPv6") };
     let mut packet = Vec::new();
-    PacketBuilder::ipv6(source.octets(), destination.octets(), 9)
-        .udp(7, 9)
-        .write(&mut packet, &vec![5; len])
-        .unwrap();
+    PacketBuilder::ipv6(source.octets(), destination.octets(), 9).udp(7, 9).write(&mut packet, &vec![5; len]).unwrap();
     packet
 }
 
@@ -300,7 +297,8 @@ fn what_is_no_packet_of_an_endpoint_is_counted_and_goes_nowhere() {
     routed.splice(20..20, [131, 4, 4, 0]);
     routed[0] = 0x46;
     routed[3] += 4;
-    let link_frame = [0x40, 8, 0, 30, 0, 0, 0, 2, 0x45, 0, 0, 22, 0, 0, 0, 0, 9, 17, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 0, 0];
+    let link_frame =
+        [0x40, 8, 0, 30, 0, 0, 0, 2, 0x45, 0, 0, 22, 0, 0, 0, 0, 9, 17, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 0, 0];
     let cases = [
         (routed, DropReason::SourceRouted),
         (link_frame.to_vec(), DropReason::WrongFraming),
@@ -322,7 +320,10 @@ fn what_is_no_packet_of_an_endpoint_is_counted_and_goes_nowhere() {
 fn senders_are_told_why() {
     let mut world = World::new();
     world.send(0, &udp(A, B, 1, 10));
-    assert_eq!(icmp_type(&world.delivered[0][0]), Icmpv4Type::TimeExceeded(icmpv4::TimeExceededCode::TtlExceededInTransit));
+    assert_eq!(
+        icmp_type(&world.delivered[0][0]),
+        Icmpv4Type::TimeExceeded(icmpv4::TimeExceededCode::TtlExceededInTransit)
+    );
     assert_eq!(IpHeader::parse(&world.delivered[0][0]).unwrap().source, IpAddr::from(GATEWAY));
 
     let mut large = udp(A, B, 64, 1400);

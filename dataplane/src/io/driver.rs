@@ -180,4 +180,5 @@ async fn wait<N: Node, U: UnderlayPort, O: OverlayPort>(
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "the driver is the shell")]
 mod tests;

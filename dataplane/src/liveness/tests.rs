@@ -134,7 +134,7 @@ fn ten_percent_of_lost_round_trips_never_kill_in_an_hour() {
     let mut state = 1_u64;
     bench.run(Duration::from_secs(3600), None, |_| {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 33) % 10 != 0
+        !(state >> 33).is_multiple_of(10)
     });
     assert_eq!(bench.died_after(), None);
     assert!(bench.verdicts.iter().any(|(_, verdict)| *verdict == Verdict::Suspected));

@@ -322,7 +322,8 @@ mod tests {
         assert!(IpHeader::parse(&packet).unwrap().transport.is_present);
         packet[43] = 8;
         assert!(!IpHeader::parse(&packet).unwrap().transport.is_present);
-        let mut packet = vec![0x45, 0, 0, 28, 0, 0, 0, 1, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0];
+        let mut packet =
+            vec![0x45, 0, 0, 28, 0, 0, 0, 1, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0];
         assert!(!IpHeader::parse(&packet).unwrap().transport.is_present);
         packet[3] = 60;
         assert_eq!(IpHeader::parse(&packet), Err(DropReason::MalformedPacket));

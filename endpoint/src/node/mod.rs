@@ -76,7 +76,7 @@ pub struct EndpointNode {
 
 impl EndpointNode {
     /// A node that starts from `map`.
-    pub fn new(config: NodeConfig, map: Arc<EndpointMap>, now: Instant) -> Self {
+    pub fn new(config: &NodeConfig, map: Arc<EndpointMap>, now: Instant) -> Self {
         let mut node = Self {
             forwarder: HostForwarder::new(&config.private_key),
             uplink: Uplink::new(config.generation),

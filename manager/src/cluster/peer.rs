@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use festoon_control::registry::{Command, State};
 use festoon_proto::address::MANAGER_TLS_NAME;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout_at};
 
 use super::routes::{LOG, LOG_HOLD, PROPOSE};
 use super::store::LogEntry;
@@ -114,7 +114,7 @@ impl Peer {
             let url = format!("https://{}:{}{PROPOSE}", target.name, at.port());
             let Ok(client) = self.client(&target.name, at) else { continue };
             let answer = receive(client.post(url).body(body.clone()), at);
-            match timeout(deadline.saturating_duration_since(Instant::now()), answer).await {
+            match timeout_at(deadline, answer).await {
                 Ok(Ok(answer)) => return answer,
                 Ok(Err(error)) => tracing::info!(%error, "a proposal did not reach the writer"),
                 Err(_) => break,

@@ -83,7 +83,7 @@ pub struct ManagerNode {
 
 impl ManagerNode {
     /// A node that starts from `map`.
-    pub fn new(config: NodeConfig, map: Arc<ManagerMap>, now: Instant) -> Self {
+    pub fn new(config: &NodeConfig, map: Arc<ManagerMap>, now: Instant) -> Self {
         let mut node = Self {
             me: config.manager,
             forwarder: RouterForwarder::new(&config.private_key),
@@ -173,7 +173,7 @@ impl ManagerNode {
             }
             RouterArrival::ClientHere(endpoint) => self.attach_client(now, endpoint),
             RouterArrival::Signal(Neighbour::Endpoint(endpoint), message) => {
-                self.handle_endpoint(now, endpoint, message, effects);
+                self.handle_endpoint(now, endpoint, &message, effects);
             }
             RouterArrival::Signal(Neighbour::Manager(manager), message) => {
                 self.handle_manager(now, manager, message, effects);
@@ -192,9 +192,9 @@ impl ManagerNode {
         self.mesh.attach(now, Attachment { endpoint, manager: self.me, generation });
     }
 
-    fn handle_endpoint(&mut self, now: Instant, endpoint: EndpointId, message: Message, effects: &mut Effects) {
+    fn handle_endpoint(&mut self, now: Instant, endpoint: EndpointId, message: &Message, effects: &mut Effects) {
         let to = Neighbour::Endpoint(endpoint);
-        match message {
+        match *message {
             Message::Probe(probe) => {
                 let known = self.endpoints.get(&endpoint).map_or(MapVersion::default(), |known| known.map_version);
                 let reply = self.answer(probe, known, self.mesh.attachment(endpoint));

@@ -1,5 +1,6 @@
 //! Two real managers: joining, following, and what happens when one is away.
 
+#![expect(clippy::disallowed_methods, reason = "a deadline needs the clock")]
 #![expect(clippy::unwrap_used, reason = "clippy takes the helpers of an integration test for a program")]
 
 mod harness;

@@ -10,6 +10,7 @@ mod outbox;
 mod own_links;
 mod presence;
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a virtual clock needs some beginning")]
 mod tests;
 mod topology;
 

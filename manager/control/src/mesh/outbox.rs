@@ -238,6 +238,7 @@ fn take<'a>(
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a virtual clock needs some beginning")]
 mod tests {
     use super::*;
     use crate::mesh::presence::Presence;

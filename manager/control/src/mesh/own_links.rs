@@ -93,6 +93,7 @@ fn micros(rtt: Duration) -> u32 {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a virtual clock needs some beginning")]
 mod tests {
     use super::*;
 

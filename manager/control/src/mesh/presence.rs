@@ -118,6 +118,7 @@ impl PresenceTable {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a virtual clock needs some beginning")]
 mod tests {
     use super::*;
 

@@ -349,14 +349,14 @@ impl World {
         let private_key = Cluster::manager_key(manager);
         let config = manager::NodeConfig { private_key, manager, link_sequence };
         let map = self.cluster.manager_map(manager);
-        Program::Manager(Box::new(ManagerNode::new(config, map, self.start + self.now)))
+        Program::Manager(Box::new(ManagerNode::new(&config, map, self.start + self.now)))
     }
 
     fn new_endpoint(&self, agent: &Agent) -> Program {
         let private_key = Cluster::agent_key(agent);
         let config = endpoint::NodeConfig { private_key, generation: Generation::first_of_boot(1) };
         let map = self.cluster.endpoint_map(agent);
-        Program::Endpoint(Box::new(EndpointNode::new(config, map, self.start + self.now)))
+        Program::Endpoint(Box::new(EndpointNode::new(&config, map, self.start + self.now)))
     }
 }
 
