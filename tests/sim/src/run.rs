@@ -77,8 +77,9 @@ impl Run {
         Ok(())
     }
 
-    /// Faults, moves and lost managers so far, a line each, for a person who looks for the cause.
-    pub fn history(&self) -> String {
+    /// Faults, moves and lost managers so far, a line each, and what managers dropped, for a person who looks for the
+    /// cause.
+    pub fn history(&mut self) -> String {
         let lines = self.world.observations().iter().filter_map(|(at, observation)| {
             let line = match observation {
                 Observation::Sent(_) | Observation::Delivered(_) => return None,
@@ -92,6 +93,10 @@ impl Run {
             };
             Some(format!("{:>12.6} {line}\n", at.as_secs_f64()))
         });
-        lines.collect()
+        let mut history: String = lines.collect();
+        for manager in self.world.cluster().managers().collect::<Vec<_>>() {
+            history += &format!("{manager} dropped {:?}\n", self.world.drops(manager));
+        }
+        history
     }
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use festoon_dataplane::batch::{Coalesce, OverlayBatch, UnderlayBatch};
 use festoon_dataplane::tunnel::clock;
-use festoon_dataplane::{Effects, UnderlayPath};
+use festoon_dataplane::{Effects, Node, UnderlayPath};
 use festoon_endpoint::node::{self as endpoint, EndpointNode};
 use festoon_manager::node::{self as manager, ManagerNode};
 use festoon_proto::{Attachment, EndpointId, Generation, ManagerId};
@@ -172,6 +172,18 @@ impl World {
             Some(Host { program: Program::Endpoint(node), .. }) => (node.active(), node.generation()),
             _ => (None, Generation::default()),
         }
+    }
+
+    /// Packets that a manager dropped, by reason.
+    pub fn drops(&mut self, manager: ManagerId) -> Vec<(String, u64)> {
+        let instant = self.start + self.now;
+        let Some(host) = self.hosts.get_mut(&NodeId::Manager(manager)) else { return Vec::new() };
+        let Program::Manager(node) = &mut host.program else { return Vec::new() };
+        let (answer, status) = std::sync::mpsc::channel();
+        let reply = move |status: manager::Status| answer.send(status).unwrap_or_default();
+        node.handle_command(instant, manager::Command::Status(Box::new(reply)), &mut self.effects);
+        self.carry_out(NodeId::Manager(manager), None);
+        status.try_recv().map(|status| status.drops).unwrap_or_default()
     }
 
     /// Whether all managers run and no path is cut.

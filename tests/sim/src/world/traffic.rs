@@ -45,7 +45,7 @@ impl World {
         let Some(agent) = self.cluster.agent(from) else { return };
         let source = agent.addresses[usize::from(to.is_ipv6())];
         let (id, network) = (self.sent.len() as u64, agent.network);
-        let owner = self.cluster.owner(network, to).filter(|&owner| owner != from);
+        let owner = self.cluster.owner(network, to);
         let sent = Sent { id, from, to: owner, network, at: self.now };
         self.sent.push(sent);
         self.observe(Observation::Sent(sent));
