@@ -5,6 +5,7 @@
 //! good for, and [`acceptance`] holds it against the bars.
 
 pub mod acceptance;
+pub mod clock;
 pub mod demo;
 pub mod lab;
 pub mod overlay;

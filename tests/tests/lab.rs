@@ -1,9 +1,10 @@
 //! The lab's own tests: a fault that does not bite, or does not heal, would make every scenario worthless.
 
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Context;
+use festoon_tests::clock::now;
 use festoon_tests::lab::{Cloud, Delay, Echo, Host, Internet, Lab, Path, Program, Receiver, Stream, tool, wait_until};
 use festoon_tests::tools::outcome::EchoReport;
 
@@ -271,7 +272,7 @@ fn a_ping_measures_the_gap_that_a_cut_makes() -> anyhow::Result<()> {
     let mut echo = Echo::ping(&a, b.ip(), MS * 5)?;
     echo.wait_first(SOON)?;
     let cut = net.cut(&a, &b)?;
-    let start = Instant::now();
+    let start = now();
     wait_until(SOON, "300 ms", || start.elapsed() >= MS * 300)?;
     cut.heal()?;
     let inside = start.elapsed();
@@ -310,7 +311,7 @@ fn a_stream_survives_a_cut_and_proves_every_byte() -> anyhow::Result<()> {
     echo.wait_first(SOON)?;
     wait_connected(&b)?;
     let cut = net.cut(&a, &b)?;
-    let start = Instant::now();
+    let start = now();
     wait_until(SOON, "200 ms", || start.elapsed() >= MS * 200)?;
     cut.heal()?;
     let sent = stream.finish()?;

@@ -41,7 +41,7 @@ pub(super) fn measure(lab: &Lab, report: &mut Report) -> anyhow::Result<()> {
         match join(&host, &lab.dir().join(format!("try{number}")), token) {
             Ok(()) => accepted += 1,
             Err(said) => {
-                report.note(&format!("{what}: {said}"));
+                report.note(&format!("{what}: {}", said.trim_end()));
                 unclear += u64::from(!is_clear(&said));
             }
         }

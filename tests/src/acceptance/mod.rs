@@ -19,8 +19,8 @@ mod throughput;
 
 use std::env;
 use std::process::ExitCode;
-use std::time::Instant;
 
+use crate::clock::now;
 use crate::lab::{Lab, remove_on_signals};
 use report::{Limit, Report};
 
@@ -70,7 +70,7 @@ fn run(only: &str) -> anyhow::Result<bool> {
     anyhow::ensure!(!chosen.is_empty(), "no measurement is called {only}: there are {names}");
     let mut report = Report::begin();
     for Measurement { name, run } in chosen {
-        let start = Instant::now();
+        let start = now();
         if let Err(error) = Lab::run(|lab| run(lab, &mut report)) {
             report.note(&format!("{name}: {error:#}"));
             report.add(&format!("{name}_completed"), 0.0, "of 1", Limit::Exactly(1.0));

@@ -1,9 +1,10 @@
 //! All managers are killed at once and started again. Nobody else lends a hand.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::report::{Limit, Report};
 use super::series::two_equal_managers;
+use crate::clock::now;
 use crate::lab::{Echo, Lab};
 use crate::overlay::{Overlay, let_pass};
 
@@ -41,7 +42,7 @@ fn run(overlay: &mut Overlay<'_>) -> anyhow::Result<f64> {
     for manager in &mut overlay.managers {
         manager.wait_serving()?;
     }
-    let up = Instant::now();
+    let up = now();
     for ping in pings {
         ping?.wait_first(PATIENCE)?;
     }

@@ -1,8 +1,9 @@
 //! A manager that everybody prefers hangs for five seconds and goes on (SIGSTOP, SIGCONT), with what it held back.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::report::{Limit, Report};
+use crate::clock::now;
 use crate::lab::Lab;
 use crate::overlay::{Overlay, Spec, Traffic, let_pass, wait_until_slowly};
 
@@ -22,7 +23,7 @@ pub(super) fn measure(lab: &Lab, report: &mut Report) -> anyhow::Result<()> {
     let_pass(HANG);
     report.count("stopped_moved", carried_by(&overlay, 1)?, "agents", Limit::Exactly(2.0));
     overlay.managers[0].program()?.resume()?;
-    let resumed = Instant::now();
+    let resumed = now();
     wait_until_slowly(PATIENCE, "the return to the preferred manager", || Ok(carried_by(&overlay, 1)? < 2))?;
     report.add("stopped_back_after", resumed.elapsed().as_secs_f64(), "s", Limit::AtLeast(HOLD_DOWN_S));
     overlay.wait_until_ready()?;

@@ -16,7 +16,7 @@ pub(super) struct Remains {
 }
 
 /// Brings the lab into good order and writes down how to look around.
-pub(super) fn prepare(lab: &Lab, mut overlay: Overlay<'_>, laptop: WireGuard) -> anyhow::Result<Remains> {
+pub(super) fn prepare(lab: &Lab, mut overlay: Overlay<'_>, laptop: &WireGuard) -> anyhow::Result<Remains> {
     for manager in &mut overlay.managers {
         if !manager.program()?.is_running() {
             manager.start()?;

@@ -8,11 +8,12 @@ use std::env;
 use std::net::IpAddr;
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Context;
 use serde::Serialize;
 
+use crate::clock::now;
 use crate::lab::{Host, Lab, remove_on_signals};
 use crate::overlay::{Overlay, PREFIXES, Spec, Traffic, WireGuard, let_pass};
 use table::Table;
@@ -75,7 +76,7 @@ fn show() -> anyhow::Result<bool> {
 }
 
 fn run(lab: &Lab) -> anyhow::Result<(bool, Option<keep::Remains>)> {
-    let start = Instant::now();
+    let start = now();
     println!(
         "Building: managers m1 and m2 in two clouds; endpoints web, db and, behind a NAT, backup; laptop, a stock"
     );
@@ -92,7 +93,7 @@ fn run(lab: &Lab) -> anyhow::Result<(bool, Option<keep::Remains>)> {
     write(&rows)?;
     let is_good = rows.iter().all(|row| row.tcp_kept && row.bytes_lost == 0);
     let is_kept = env::var_os("KEEP").is_some_and(|value| !value.is_empty() && value != "0");
-    let remains = if is_kept { Some(keep::prepare(lab, overlay, laptop)?) } else { None };
+    let remains = if is_kept { Some(keep::prepare(lab, overlay, &laptop)?) } else { None };
     Ok((is_good, remains))
 }
 

@@ -22,11 +22,11 @@ impl Arrivals {
         let table = format!("arrivals{}", host.site().next_serial());
         // Before fragments are put together.
         let mut lines = format!(
-            "add table inet {table}\nadd chain inet {table} all {{ type filter hook prerouting priority -450; }}\n"
+            "add table inet {table}\nadd chain inet {table} arriving {{ type filter hook prerouting priority -450; }}\n"
         );
         for source in sources {
             let family = if source.is_ipv4() { "ip" } else { "ip6" };
-            let _ = writeln!(lines, "add rule inet {table} all iifname {device} {family} saddr {source} counter");
+            let _ = writeln!(lines, "add rule inet {table} arriving iifname {device} {family} saddr {source} counter");
         }
         host.namespace().nft(&lines)?;
         Ok(Self { host: host.clone(), table })

@@ -9,10 +9,11 @@ mod wireguard;
 
 use std::net::IpAddr;
 use std::thread::park_timeout;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Context;
 
+use crate::clock::now;
 use crate::lab::{Cloud, Host, Internet, Lab};
 
 pub use agent::Agent;
@@ -209,9 +210,9 @@ pub fn wait_until_slowly(
     what: &str,
     mut check: impl FnMut() -> anyhow::Result<bool>,
 ) -> anyhow::Result<()> {
-    let deadline = Instant::now() + within;
+    let deadline = now() + within;
     while !check()? {
-        anyhow::ensure!(Instant::now() < deadline, "not within {within:?}: {what}");
+        anyhow::ensure!(now() < deadline, "not within {within:?}: {what}");
         park_timeout(ASK);
     }
     Ok(())
@@ -232,8 +233,8 @@ pub fn wait_until_fine(within: Duration, mut check: impl FnMut() -> anyhow::Resu
 
 /// Lets time pass, because a measurement needs an undisturbed stretch of it.
 pub fn let_pass(time: Duration) {
-    let end = Instant::now() + time;
-    while let Some(left) = end.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
+    let end = now() + time;
+    while let Some(left) = end.checked_duration_since(now()).filter(|left| !left.is_zero()) {
         park_timeout(left);
     }
 }

@@ -10,7 +10,8 @@ use anyhow::anyhow;
 use clap::Args;
 
 use super::outcome::{EchoReport, Reply, Request, echoes, report};
-use super::stop::{Stop, as_ms, unix_ms};
+use super::stop::{Stop, as_ms};
+use crate::clock::{now, unix_ms};
 
 /// Something that answers.
 pub trait EchoSocket: Sync {
@@ -48,7 +49,7 @@ pub struct Schedule {
 /// Only for an interval that is no duration: a network that refuses is a result, not an error.
 pub fn run(socket: &impl EchoSocket, schedule: &Schedule, stop: &Stop) -> anyhow::Result<EchoReport> {
     let interval = Duration::try_from_secs_f64(schedule.interval_ms / 1000.0)?;
-    let start = Instant::now();
+    let start = now();
     let started_unix_ms = unix_ms();
     let (done, answered) = (AtomicBool::new(false), AtomicU64::new(0));
     let (requests, replies) = thread::scope(|scope| {
@@ -78,8 +79,8 @@ fn send_all(
         let error = socket.send(requests.len() as u64).err().map(|error| error.to_string());
         requests.push(Request { at, error });
         due += interval;
-        if due + interval < Instant::now() {
-            due = Instant::now();
+        if due + interval < now() {
+            due = now();
         }
     }
     requests
@@ -101,8 +102,8 @@ fn collect(socket: &impl EchoSocket, start: Instant, done: &AtomicBool, answered
 
 /// Not cut short by a full count of replies when some are duplicates: then the wait is merely full length.
 fn linger(sent: u64, answered: &AtomicU64, time: Duration) {
-    let end = Instant::now() + time;
-    while Instant::now() < end && answered.load(Ordering::Relaxed) != sent {
+    let end = now() + time;
+    while now() < end && answered.load(Ordering::Relaxed) != sent {
         thread::park_timeout(Duration::from_millis(5));
     }
 }

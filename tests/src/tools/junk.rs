@@ -1,7 +1,7 @@
 //! Datagrams that mean nothing, or only begin as if they did: for a receiver that must shrug them off.
 
 use std::net::{SocketAddr, UdpSocket};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use clap::Args;
@@ -10,6 +10,7 @@ use rand::{Rng, SeedableRng};
 use serde::{Deserialize, Serialize};
 
 use super::stop::Stop;
+use crate::clock::now;
 
 /// The most that fits a UDP datagram over IPv4: 65,535 less the two headers.
 pub const LARGEST: usize = 65_507;
@@ -59,7 +60,7 @@ pub fn send(args: &JunkArgs, stop: &Stop) -> anyhow::Result<JunkReport> {
     let socket = UdpSocket::bind(any)?;
     let mut random = StdRng::seed_from_u64(args.seed);
     let mut report = JunkReport::default();
-    let mut due = Instant::now();
+    let mut due = now();
     for (_, &size) in (0..args.count).zip(args.sizes.iter().cycle()) {
         if !stop.pause_until(due) {
             break;

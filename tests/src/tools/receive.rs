@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 use socket2::SockRef;
 
 use super::pattern::Pattern;
-use super::stop::{POLL, Stop, as_ms, unix_ms};
+use super::stop::{POLL, Stop, as_ms};
+use crate::clock::{now, unix_ms};
 
 /// How a stream begins: this, then 1 if the bytes are to be checked or 0, then the pattern's seed.
 pub const MAGIC: [u8; 8] = *b"festoon1";
@@ -159,12 +160,12 @@ struct GapWatch {
 
 impl GapWatch {
     fn start() -> Self {
-        let now = Instant::now();
+        let now = now();
         Self { start: now, last: now, longest: Duration::ZERO }
     }
 
     fn note(&mut self, received: &mut Received) {
-        let now = Instant::now();
+        let now = now();
         let gap = now - self.last;
         self.last = now;
         if gap > self.longest {

@@ -4,11 +4,13 @@ use std::io::{Read, stdin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
+
+use crate::clock::now;
 
 /// How long a tool may take to notice that it should stop.
 pub const POLL: Duration = Duration::from_millis(50);
@@ -40,13 +42,13 @@ impl Stop {
         }
         let duration =
             duration_s.map(Duration::try_from_secs_f64).transpose().context("--duration-s is no duration")?;
-        Ok(Self { raised, deadline: duration.map(|duration| Instant::now() + duration) })
+        Ok(Self { raised, deadline: duration.map(|duration| now() + duration) })
     }
 
     /// Whether it is time to stop.
     #[must_use]
     pub fn is_due(&self) -> bool {
-        self.raised.load(Ordering::Relaxed) || self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
+        self.raised.load(Ordering::Relaxed) || self.deadline.is_some_and(|deadline| now() >= deadline)
     }
 
     /// Waits until `at`, or until it is time to stop. Says whether `at` was reached.
@@ -56,7 +58,7 @@ impl Stop {
             if self.is_due() {
                 return false;
             }
-            let left = at.saturating_duration_since(Instant::now());
+            let left = at.saturating_duration_since(now());
             if left.is_zero() {
                 return true;
             }
@@ -68,13 +70,6 @@ impl Stop {
 #[expect(clippy::disallowed_methods, reason = "a tool that sends on a schedule has nothing else to wait for")]
 fn pause(time: Duration) {
     thread::sleep(time);
-}
-
-/// The wall clock in milliseconds since 1970, to line up the reports of several programs.
-#[must_use]
-pub fn unix_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// A duration as milliseconds with a fraction.

@@ -2,7 +2,7 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::pattern::Pattern;
 use super::receive::{HEADER, MAGIC, Received, is_timeout};
 use super::stop::{POLL, Stop};
+use crate::clock::now;
 
 /// At a limited rate, one write each of these.
 const TICK: Duration = Duration::from_millis(2);
@@ -92,7 +93,7 @@ fn write_stream(stream: &mut TcpStream, args: &SendArgs, stop: &Stop, sent: &mut
     let mut pattern = (!args.no_check).then(|| Pattern::new(seed));
     let mut buffer = vec![0; args.rate.map_or(LARGE_WRITE, chunk)];
     let limit = args.bytes.unwrap_or(u64::MAX);
-    let mut due = Instant::now();
+    let mut due = now();
     while sent.bytes < limit && stop.pause_until(due) {
         if args.rate.is_some() {
             due += TICK;

@@ -16,6 +16,7 @@ use tun::{Configuration, Device};
 
 use self::delay_line::{DelayLine, Disorder};
 use super::stop::{POLL, Stop};
+use crate::clock::now;
 
 /// `relay`.
 #[derive(Debug, Args)]
@@ -60,7 +61,7 @@ pub fn relay(args: &RelayArgs, stop: &Stop) -> anyhow::Result<RelayReport> {
         jitter: Duration::try_from_secs_f64(args.jitter_ms / 1000.0)?,
         duplicate: args.duplicate_percent / 100.0,
     };
-    let start = Instant::now();
+    let start = now();
     let (sender, arrivals) = channel();
     let reader = Arc::clone(&device);
     // Blocked in a read when the program ends: nobody waits for it.
