@@ -16,7 +16,7 @@ pub mod tunnel;
 #[cfg(feature = "io")]
 pub mod io;
 
-pub use node::{Effects, Node, UnderlayPath};
+pub use node::{Effects, Node, UnderlayPath, split_datagrams};
 
 /// Whether boringtun reads the simulation's clock. A program refuses to be built with it.
 pub const VIRTUAL_CLOCK: bool = cfg!(feature = "virtual-clock");

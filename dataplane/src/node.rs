@@ -25,6 +25,13 @@ pub struct Effects {
     pub overlay: OverlayBatch,
 }
 
+/// The datagrams that arrived back to back, each `stride` bytes long except that the last may be shorter. No bytes at all
+/// are one empty datagram: it means nothing, but it is counted like any other that does not.
+pub fn split_datagrams(bytes: &[u8], stride: usize) -> impl Iterator<Item = &[u8]> {
+    let empty = bytes.is_empty().then_some(bytes);
+    empty.into_iter().chain(bytes.chunks(stride.max(1)))
+}
+
 /// A node of the overlay: a state machine that reads no clock and no socket.
 ///
 /// `handle_*` methods take input and may leave something to send in [`Effects`]; `poll_*` methods give output. After any
@@ -62,4 +69,15 @@ pub trait Node {
 
     /// The next thing the rest of the program should know.
     fn poll_event(&mut self) -> Option<Self::Event>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::split_datagrams;
+
+    #[test]
+    fn an_empty_datagram_is_a_datagram() {
+        let lengths = |bytes: &[u8]| split_datagrams(bytes, 2).map(<[u8]>::len).collect::<Vec<_>>();
+        assert_eq!((lengths(&[]), lengths(&[1, 2]), lengths(&[1, 2, 3])), (vec![0], vec![2], vec![2, 1]));
+    }
 }

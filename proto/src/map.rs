@@ -84,7 +84,7 @@ pub struct Timing {
 
 impl Default for Timing {
     fn default() -> Self {
-        Self { probe_interval_ms: 100, hold_down_ms: 30_000 }
+        Self { probe_interval_ms: 50, hold_down_ms: 30_000 }
     }
 }
 

@@ -201,10 +201,8 @@ impl UnderlayPort for UdpPort {
             count => count?,
         };
         for (meta, buffer) in metas[..count].iter().zip(self.buffers.chunks_exact(BUFFER_LEN)) {
-            if meta.len > 0 {
-                let path = UnderlayPath { remote: plain(meta.addr), local: meta.dst_ip.map(|ip| ip.to_canonical()) };
-                handle(Received::Datagrams { path, bytes: &buffer[..meta.len], stride: meta.stride.max(1) });
-            }
+            let path = UnderlayPath { remote: plain(meta.addr), local: meta.dst_ip.map(|ip| ip.to_canonical()) };
+            handle(Received::Datagrams { path, bytes: &buffer[..meta.len], stride: meta.stride.max(1) });
         }
         Ok(if count == BUFFERS { Progress::More } else { Progress::Drained })
     }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use festoon_dataplane::forwarder::{HostArrival, HostForwarder};
 use festoon_dataplane::liveness::{Action, Liveness, Verdict};
 use festoon_dataplane::packet::offload::VnetHeader;
-use festoon_dataplane::{Effects, Node, UnderlayPath};
+use festoon_dataplane::{Effects, Node, UnderlayPath, split_datagrams};
 use festoon_proto::map::{EndpointMap, MapVersion};
 use festoon_proto::signal::{Attach, Message, Probe, ProbeReply};
 use festoon_proto::{Generation, ManagerId, PrivateKey};
@@ -239,7 +239,7 @@ impl Node for EndpointNode {
         stride: usize,
         effects: &mut Effects,
     ) {
-        for datagram in datagrams.chunks(stride.max(1)) {
+        for datagram in split_datagrams(datagrams, stride) {
             let arrival = self.forwarder.handle_underlay(now, path, datagram, effects);
             self.handle_arrival(now, arrival);
         }

@@ -15,7 +15,7 @@ use festoon_control::mesh::{Change, Mesh, Route};
 use festoon_dataplane::forwarder::{Neighbour, NextHop, RouterArrival, RouterForwarder};
 use festoon_dataplane::liveness::{Action, Liveness, Verdict};
 use festoon_dataplane::packet::offload::VnetHeader;
-use festoon_dataplane::{Effects, Node, UnderlayPath};
+use festoon_dataplane::{Effects, Node, UnderlayPath, split_datagrams};
 use festoon_proto::map::{EndpointKind, ManagerMap, MapVersion};
 use festoon_proto::signal::{Attach, AttachReply, ManagerState, Message, Probe, ProbeReply, Suspect};
 use festoon_proto::{Attachment, EndpointId, Generation, ManagerId, PrivateKey};
@@ -337,7 +337,7 @@ impl Node for ManagerNode {
         stride: usize,
         effects: &mut Effects,
     ) {
-        for datagram in datagrams.chunks(stride.max(1)) {
+        for datagram in split_datagrams(datagrams, stride) {
             let arrival = self.forwarder.handle_underlay(now, path, datagram, effects);
             if arrival != RouterArrival::Nothing {
                 self.handle_arrival(now, arrival, effects);
