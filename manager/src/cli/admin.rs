@@ -5,13 +5,14 @@ use std::path::Path;
 
 use anyhow::bail;
 use axum::http::Method;
+use festoon_control::registry::AddNetwork;
 use festoon_proto::PrivateKey;
 use festoon_proto::map::EndpointMap;
 
-use super::args::{EndpointCommand, ManagerCommand, TokenCommand};
+use super::args::{EndpointCommand, ManagerCommand, NetworkCommand, TokenCommand};
 use super::{client_conf, render};
 use crate::local::{
-    Client, ClientRequest, DRAINING, Draining, ENDPOINTS, MANAGERS, ManagerRequest, Removed, STATUS, TOKENS,
+    Client, ClientRequest, DRAINING, Draining, ENDPOINTS, MANAGERS, ManagerRequest, NETWORKS, Removed, STATUS, TOKENS,
     TokenRequest, TokenResponse,
 };
 use crate::status::Report;
@@ -25,6 +26,12 @@ pub(super) async fn token(root: &Path, command: TokenCommand) -> anyhow::Result<
         false => println!("{}", token.token),
     }
     Ok(())
+}
+
+pub(super) async fn network(root: &Path, command: NetworkCommand) -> anyhow::Result<()> {
+    let NetworkCommand::Add { name, prefix, mtu } = command;
+    let request = AddNetwork { name, prefixes: prefix, mtu };
+    Ok(Client::new(root).send_json(Method::POST, NETWORKS, &request).await?)
 }
 
 pub(super) async fn endpoint(root: &Path, command: EndpointCommand) -> anyhow::Result<()> {

@@ -35,6 +35,9 @@ pub(super) enum Subcommand {
     /// Make join tokens
     #[command(subcommand)]
     Token(TokenCommand),
+    /// Add networks
+    #[command(subcommand)]
+    Network(NetworkCommand),
     /// Add, list and remove endpoints
     #[command(subcommand)]
     Endpoint(EndpointCommand),
@@ -121,6 +124,21 @@ pub(super) enum TokenCommand {
         /// As JSON
         #[arg(long)]
         json: bool,
+    },
+}
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum NetworkCommand {
+    /// Add a network: nothing passes between it and another, so both may use the same addresses
+    Add {
+        /// Its name
+        name: String,
+        /// A prefix of it, IPv4 or IPv6; may be repeated
+        #[arg(long, required = true, value_name = "CIDR")]
+        prefix: Vec<IpNet>,
+        /// Its largest packet, in bytes
+        #[arg(long, default_value_t = DEFAULT_MTU)]
+        mtu: u16,
     },
 }
 

@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 pub const STATUS: &str = "/v1/status";
 /// `POST`: a [`TokenRequest`] gets a [`TokenResponse`].
 pub const TOKENS: &str = "/v1/tokens";
+/// `POST`: an [`AddNetwork`](festoon_control::registry::AddNetwork).
+pub const NETWORKS: &str = "/v1/networks";
 /// `POST`: a [`ClientRequest`] gets an [`EndpointMap`](festoon_proto::map::EndpointMap). `DELETE` of `/v1/endpoints/NAME`:
 /// removes one and gets [`Removed`].
 pub const ENDPOINTS: &str = "/v1/endpoints";

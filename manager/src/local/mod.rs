@@ -6,8 +6,8 @@ mod lookup;
 mod server;
 
 pub use api::{
-    ClientRequest, DRAINING, Draining, ENDPOINTS, MANAGERS, ManagerRequest, Removed, STATUS, TOKENS, TokenRequest,
-    TokenResponse,
+    ClientRequest, DRAINING, Draining, ENDPOINTS, MANAGERS, ManagerRequest, NETWORKS, Removed, STATUS, TOKENS,
+    TokenRequest, TokenResponse,
 };
 pub use client::{Client, ClientError};
 pub use server::{Admin, Server, build};

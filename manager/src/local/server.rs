@@ -10,15 +10,15 @@ use axum::http::StatusCode;
 use axum::routing::{delete, get, post, put};
 use axum::{Json, Router};
 use festoon_control::compile::endpoint_map;
-use festoon_control::registry::{AddClient, Command, CreateToken, Outcome, UnixMs, UpdateManager};
+use festoon_control::registry::{AddClient, AddNetwork, Command, CreateToken, Outcome, UnixMs, UpdateManager};
 use festoon_proto::ManagerId;
 use festoon_proto::map::EndpointMap;
 use festoon_proto::token::{JoinToken, TokenKind, TokenSecret};
 use tokio::net::UnixListener;
 
 use super::api::{
-    ClientRequest, DRAINING, Draining, ENDPOINTS, MANAGERS, ManagerRequest, Removed, STATUS, TOKENS, TokenRequest,
-    TokenResponse,
+    ClientRequest, DRAINING, Draining, ENDPOINTS, MANAGERS, ManagerRequest, NETWORKS, Removed, STATUS, TOKENS,
+    TokenRequest, TokenResponse,
 };
 use super::lookup;
 use crate::cluster::{Cluster, unix_now};
@@ -62,6 +62,7 @@ impl Server {
         let routes = Router::new()
             .route(STATUS, get(status))
             .route(TOKENS, post(create_token))
+            .route(NETWORKS, post(add_network))
             .route(ENDPOINTS, post(add_client))
             .route(&format!("{ENDPOINTS}/{{name}}"), delete(remove_endpoint))
             .route(&format!("{MANAGERS}/{{name}}"), post(update_manager).delete(remove_manager))
@@ -106,6 +107,14 @@ async fn create_token(
         secret,
     };
     Ok(Json(TokenResponse { token: token.to_secret_string(), expires_unix_ms: expires.0 }))
+}
+
+async fn add_network(
+    Shared(admin): Shared<Admin>,
+    ApiJson(request): ApiJson<AddNetwork>,
+) -> Result<StatusCode, Refused> {
+    admin.cluster.propose(Command::AddNetwork(request)).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 async fn add_client(
