@@ -1,0 +1,43 @@
+# What a person or a CI needs. `make demo` first; `make check` while you work; `make test` before you hand over.
+.POSIX:
+.PHONY: demo test check acceptance fuzz needs programs
+CARGO = cargo
+TOOLS = target/tools
+# Seconds a fuzz target runs.
+FUZZ_SECONDS = 5
+# Never with --workspace: the simulation's virtual clock must not get into the programs.
+PROGRAMS = -p festoon-manager -p festoon-endpoint -p festoon-tests
+
+# Shows a failover in a lab of its own. KEEP=1 leaves the lab up.
+demo: needs programs
+	tests/enter target/release/festoon-demo
+
+# Measures every bar into target/acceptance.json. ONLY=name measures those whose name begins so.
+acceptance: needs programs $(TOOLS)/bin/boringtun-cli
+	tests/enter target/release/festoon-acceptance
+
+# Everything that can fail, with the number of tests at the end.
+test: needs
+	CARGO='$(CARGO)' FUZZ_SECONDS='$(FUZZ_SECONDS)' tests/all
+
+# Changes nothing, and is quick once everything was built.
+check:
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --quiet --all-targets -- -D warnings
+	$(CARGO) clippy --quiet -p festoon-sim --all-targets -- -D warnings
+	CARGO='$(CARGO)' tests/gates/purity
+	CARGO='$(CARGO)' tests/gates/licences
+
+fuzz:
+	tests/fuzz/run $(FUZZ_SECONDS)
+
+# What the lab needs from the distribution. Before entering a namespace, for there is no way out of it.
+needs:
+	tests/install-needs
+
+programs:
+	$(CARGO) build --release $(PROGRAMS)
+
+# What the throughput is held against.
+$(TOOLS)/bin/boringtun-cli:
+	$(CARGO) install --quiet --locked --root $(TOOLS) boringtun-cli --version 0.7.1
