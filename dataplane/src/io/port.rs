@@ -19,7 +19,7 @@ pub enum Progress {
 /// What comes in from the underlay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Received<'a> {
-    /// Datagrams that arrived back to back on one path.
+    /// Datagrams that arrived back to back on one path; no bytes are one empty datagram.
     Datagrams {
         /// Where they came from, and to which of our addresses.
         path: UnderlayPath,

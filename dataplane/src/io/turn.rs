@@ -11,13 +11,16 @@ use super::port::{OverlayPort, Progress, Received, UnderlayPort};
 use crate::batch::{OverlayBatch, UnderlayBatch};
 use crate::{Effects, Node};
 
+/// Batches from the underlay in one turn.
+const MAX_BATCHES: usize = 4;
 /// Frames from the device in one turn. Each may stand for 45 packets.
 const MAX_FRAMES: usize = 16;
 /// Commands in one turn.
 const MAX_COMMANDS: usize = 16;
 /// Events in one turn.
 const MAX_EVENTS: usize = 64;
-/// Datagrams that may gather before they are sent: three full groups, which stay in the processor's cache until then.
+/// Datagrams that may gather before they are sent: four full groups. Fewer cut groups apart, more leave the processor's
+/// cache before the kernel reads them; both measured slower.
 const MAX_GATHERED: usize = 192;
 
 /// Whether another turn should follow at once.
@@ -98,14 +101,19 @@ impl<N: Node, U: UnderlayPort, O: OverlayPort> Machine<N, U, O> {
     }
 
     fn serve_underlay(&mut self) -> io::Result<Again> {
-        let Self { node, underlay, effects, .. } = self;
-        let now = clock();
-        let progress = underlay.receive(|received| match received {
-            Received::Datagrams { path, bytes, stride } => node.handle_underlay(now, path, bytes, stride, effects),
-            Received::Unreachable(address) => node.handle_unreachable(now, address, effects),
-        })?;
-        self.flush();
-        Ok(progress == Progress::More)
+        for _ in 0..MAX_BATCHES {
+            let Self { node, underlay, effects, .. } = self;
+            let now = clock();
+            let progress = underlay.receive(|received| match received {
+                Received::Datagrams { path, bytes, stride } => node.handle_underlay(now, path, bytes, stride, effects),
+                Received::Unreachable(address) => node.handle_unreachable(now, address, effects),
+            })?;
+            self.flush();
+            if progress == Progress::Drained {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     fn serve_overlay(&mut self) -> io::Result<Again> {

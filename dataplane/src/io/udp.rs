@@ -23,9 +23,13 @@ use super::sys::{self, QueuedError};
 use crate::UnderlayPath;
 use crate::batch::UnderlayGroup;
 
-/// Buffers for one system call. Each may come back with 64 KiB of datagrams, and a turn of the driver takes as many.
-const BUFFERS: usize = 16;
+/// Buffers for one system call. Each may come back with up to 64 KiB of datagrams.
+const BUFFERS: usize = quinn_udp::BATCH_SIZE;
 const BUFFER_LEN: usize = 65_536;
+
+/// Buffers while they come back that full. What they hold should stay in the processor's cache until it is sent on.
+const FULL_BUFFERS: usize = 4;
+const FULL: usize = 16_384;
 
 /// How often and how long a full socket is waited for.
 const SEND_WAITS: usize = 2;
@@ -59,6 +63,8 @@ pub struct UdpPort {
     stalled: bool,
     unreachable: Vec<SocketAddr>,
     buffers: Vec<u8>,
+    /// How many of the buffers to give the kernel next.
+    offered: usize,
 }
 
 impl UdpPort {
@@ -79,6 +85,7 @@ impl UdpPort {
             stalled: false,
             unreachable: Vec::with_capacity(MAX_PENDING_ERRORS),
             buffers: vec![0; BUFFERS * BUFFER_LEN],
+            offered: BUFFERS,
             socket,
         })
     }
@@ -106,14 +113,14 @@ impl UdpPort {
 
     /// One batch of datagrams: how many buffers are filled. `anyway` if it is not certain that they were announced.
     fn receive_batch(&mut self, metas: &mut [RecvMeta; BUFFERS], anyway: bool) -> io::Result<usize> {
-        let Self { readiness, state, socket, buffers, .. } = self;
+        let Self { readiness, state, socket, buffers, offered, .. } = self;
         let mut buffers = buffers.chunks_exact_mut(BUFFER_LEN);
         let mut slices = std::array::from_fn::<_, BUFFERS, _>(|_| IoSliceMut::new(buffers.next().unwrap_or_default()));
         let mut count = 0;
         let mut receive = || {
-            count = state.recv((&*socket).into(), &mut slices, metas)?;
+            count = state.recv((&*socket).into(), &mut slices[..*offered], metas)?;
             // The kernel stops short only where there is no more, and will announce what comes then.
-            if count < BUFFERS { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+            if count < *offered { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
         };
         let received = if anyway { receive() } else { readiness.attempt(Interest::READABLE, receive) };
         match received {
@@ -204,7 +211,10 @@ impl UnderlayPort for UdpPort {
             let path = UnderlayPath { remote: plain(meta.addr), local: meta.dst_ip.map(|ip| ip.to_canonical()) };
             handle(Received::Datagrams { path, bytes: &buffer[..meta.len], stride: meta.stride.max(1) });
         }
-        Ok(if count == BUFFERS { Progress::More } else { Progress::Drained })
+        let progress = if count == self.offered { Progress::More } else { Progress::Drained };
+        let bytes: usize = metas[..count].iter().map(|meta| meta.len).sum();
+        self.offered = if bytes > count * FULL { FULL_BUFFERS } else { BUFFERS };
+        Ok(progress)
     }
 
     fn send(&mut self, group: &UnderlayGroup<'_>) -> io::Result<()> {
