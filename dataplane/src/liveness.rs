@@ -197,9 +197,14 @@ impl Liveness {
 
     /// A new session was made: if it was thought dead, ask whether it is.
     pub fn handle_session(&mut self, now: Instant) {
+        let was_silent = self.last_heard.is_none_or(|heard| now > heard + LAST_RETRY * 2);
         self.last_heard = Some(now);
-        if !self.is_alive() {
+        if let State::Down { at, retry } = self.state {
             self.probe(now);
+            // Should this one probe be lost, the next must not wait until the end of a long retry. But not again and
+            // again for one that makes sessions and answers nothing.
+            let at = if was_silent { at.min(now + FIRST_RETRY) } else { at };
+            self.state = State::Down { at, retry };
         }
     }
 

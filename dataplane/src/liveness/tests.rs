@@ -181,3 +181,24 @@ fn a_long_way_is_given_its_time() {
     assert_eq!(bench.verdicts, []);
     assert_eq!(bench.liveness.rtt().unwrap().as_millis(), 250);
 }
+
+#[test]
+fn a_probe_lost_right_after_a_new_session_does_not_cost_a_long_retry() {
+    let mut bench = Bench::alive(MS);
+    bench.run(Duration::from_secs(20), None, |_| false);
+    let before = bench.handshakes;
+    while bench.handshakes == before {
+        bench.run(MS, None, |sequence| sequence == 0);
+    }
+    bench.run(FIRST_RETRY + MS * 10, None, |_| true);
+    assert!(bench.liveness.is_alive());
+}
+
+#[test]
+fn one_that_makes_sessions_but_answers_no_probe_is_not_tried_more_often() {
+    let mut bench = Bench::alive(MS);
+    bench.run(Duration::from_secs(20), None, |_| false);
+    let before = bench.handshakes;
+    bench.run(Duration::from_secs(60), None, |sequence| sequence == 0);
+    assert!(bench.handshakes - before <= 33, "{} handshakes a minute", bench.handshakes - before);
+}

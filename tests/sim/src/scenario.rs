@@ -16,7 +16,7 @@ use crate::world::{NodeId, World};
 /// How often each pair of endpoints sends a packet.
 const EVERY: Duration = Duration::from_millis(100);
 /// After the last fault: time to reconnect, and to see that it lasts.
-const EPILOGUE: Duration = Duration::from_secs(15);
+const EPILOGUE: Duration = Duration::from_secs(20);
 
 /// A cluster, an underlay, and what goes wrong when.
 #[derive(Debug, Clone)]

@@ -8,6 +8,8 @@ use crate::world::World;
 
 /// Time for a restarted manager to be found and told.
 const AFTER_FAULTS: Duration = Duration::from_secs(5);
+/// The same if handshakes are lost: the next comes 2 seconds later.
+const AFTER_FAULTS_AND_LOSS: Duration = Duration::from_secs(15);
 /// Time for a move to be told to all, also if some of the news is lost on the way.
 const AFTER_MOVES: Duration = Duration::from_secs(1);
 
@@ -15,7 +17,8 @@ const AFTER_MOVES: Duration = Duration::from_secs(1);
 pub(super) struct SingleCarrier;
 
 pub(super) fn is_steady(world: &World) -> bool {
-    world.quiet_for() > AFTER_FAULTS && world.settled_for() > AFTER_MOVES
+    let after_faults = if world.conditions().loss == 0 { AFTER_FAULTS } else { AFTER_FAULTS_AND_LOSS };
+    world.quiet_for() > after_faults && world.settled_for() > AFTER_MOVES
 }
 
 impl Invariant for SingleCarrier {
