@@ -159,8 +159,12 @@ impl Liveness {
                 let unproven = self.last_answer.unwrap_or(now) + self.interval * INTERVALS_WITH_TRAFFIC;
                 self.state = State::Alive { at: unproven.min(now + self.interval) };
             }
-            // A dead end that speaks is asked at once.
-            State::Down { at, retry } => self.state = State::Down { at: at.min(now), retry },
+            // A dead end that speaks is asked at once, but not for every packet. It needs no handshake: it has our session.
+            State::Down { .. } => {
+                if self.sent.back().is_none_or(|&(_, sent)| now >= sent + FIRST_RETRY) {
+                    self.probe(now);
+                }
+            }
             State::Waiting { .. } | State::Suspect { .. } => {}
         }
     }

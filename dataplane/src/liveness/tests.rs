@@ -202,3 +202,16 @@ fn one_that_makes_sessions_but_answers_no_probe_is_not_tried_more_often() {
     bench.run(Duration::from_secs(60), None, |sequence| sequence == 0);
     assert!(bench.handshakes - before <= 33, "{} handshakes a minute", bench.handshakes - before);
 }
+
+#[test]
+fn a_dead_end_that_speaks_is_asked_now_and_then_not_for_every_packet() {
+    let mut bench = Bench::alive(MS);
+    bench.run(Duration::from_secs(20), None, |_| false);
+    let (probes, handshakes) = (bench.probes, bench.handshakes);
+    bench.run(Duration::from_secs(20), Some(MS), |_| false);
+    assert!(!bench.liveness.is_alive());
+    let (probes, handshakes) = (bench.probes - probes, bench.handshakes - handshakes);
+    assert!((40..100).contains(&probes) && handshakes <= 11, "{probes} probes, {handshakes} handshakes");
+    bench.run(FIRST_RETRY + MS * 10, Some(MS), |_| true);
+    assert!(bench.liveness.is_alive());
+}

@@ -77,8 +77,7 @@ impl Run {
         Ok(())
     }
 
-    /// Faults, moves and lost managers so far, a line each, and what managers dropped, for a person who looks for the
-    /// cause.
+    /// Faults, moves and lost managers so far, a line each, and what was dropped, for a person who looks for the cause.
     pub fn history(&mut self) -> String {
         let lines = self.world.observations().iter().filter_map(|(at, observation)| {
             let line = match observation {
@@ -94,8 +93,8 @@ impl Run {
             Some(format!("{:>12.6} {line}\n", at.as_secs_f64()))
         });
         let mut history: String = lines.collect();
-        for manager in self.world.cluster().managers().collect::<Vec<_>>() {
-            history += &format!("{manager} dropped {:?}\n", self.world.drops(manager));
+        for node in self.world.nodes() {
+            history += &format!("{node} dropped {:?}\n", self.world.drops(node));
         }
         history
     }

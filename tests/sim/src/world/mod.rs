@@ -174,16 +174,28 @@ impl World {
         }
     }
 
-    /// Packets that a manager dropped, by reason.
-    pub fn drops(&mut self, manager: ManagerId) -> Vec<(String, u64)> {
+    /// Packets that a node dropped, by reason.
+    pub fn drops(&mut self, id: NodeId) -> Vec<(String, u64)> {
         let instant = self.start + self.now;
-        let Some(host) = self.hosts.get_mut(&NodeId::Manager(manager)) else { return Vec::new() };
-        let Program::Manager(node) = &mut host.program else { return Vec::new() };
-        let (answer, status) = std::sync::mpsc::channel();
-        let reply = move |status: manager::Status| answer.send(status).unwrap_or_default();
-        node.handle_command(instant, manager::Command::Status(Box::new(reply)), &mut self.effects);
-        self.carry_out(NodeId::Manager(manager), None);
-        status.try_recv().map(|status| status.drops).unwrap_or_default()
+        let Some(host) = self.hosts.get_mut(&id) else { return Vec::new() };
+        let (answer, drops) = std::sync::mpsc::channel();
+        match &mut host.program {
+            Program::Manager(node) => {
+                let reply = move |status: manager::Status| answer.send(status.drops).unwrap_or_default();
+                node.handle_command(instant, manager::Command::Status(Box::new(reply)), &mut self.effects);
+            }
+            Program::Endpoint(node) => {
+                let reply = move |status: endpoint::status::Status| answer.send(status.drops).unwrap_or_default();
+                node.handle_command(instant, endpoint::Command::Status(Box::new(reply)), &mut self.effects);
+            }
+        }
+        self.carry_out(id, None);
+        drops.try_recv().unwrap_or_default()
+    }
+
+    /// All nodes.
+    pub fn nodes(&self) -> Vec<NodeId> {
+        self.hosts.keys().copied().collect()
     }
 
     /// Whether all managers run and no path is cut.
