@@ -39,9 +39,8 @@ fn world(seed: u64, priorities: &[u8], conditions: Conditions) -> World {
 }
 
 fn pass(run: &mut Run, time: Duration) {
-    if let Err(violation) = run.run_for(time) {
-        panic!("{violation}\n{}", run.history());
-    }
+    let outcome = run.run_for(time).map_err(|violation| violation.to_string());
+    assert_eq!(outcome, Ok(()), "\n{}", run.history());
 }
 
 fn moves(run: &mut Run) -> Vec<(Duration, EndpointId, ManagerId)> {

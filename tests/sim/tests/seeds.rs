@@ -2,16 +2,17 @@
 //!
 //! `FESTOON_SEEDS` says how many, `FESTOON_SEED` runs one alone.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use festoon_sim::scenario::Scenario;
 
 const SEEDS: u64 = if cfg!(debug_assertions) { 20 } else { 200 };
 
+#[expect(clippy::expect_used, reason = "a mistyped number must not pass for none")]
 fn number(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{name}={text} is not a number")))
+    Some(text.parse().expect("FESTOON_SEED and FESTOON_SEEDS are numbers"))
 }
 
 /// Runs the seeds on all cores: the clock of the tunnels is one a thread, so worlds do not disturb each other.
@@ -23,13 +24,13 @@ fn failures(seeds: std::ops::Range<u64>) -> Vec<String> {
             scope.spawn(|| {
                 while let Some(seed) = Some(next.fetch_add(1, Ordering::Relaxed)).filter(|seed| seeds.contains(seed)) {
                     if let Err(failure) = Scenario::random(seed).run() {
-                        failures.lock().unwrap().push(failure.to_string());
+                        failures.lock().unwrap_or_else(PoisonError::into_inner).push(failure.to_string());
                     }
                 }
             });
         }
     });
-    failures.into_inner().unwrap()
+    failures.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[test]
