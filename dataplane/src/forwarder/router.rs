@@ -272,7 +272,7 @@ impl RouterForwarder {
         let Some(role) = self.peers.get(from).map(|peer| peer.role) else { return RouterArrival::Nothing };
         let forwarded = match role {
             Role::Endpoint(slot) => self.forward_from_endpoint(now, slot, buffer, len, effects),
-            Role::Link(manager) => self.forward_from_link(manager, buffer, len, effects),
+            Role::Link(_) => self.forward_from_link(buffer, len, effects),
         };
         if let Err(reason) = forwarded {
             self.drops.count(reason);
@@ -332,7 +332,7 @@ impl RouterForwarder {
         }
         decrement_hop_limit(held.packet());
         clamp_mss(held.packet(), &header, mtu);
-        self.deliver(target, held, None, effects).map_err(|reason| match reason {
+        self.deliver(target, held, MAX_LINK_HOPS, effects).map_err(|reason| match reason {
             DropReason::EndpointDetached => (reason, Some(IcmpError::HostUnreachable)),
             // Its endpoints are moving right now: an error would make their peers give up in vain.
             _ => (reason, None),
@@ -353,13 +353,7 @@ impl RouterForwarder {
         self.peers.send(peer, held.packet(), &mut effects.underlay).map_err(|reason| (reason, None))
     }
 
-    fn forward_from_link(
-        &mut self,
-        manager: ManagerId,
-        buffer: &mut [u8],
-        len: usize,
-        effects: &mut Effects,
-    ) -> Result<(), DropReason> {
+    fn forward_from_link(&mut self, buffer: &mut [u8], len: usize, effects: &mut Effects) -> Result<(), DropReason> {
         let frame = &buffer[LINK_HEADER_LEN..LINK_HEADER_LEN + len];
         let (link, packet) = LinkHeader::parse(frame).ok_or(DropReason::WrongFraming)?;
         let network = self.networks.iter().find(|network| network.id == link.network);
@@ -371,26 +365,25 @@ impl RouterForwarder {
             None => return Err(DropReason::NoRoute),
         };
         let mut held = Held { buffer, start: 2 * LINK_HEADER_LEN, header };
-        self.deliver(target, &mut held, Some((manager, link.hops)), effects)
+        self.deliver(target, &mut held, link.hops, effects)
     }
 
-    /// Sends the packet to where the endpoint is. `came` is the link it came over, and how many more it may cross.
+    /// Sends the packet to where the endpoint is, over at most `hops` links.
+    ///
+    /// Perhaps back to where it came from: the endpoint has just moved there, and the news of it overtook the packet. What
+    /// would go in circles ends when it may cross no more links.
     fn deliver(
         &mut self,
         target: usize,
         held: &mut Held<'_>,
-        came: Option<(ManagerId, u8)>,
+        hops: u8,
         effects: &mut Effects,
     ) -> Result<(), DropReason> {
         let member = &self.members[target];
         match member.next {
             NextHop::Tunnel => self.peers.send(member.peer, held.packet(), &mut effects.underlay),
             NextHop::Link(next) => {
-                let hops = match came {
-                    None => MAX_LINK_HOPS,
-                    Some((from, _)) if from == next => return Err(DropReason::ManagerUnreachable),
-                    Some((_, hops)) => hops.checked_sub(1).ok_or(DropReason::LinkHops)?,
-                };
+                let hops = hops.checked_sub(1).ok_or(DropReason::LinkHops)?;
                 let peer = *self.links.get(&next).ok_or(DropReason::ManagerUnreachable)?;
                 let frame = held.frame(self.networks[member.network].id, hops).ok_or(DropReason::TooBig)?;
                 self.peers.send(peer, frame, &mut effects.underlay)

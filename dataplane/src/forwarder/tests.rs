@@ -251,7 +251,7 @@ fn managers_that_disagree_do_not_send_a_packet_round_for_ever() {
     world.routers[0].set_next_hop(id, NextHop::Link(M2));
     world.routers[1].set_next_hop(id, NextHop::Link(M1));
     world.send(0, &udp(A, B, 64, 1));
-    assert_eq!(world.dropped(DropReason::ManagerUnreachable), 1);
+    assert_eq!(world.dropped(DropReason::LinkHops), 1);
     assert!(world.nothing_delivered());
 }
 
