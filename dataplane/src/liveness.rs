@@ -36,6 +36,8 @@ const PATIENCE_WITH_TRAFFIC: Duration = Duration::from_millis(500);
 const INTERVALS_WITH_TRAFFIC: u32 = 2;
 /// A timer that fires later than this was not late on the network's account: we did not run ourselves.
 const STALL: Duration = Duration::from_millis(30);
+/// How often a burst is begun anew for that reason. A machine that is always late must come to a verdict too.
+const MAX_RESTARTS: u32 = 2;
 /// How soon a dead end is tried again, doubling up to the longest.
 const FIRST_RETRY: Duration = Duration::from_millis(250);
 const LAST_RETRY: Duration = Duration::from_secs(2);
@@ -79,6 +81,8 @@ enum State {
 pub struct Liveness {
     interval: Duration,
     state: State,
+    /// Of the burst that is under way.
+    restarts: u32,
     sequence: u32,
     sent: VecDeque<(u32, Instant)>,
     last_heard: Option<Instant>,
@@ -112,6 +116,7 @@ impl Liveness {
         Self {
             interval,
             state: State::Down { at: now, retry: FIRST_RETRY },
+            restarts: 0,
             sequence: 0,
             sent: VecDeque::with_capacity(REMEMBERED),
             last_heard: None,
@@ -233,7 +238,10 @@ impl Liveness {
                 self.state = State::Waiting { at: now + self.patience() };
             }
             State::Waiting { .. } => self.suspect(now),
-            State::Suspect { .. } if stalled => self.suspect(now),
+            State::Suspect { .. } if stalled && self.restarts < MAX_RESTARTS => {
+                self.restarts += 1;
+                self.continue_burst(now, now, 0);
+            }
             State::Suspect { since, sent, .. } if sent < BURST => self.continue_burst(now, since, sent),
             State::Suspect { since, .. } => self.judge(now, since),
         }
@@ -259,9 +267,8 @@ impl Liveness {
     }
 
     fn suspect(&mut self, now: Instant) {
-        if !self.is_suspect() {
-            self.verdicts.push_back(Verdict::Suspected);
-        }
+        self.restarts = 0;
+        self.verdicts.push_back(Verdict::Suspected);
         self.continue_burst(now, now, 0);
     }
 

@@ -175,6 +175,17 @@ fn who_was_stopped_itself_asks_again_before_it_judges() {
 }
 
 #[test]
+fn a_machine_that_is_always_late_still_comes_to_a_verdict() {
+    let mut bench = Bench::alive(MS);
+    bench.run_until_suspected();
+    for _ in 0..30 {
+        bench.now = bench.liveness.poll_timeout() + MS * 40;
+        bench.run(MS, None, |_| false);
+    }
+    assert!(bench.died_after().is_some_and(|time| time < Duration::from_secs(2)), "{:?}", bench.verdicts);
+}
+
+#[test]
 fn a_long_way_is_given_its_time() {
     let mut bench = Bench::alive(MS * 250);
     bench.run(Duration::from_secs(60), None, |_| true);
