@@ -6,7 +6,7 @@ use rand::RngExt;
 
 use super::report::{Limit, Report};
 use crate::lab::Lab;
-use crate::overlay::{Outcome, Overlay, Spec, Traffic, let_pass};
+use crate::overlay::{Agent, AgentStatus, Outcome, Overlay, Spec, Traffic, let_pass};
 
 /// How often, for the bars that say so.
 pub(super) const RUNS: usize = 20;
@@ -47,7 +47,10 @@ impl Series {
         let broken = fault(overlay, active)?;
         let_pass(AFTERMATH);
         let after = overlay.active()?;
-        anyhow::ensure!(after != active, "the agents did not move");
+        if after == active {
+            let seen: Vec<AgentStatus> = overlay.agents.iter().map(Agent::status).collect::<Result<_, _>>()?;
+            anyhow::bail!("the agents did not move: {seen:?}");
+        }
         self.add(&traffic.finish()?);
         heal(overlay, active, broken)?;
         overlay.wait_until_ready()
