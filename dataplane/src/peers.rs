@@ -236,12 +236,10 @@ impl<R> Peers<R> {
         let own = self.link_local;
         let peer = self.get_mut(id).ok_or(DropReason::UnknownSession)?;
         let opened = peer.tunnel.open(path.remote.ip(), datagram, plain);
-        if let Opened::Dropped(reason) = opened {
-            return Err(reason);
+        if opened.is_authentic() {
+            peer.path = Some(path);
+            peer.last_heard = Some(now);
         }
-        // Only now is it authentic, and may say where its sender is.
-        peer.path = Some(path);
-        peer.last_heard = Some(now);
         match opened {
             Opened::Packet(len) => {
                 peer.rx_bytes += len as u64;
@@ -259,10 +257,16 @@ impl<R> Peers<R> {
                 peer.flush(underlay);
                 Ok(Received::Established(id))
             }
-            Opened::Keepalive | Opened::Dropped(_) => {
+            Opened::Keepalive => {
                 peer.flush(underlay);
                 Ok(Received::Keepalive(id))
             }
+            Opened::Cookie(len) => {
+                underlay.push(path, &plain[..len]);
+                Err(DropReason::RateLimited)
+            }
+            Opened::CookieTaken => Ok(Received::Nothing),
+            Opened::Dropped(reason) => Err(reason),
         }
     }
 

@@ -128,8 +128,22 @@ pub enum Opened {
     Established(usize),
     /// Authentic, but with nothing in it.
     Keepalive,
+    /// The first so many bytes of the buffer are a cookie for the sender, who is one of too many and proved nothing.
+    Cookie(usize),
+    /// A cookie for our next handshake. Anybody who saw the last one could have made it.
+    CookieTaken,
     /// Not authentic or not readable.
     Dropped(DropReason),
+}
+
+impl Opened {
+    /// Whether only the other end can have sent it, so that it may say where that is.
+    pub const fn is_authentic(self) -> bool {
+        match self {
+            Self::Packet(_) | Self::Reply(_) | Self::Established(_) | Self::Keepalive => true,
+            Self::Cookie(_) | Self::CookieTaken | Self::Dropped(_) => false,
+        }
+    }
 }
 
 /// An encrypted tunnel or link to one other node.
@@ -161,12 +175,15 @@ impl Tunnel {
     /// Decrypts `datagram` into `buffer` of at least [`sealed_capacity`] of its length.
     pub fn open(&mut self, from: IpAddr, datagram: &[u8], buffer: &mut [u8]) -> Opened {
         const INITIATION: u8 = 1;
+        const COOKIE_REPLY: u8 = 3;
         match self.tunn.decapsulate(Some(from), datagram, buffer) {
             TunnResult::WriteToTunnelV4(packet, _) | TunnResult::WriteToTunnelV6(packet, _) => {
                 Opened::Packet(packet.len())
             }
+            TunnResult::WriteToNetwork(reply) if reply.first() == Some(&COOKIE_REPLY) => Opened::Cookie(reply.len()),
             TunnResult::WriteToNetwork(reply) if datagram.first() == Some(&INITIATION) => Opened::Reply(reply.len()),
             TunnResult::WriteToNetwork(reply) => Opened::Established(reply.len()),
+            TunnResult::Done if datagram.first() == Some(&COOKIE_REPLY) => Opened::CookieTaken,
             TunnResult::Done => Opened::Keepalive,
             TunnResult::Err(error) => Opened::Dropped(reason_of(&error)),
         }

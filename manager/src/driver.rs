@@ -56,6 +56,7 @@ pub struct NodeHandle {
 pub struct Driver {
     handle: DriverHandle<ManagerNode>,
     events: mpsc::Receiver<Event>,
+    drains: u32,
 }
 
 /// Starts the node. `port` is that of the registry.
@@ -74,7 +75,7 @@ pub fn build(
     let node = ManagerNode::new(&node, map, now);
     let (sender, events) = mpsc::channel(EVENT_QUEUE);
     let handle = spawn(node, udp, None::<TunPort>, sender)?;
-    Ok(Driver { handle, events })
+    Ok(Driver { handle, events, drains: 0 })
 }
 
 impl Driver {
@@ -90,12 +91,15 @@ impl Driver {
 
     /// Has the node move all agents away, and waits until they are gone.
     pub async fn drain(&mut self) -> Result<(), Stopped> {
-        // An earlier word of it says nothing of now.
-        while self.events.try_recv().is_ok() {}
-        self.handle().set_draining(true).await?;
-        match self.events.recv().await {
-            Some(Event::Drained) => Ok(()),
-            None => Err(Stopped),
+        self.drains += 1;
+        self.handle().send(Command::Drain(self.drains)).await?;
+        loop {
+            match self.events.recv().await {
+                Some(Event::Drained(number)) if number == self.drains => return Ok(()),
+                // The end of an earlier drain says nothing of now.
+                Some(Event::Drained(_)) => {}
+                None => return Err(Stopped),
+            }
         }
     }
 

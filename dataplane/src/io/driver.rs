@@ -45,7 +45,8 @@ pub enum DriverError {
 pub struct DriverHandle<N: Node> {
     commands: mpsc::Sender<N::Command>,
     stop: oneshot::Sender<()>,
-    finished: oneshot::Receiver<Result<N, DriverError>>,
+    /// What became of it, until somebody was told.
+    finished: Option<oneshot::Receiver<Result<N, DriverError>>>,
     thread: thread::JoinHandle<()>,
     counters: Arc<IoCounters>,
 }
@@ -87,7 +88,7 @@ where
             drop(finish.send(result.map_err(DriverError::Port)));
         })
         .map_err(DriverError::Start)?;
-    Ok(DriverHandle { commands, stop, finished, thread, counters })
+    Ok(DriverHandle { commands, stop, finished: Some(finished), thread, counters })
 }
 
 impl<N: Node> DriverHandle<N> {
@@ -102,9 +103,11 @@ impl<N: Node> DriverHandle<N> {
     }
 
     /// Waits until the driver ends by itself, which it does only if something is broken. May be cancelled at any time.
-    /// Do not call it again once it has returned.
     pub async fn failed(&mut self) -> DriverError {
-        match (&mut self.finished).await {
+        let Some(finished) = &mut self.finished else { return DriverError::Ended };
+        let result = finished.await;
+        self.finished = None;
+        match result {
             Ok(Err(error)) => error,
             Ok(Ok(_)) | Err(_) => DriverError::Ended,
         }
@@ -117,7 +120,10 @@ impl<N: Node> DriverHandle<N> {
     pub async fn shutdown(self) -> Result<N, DriverError> {
         // It may have ended by itself.
         let _ = self.stop.send(());
-        let result = self.finished.await.unwrap_or(Err(DriverError::Ended));
+        let result = match self.finished {
+            Some(finished) => finished.await.unwrap_or(Err(DriverError::Ended)),
+            None => Err(DriverError::Ended),
+        };
         match self.thread.join() {
             Ok(()) => result,
             Err(_) => Err(DriverError::Ended),

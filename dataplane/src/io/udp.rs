@@ -134,7 +134,7 @@ impl UdpPort {
         let destination = if self.v6 { mapped(path.remote) } else { path.remote };
         let transmit = Transmit { destination, ecn: None, contents, segment_size, src_ip: path.local };
         match self.transmit_patiently(&transmit) {
-            Err(error) if is_unreachable(&error) => {
+            Err(error) if is_pending(&error) => {
                 drain_errors(&self.socket, &mut self.unreachable)?;
                 self.transmit_patiently(&transmit)
             }
@@ -201,7 +201,7 @@ impl UnderlayPort for UdpPort {
         let mut metas = [RecvMeta::default(); BUFFERS];
         // An error may have cut a batch short.
         let count = match self.receive_batch(&mut metas, errors) {
-            Err(error) if is_unreachable(&error) => {
+            Err(error) if !is_broken(&error) => {
                 drain_errors(&self.socket, &mut self.unreachable)?;
                 return Ok(Progress::More);
             }
@@ -280,6 +280,17 @@ fn is_refusal(error: &io::Error) -> bool {
 /// What the kernel cannot cut into datagrams that fit the path, it may still cut into fragments.
 fn is_too_large(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::EMSGSIZE)
+}
+
+/// The socket is of no use any more. Whatever else a receiving call says is the ICMP error of an earlier datagram, and
+/// anybody can send one.
+fn is_broken(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EBADF | libc::ENOTSOCK | libc::EFAULT | libc::EINVAL | libc::ENOMEM))
+}
+
+/// Perhaps the ICMP error of an earlier datagram, of which a sending call tells too, and no fault of this one.
+fn is_pending(error: &io::Error) -> bool {
+    !is_broken(error) && !is_refusal(error) && !is_too_large(error) && error.kind() != io::ErrorKind::WouldBlock
 }
 
 /// An ICMP error of an earlier datagram, or the lack of a route.

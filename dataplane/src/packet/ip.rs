@@ -194,7 +194,11 @@ pub fn clamp_mss(packet: &mut [u8], header: &IpHeader, mtu: u16) {
     }
     let ip_header = if header.source.is_ipv4() { 20 } else { 40 };
     let largest = mtu.saturating_sub(ip_header + 20);
-    let end = (start + usize::from(packet[start + 12] >> 4) * 4).min(header.len);
+    let end = start + usize::from(packet[start + 12] >> 4) * 4;
+    // A header that is longer than its packet is nobody's to repair, and its last word would not be there.
+    if end < start + 20 || end > header.len {
+        return;
+    }
     if let Some(at) = find_mss(&packet[..end], start + 20) {
         let mss = u16::from_be_bytes([packet[at], packet[at + 1]]);
         if mss > largest {
@@ -282,6 +286,18 @@ mod tests {
     }
 
     #[test]
+    fn a_tcp_header_that_is_longer_than_its_packet_is_left_alone() {
+        let mut packet = syn(1460, 1);
+        packet.truncate(45);
+        packet[3] = 45;
+        packet[32] = 7 << 4;
+        packet[40..45].copy_from_slice(&[1, 2, 4, 0xff, 0xff]);
+        let (header, before) = (IpHeader::parse(&packet).unwrap(), packet.clone());
+        clamp_mss(&mut packet, &header, 1360);
+        assert_eq!(packet, before);
+    }
+
+    #[test]
     fn taking_a_hop_keeps_the_checksum_right() {
         for hops in [2, 64, 255] {
             let mut packet = Vec::new();
@@ -338,6 +354,7 @@ mod tests {
             if packet.len() > 4 { let len = packet.len() as u16; packet[2..4].copy_from_slice(&len.to_be_bytes()); }
             if let Ok(header) = IpHeader::parse(&packet) {
                 prop_assert!(header.len <= packet.len());
+                packet.truncate(header.len);
                 clamp_mss(&mut packet, &header, 1280);
                 decrement_hop_limit(&mut packet);
             }

@@ -95,6 +95,25 @@ fn both_ends_follow_each_other_only_when_the_datagram_is_authentic() {
 }
 
 #[test]
+fn a_flood_beyond_the_limit_moves_nobody() {
+    let (mut a, mut b) = (Side::new(1), Side::new(2));
+    let to_b = a.know(&b);
+    b.know(&a);
+    a.peers.initiate(to_b, &mut a.out);
+    a.take().iter().for_each(|initiation| b.receive(a.address, initiation));
+    let response = b.take().remove(0);
+    a.receive(b.address, &response);
+    a.take();
+    let thief = SocketAddr::from(([203, 0, 113, 9], 9));
+    for _ in 0..300 {
+        a.receive(thief, &response);
+    }
+    assert!(a.drops.get(DropReason::RateLimited) > 0);
+    assert_eq!(a.peers.get(to_b).unwrap().underlay(), Some(b.address));
+    assert!(a.take().iter().all(|answer| answer[0] == 3), "a stranger gets cookies and nothing else");
+}
+
+#[test]
 fn strangers_and_removed_peers_are_not_heard() {
     let (mut a, mut b) = (Side::new(1), Side::new(2));
     let to_b = a.know(&b);

@@ -46,6 +46,8 @@ pub enum Command {
     SetMap(Arc<ManagerMap>),
     /// Take no more endpoints, or take them again.
     SetDraining(bool),
+    /// Take no more endpoints, and say [`Event::Drained`] with this number once the last agent has left.
+    Drain(u32),
     /// How are you?
     Status(Box<dyn FnOnce(Status) + Send>),
 }
@@ -53,8 +55,8 @@ pub enum Command {
 /// What it tells the rest of the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
-    /// The last agent has left.
-    Drained,
+    /// The last agent has left, as the [`Command::Drain`] of this number wanted to know.
+    Drained(u32),
 }
 
 /// What the node needs to know of an endpoint to answer it.
@@ -76,6 +78,8 @@ pub struct ManagerNode {
     endpoints: HashMap<EndpointId, Known>,
     map: Arc<ManagerMap>,
     draining: bool,
+    /// The drain whose end is to be told.
+    awaited: Option<u32>,
     carried: usize,
     next_count: Instant,
     events: VecDeque<Event>,
@@ -92,6 +96,7 @@ impl ManagerNode {
             endpoints: HashMap::new(),
             map: Arc::clone(&map),
             draining: false,
+            awaited: None,
             carried: 0,
             next_count: now,
             events: VecDeque::new(),
@@ -107,25 +112,26 @@ impl ManagerNode {
 
     fn set_map(&mut self, now: Instant, map: Arc<ManagerMap>) {
         self.forwarder.set_map(&map);
-        let moved_at: HashMap<_, _> = self.endpoints.iter().map(|(&id, known)| (id, known.moved_at)).collect();
+        let before: HashMap<_, _> = self.endpoints.iter().map(|(&id, known)| (id, known.moved_at)).collect();
         self.endpoints = map
             .endpoints
             .iter()
             .map(|info| {
-                let moved_at = moved_at.get(&info.id).copied().flatten();
+                let moved_at = before.get(&info.id).copied().flatten();
                 (info.id, Known { kind: info.kind, map_version: info.map_version, moved_at })
             })
             .collect();
         let interval = Duration::from_millis(u64::from(map.timing.probe_interval_ms));
-        let mut before = std::mem::take(&mut self.links);
+        let mut links = std::mem::take(&mut self.links);
         for manager in map.managers.iter().filter(|manager| manager.id != self.me) {
-            let mut link = before.remove(&manager.id).unwrap_or_else(|| Liveness::new(interval, now));
+            let mut link = links.remove(&manager.id).unwrap_or_else(|| Liveness::new(interval, now));
             link.set_interval(interval);
             self.links.insert(manager.id, link);
         }
         self.mesh.set_managers(now, map.managers.iter().map(|manager| manager.id));
+        // An endpoint that this map does not know *yet* may be attached already, by a manager whose map is newer.
         let endpoints = &self.endpoints;
-        self.mesh.forget_endpoints(|id| endpoints.contains_key(&id));
+        self.mesh.forget_endpoints(|id| endpoints.contains_key(&id) || !before.contains_key(&id));
         self.map = map;
         self.set_all_next_hops();
     }
@@ -138,13 +144,13 @@ impl ManagerNode {
 
     fn set_draining(&mut self, now: Instant, draining: bool) {
         self.draining = draining;
+        self.awaited = self.awaited.filter(|_| draining);
         self.mesh.set_draining(now, draining);
-        self.report_drained();
     }
 
     fn report_drained(&mut self) {
-        if self.draining && self.carried_agents() == 0 {
-            self.events.push_back(Event::Drained);
+        if self.awaited.is_some() && self.carried_agents() == 0 {
+            self.events.extend(self.awaited.take().map(Event::Drained));
         }
     }
 
@@ -379,6 +385,11 @@ impl Node for ManagerNode {
         match command {
             Command::SetMap(map) => self.set_map(now, map),
             Command::SetDraining(draining) => self.set_draining(now, draining),
+            Command::Drain(number) => {
+                self.set_draining(now, true);
+                self.awaited = Some(number);
+                self.report_drained();
+            }
             Command::Status(reply) => reply(self.status(now)),
         }
         self.settle(now, effects);

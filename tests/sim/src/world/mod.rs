@@ -342,7 +342,7 @@ impl World {
                 self.last_move = self.now;
                 Observation::NoManager(endpoint)
             }
-            (NodeId::Manager(manager), Told::Manager(manager::Event::Drained)) => Observation::Drained(manager),
+            (NodeId::Manager(manager), Told::Manager(manager::Event::Drained(_))) => Observation::Drained(manager),
             _ => return,
         };
         self.observe(observation);
