@@ -7,6 +7,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
@@ -18,6 +19,8 @@ use crate::state::Lock;
 
 /// A request is a word; more is no request.
 const MAX_REQUEST: u64 = 1024;
+/// After a failed accept.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// The control socket cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -69,7 +72,11 @@ impl Server {
                             }
                         });
                     }
-                    Err(error) => tracing::warn!(%error, "cannot accept a control connection"),
+                    Err(error) => {
+                        tracing::warn!(%error, "cannot accept a control connection");
+                        // It will be the same at once: most likely there is no descriptor left.
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                    }
                 },
                 Some(_) = connections.join_next() => {}
             }

@@ -108,5 +108,11 @@ pub(super) async fn status(root: &Path, json: bool) -> anyhow::Result<()> {
 }
 
 pub(super) async fn set_draining(root: &Path, draining: bool) -> anyhow::Result<()> {
-    Ok(Client::new(root).send_json(Method::PUT, DRAINING, &Draining { draining }).await?)
+    Client::new(root).send_json::<()>(Method::PUT, DRAINING, &Draining { draining }).await?;
+    if draining {
+        println!(
+            "Draining: agents move to other managers as they hear of it. `festoon-manager status` shows who is left."
+        );
+    }
+    Ok(())
 }

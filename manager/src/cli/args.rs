@@ -224,7 +224,7 @@ fn duration(text: &str) -> Result<Duration, String> {
         "d" => 86_400,
         _ => return Err(expected()),
     };
-    let number: u32 = number.parse().map_err(|_| expected())?;
+    let number: u32 = number.parse().ok().filter(|&number| number > 0).ok_or_else(expected)?;
     Ok(Duration::from_secs(u64::from(number) * seconds))
 }
 
@@ -258,7 +258,7 @@ mod tests {
     fn durations_have_a_unit() {
         assert_eq!(duration("45s"), Ok(Duration::from_secs(45)));
         assert_eq!(duration("7d"), Ok(Duration::from_secs(604_800)));
-        for bad in ["", "5", "h", "-1h", "1w", "1ä"] {
+        for bad in ["", "5", "0s", "h", "-1h", "1w", "1ä"] {
             assert!(duration(bad).is_err(), "{bad}");
         }
     }

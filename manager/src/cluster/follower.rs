@@ -53,18 +53,24 @@ pub(super) fn start(store: Arc<Store>, publish: watch::Sender<Arc<State>>, peer:
     let peer = Arc::new(peer);
     let follower = Follower { peer: Arc::clone(&peer), in_touch: Arc::clone(&in_touch) };
     tokio::spawn(async move {
+        let mut told = false;
         while !publish.is_closed() {
             let was = in_touch.load(Ordering::Relaxed);
             // Out of touch, an answer at once tells that the writer is back.
             let step = step(&store, &publish, &peer, was).await;
             in_touch.store(step.is_ok(), Ordering::Relaxed);
             match step {
-                Ok(_) if !was => tracing::info!("following the registry of the writer"),
-                Ok(_) => {}
-                Err(error) => {
-                    if was {
-                        tracing::warn!(%error, "lost touch with the writer of the registry: going on with the copy");
+                Ok(_) => {
+                    told = false;
+                    if !was {
+                        tracing::info!("following the registry of the writer");
                     }
+                }
+                Err(error) => {
+                    if !told {
+                        tracing::warn!(%error, "out of touch with the writer of the registry: going on with the copy");
+                    }
+                    told = true;
                     tokio::time::sleep(RETRY).await;
                 }
             }

@@ -48,7 +48,11 @@ pub fn router(parts: &Parts) -> Router {
 fn authenticate(peer: &Peer, state: &State) -> Result<ManagerId, Refused> {
     let managers = state.managers().map(|manager| manager.id);
     peer.certificate.as_ref().and_then(|certificate| manager_of(certificate, managers)).ok_or_else(|| {
-        Refused::new(StatusCode::FORBIDDEN, "not-a-manager", "only managers of this cluster may ask this")
+        Refused::new(
+            StatusCode::FORBIDDEN,
+            "not-a-manager",
+            "only managers of this cluster may ask this: one that was removed must be stopped",
+        )
     })
 }
 

@@ -1,13 +1,15 @@
 //! Commands on networks.
 
+use std::net::{Ipv4Addr, Ipv6Addr};
+
 use festoon_proto::NetworkId;
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 
+use super::AddNetwork;
 use super::name::{self, NameError};
 use super::record::{Network, Prefix};
 use super::state::State;
-use super::{AddNetwork, address};
 
 /// The MTU of a network whose admin names none, in bytes: with 8 of link header, 32 of WireGuard and 48 of IPv6 and UDP
 /// a packet still fits the 1,460 bytes that some clouds carry.
@@ -91,6 +93,27 @@ pub(super) fn add(state: &mut State, command: &AddNetwork) -> Result<NetworkId, 
     Ok(id)
 }
 
+/// What no host of an overlay can have: "this network", loopback, link-local and multicast (RFC 6890, RFC 4291). No prefix
+/// may touch any of it.
+const RESERVED: [IpNet; 7] = [
+    v4([0, 0, 0, 0], 8),
+    v4([127, 0, 0, 0], 8),
+    v4([169, 254, 0, 0], 16),
+    v4([224, 0, 0, 0], 3),
+    v6(0, 127),
+    v6(0xfe80, 10),
+    v6(0xff00, 8),
+];
+
+const fn v4(network: [u8; 4], len: u8) -> IpNet {
+    let [a, b, c, d] = network;
+    IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(a, b, c, d), len))
+}
+
+const fn v6(first: u16, len: u8) -> IpNet {
+    IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::new(first, 0, 0, 0, 0, 0, 0, 0), len))
+}
+
 fn check_prefix(prefix: IpNet, earlier: &[IpNet]) -> Result<(), NetworkError> {
     if prefix.trunc() != prefix {
         return Err(NetworkError::HostBits { given: prefix, meant: prefix.trunc() });
@@ -98,12 +121,7 @@ fn check_prefix(prefix: IpNet, earlier: &[IpNet]) -> Result<(), NetworkError> {
     if !Prefix::is_usable(prefix) {
         return Err(NetworkError::TooSmall(prefix));
     }
-    let first = address::gateway(prefix);
-    let link_local = match prefix {
-        IpNet::V4(net) => net.network().is_link_local(),
-        IpNet::V6(net) => net.network().is_unicast_link_local(),
-    };
-    if link_local || first.is_loopback() || first.is_multicast() || prefix.network().is_unspecified() {
+    if RESERVED.iter().any(|reserved| reserved.contains(&prefix) || prefix.contains(reserved)) {
         return Err(NetworkError::Reserved(prefix));
     }
     match earlier.iter().find(|other| other.contains(&prefix) || prefix.contains(*other)) {

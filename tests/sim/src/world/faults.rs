@@ -110,7 +110,11 @@ impl World {
         let id = NodeId::Manager(manager);
         let Some(host) = self.hosts.get_mut(&id).filter(|host| host.power == Power::On) else { return };
         if let Program::Manager(node) = &mut host.program {
-            node.handle_command(instant, if draining { manager::Command::Drain(1) } else { manager::Command::SetDraining(false) }, &mut self.effects);
+            node.handle_command(
+                instant,
+                if draining { manager::Command::Drain(1) } else { manager::Command::SetDraining(false) },
+                &mut self.effects,
+            );
             self.carry_out(id, None);
         }
     }
