@@ -1,6 +1,7 @@
 //! `KEEP=1`: the lab stays, with a page of commands to look around in it.
 
-use std::fs::read_to_string;
+use std::env;
+use std::fs::{read_to_string, remove_dir_all};
 use std::io::{IsTerminal, stdin};
 use std::process::Command;
 
@@ -8,6 +9,20 @@ use anyhow::Context;
 
 use crate::lab::{Lab, tool};
 use crate::overlay::{Overlay, WireGuard};
+
+/// Whether the user wants the lab to stay.
+///
+/// # Errors
+/// Where it cannot.
+pub(super) fn is_wanted() -> anyhow::Result<bool> {
+    let is_wanted = env::var_os("KEEP").is_some_and(|value| !value.is_empty() && value != "0");
+    let can_stay = is_real_root() || stdin().is_terminal();
+    anyhow::ensure!(
+        can_stay || !is_wanted,
+        "KEEP=1: without root the lab ends with this program: run it in a terminal"
+    );
+    Ok(is_wanted)
+}
 
 /// What is left, in words.
 pub(super) struct Remains {
@@ -57,13 +72,13 @@ impl Remains {
             drop(lab);
             return Ok(());
         }
-        anyhow::ensure!(stdin().is_terminal(), "without root the lab ends with this program: run this in a terminal");
         println!(
             "The lab is in a user namespace that only this shell can see, and ends with it. Type `exit` to remove it."
         );
-        let shell = std::env::var_os("SHELL").unwrap_or_else(|| "/bin/sh".into());
+        let shell = env::var_os("SHELL").unwrap_or_else(|| "/bin/sh".into());
         Command::new(shell).status().context("cannot start a shell")?;
-        Ok(())
+        // All else goes with the namespace.
+        Ok(remove_dir_all(lab.dir())?)
     }
 }
 

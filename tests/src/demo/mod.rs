@@ -4,7 +4,6 @@
 mod keep;
 mod table;
 
-use std::env;
 use std::net::IpAddr;
 use std::path::Path;
 use std::process::ExitCode;
@@ -67,15 +66,16 @@ pub fn main() -> ExitCode {
 /// Whether every connection was kept and no byte lost.
 fn show() -> anyhow::Result<bool> {
     remove_on_signals()?;
+    let is_kept = keep::is_wanted()?;
     let lab = Lab::new()?;
-    let is_good = run(&lab).inspect_err(|_| lab.print_logs())?;
-    if let Some(remains) = is_good.1 {
+    let (is_good, remains) = run(&lab, is_kept).inspect_err(|_| lab.print_logs())?;
+    if let Some(remains) = remains {
         remains.hand_over(lab)?;
     }
-    Ok(is_good.0)
+    Ok(is_good)
 }
 
-fn run(lab: &Lab) -> anyhow::Result<(bool, Option<keep::Remains>)> {
+fn run(lab: &Lab, is_kept: bool) -> anyhow::Result<(bool, Option<keep::Remains>)> {
     let start = now();
     println!(
         "Building: managers m1 and m2 in two clouds; endpoints web, db and, behind a NAT, backup; laptop, a stock"
@@ -92,7 +92,6 @@ fn run(lab: &Lab) -> anyhow::Result<(bool, Option<keep::Remains>)> {
     print!("{}", render(&rows));
     write(&rows)?;
     let is_good = rows.iter().all(|row| row.tcp_kept && row.bytes_lost == 0);
-    let is_kept = env::var_os("KEEP").is_some_and(|value| !value.is_empty() && value != "0");
     let remains = if is_kept { Some(keep::prepare(lab, overlay, &laptop)?) } else { None };
     Ok((is_good, remains))
 }
