@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::router::{Addresses, Router};
@@ -107,6 +107,11 @@ impl Host {
         cloud.router().set_routes("del", &cable, old)?;
         self.set_place(Place { cloud, cable, addresses: new });
         Ok(())
+    }
+
+    /// Has a file removed with the lab that a program on this host leaves outside of it.
+    pub fn remove_with_lab(&self, path: PathBuf) {
+        self.inner.site.litter.lock().unwrap_or_else(PoisonError::into_inner).push(path);
     }
 
     pub(super) fn site(&self) -> &Arc<Site> {

@@ -75,6 +75,8 @@ struct Site {
     /// Those with a cable, `eth0`.
     cabled: Mutex<Vec<Arc<Namespace>>>,
     logs: Mutex<Vec<PathBuf>>,
+    /// Outside of the directory, and to be removed too.
+    litter: Mutex<Vec<PathBuf>>,
     serial: AtomicU32,
     kept: AtomicBool,
     /// Removes the directory when dropped, unless kept.
@@ -98,6 +100,7 @@ impl Lab {
             namespaces: Mutex::default(),
             cabled: Mutex::default(),
             logs: Mutex::default(),
+            litter: Mutex::default(),
             serial: AtomicU32::new(0),
             kept: AtomicBool::new(false),
             temporary: Mutex::new(Some(temporary)),
@@ -192,6 +195,10 @@ impl Site {
             if let Err(error) = namespace.remove() {
                 eprintln!("{error:#}");
             }
+        }
+        for path in self.litter.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            // A program that ended well has removed it.
+            let _ = std::fs::remove_file(path);
         }
         drop(self.temporary.lock().unwrap_or_else(PoisonError::into_inner).take());
     }

@@ -109,12 +109,6 @@ impl Program {
         self.stdin = None;
     }
 
-    /// Whether its lab is kept, and it with it.
-    #[must_use]
-    pub fn is_kept(&self) -> bool {
-        self.site.is_kept()
-    }
-
     /// Whether it still runs.
     pub fn is_running(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))

@@ -97,6 +97,8 @@ impl WireGuard {
     /// When it does not start, or the configuration is refused.
     pub fn with_program(host: &Host, program: &Path, args: &[&str], conf: Conf) -> anyhow::Result<Self> {
         let interface = format!("w{}x{}", std::process::id(), INTERFACES.fetch_add(1, Ordering::Relaxed));
+        // A killed program leaves its socket.
+        host.remove_with_lab(Path::new(SOCKETS).join(format!("{interface}.sock")));
         let program = host.spawn(program, &[args, &[&interface]].concat())?;
         let mut wireguard = Self { host: host.clone(), interface, conf, program };
         wireguard.configure()?;
@@ -153,16 +155,6 @@ impl WireGuard {
     pub fn has_session(&self) -> anyhow::Result<bool> {
         let times = self.host.run("wg", &["show", &self.interface, "latest-handshakes"])?;
         Ok(times.split_whitespace().nth(1).is_some_and(|time| time != "0"))
-    }
-}
-
-impl Drop for WireGuard {
-    fn drop(&mut self) {
-        if !self.program.is_kept() {
-            // A killed program leaves its socket. Either may be gone already.
-            let _ = self.program.kill();
-            let _ = std::fs::remove_file(Path::new(SOCKETS).join(format!("{}.sock", self.interface)));
-        }
     }
 }
 
