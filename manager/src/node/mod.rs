@@ -26,6 +26,10 @@ pub use status::{EndpointStatus, ManagerStatus, Status};
 const PROBES_PER_SECOND: usize = 20_000;
 /// A stock client that is seen at two managers moves at most this often.
 const CLIENT_MOVE_INTERVAL: Duration = Duration::from_secs(1);
+/// Endpoints that are told of a mere suspicion, at most, and how often: each of them sends a burst of probes then. More
+/// are told only of a death.
+const EARLY_WARNINGS: usize = 1_000;
+const EARLY_WARNING_INTERVAL: Duration = Duration::from_secs(1);
 /// How often the endpoints that are carried here are counted.
 const COUNT_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -75,6 +79,8 @@ pub struct ManagerNode {
     forwarder: RouterForwarder,
     mesh: Mesh,
     links: BTreeMap<ManagerId, Liveness>,
+    /// When the endpoints of a manager were last told that it is suspected.
+    warned_at: BTreeMap<ManagerId, Instant>,
     endpoints: HashMap<EndpointId, Known>,
     map: Arc<ManagerMap>,
     draining: bool,
@@ -93,6 +99,7 @@ impl ManagerNode {
             forwarder: RouterForwarder::new(&config.private_key),
             mesh: Mesh::new(config.manager, config.link_sequence),
             links: BTreeMap::new(),
+            warned_at: BTreeMap::new(),
             endpoints: HashMap::new(),
             map: Arc::clone(&map),
             draining: false,
@@ -228,7 +235,7 @@ impl ManagerNode {
             Message::ProbeReply(reply) => {
                 link.handle_answer(now, reply.sequence);
                 if let (true, Some(rtt)) = (link.is_alive(), link.rtt()) {
-                    self.judge(now, manager);
+                    self.judge(now, manager, effects);
                     self.mesh.handle_link_rtt(now, manager, rtt);
                 }
             }
@@ -251,13 +258,15 @@ impl ManagerNode {
         })
     }
 
-    fn judge(&mut self, now: Instant, manager: ManagerId) {
-        let Some(link) = self.links.get_mut(&manager) else { return };
-        while let Some(verdict) = link.poll_verdict() {
+    fn judge(&mut self, now: Instant, manager: ManagerId, effects: &mut Effects) {
+        while let Some(verdict) = self.links.get_mut(&manager).and_then(Liveness::poll_verdict) {
             match verdict {
-                Verdict::Alive => self.mesh.handle_link_up(now, manager, link.rtt().unwrap_or_default()),
+                Verdict::Alive => {
+                    let rtt = self.links.get(&manager).and_then(Liveness::rtt).unwrap_or_default();
+                    self.mesh.handle_link_up(now, manager, rtt);
+                }
                 Verdict::Dead => self.mesh.handle_link_down(now, manager),
-                Verdict::Suspected => {}
+                Verdict::Suspected => self.warn_early(now, manager, effects),
             }
         }
     }
@@ -266,7 +275,7 @@ impl ManagerNode {
     fn settle(&mut self, now: Instant, effects: &mut Effects) {
         let managers: Vec<ManagerId> = self.links.keys().copied().collect();
         for &manager in &managers {
-            self.judge(now, manager);
+            self.judge(now, manager, effects);
         }
         self.apply_changes(effects);
         while let Some((to, message)) = self.mesh.poll_transmit() {
@@ -294,7 +303,7 @@ impl ManagerNode {
                     moved = true;
                 }
                 Change::Paths => self.set_all_next_hops(),
-                Change::ManagerLost(manager) => self.warn_endpoints_of(manager, effects),
+                Change::ManagerLost(manager) => self.warn(self.agents_of(manager), manager, effects),
                 Change::ManagerReturned(_) => {}
             }
         }
@@ -303,15 +312,27 @@ impl ManagerNode {
         }
     }
 
-    /// Endpoints that a lost manager carries look for themselves at once, instead of at their next probe.
-    fn warn_endpoints_of(&mut self, manager: ManagerId, effects: &mut Effects) {
-        let theirs: Vec<EndpointId> = self
-            .mesh
+    /// While they are few, endpoints of a manager that is only suspected look for themselves already.
+    fn warn_early(&mut self, now: Instant, manager: ManagerId, effects: &mut Effects) {
+        let is_soon = self.warned_at.get(&manager).is_some_and(|&at| now < at + EARLY_WARNING_INTERVAL);
+        let theirs = self.agents_of(manager);
+        if !is_soon && theirs.len() <= EARLY_WARNINGS {
+            self.warned_at.insert(manager, now);
+            self.warn(theirs, manager, effects);
+        }
+    }
+
+    fn agents_of(&self, manager: ManagerId) -> Vec<EndpointId> {
+        self.mesh
             .attachments()
             .filter(|attachment| attachment.manager == manager)
             .map(|attachment| attachment.endpoint)
             .filter(|id| self.endpoints.get(id).is_some_and(|known| known.kind == EndpointKind::Agent))
-            .collect();
+            .collect()
+    }
+
+    /// Endpoints that a manager carries look for themselves at once whether it is there, instead of at their next probe.
+    fn warn(&mut self, theirs: Vec<EndpointId>, manager: ManagerId, effects: &mut Effects) {
         for endpoint in theirs {
             let neighbour = Neighbour::Endpoint(endpoint);
             // One that has no session here could not be told: a handshake would have to come from its side.
