@@ -12,8 +12,8 @@ use super::series::median;
 use crate::lab::{Host, Lab, Receiver, Stream};
 use crate::overlay::{Conf, Overlay, Spec, WireGuard, wait_until_slowly};
 
-const ROUNDS: usize = 3;
-const TIME: Duration = Duration::from_secs(6);
+const ROUNDS: usize = 5;
+const TIME: Duration = Duration::from_secs(5);
 const RATIO: f64 = 8.0;
 const PATIENCE: Duration = Duration::from_secs(20);
 /// `make acceptance` installs it there.
