@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Args;
 use serde::{Deserialize, Serialize};
+use socket2::SockRef;
 
 use super::pattern::Pattern;
 use super::receive::{HEADER, MAGIC, Received, is_timeout};
@@ -16,6 +17,8 @@ use crate::clock::now;
 /// At a limited rate, one write each of these.
 const TICK: Duration = Duration::from_millis(2);
 const LARGE_WRITE: usize = 256 << 10;
+/// Debian's default. Machines differ in it, and figures from different ones should not.
+const CONGESTION_CONTROL: &[u8] = b"cubic";
 
 /// `tcp-send`. TCP's own timeouts stay at their defaults.
 #[derive(Debug, Args)]
@@ -63,6 +66,9 @@ pub struct Sent {
 pub fn send(args: &SendArgs, stop: &Stop) -> anyhow::Result<Sent> {
     let mut stream = TcpStream::connect(args.to).with_context(|| format!("cannot connect to {}", args.to))?;
     stream.set_nodelay(true)?;
+    SockRef::from(&stream)
+        .set_tcp_congestion(CONGESTION_CONTROL)
+        .context("this kernel lacks cubic: modprobe tcp_cubic")?;
     stream.set_write_timeout(Some(POLL))?;
     let mut sent = Sent { local: stream.local_addr()?.to_string(), ..Sent::default() };
     let outcome = write_stream(&mut stream, args, stop, &mut sent).and_then(|()| read_report(&mut stream, args));
