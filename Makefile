@@ -17,7 +17,7 @@ acceptance: needs programs $(TOOLS)/bin/boringtun-cli
 	tests/enter target/release/festoon-acceptance
 
 # Everything that can fail, with the number of tests at the end.
-test: needs
+test: needs $(TOOLS)/bin/cargo-deny
 	CARGO='$(CARGO)' FUZZ_SECONDS='$(FUZZ_SECONDS)' tests/all
 
 # Changes nothing, and is quick once everything was built.
@@ -37,6 +37,10 @@ needs:
 
 programs:
 	$(CARGO) build --release $(PROGRAMS)
+
+# Checks licences and sources.
+$(TOOLS)/bin/cargo-deny:
+	$(CARGO) install --quiet --locked --root $(TOOLS) cargo-deny --version 0.20.2
 
 # What the throughput is held against.
 $(TOOLS)/bin/boringtun-cli:

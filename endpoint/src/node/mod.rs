@@ -72,6 +72,8 @@ pub struct EndpointNode {
     asked_interval: Duration,
     newest_map: MapVersion,
     events: VecDeque<Event>,
+    /// The managers of `liveness` while these change; empty otherwise. Kept, for it is wanted for every batch.
+    settling: Vec<ManagerId>,
 }
 
 impl EndpointNode {
@@ -85,6 +87,7 @@ impl EndpointNode {
             map: Arc::clone(&map),
             asked_interval: Duration::ZERO,
             events: VecDeque::new(),
+            settling: Vec::new(),
         };
         node.set_map(now, map);
         node
@@ -198,7 +201,8 @@ impl EndpointNode {
 
     /// Carries out what the parts decided, until none has anything left to say.
     fn settle(&mut self, now: Instant, effects: &mut Effects) {
-        let managers: Vec<ManagerId> = self.liveness.keys().copied().collect();
+        let mut managers = std::mem::take(&mut self.settling);
+        managers.extend(self.liveness.keys());
         for &manager in &managers {
             self.judge(now, manager);
         }
@@ -214,7 +218,7 @@ impl EndpointNode {
         while let Some((manager, attach)) = self.uplink.poll_transmit() {
             self.forwarder.signal(manager, &Message::Attach(attach), effects);
         }
-        for manager in managers {
+        for manager in managers.drain(..) {
             while let Some(action) = self.liveness.get_mut(&manager).and_then(Liveness::poll_action) {
                 match action {
                     Action::Probe(sequence) => {
@@ -224,6 +228,7 @@ impl EndpointNode {
                 }
             }
         }
+        self.settling = managers;
     }
 }
 

@@ -89,6 +89,8 @@ pub struct ManagerNode {
     carried: usize,
     next_count: Instant,
     events: VecDeque<Event>,
+    /// The managers of `links` while these change; empty otherwise. Kept, for it is wanted for every packet of a link.
+    settling: Vec<ManagerId>,
 }
 
 impl ManagerNode {
@@ -107,6 +109,7 @@ impl ManagerNode {
             carried: 0,
             next_count: now,
             events: VecDeque::new(),
+            settling: Vec::new(),
         };
         node.set_map(now, map);
         node
@@ -273,7 +276,8 @@ impl ManagerNode {
 
     /// Carries out what the parts decided, until none has anything left to say.
     fn settle(&mut self, now: Instant, effects: &mut Effects) {
-        let managers: Vec<ManagerId> = self.links.keys().copied().collect();
+        let mut managers = std::mem::take(&mut self.settling);
+        managers.extend(self.links.keys());
         for &manager in &managers {
             self.judge(now, manager, effects);
         }
@@ -281,7 +285,7 @@ impl ManagerNode {
         while let Some((to, message)) = self.mesh.poll_transmit() {
             self.forwarder.signal(Neighbour::Manager(to), &message, effects);
         }
-        for manager in managers {
+        for manager in managers.drain(..) {
             while let Some(action) = self.links.get_mut(&manager).and_then(Liveness::poll_action) {
                 match action {
                     Action::Probe(sequence) => {
@@ -292,6 +296,7 @@ impl ManagerNode {
                 }
             }
         }
+        self.settling = managers;
     }
 
     fn apply_changes(&mut self, effects: &mut Effects) {
