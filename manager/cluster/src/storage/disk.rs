@@ -1,0 +1,137 @@
+//! The disk: read by whoever likes, written in one order.
+//!
+//! One task writes. It takes all that waits, commits it at once and answers everybody, so many small writes share one wait
+//! for the disk. After a failure it writes nothing any more: a later write that succeeds behind one that failed would leave
+//! a gap in the log.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use redb::Database;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+
+use super::tables::{Change, View, commit};
+use super::{Execution, StorageError};
+
+/// Writes that share a commit.
+const BATCH: usize = 64;
+/// How long a change that nobody waits for may stay in memory.
+const LAZY: Duration = Duration::from_secs(1);
+
+/// Called when the changes are on disk, or never will be.
+pub(super) type Done = Box<dyn FnOnce(Result<(), StorageError>) + Send>;
+
+struct Write {
+    changes: Vec<Change>,
+    done: Option<Done>,
+}
+
+/// The database. A clone is the same one. It is closed when the last clone is gone.
+#[derive(Clone)]
+pub(super) struct Disk {
+    database: Arc<Database>,
+    execution: Execution,
+    // Not bounded: Raft waits for each append before the next, and whoever writes a snapshot for each piece.
+    writes: mpsc::UnboundedSender<Write>,
+}
+
+impl Disk {
+    /// Must run inside tokio.
+    pub(super) fn new(database: Database, execution: Execution) -> Self {
+        let (writes, waiting) = mpsc::unbounded_channel();
+        let database = Arc::new(database);
+        tokio::spawn(write_in_order(waiting, Arc::clone(&database), execution.clone()));
+        Self { database, execution, writes }
+    }
+
+    /// Does work that may block.
+    pub(super) const fn execution(&self) -> &Execution {
+        &self.execution
+    }
+
+    /// Reads.
+    pub(super) async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&View) -> Result<T, StorageError> + Send + 'static,
+    ) -> Result<T, StorageError> {
+        let database = Arc::clone(&self.database);
+        self.execution.run(move || read(&View::new(&database)?)).await
+    }
+
+    /// Makes the changes behind all that were asked for before, and returns when they are on disk.
+    pub(super) async fn write(&self, changes: Vec<Change>) -> Result<(), StorageError> {
+        let (done, result) = oneshot::channel();
+        let tell = move |result| {
+            // Whoever waited may have gone.
+            let _ = done.send(result);
+        };
+        self.submit(changes, Box::new(tell))?;
+        result.await.unwrap_or(Err(StorageError::Closed))
+    }
+
+    /// As [`Disk::write`], but returns at once and calls `done` later.
+    pub(super) fn submit(&self, changes: Vec<Change>, done: Done) -> Result<(), StorageError> {
+        self.writes.send(Write { changes, done: Some(done) }).map_err(|_| StorageError::Closed)
+    }
+
+    /// Makes the changes together with the next ones that somebody waits for, or a second later.
+    pub(super) fn submit_lazily(&self, changes: Vec<Change>) -> Result<(), StorageError> {
+        self.writes.send(Write { changes, done: None }).map_err(|_| StorageError::Closed)
+    }
+}
+
+enum Received {
+    Writes(Vec<Write>),
+    /// Nothing, and lazy changes have waited long enough.
+    Due,
+    Closed,
+}
+
+async fn receive(waiting: &mut mpsc::UnboundedReceiver<Write>, has_lazy: bool) -> Received {
+    let mut batch = Vec::new();
+    let received = waiting.recv_many(&mut batch, BATCH);
+    match if has_lazy { timeout(LAZY, received).await } else { Ok(received.await) } {
+        Err(_) => Received::Due,
+        Ok(0) => Received::Closed,
+        Ok(_) => Received::Writes(batch),
+    }
+}
+
+/// Ends with the last [`Disk`], after a failure too.
+async fn write_in_order(mut waiting: mpsc::UnboundedReceiver<Write>, database: Arc<Database>, execution: Execution) {
+    let mut changes = Vec::new();
+    loop {
+        let received = receive(&mut waiting, !changes.is_empty()).await;
+        let is_closed = matches!(received, Received::Closed);
+        let mut is_due = !changes.is_empty();
+        let mut done = Vec::new();
+        if let Received::Writes(batch) = received {
+            for write in batch {
+                changes.extend(write.changes);
+                done.extend(write.done);
+            }
+            is_due = !done.is_empty();
+        }
+        if is_due {
+            let (database, changes) = (Arc::clone(&database), std::mem::take(&mut changes));
+            let result = execution.run(move || commit(&database, &changes)).await;
+            done.into_iter().for_each(|done| done(result.clone()));
+            if let Err(error) = result {
+                tracing::error!(%error, "the registry is not written any more");
+                return refuse_all(waiting, &error).await;
+            }
+        }
+        if is_closed {
+            return;
+        }
+    }
+}
+
+async fn refuse_all(mut waiting: mpsc::UnboundedReceiver<Write>, error: &StorageError) {
+    while let Some(write) = waiting.recv().await {
+        if let Some(done) = write.done {
+            done(Err(error.clone()));
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! The registry in memory: what the log says, as immutable states.
+//!
+//! It is on disk as a snapshot and the entries of the log behind it; after a start openraft applies those again.
+
+use std::io::Cursor;
+use std::sync::Arc;
+
+use festoon_control::registry::{Command, Outcome, Refusal, State, apply};
+use openraft::storage::{RaftStateMachine, Snapshot};
+use openraft::{
+    EmptyNode, Entry, EntryPayload, ErrorSubject, ErrorVerb, LogId, RaftSnapshotBuilder, SnapshotMeta, StoredMembership,
+};
+use tokio::sync::watch;
+
+use super::StorageError;
+use super::disk::Disk;
+use super::slot::{Meta, Slot};
+use super::snapshot::{Contents, SnapshotError};
+use crate::types::{Applied, MemberId, Proposal, TypeConfig};
+
+type RaftError = openraft::StorageError<MemberId>;
+
+/// The state machine of a member, for openraft.
+pub struct Machine {
+    contents: Contents,
+    published: watch::Sender<Arc<State>>,
+    slot: Arc<Slot>,
+    disk: Disk,
+}
+
+/// Makes a snapshot of what the machine had when the builder was made.
+pub struct Builder {
+    contents: Contents,
+    slot: Arc<Slot>,
+    disk: Disk,
+}
+
+impl Machine {
+    pub(super) fn new(disk: Disk, slot: Arc<Slot>, contents: Contents) -> Self {
+        let published = watch::Sender::new(Arc::clone(&contents.state));
+        Self { contents, published, slot, disk }
+    }
+
+    /// The state, and every later one.
+    pub fn watch(&self) -> watch::Receiver<Arc<State>> {
+        self.published.subscribe()
+    }
+
+    /// What it has.
+    #[cfg(test)]
+    pub(super) const fn contents(&self) -> &Contents {
+        &self.contents
+    }
+
+    /// Tells of the state, if it is another than the last one that was told of.
+    fn publish(&self) {
+        let state = &self.contents.state;
+        self.published.send_if_modified(|published| {
+            let is_new = !Arc::ptr_eq(published, state);
+            *published = Arc::clone(state);
+            is_new
+        });
+    }
+
+    async fn install(&mut self, meta: Meta, bytes: Vec<u8>) -> Result<(), StorageError> {
+        let decode = move || Ok((Contents::decode(&bytes)?, bytes));
+        let (contents, bytes) = self.disk.execution().run(decode).await?;
+        if contents.last_applied != meta.last_log_id || contents.membership != meta.last_membership {
+            return Err(SnapshotError::Mismatch.into());
+        }
+        self.slot.put(&meta, &bytes).await?;
+        if contents.last_applied > self.contents.last_applied {
+            self.contents = contents;
+            self.publish();
+        }
+        Ok(())
+    }
+}
+
+impl Contents {
+    fn apply(&mut self, entry: Entry<TypeConfig>) -> Applied {
+        let index = entry.log_id.index;
+        self.last_applied = Some(entry.log_id);
+        match entry.payload {
+            EntryPayload::Blank => Applied { index, result: None },
+            EntryPayload::Normal(proposal) => self.answer(index, &proposal),
+            EntryPayload::Membership(membership) => {
+                self.membership = StoredMembership::new(Some(entry.log_id), membership);
+                Applied { index, result: None }
+            }
+        }
+    }
+
+    /// Carries a proposal out, unless it was before.
+    fn answer(&mut self, index: u64, proposal: &Proposal) -> Applied {
+        if let Some(answer) = self.recent.answer(proposal.id) {
+            return answer.clone();
+        }
+        let answer = Applied { index, result: Some(self.change(index, &proposal.command)) };
+        self.recent.remember(proposal.id, answer.clone());
+        answer
+    }
+
+    fn change(&mut self, index: u64, command: &Command) -> Result<Outcome, Refusal> {
+        let (state, outcome) = apply(&self.state, index, command)?;
+        self.state = Arc::new(state);
+        Ok(outcome)
+    }
+}
+
+impl Builder {
+    async fn build(&self) -> Result<Snapshot<TypeConfig>, StorageError> {
+        let contents = self.contents.clone();
+        let encode = move || Ok(contents.encode()?);
+        let bytes = self.disk.execution().run(encode).await?;
+        let meta = SnapshotMeta {
+            last_log_id: self.contents.last_applied,
+            last_membership: self.contents.membership.clone(),
+            // The same place in the log gives the same bytes on every member.
+            snapshot_id: self.contents.last_applied.map(|last| last.to_string()).unwrap_or_default(),
+        };
+        self.slot.put(&meta, &bytes).await?;
+        Ok(snapshot(meta, bytes))
+    }
+}
+
+fn snapshot(meta: Meta, bytes: Vec<u8>) -> Snapshot<TypeConfig> {
+    Snapshot { meta, snapshot: Box::new(Cursor::new(bytes)) }
+}
+
+fn on_snapshot(verb: ErrorVerb) -> impl FnOnce(StorageError) -> RaftError {
+    move |error| error.into_raft(ErrorSubject::Snapshot(None), verb)
+}
+
+impl RaftSnapshotBuilder<TypeConfig> for Builder {
+    async fn build_snapshot(&mut self) -> Result<Snapshot<TypeConfig>, RaftError> {
+        self.build().await.map_err(on_snapshot(ErrorVerb::Write))
+    }
+}
+
+impl RaftStateMachine<TypeConfig> for Machine {
+    type SnapshotBuilder = Builder;
+
+    async fn applied_state(
+        &mut self,
+    ) -> Result<(Option<LogId<MemberId>>, StoredMembership<MemberId, EmptyNode>), RaftError> {
+        Ok((self.contents.last_applied, self.contents.membership.clone()))
+    }
+
+    async fn apply<I>(&mut self, entries: I) -> Result<Vec<Applied>, RaftError>
+    where
+        I: IntoIterator<Item = Entry<TypeConfig>> + Send,
+        I::IntoIter: Send,
+    {
+        let applied = entries.into_iter().map(|entry| self.contents.apply(entry)).collect();
+        self.publish();
+        Ok(applied)
+    }
+
+    async fn get_snapshot_builder(&mut self) -> Builder {
+        Builder { contents: self.contents.clone(), slot: Arc::clone(&self.slot), disk: self.disk.clone() }
+    }
+
+    async fn begin_receiving_snapshot(&mut self) -> Result<Box<Cursor<Vec<u8>>>, RaftError> {
+        Ok(Box::new(Cursor::new(Vec::new())))
+    }
+
+    async fn install_snapshot(&mut self, meta: &Meta, snapshot: Box<Cursor<Vec<u8>>>) -> Result<(), RaftError> {
+        let installed = self.install(meta.clone(), snapshot.into_inner()).await;
+        if installed.is_err() {
+            self.slot.give_up();
+        }
+        installed.map_err(on_snapshot(ErrorVerb::Write))
+    }
+
+    async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot<TypeConfig>>, RaftError> {
+        let found = self.slot.get().await.map_err(on_snapshot(ErrorVerb::Read))?;
+        Ok(found.map(|(meta, bytes)| snapshot(meta, bytes)))
+    }
+}

@@ -1,0 +1,76 @@
+//! The storage on disks that work and on disks that fail.
+
+mod damage;
+mod power;
+mod restart;
+mod slow;
+
+use std::time::Duration;
+
+use festoon_control::registry::{AddNetwork, Bootstrap, Command, DEFAULT_MTU, ManagerSpec};
+use festoon_proto::{ClusterId, ManagerId, PublicKey};
+use openraft::testing::{StoreBuilder, Suite};
+use openraft::{CommittedLeaderId, Entry, EntryPayload, LogId};
+use tokio::sync::watch;
+
+use super::*;
+use crate::testing::FaultyDisk;
+use crate::types::{Proposal, ProposalId, TypeConfig};
+
+// The suite numbers its members.
+impl From<u64> for MemberId {
+    fn from(number: u64) -> Self {
+        Self { manager: ManagerId(number as u16), incarnation: 0 }
+    }
+}
+
+/// Builds a store on a new disk, for each test of openraft's suite.
+struct NewDisk;
+
+impl StoreBuilder<TypeConfig, LogStore, Machine, Labels> for NewDisk {
+    async fn build(&self) -> Result<(Labels, LogStore, Machine), openraft::StorageError<MemberId>> {
+        let storage = open(&FaultyDisk::default(), Execution::Threads).await.unwrap();
+        Ok((storage.labels, storage.log, storage.machine))
+    }
+}
+
+#[test]
+fn passes_the_suite_of_openraft() {
+    Suite::test_all(NewDisk).unwrap();
+}
+
+async fn open(disk: &FaultyDisk, execution: Execution) -> Result<Storage, StorageError> {
+    let database = redb::Builder::new().set_cache_size(1 << 20).create_with_backend(disk.backend())?;
+    Storage::open(database, execution).await
+}
+
+/// As in a simulation.
+fn inline() -> Execution {
+    Execution::Inline(watch::channel(Duration::ZERO).1)
+}
+
+fn log_id(term: u64, index: u64) -> LogId<MemberId> {
+    LogId::new(CommittedLeaderId::new(term, MemberId::from(1)), index)
+}
+
+fn entry(term: u64, index: u64, command: Command) -> Entry<TypeConfig> {
+    let proposal = Proposal { id: ProposalId((term as u128) << 64 | index as u128), command };
+    Entry { log_id: log_id(term, index), payload: EntryPayload::Normal(proposal) }
+}
+
+fn bootstrap() -> Command {
+    let key = PublicKey::from_bytes([1; 32]);
+    let (underlay, https) = (vec![([192, 0, 2, 1], 51820).into()], vec![([192, 0, 2, 1], 8443).into()]);
+    let manager = ManagerSpec { name: "m1".into(), public_key: key, underlay, https, priority: 0 };
+    Command::Bootstrap(Bootstrap { cluster: ClusterId([7; 16]), manager })
+}
+
+fn network(number: u64) -> Command {
+    let prefix = format!("10.{}.{}.0/24", number >> 8 & 0xff, number & 0xff).parse().unwrap();
+    Command::AddNetwork(AddNetwork { name: format!("network-{number}"), prefixes: vec![prefix], mtu: DEFAULT_MTU })
+}
+
+/// A log of a bootstrap and networks.
+fn commands(indexes: std::ops::Range<u64>) -> Vec<Entry<TypeConfig>> {
+    indexes.map(|index| entry(1, index, if index == 0 { bootstrap() } else { network(index) })).collect()
+}
