@@ -97,9 +97,12 @@ fn commands_reach_the_session_and_down_waits_for_its_end() {
     let (asks, receiver) = mpsc::channel(1);
     let serving = runtime.spawn(server.serve(asks));
     let agent = std::thread::spawn(move || {
-        runtime.block_on(session(receiver));
-        // The runtime ends here, and with it the connections.
-        serving.abort();
+        runtime.block_on(async {
+            session(receiver).await;
+            // As the agent does. Were it left to the end of the runtime, connections might end before the lock.
+            serving.abort();
+            assert!(serving.await.is_err_and(|ended| ended.is_cancelled()));
+        });
     });
     assert_eq!(client::status(&socket).unwrap(), status());
     down(&socket).unwrap();
