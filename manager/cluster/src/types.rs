@@ -1,0 +1,63 @@
+//! The types that consensus is about.
+
+use std::fmt;
+use std::io::Cursor;
+
+use festoon_control::registry::{Command, Outcome, Refusal};
+use festoon_proto::ManagerId;
+use serde::{Deserialize, Serialize};
+
+/// A manager's vote and copy of the log. A manager that lost its disk, or was fenced off, comes back as a new
+/// incarnation: to the others it is somebody new, for it may have forgotten for whom it voted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct MemberId {
+    /// Which manager.
+    pub manager: ManagerId,
+    /// How often it began with an empty disk.
+    pub incarnation: u32,
+}
+
+/// Nobody: openraft wants a value to begin with.
+impl Default for MemberId {
+    fn default() -> Self {
+        Self { manager: ManagerId(0), incarnation: 0 }
+    }
+}
+
+impl fmt::Display for MemberId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.manager, self.incarnation)
+    }
+}
+
+/// Tells a proposal from every other, so that one which is sent again is carried out once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ProposalId(pub u128);
+
+/// A command on its way into the log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proposal {
+    /// Which proposal.
+    pub id: ProposalId,
+    /// What it asks for.
+    pub command: Command,
+}
+
+/// What came of a command of the log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Applied {
+    /// Its place in the log: a copy whose state has this version or a later one contains it.
+    pub index: u64,
+    /// What it made, or why it changed nothing. `None` for an entry that is no command.
+    pub result: Option<Result<Outcome, Refusal>>,
+}
+
+openraft::declare_raft_types!(
+    /// What openraft replicates here.
+    pub TypeConfig:
+        D = Proposal,
+        R = Applied,
+        NodeId = MemberId,
+        Node = openraft::EmptyNode,
+        SnapshotData = Cursor<Vec<u8>>,
+);
