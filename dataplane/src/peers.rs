@@ -2,10 +2,17 @@
 //!
 //! A peer is another node this one has a tunnel or link to. Its identity is its key; its underlay address is wherever
 //! its last authentic datagram came from, so both ends may change theirs at any time (roaming).
+//!
+//! A manager knows all endpoints of a cluster, but most of them never speak to it. So a peer *sleeps* until it is needed:
+//! a tunnel takes two key agreements to make and more than ten kilobytes to keep, a sleeping peer some hundred bytes. It
+//! wakes when this node has something to send to it, or when it shows that it has its key. It never falls asleep again:
+//! its tunnel remembers the time of its last handshake, without which an old one could be played back.
 
-use std::collections::HashMap;
+mod peer;
+
+use std::collections::{BTreeSet, HashMap};
 use std::net::{Ipv6Addr, SocketAddr};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use etherparse::PacketBuilder;
 use festoon_proto::address::{SIGNAL_PORT, link_local};
@@ -17,6 +24,10 @@ use crate::drop_reason::{DropCounters, DropReason};
 use crate::node::UnderlayPath;
 use crate::tunnel::{self, Addressee, Identity, MIN_BUFFER, Opened, Tunnel, sealed_capacity};
 
+pub use peer::Peer;
+
+use peer::Contact;
+
 /// IPv6 and UDP headers in front of a signal message.
 const SIGNAL_HEADERS: usize = 48;
 /// Peers whose timers run in one go, at least; more are spread over [`tunnel::TICK`].
@@ -25,49 +36,6 @@ const SWEEP: usize = 64;
 /// A peer's place in the table. Its number is the tunnel's index on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PeerId(u32);
-
-/// Another node, and the tunnel to it.
-#[derive(Debug)]
-pub struct Peer<R> {
-    /// What it is to this node.
-    pub role: R,
-    key: PublicKey,
-    link_local: Ipv6Addr,
-    tunnel: Tunnel,
-    path: Option<UnderlayPath>,
-    candidates: Vec<SocketAddr>,
-    next_candidate: usize,
-    last_heard: Option<Instant>,
-    rx_bytes: u64,
-    tx_bytes: u64,
-}
-
-impl<R> Peer<R> {
-    /// Where its datagrams go now.
-    pub fn underlay(&self) -> Option<SocketAddr> {
-        self.path.map(|path| path.remote)
-    }
-
-    /// When its last authentic datagram came.
-    pub fn last_heard(&self) -> Option<Instant> {
-        self.last_heard
-    }
-
-    /// Bytes of packets received from it.
-    pub fn rx_bytes(&self) -> u64 {
-        self.rx_bytes
-    }
-
-    /// Bytes of packets sent to it.
-    pub fn tx_bytes(&self) -> u64 {
-        self.tx_bytes
-    }
-
-    /// The age of the session with it; `None` without one.
-    pub fn session_age(&self) -> Option<Duration> {
-        self.tunnel.session_age()
-    }
-}
 
 /// What came of a datagram.
 #[derive(Debug, PartialEq, Eq)]
@@ -104,8 +72,11 @@ pub struct Peers<R> {
     slots: Vec<Option<Peer<R>>>,
     free: Vec<u32>,
     by_key: HashMap<PublicKey, PeerId>,
+    /// The numbers of those that do not sleep.
+    awake: BTreeSet<u32>,
     signal: Vec<u8>,
-    sweep_from: usize,
+    /// The lowest number whose timers come next.
+    sweep_from: u32,
     next_sweep: Option<Instant>,
 }
 
@@ -120,6 +91,7 @@ impl<R> Peers<R> {
             slots: Vec::new(),
             free: Vec::new(),
             by_key: HashMap::new(),
+            awake: BTreeSet::new(),
             signal: Vec::with_capacity(SIGNAL_HEADERS + MAX_SIGNAL_LEN),
             sweep_from: 0,
             next_sweep: None,
@@ -136,8 +108,28 @@ impl<R> Peers<R> {
         self.slots.get(id.0 as usize)?.as_ref()
     }
 
-    fn get_mut(&mut self, id: PeerId) -> Option<&mut Peer<R>> {
+    /// The peer at `id`, to change its role.
+    pub fn get_mut(&mut self, id: PeerId) -> Option<&mut Peer<R>> {
         self.slots.get_mut(id.0 as usize)?.as_mut()
+    }
+
+    /// The peer at `id`, which is awake from now on.
+    fn wake(&mut self, id: PeerId) -> Option<(&mut Contact, &mut Tunnel)> {
+        let peer = self.slots.get_mut(id.0 as usize)?.as_mut()?;
+        let (identity, awake) = (&self.identity, &mut self.awake);
+        let tunnel = peer.tunnel.get_or_insert_with(|| {
+            awake.insert(id.0);
+            Box::new(Tunnel::new(identity, &peer.key, id.0))
+        });
+        Some((&mut peer.contact, tunnel))
+    }
+
+    /// Undoes [`Peers::wake`] for a peer that turned out to have had no part in it.
+    fn put_to_sleep(&mut self, id: PeerId) {
+        if let Some(peer) = self.get_mut(id) {
+            peer.tunnel = None;
+            self.awake.remove(&id.0);
+        }
     }
 
     /// Adds a peer, or gives one that is there already its new role. Sessions live on. `None` when the table is full.
@@ -150,18 +142,7 @@ impl<R> Peers<R> {
         if index as usize >= tunnel::MAX_TUNNELS {
             return None;
         }
-        let peer = Peer {
-            role,
-            link_local: link_local(&key),
-            tunnel: Tunnel::new(&self.identity, &key, index),
-            key,
-            path: None,
-            candidates: Vec::new(),
-            next_candidate: 0,
-            last_heard: None,
-            rx_bytes: 0,
-            tx_bytes: 0,
-        };
+        let peer = Peer::new(key, role);
         if index as usize == self.slots.len() {
             self.slots.push(Some(peer));
         } else {
@@ -175,17 +156,18 @@ impl<R> Peers<R> {
     pub fn remove(&mut self, id: PeerId) {
         if let Some(peer) = self.slots.get_mut(id.0 as usize).and_then(Option::take) {
             self.by_key.remove(&peer.key);
+            self.awake.remove(&id.0);
             self.free.push(id.0);
         }
     }
 
     /// Sets where a peer may be found, best first. It stays where it is while it is there.
     pub fn set_candidates(&mut self, id: PeerId, candidates: &[SocketAddr]) {
-        if let Some(peer) = self.get_mut(id) {
-            peer.candidates = candidates.to_vec();
-            peer.next_candidate = 0;
-            if peer.path.is_none() {
-                peer.path = candidates.first().map(|&remote| UnderlayPath { remote, local: None });
+        if let Some(Peer { contact, .. }) = self.get_mut(id) {
+            contact.candidates = candidates.to_vec();
+            contact.next_candidate = 0;
+            if contact.path.is_none() {
+                contact.path = candidates.first().map(|&remote| UnderlayPath { remote, local: None });
             }
         }
     }
@@ -201,17 +183,22 @@ impl<R> Peers<R> {
         underlay: &mut UnderlayBatch,
         drops: &mut DropCounters,
     ) -> Received {
+        // From the first datagram on there are timers to run.
+        self.next_sweep.get_or_insert(now);
         let path = if self.pins_local { path } else { UnderlayPath { local: None, ..path } };
-        let id = match tunnel::addressee(&self.identity, path.remote.ip(), datagram, plain) {
-            Addressee::Tunnel(index) => self.known(PeerId(index)),
-            Addressee::Initiator(key) => self.find(&key).ok_or(DropReason::UnknownKey),
+        let received = match tunnel::addressee(&self.identity, path.remote.ip(), datagram, plain) {
+            Addressee::Tunnel(index) if self.is_awake(PeerId(index)) => {
+                self.open(now, PeerId(index), path, datagram, plain, underlay)
+            }
+            Addressee::Tunnel(_) => Err(DropReason::UnknownSession),
+            Addressee::Initiator(key) => self.open_initiation(now, &key, path, datagram, plain, underlay),
             Addressee::Nobody(reason) => Err(reason),
             Addressee::Cookie(len) => {
                 underlay.push(path, &plain[..len]);
                 Err(DropReason::RateLimited)
             }
         };
-        match id.and_then(|id| self.open(now, id, path, datagram, plain, underlay)) {
+        match received {
             Ok(received) => received,
             Err(reason) => {
                 drops.count(reason);
@@ -220,8 +207,27 @@ impl<R> Peers<R> {
         }
     }
 
-    fn known(&self, id: PeerId) -> Result<PeerId, DropReason> {
-        self.get(id).map(|_| id).ok_or(DropReason::UnknownSession)
+    fn is_awake(&self, id: PeerId) -> bool {
+        self.get(id).is_some_and(|peer| peer.tunnel.is_some())
+    }
+
+    /// Handles a handshake initiation that names `key`. Anybody can name a key; only its owner wakes a peer.
+    fn open_initiation(
+        &mut self,
+        now: Instant,
+        key: &PublicKey,
+        path: UnderlayPath,
+        datagram: &[u8],
+        plain: &mut [u8],
+        underlay: &mut UnderlayBatch,
+    ) -> Result<Received, DropReason> {
+        let id = self.find(key).ok_or(DropReason::UnknownKey)?;
+        let was_awake = self.is_awake(id);
+        let received = self.open(now, id, path, datagram, plain, underlay);
+        if received.is_err() && !was_awake {
+            self.put_to_sleep(id);
+        }
+        received
     }
 
     fn open(
@@ -234,16 +240,16 @@ impl<R> Peers<R> {
         underlay: &mut UnderlayBatch,
     ) -> Result<Received, DropReason> {
         let own = self.link_local;
-        let peer = self.get_mut(id).ok_or(DropReason::UnknownSession)?;
-        let opened = peer.tunnel.open(path.remote.ip(), datagram, plain);
+        let (contact, tunnel) = self.wake(id).ok_or(DropReason::UnknownSession)?;
+        let opened = tunnel.open(path.remote.ip(), datagram, plain);
         if opened.is_authentic() {
-            peer.path = Some(path);
-            peer.last_heard = Some(now);
+            contact.path = Some(path);
+            contact.last_heard = Some(now);
         }
         match opened {
             Opened::Packet(len) => {
-                peer.rx_bytes += len as u64;
-                match signal_of(own, peer.link_local, &plain[..len])? {
+                contact.rx_bytes += len as u64;
+                match signal_of(own, contact.link_local, &plain[..len])? {
                     Some(message) => Ok(Received::Signal { from: id, message }),
                     None => Ok(Received::Packet { from: id, len }),
                 }
@@ -254,11 +260,11 @@ impl<R> Peers<R> {
             }
             Opened::Established(len) => {
                 underlay.push(path, &plain[..len]);
-                peer.flush(underlay);
+                flush(tunnel, path, underlay);
                 Ok(Received::Established(id))
             }
             Opened::Keepalive => {
-                peer.flush(underlay);
+                flush(tunnel, path, underlay);
                 Ok(Received::Keepalive(id))
             }
             Opened::Cookie(len) => {
@@ -272,18 +278,19 @@ impl<R> Peers<R> {
 
     /// Encrypts `packet` for a peer, into `underlay`.
     pub fn send(&mut self, id: PeerId, packet: &[u8], underlay: &mut UnderlayBatch) -> Result<(), DropReason> {
-        let peer = self.get_mut(id).ok_or(DropReason::UnknownSession)?;
-        let path = peer.path.ok_or(DropReason::NoUnderlayAddress)?;
-        peer.tx_bytes += packet.len() as u64;
+        let peer = self.get(id).ok_or(DropReason::UnknownSession)?;
+        let path = peer.contact.path.ok_or(DropReason::NoUnderlayAddress)?;
+        let (contact, tunnel) = self.wake(id).ok_or(DropReason::UnknownSession)?;
+        contact.tx_bytes += packet.len() as u64;
         let buffer = underlay.reserve(path, sealed_capacity(packet.len()));
-        let len = peer.tunnel.seal(packet, buffer);
+        let len = tunnel.seal(packet, buffer);
         underlay.commit(len);
         Ok(())
     }
 
     /// Sends a signal message to a peer.
     pub fn signal(&mut self, id: PeerId, message: &Message, underlay: &mut UnderlayBatch) -> Result<(), DropReason> {
-        let to = self.get(id).ok_or(DropReason::UnknownSession)?.link_local;
+        let to = self.get(id).ok_or(DropReason::UnknownSession)?.contact.link_local;
         let mut payload = [0; MAX_SIGNAL_LEN];
         let len = message.encode(&mut payload).map_err(|_| DropReason::InvalidSignal)?;
         let mut packet = std::mem::take(&mut self.signal);
@@ -301,16 +308,9 @@ impl<R> Peers<R> {
 
     /// Starts a handshake with a peer at the next of its addresses.
     pub fn initiate(&mut self, id: PeerId, underlay: &mut UnderlayBatch) {
-        let Some(peer) = self.get_mut(id) else { return };
-        if !peer.candidates.is_empty() {
-            let remote = peer.candidates[peer.next_candidate % peer.candidates.len()];
-            peer.next_candidate = peer.next_candidate.wrapping_add(1);
-            if peer.path.is_none_or(|path| path.remote != remote) {
-                peer.path = Some(UnderlayPath { remote, local: None });
-            }
-        }
-        let Some(path) = peer.path else { return };
-        let len = peer.tunnel.initiate(underlay.reserve(path, MIN_BUFFER));
+        let Some(path) = self.get_mut(id).and_then(|peer| peer.contact.next_path()) else { return };
+        let Some((_, tunnel)) = self.wake(id) else { return };
+        let len = tunnel.initiate(underlay.reserve(path, MIN_BUFFER));
         underlay.commit(len);
     }
 
@@ -325,33 +325,25 @@ impl<R> Peers<R> {
             return;
         }
         self.identity.handle_timeout();
-        let parts = (self.slots.len() / SWEEP).clamp(1, 10);
+        let parts = (self.awake.len() / SWEEP).clamp(1, 10);
         self.next_sweep = Some(now + tunnel::TICK / parts as u32);
-        let end = (self.sweep_from + self.slots.len().div_ceil(parts)).min(self.slots.len());
-        for peer in self.slots[self.sweep_from.min(end)..end].iter_mut().flatten() {
-            peer.handle_timeout(underlay);
+        let mut part = self.awake.range(self.sweep_from..).copied();
+        for number in part.by_ref().take(self.awake.len().div_ceil(parts)) {
+            if let Some(peer) = &mut self.slots[number as usize] {
+                peer.handle_timeout(underlay);
+            }
         }
-        self.sweep_from = if end == self.slots.len() { 0 } else { end };
+        self.sweep_from = part.next().unwrap_or(0);
     }
 }
 
-impl<R> Peer<R> {
-    fn flush(&mut self, underlay: &mut UnderlayBatch) {
-        let Some(path) = self.path else { return };
-        // What waits is at most a packet each time; the buffer must hold the largest.
-        while let Some(len) = self.tunnel.poll_queued(underlay.reserve(path, usize::from(u16::MAX))) {
-            underlay.commit(len);
-        }
-        underlay.commit(0);
+/// Sends what waited for a session.
+fn flush(tunnel: &mut Tunnel, path: UnderlayPath, underlay: &mut UnderlayBatch) {
+    // What waits is at most a packet each time; the buffer must hold the largest.
+    while let Some(len) = tunnel.poll_queued(underlay.reserve(path, usize::from(u16::MAX))) {
+        underlay.commit(len);
     }
-
-    fn handle_timeout(&mut self, underlay: &mut UnderlayBatch) {
-        let mut buffer = [0; MIN_BUFFER];
-        let len = self.tunnel.handle_timeout(&mut buffer);
-        if let (Some(path), 1..) = (self.path, len) {
-            underlay.push(path, &buffer[..len]);
-        }
-    }
+    underlay.commit(0);
 }
 
 /// The signal message in `packet`, if it is one: UDP between the link-local addresses of both ends.

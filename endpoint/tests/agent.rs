@@ -44,6 +44,7 @@ fn map() -> EndpointMap {
             ],
             gateways: vec!["172.31.0.1".parse().unwrap()],
             mtu: 1380,
+            changed: MapVersion(1),
         },
         addresses: vec!["172.31.0.5".parse().unwrap(), "fd00::5".parse().unwrap()],
         managers: vec![manager],

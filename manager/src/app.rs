@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use axum::Router;
-use festoon_control::compile::manager_map;
+use festoon_control::compile::{manager_delta, manager_map};
 use festoon_control::registry::State;
 use festoon_proto::ManagerId;
 use festoon_proto::map::ManagerMap;
@@ -38,10 +38,11 @@ pub async fn serve(data: DataDir, config: Config) -> anyhow::Result<()> {
     let credentials = Credentials::load(&data)?;
     let parts = cluster::build(&data, me, &identity.joined_through, &credentials)?;
     let mut states = parts.cluster.watch();
-    let map = tokio::select! {
-        map = first_map(&mut states, me) => map?,
+    let state = tokio::select! {
+        state = first_state(&mut states) => state?,
         () = stop.asked() => return Ok(()),
     };
+    let map = manager_map(&state, me).context(REMOVED)?;
     let (underlay_port, https_port) = ports(&map)?;
     let mut driver = driver::build(&config.underlay, underlay_port, me, data.private_key()?, map)?;
     let tls = pki::server_config(&credentials.ca_pem, &credentials.tls)?;
@@ -61,7 +62,7 @@ pub async fn serve(data: DataDir, config: Config) -> anyhow::Result<()> {
     tokio::select! {
         () = https.run(routes) => bail!("the HTTPS listener ended"),
         ended = socket.run(admin) => ended.context("the admin socket ended")?,
-        ended = update_node(states, me, driver.handle()) => ended?,
+        ended = update_node(states, me, state, driver.handle()) => ended?,
         error = driver.failed() => return Err(error.into()),
         () = stop.asked() => {}
     }
@@ -77,12 +78,11 @@ fn ready() {
     }
 }
 
-/// The map to start with: at once from the copy on disk, or from the first copy there is.
-async fn first_map(states: &mut watch::Receiver<Arc<State>>, me: ManagerId) -> anyhow::Result<Arc<ManagerMap>> {
+/// The state to start with: at once from the copy on disk, or from the first copy there is.
+async fn first_state(states: &mut watch::Receiver<Arc<State>>) -> anyhow::Result<Arc<State>> {
     let copied = tokio::time::timeout(FIRST_COPY, states.wait_for(|state| state.cluster().is_some())).await;
     let copied = copied.context("there is no copy of the registry yet: start the manager this one joined through")?;
-    let state = Arc::clone(&*copied.context("the registry ended")?);
-    manager_map(&state, me).map(Arc::new).context(REMOVED)
+    Ok(Arc::clone(&*copied.context("the registry ended")?))
 }
 
 /// The ports the registry names for this manager: a host behind NAT listens on them, though not on those addresses.
@@ -92,15 +92,23 @@ fn ports(map: &ManagerMap) -> anyhow::Result<(u16, u16)> {
     ports.context("the registry names no address for this manager")
 }
 
-/// Compiles a map of every new state for the node. Ends with an error when this manager was removed.
-async fn update_node(mut states: watch::Receiver<Arc<State>>, me: ManagerId, node: NodeHandle) -> anyhow::Result<()> {
+/// Compiles for the node what every new state changes; it has the map of `known`. Ends with an error when this manager was
+/// removed.
+async fn update_node(
+    mut states: watch::Receiver<Arc<State>>,
+    me: ManagerId,
+    mut known: Arc<State>,
+    node: NodeHandle,
+) -> anyhow::Result<()> {
     loop {
         states.changed().await.context("the registry ended")?;
         let state = Arc::clone(&states.borrow_and_update());
-        match manager_map(&state, me) {
-            Some(map) => node.set_map(Arc::new(map)).await?,
-            None => bail!(REMOVED),
+        let delta = manager_delta(&known, &state, me).context(REMOVED)?;
+        if !node.change_map(delta).await? {
+            tracing::warn!(version = state.version().0, "the node needs a whole map");
+            node.set_map(manager_map(&state, me).context(REMOVED)?).await?;
         }
+        known = state;
     }
 }
 

@@ -1,18 +1,17 @@
 //! The node, running: the way to it for the rest of the program.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::Context as _;
 use festoon_dataplane::io::{DriverError, DriverHandle, TunPort, UdpConfig, UdpPort, spawn};
-use festoon_proto::map::ManagerMap;
+use festoon_proto::map::{ManagerMap, ManagerMapDelta};
 use festoon_proto::{ManagerId, PrivateKey};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::cluster::unix_now;
-use crate::node::{Command, Event, ManagerNode, NodeConfig, Status};
+use crate::node::{Command, Event, ManagerNode, NodeConfig, Reply, Status};
 
 /// Events nobody has asked for yet. More say nothing new.
 const EVENT_QUEUE: usize = 4;
@@ -65,7 +64,7 @@ pub fn build(
     port: u16,
     manager: ManagerId,
     private_key: PrivateKey,
-    map: Arc<ManagerMap>,
+    map: ManagerMap,
 ) -> anyhow::Result<Driver> {
     let socket = config.socket(port);
     let udp = UdpPort::bind(&socket).with_context(|| format!("can't listen on UDP port {}", socket.port))?;
@@ -110,9 +109,14 @@ impl Driver {
 }
 
 impl NodeHandle {
-    /// Gives the node a new map.
-    pub async fn set_map(&self, map: Arc<ManagerMap>) -> Result<(), Stopped> {
-        self.send(Command::SetMap(map)).await
+    /// Gives the node a whole new map.
+    pub async fn set_map(&self, map: ManagerMap) -> Result<(), Stopped> {
+        self.send(Command::SetMap(Box::new(map))).await
+    }
+
+    /// Gives it a change of its map. `false` if its map is another one, and it needs a whole new one.
+    pub async fn change_map(&self, delta: ManagerMapDelta) -> Result<bool, Stopped> {
+        self.ask(|reply| Command::ChangeMap(Box::new(delta), reply)).await
     }
 
     /// Has it take no more endpoints and move away those it has, or take them again.
@@ -122,9 +126,13 @@ impl NodeHandle {
 
     /// How it is doing.
     pub async fn status(&self) -> Result<Status, Stopped> {
+        self.ask(Command::Status).await
+    }
+
+    async fn ask<T: Send + 'static>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, Stopped> {
         let (reply, answer) = oneshot::channel();
         // Who asked may be gone, which is no matter.
-        self.send(Command::Status(Box::new(move |status| drop(reply.send(status))))).await?;
+        self.send(command(Box::new(move |value| drop(reply.send(value))))).await?;
         answer.await.map_err(|_| Stopped)
     }
 

@@ -1,11 +1,15 @@
 //! The compiled, immutable desired state of one node.
 
+mod delta;
+
 use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::{ClusterId, EndpointId, ManagerId, NetworkId, PublicKey};
+
+pub use delta::{Changes, ManagerMapDelta};
 
 /// The version of a map; the higher is the newer. It is the index of the last registry command it reflects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Default)]
@@ -25,6 +29,9 @@ pub struct NetworkInfo {
     pub gateways: Vec<IpAddr>,
     /// The largest overlay packet, in bytes.
     pub mtu: u16,
+    /// The last command that changed any of this.
+    #[serde(default)]
+    pub changed: MapVersion,
 }
 
 /// A manager as other nodes need to know it.
@@ -69,8 +76,10 @@ pub struct EndpointInfo {
     pub kind: EndpointKind,
     /// The overlay prefixes it owns: its own addresses and the routes an admin approved.
     pub allowed: Vec<IpNet>,
-    /// The version of its own map, for the reply to its probes; meaningless for a client.
-    pub map_version: MapVersion,
+    /// The last command that changed any of this. The version of the endpoint's own map is the highest of this, of its
+    /// network's and of [`ManagerMap::managers_changed`]: kept apart, so that a change of a manager is not one of every
+    /// endpoint.
+    pub changed: MapVersion,
 }
 
 /// How fast failover is. All in milliseconds.
@@ -116,12 +125,14 @@ pub struct ManagerMap {
     pub version: MapVersion,
     /// The manager it is for.
     pub manager: ManagerId,
-    /// All networks.
+    /// All networks, by id.
     pub networks: Vec<NetworkInfo>,
-    /// All endpoints that are enabled.
+    /// All endpoints that are enabled, by id. The network of each is there, and no two of a network own the same prefix.
     pub endpoints: Vec<EndpointInfo>,
     /// All managers, this one included.
     pub managers: Vec<ManagerInfo>,
+    /// The last command that changed any of the managers.
+    pub managers_changed: MapVersion,
     /// How fast failover is.
     pub timing: Timing,
 }

@@ -9,7 +9,7 @@ mod host;
 mod router;
 
 pub use host::{HostArrival, HostForwarder};
-pub use router::{Neighbour, NeighbourStats, NextHop, RouterArrival, RouterForwarder};
+pub use router::{Neighbour, NeighbourStats, Place, RouterArrival, RouterForwarder};
 
 /// Handshakes a node takes in a second before it asks for cookies (WireGuard, section 5.3).
 const HANDSHAKES_PER_SECOND: u64 = 2_000;

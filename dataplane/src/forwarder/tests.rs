@@ -5,7 +5,8 @@ use std::time::Instant;
 
 use etherparse::{Icmpv4Type, PacketBuilder, SlicedPacket, TcpOptionElement, TransportSlice, icmpv4};
 use festoon_proto::map::{
-    EndpointInfo, EndpointKind, EndpointMap, ManagerInfo, ManagerMap, MapVersion, NetworkInfo, Timing,
+    Changes, EndpointInfo, EndpointKind, EndpointMap, ManagerInfo, ManagerMap, ManagerMapDelta, MapVersion,
+    NetworkInfo, Timing,
 };
 use festoon_proto::{ClusterId, EndpointId, ManagerId, NetworkId, PrivateKey};
 
@@ -41,6 +42,7 @@ fn network(id: NetworkId) -> NetworkInfo {
         prefixes: vec!["172.31.0.0/16".parse().unwrap(), "fd00:31::/64".parse().unwrap()],
         gateways: vec!["172.31.0.1".parse().unwrap(), "fd00:31::1".parse().unwrap()],
         mtu: MTU,
+        changed: MapVersion(1),
     }
 }
 
@@ -67,12 +69,38 @@ fn endpoint(number: u8, network: NetworkId, address: u8) -> EndpointInfo {
         public_key: key(2, number).public_key(),
         kind: EndpointKind::Agent,
         allowed: vec![IpAddr::from([172, 31, 0, 10 + address]).into(), v6(address).into()],
-        map_version: MapVersion(1),
+        changed: MapVersion(1),
     }
 }
 
 fn v6(address: u8) -> IpAddr {
     IpAddr::from([0xfd00, 0x31, 0, 0, 0, 0, 0, 10 + u16::from(address)])
+}
+
+fn map(manager: ManagerId, endpoints: &[EndpointInfo]) -> ManagerMap {
+    ManagerMap {
+        version: MapVersion(1),
+        manager,
+        networks: vec![network(RED), network(BLUE)],
+        endpoints: endpoints.to_vec(),
+        managers: managers(),
+        managers_changed: MapVersion(1),
+        timing: Timing::default(),
+    }
+}
+
+/// A change of the first manager's map.
+fn delta(endpoints: Changes<EndpointId, EndpointInfo>) -> ManagerMapDelta {
+    ManagerMapDelta {
+        base: MapVersion(1),
+        version: MapVersion(2),
+        manager: M1,
+        networks: Changes::default(),
+        endpoints,
+        managers: None,
+        managers_changed: MapVersion(1),
+        timing: Timing::default(),
+    }
 }
 
 fn effects() -> Effects {
@@ -96,14 +124,8 @@ impl World {
         let endpoints = vec![endpoint(0, RED, 0), endpoint(1, RED, 1), endpoint(2, BLUE, 0), endpoint(3, BLUE, 1)];
         let routers = [M1, M2].map(|manager| {
             let mut router = RouterForwarder::new(&key(1, manager.0 as u8));
-            router.set_map(&ManagerMap {
-                version: MapVersion(1),
-                manager,
-                networks: vec![network(RED), network(BLUE)],
-                endpoints: endpoints.clone(),
-                managers: managers(),
-                timing: Timing::default(),
-            });
+            router.change_map(&map(manager, &endpoints).replacing(MapVersion(0), [], []));
+            router.set_paths([M1, M2].map(|other| (other, other)));
             router
         });
         let hosts = endpoints.iter().enumerate().map(|(number, info)| host(number as u8, info)).collect();
@@ -125,11 +147,17 @@ impl World {
         let id = self.endpoints[number].id;
         self.hosts[number].set_active(Some(manager));
         for (router, me) in self.routers.iter_mut().zip([M1, M2]) {
-            router.set_next_hop(id, if me == manager { NextHop::Tunnel } else { NextHop::Link(manager) });
+            router.set_place(id, if me == manager { Place::Here } else { Place::At(manager) });
         }
         let mut effects = effects();
         self.hosts[number].initiate(manager, &mut effects);
         self.settle(endpoint_address(number as u8), &effects);
+    }
+
+    /// Changes the first manager's map.
+    fn change(&mut self, removed: &[usize], put: &[EndpointInfo]) {
+        let removed = removed.iter().map(|&number| self.endpoints[number].id).collect();
+        self.routers[0].change_map(&delta(Changes { removed, put: put.to_vec() }));
     }
 
     /// Carries datagrams to where they go, and those they cause, until none is left.
@@ -248,8 +276,8 @@ fn a_packet_crosses_a_link_and_loses_one_hop_in_all() {
 fn managers_that_disagree_do_not_send_a_packet_round_for_ever() {
     let mut world = World::new();
     let id = world.endpoints[1].id;
-    world.routers[0].set_next_hop(id, NextHop::Link(M2));
-    world.routers[1].set_next_hop(id, NextHop::Link(M1));
+    world.routers[0].set_place(id, Place::At(M2));
+    world.routers[1].set_place(id, Place::At(M1));
     world.send(0, &udp(A, B, 64, 1));
     assert_eq!(world.dropped(DropReason::LinkHops), 1);
     assert!(world.nothing_delivered());
@@ -377,14 +405,7 @@ fn an_endpoint_accepts_from_managers_only_what_is_meant_for_it() {
     // The manager is wrong about who owns the address.
     let mut wrong = world.endpoints.clone();
     wrong[1].allowed.push("172.31.0.99/32".parse().unwrap());
-    world.routers[0].set_map(&ManagerMap {
-        version: MapVersion(2),
-        manager: M1,
-        networks: vec![network(RED), network(BLUE)],
-        endpoints: wrong,
-        managers: managers(),
-        timing: Timing::default(),
-    });
+    world.change(&[], &wrong[1..2]);
     world.send(0, &udp(A, [172, 31, 0, 99], 64, 1));
     assert_eq!(world.hosts[1].drops().get(DropReason::ForeignDestination), 1);
     assert!(world.nothing_delivered());
@@ -393,15 +414,7 @@ fn an_endpoint_accepts_from_managers_only_what_is_meant_for_it() {
 #[test]
 fn an_endpoint_that_left_the_map_is_cut_off_at_once() {
     let mut world = World::new();
-    let endpoints = world.endpoints[1..].to_vec();
-    world.routers[0].set_map(&ManagerMap {
-        version: MapVersion(2),
-        manager: M1,
-        networks: vec![network(RED), network(BLUE)],
-        endpoints,
-        managers: managers(),
-        timing: Timing::default(),
-    });
+    world.change(&[0], &[]);
     world.send(0, &udp(A, B, 64, 1));
     assert_eq!(world.dropped(DropReason::UnknownSession), 1);
     world.send(1, &udp(B, A, 64, 1));

@@ -13,9 +13,13 @@ struct Side {
 
 impl Side {
     fn new(byte: u8) -> Self {
+        Self::with_limit(byte, 100)
+    }
+
+    fn with_limit(byte: u8, handshakes_per_second: u64) -> Self {
         let key = PrivateKey::from_bytes([byte; 32]);
         Self {
-            peers: Peers::new(&key, 100, true),
+            peers: Peers::new(&key, handshakes_per_second, true),
             address: SocketAddr::from(([192, 0, 2, byte], 51820)),
             out: UnderlayBatch::new(1),
             drops: DropCounters::default(),
@@ -128,6 +132,70 @@ fn strangers_and_removed_peers_are_not_heard() {
     a.peers.send(to_b, &[0x60; 60], &mut a.out).unwrap();
     settle(&mut a, &mut b);
     assert_eq!(b.drops.get(DropReason::UnknownSession), 1);
+}
+
+#[test]
+fn a_peer_sleeps_until_it_speaks_or_is_spoken_to() {
+    let (mut a, mut b) = (Side::new(1), Side::new(2));
+    let (to_b, to_a) = (a.know(&b), b.know(&a));
+    b.peers.handle_timeout(now(), &mut b.out);
+    let (data, response) = ([4, 0, 0, 0].repeat(10), [2, 0, 0, 0].repeat(23));
+    for datagram in [data, response] {
+        b.receive(a.address, &datagram);
+    }
+    assert_eq!(b.drops.get(DropReason::UnknownSession), 2);
+    assert!(!b.peers.is_awake(to_a) && b.out.is_empty());
+
+    a.peers.send(to_b, &[0x60; 60], &mut a.out).unwrap();
+    assert!(a.peers.is_awake(to_b));
+    settle(&mut a, &mut b);
+    assert!(b.peers.is_awake(to_a) && b.peers.get(to_a).unwrap().session_age().is_some());
+    b.peers.remove(to_a);
+    assert!(b.peers.awake.is_empty());
+    let to_a = b.know(&a);
+    assert!(!b.peers.is_awake(to_a));
+}
+
+#[test]
+fn nobody_wakes_a_peer_but_itself() {
+    let (mut a, mut b, mut stranger) = (Side::new(1), Side::with_limit(2, 1), Side::new(3));
+    let (to_b, to_a) = (a.know(&b), b.know(&a));
+    let from_stranger = stranger.know(&b);
+    // The stranger's takes one of the two checks in this second, and leaves one of the two that another needs.
+    stranger.peers.initiate(from_stranger, &mut stranger.out);
+    stranger.take().iter().for_each(|initiation| b.receive(stranger.address, initiation));
+    a.peers.initiate(to_b, &mut a.out);
+    a.take().iter().for_each(|initiation| b.receive(a.address, initiation));
+    assert_eq!((b.drops.get(DropReason::UnknownKey), b.drops.get(DropReason::RateLimited)), (1, 1));
+    assert!(!b.peers.is_awake(to_a));
+}
+
+#[test]
+fn the_timers_of_all_that_are_awake_run_twice_a_second() {
+    let mut a = Side::new(1);
+    let mut others = Vec::new();
+    for number in 0..400_u32 {
+        let mut key = [7; 32];
+        key[8..12].copy_from_slice(&number.to_le_bytes());
+        let id = a.peers.insert(PrivateKey::from_bytes(key).public_key(), ()).unwrap();
+        a.peers.set_candidates(id, &[SocketAddr::from(([192, 0, 2, 9], 9))]);
+        if number % 2 == 0 {
+            a.peers.initiate(id, &mut a.out);
+            others.push(id.0);
+        }
+    }
+    assert!(a.peers.awake.iter().eq(&others));
+    let mut time = now();
+    let end = time + tunnel::TICK;
+    let mut swept = BTreeSet::<u32>::new();
+    while time < end {
+        let from = a.peers.sweep_from;
+        a.peers.handle_timeout(time, &mut a.out);
+        let to = Some(a.peers.sweep_from).filter(|&to| to > from).unwrap_or(u32::MAX);
+        swept.extend(a.peers.awake.range(from..to).copied());
+        time = a.peers.poll_timeout().unwrap();
+    }
+    assert!(swept.iter().eq(&others));
 }
 
 #[test]

@@ -27,6 +27,15 @@ impl<T> RouteTable<T> {
         };
     }
 
+    /// Removes the route of exactly `prefix`, if it leads to what it should.
+    pub fn remove_if(&mut self, prefix: IpNet, is_meant: impl Fn(&T) -> bool) {
+        match prefix {
+            IpNet::V4(prefix) if self.v4.get(&prefix).is_some_and(&is_meant) => drop(self.v4.remove(&prefix)),
+            IpNet::V6(prefix) if self.v6.get(&prefix).is_some_and(&is_meant) => drop(self.v6.remove(&prefix)),
+            _ => {}
+        }
+    }
+
     /// The route of an address.
     pub fn lookup(&self, address: IpAddr) -> Option<&T> {
         match address {
@@ -44,20 +53,36 @@ mod tests {
     proptest! {
         #[test]
         fn the_table_agrees_with_a_linear_search(
-            routes in proptest::collection::vec((any::<u32>(), 0_u8..=32), 0..60),
+            routes in proptest::collection::vec((any::<u32>(), 0_u8..=32, any::<bool>()), 0..60),
             address: u32,
         ) {
             let mut table = RouteTable::default();
             let mut list: Vec<Ipv4Net> = Vec::new();
-            for (network, len) in routes {
+            for (network, len, is_kept) in routes {
                 let prefix = Ipv4Net::new(network.into(), len).unwrap().trunc();
                 table.insert(prefix.into(), prefix);
                 list.push(prefix);
+                if !is_kept {
+                    table.remove_if(prefix.into(), |_| true);
+                    list.retain(|listed| *listed != prefix);
+                }
             }
             let address = std::net::Ipv4Addr::from(address);
             let expected = list.iter().filter(|prefix| prefix.contains(&address)).max_by_key(|prefix| prefix.prefix_len());
             prop_assert_eq!(table.lookup(address.into()), expected);
         }
+    }
+
+    #[test]
+    fn only_the_route_that_is_meant_is_removed() {
+        let (wide, narrow) = ("10.0.0.0/8".parse().unwrap(), "10.1.0.0/16".parse().unwrap());
+        let mut table = RouteTable::default();
+        table.insert(wide, 1);
+        table.remove_if(narrow, |_| true);
+        table.remove_if(wide, |&target| target == 2);
+        assert_eq!(table.lookup("10.1.2.3".parse().unwrap()), Some(&1));
+        table.remove_if(wide, |&target| target == 1);
+        assert_eq!(table.lookup("10.1.2.3".parse().unwrap()), None);
     }
 
     #[test]

@@ -20,6 +20,7 @@ fn map(version: u64) -> EndpointMap {
             prefixes: vec!["172.31.0.0/16".parse().unwrap()],
             gateways: Vec::new(),
             mtu: 1280,
+            changed: MapVersion(1),
         },
         addresses: vec!["172.31.0.5".parse().unwrap()],
         managers: Vec::new(),

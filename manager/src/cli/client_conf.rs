@@ -77,6 +77,7 @@ mod tests {
                 prefixes: vec!["172.31.0.0/16".parse().unwrap(), "fd00:1::/64".parse().unwrap()],
                 gateways: Vec::new(),
                 mtu: 1360,
+                changed: MapVersion(1),
             },
             addresses: vec!["172.31.0.2".parse().unwrap(), "fd00:1::2".parse().unwrap()],
             managers: vec![manager(1, 5), manager(2, 9), manager(3, 9)],

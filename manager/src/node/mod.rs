@@ -4,21 +4,25 @@
 //! manager carries which endpoint but neither tunnels nor probes; liveness knows one link. This file carries news from
 //! one to the other, and answers the messages of endpoints.
 
+mod roster;
 mod status;
+#[cfg(test)]
+mod tests;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use festoon_control::mesh::{Change, Mesh, Route};
-use festoon_dataplane::forwarder::{Neighbour, NextHop, RouterArrival, RouterForwarder};
+use festoon_control::mesh::{Change, Mesh};
+use festoon_dataplane::forwarder::{Neighbour, Place, RouterArrival, RouterForwarder};
 use festoon_dataplane::liveness::{Action, Liveness, Verdict};
 use festoon_dataplane::packet::offload::VnetHeader;
 use festoon_dataplane::{Effects, Node, UnderlayPath, split_datagrams};
-use festoon_proto::map::{EndpointKind, ManagerMap, MapVersion};
+use festoon_proto::map::{ManagerMap, ManagerMapDelta, MapVersion};
 use festoon_proto::signal::{Attach, AttachReply, ManagerState, Message, Probe, ProbeReply, Suspect};
 use festoon_proto::{Attachment, EndpointId, Generation, ManagerId, PrivateKey};
+
+use roster::Roster;
 
 pub use status::{EndpointStatus, ManagerStatus, Status};
 
@@ -30,8 +34,6 @@ const CLIENT_MOVE_INTERVAL: Duration = Duration::from_secs(1);
 /// are told only of a death.
 const EARLY_WARNINGS: usize = 1_000;
 const EARLY_WARNING_INTERVAL: Duration = Duration::from_secs(1);
-/// How often the endpoints that are carried here are counted.
-const COUNT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What a node is made of.
 #[derive(Debug)]
@@ -44,16 +46,21 @@ pub struct NodeConfig {
     pub link_sequence: u64,
 }
 
+/// How the node answers.
+pub type Reply<T> = Box<dyn FnOnce(T) + Send>;
+
 /// What the rest of the program asks of it.
 pub enum Command {
-    /// A new map.
-    SetMap(Arc<ManagerMap>),
+    /// A whole new map.
+    SetMap(Box<ManagerMap>),
+    /// A change of the map. `false` if the node has another map than the change begins at, and needs a whole one.
+    ChangeMap(Box<ManagerMapDelta>, Reply<bool>),
     /// Take no more endpoints, or take them again.
     SetDraining(bool),
     /// Take no more endpoints, and say [`Event::Drained`] with this number once the last agent has left.
     Drain(u32),
     /// How are you?
-    Status(Box<dyn FnOnce(Status) + Send>),
+    Status(Reply<Status>),
 }
 
 /// What it tells the rest of the program.
@@ -61,15 +68,6 @@ pub enum Command {
 pub enum Event {
     /// The last agent has left, as the [`Command::Drain`] of this number wanted to know.
     Drained(u32),
-}
-
-/// What the node needs to know of an endpoint to answer it.
-#[derive(Debug, Clone, Copy)]
-struct Known {
-    kind: EndpointKind,
-    map_version: MapVersion,
-    /// When a stock client was last found to have moved here.
-    moved_at: Option<Instant>,
 }
 
 /// The node.
@@ -81,13 +79,10 @@ pub struct ManagerNode {
     links: BTreeMap<ManagerId, Liveness>,
     /// When the endpoints of a manager were last told that it is suspected.
     warned_at: BTreeMap<ManagerId, Instant>,
-    endpoints: HashMap<EndpointId, Known>,
-    map: Arc<ManagerMap>,
+    roster: Roster,
     draining: bool,
     /// The drain whose end is to be told.
     awaited: Option<u32>,
-    carried: usize,
-    next_count: Instant,
     events: VecDeque<Event>,
     /// The managers of `links` while these change; empty otherwise. Kept, for it is wanted for every packet of a link.
     settling: Vec<ManagerId>,
@@ -95,19 +90,16 @@ pub struct ManagerNode {
 
 impl ManagerNode {
     /// A node that starts from `map`.
-    pub fn new(config: &NodeConfig, map: Arc<ManagerMap>, now: Instant) -> Self {
+    pub fn new(config: &NodeConfig, map: ManagerMap, now: Instant) -> Self {
         let mut node = Self {
             me: config.manager,
             forwarder: RouterForwarder::new(&config.private_key),
             mesh: Mesh::new(config.manager, config.link_sequence),
             links: BTreeMap::new(),
             warned_at: BTreeMap::new(),
-            endpoints: HashMap::new(),
-            map: Arc::clone(&map),
+            roster: Roster::default(),
             draining: false,
             awaited: None,
-            carried: 0,
-            next_count: now,
             events: VecDeque::new(),
             settling: Vec::new(),
         };
@@ -120,36 +112,53 @@ impl ManagerNode {
         self.mesh.attachment(endpoint)
     }
 
-    fn set_map(&mut self, now: Instant, map: Arc<ManagerMap>) {
-        self.forwarder.set_map(&map);
-        let before: HashMap<_, _> = self.endpoints.iter().map(|(&id, known)| (id, known.moved_at)).collect();
-        self.endpoints = map
-            .endpoints
-            .iter()
-            .map(|info| {
-                let moved_at = before.get(&info.id).copied().flatten();
-                (info.id, Known { kind: info.kind, map_version: info.map_version, moved_at })
-            })
-            .collect();
-        let interval = Duration::from_millis(u64::from(map.timing.probe_interval_ms));
-        let mut links = std::mem::take(&mut self.links);
-        for manager in map.managers.iter().filter(|manager| manager.id != self.me) {
-            let mut link = links.remove(&manager.id).unwrap_or_else(|| Liveness::new(interval, now));
-            link.set_interval(interval);
-            self.links.insert(manager.id, link);
-        }
-        self.mesh.set_managers(now, map.managers.iter().map(|manager| manager.id));
-        // An endpoint that this map does not know *yet* may be attached already, by a manager whose map is newer.
-        let endpoints = &self.endpoints;
-        self.mesh.forget_endpoints(|id| endpoints.contains_key(&id) || !before.contains_key(&id));
-        self.map = map;
-        self.set_all_next_hops();
+    fn set_map(&mut self, now: Instant, map: ManagerMap) {
+        let delta = self.roster.way_to(map);
+        self.change_map(now, &delta);
     }
 
-    fn set_all_next_hops(&mut self) {
-        for endpoint in &self.map.endpoints {
-            self.forwarder.set_next_hop(endpoint.id, next_hop(self.mesh.route_to(endpoint.id)));
+    /// Takes over a change of the map, unless it begins at another.
+    fn change_map(&mut self, now: Instant, delta: &ManagerMapDelta) -> bool {
+        if delta.base != self.roster.version() {
+            return false;
         }
+        self.forwarder.change_map(delta);
+        self.roster.change(delta);
+        self.set_links(now, delta);
+        self.mesh.forget_endpoints(delta.endpoints.removed.iter().copied());
+        // An endpoint may be attached already when it appears here, by a manager whose map is newer.
+        for endpoint in &delta.endpoints.put {
+            self.set_place(endpoint.id);
+        }
+        true
+    }
+
+    fn set_links(&mut self, now: Instant, delta: &ManagerMapDelta) {
+        let interval = Duration::from_millis(u64::from(delta.timing.probe_interval_ms));
+        for link in self.links.values_mut() {
+            link.set_interval(interval);
+        }
+        let Some(managers) = &delta.managers else { return };
+        let others = managers.iter().map(|manager| manager.id).filter(|&id| id != self.me);
+        let mut before = std::mem::take(&mut self.links);
+        self.links =
+            others.map(|id| (id, before.remove(&id).unwrap_or_else(|| Liveness::new(interval, now)))).collect();
+        self.mesh.set_managers(now, self.roster.managers());
+        self.set_paths();
+    }
+
+    fn set_paths(&mut self) {
+        let paths = self.roster.managers().filter_map(|to| Some((to, self.mesh.next_hop(to)?)));
+        self.forwarder.set_paths(paths);
+    }
+
+    fn set_place(&mut self, endpoint: EndpointId) {
+        let place = match self.mesh.attachment(endpoint).map(|attachment| attachment.manager) {
+            None => Place::Nowhere,
+            Some(manager) if manager == self.me => Place::Here,
+            Some(manager) => Place::At(manager),
+        };
+        self.forwarder.set_place(endpoint, place);
     }
 
     fn set_draining(&mut self, now: Instant, draining: bool) {
@@ -159,19 +168,13 @@ impl ManagerNode {
     }
 
     fn report_drained(&mut self) {
-        if self.awaited.is_some() && self.carried_agents() == 0 {
+        if self.awaited.is_some() && !self.carried_here().iter().any(|&id| self.roster.is_agent(id)) {
             self.events.extend(self.awaited.take().map(Event::Drained));
         }
     }
 
-    fn carried_here(&self) -> impl Iterator<Item = EndpointId> + '_ {
-        let here = self.mesh.attachments().filter(|attachment| attachment.manager == self.me);
-        here.map(|attachment| attachment.endpoint)
-    }
-
-    fn carried_agents(&self) -> usize {
-        let is_agent = |id: &EndpointId| self.endpoints.get(id).is_some_and(|known| known.kind == EndpointKind::Agent);
-        self.carried_here().filter(is_agent).count()
+    fn carried_here(&self) -> &BTreeSet<EndpointId> {
+        self.mesh.carried_by(self.me)
     }
 
     fn handle_arrival(&mut self, now: Instant, arrival: RouterArrival, effects: &mut Effects) {
@@ -199,7 +202,7 @@ impl ManagerNode {
 
     /// A stock client says nothing of attachments: where it is heard, there it is.
     fn attach_client(&mut self, now: Instant, endpoint: EndpointId) {
-        let Some(known) = self.endpoints.get_mut(&endpoint) else { return };
+        let Some(known) = self.roster.endpoint_mut(endpoint) else { return };
         if known.moved_at.is_some_and(|at| now < at + CLIENT_MOVE_INTERVAL) {
             return;
         }
@@ -212,8 +215,8 @@ impl ManagerNode {
         let to = Neighbour::Endpoint(endpoint);
         match *message {
             Message::Probe(probe) => {
-                let known = self.endpoints.get(&endpoint).map_or(MapVersion::default(), |known| known.map_version);
-                let reply = self.answer(probe, known, self.mesh.attachment(endpoint));
+                let version = self.roster.endpoint_version(endpoint);
+                let reply = self.answer(probe, version, self.mesh.attachment(endpoint));
                 self.forwarder.signal(to, &reply, effects);
             }
             Message::Attach(Attach { generation }) => {
@@ -232,7 +235,7 @@ impl ManagerNode {
         link.handle_traffic(now);
         match message {
             Message::Probe(probe) => {
-                let reply = self.answer(probe, self.map.version, None);
+                let reply = self.answer(probe, self.roster.version(), None);
                 self.forwarder.signal(Neighbour::Manager(manager), &reply, effects);
             }
             Message::ProbeReply(reply) => {
@@ -250,8 +253,8 @@ impl ManagerNode {
     }
 
     fn answer(&self, probe: Probe, map_version: MapVersion, attachment: Option<Attachment>) -> Message {
-        let busy = self.carried * 1000 / PROBES_PER_SECOND;
-        let declared = self.map.timing.probe_interval_ms;
+        let busy = self.carried_here().len() * 1000 / PROBES_PER_SECOND;
+        let declared = self.roster.timing().probe_interval_ms;
         Message::ProbeReply(ProbeReply {
             sequence: probe.sequence,
             state: if self.draining { ManagerState::Draining } else { ManagerState::Serving },
@@ -304,10 +307,10 @@ impl ManagerNode {
         while let Some(change) = self.mesh.poll_change() {
             match change {
                 Change::Endpoint(endpoint) => {
-                    self.forwarder.set_next_hop(endpoint, next_hop(self.mesh.route_to(endpoint)));
+                    self.set_place(endpoint);
                     moved = true;
                 }
-                Change::Paths => self.set_all_next_hops(),
+                Change::Paths => self.set_paths(),
                 Change::ManagerLost(manager) => self.warn(self.agents_of(manager), manager, effects),
                 Change::ManagerReturned(_) => {}
             }
@@ -328,12 +331,7 @@ impl ManagerNode {
     }
 
     fn agents_of(&self, manager: ManagerId) -> Vec<EndpointId> {
-        self.mesh
-            .attachments()
-            .filter(|attachment| attachment.manager == manager)
-            .map(|attachment| attachment.endpoint)
-            .filter(|id| self.endpoints.get(id).is_some_and(|known| known.kind == EndpointKind::Agent))
-            .collect()
+        self.mesh.carried_by(manager).iter().copied().filter(|&id| self.roster.is_agent(id)).collect()
     }
 
     /// Endpoints that a manager carries look for themselves at once whether it is there, instead of at their next probe.
@@ -345,15 +343,6 @@ impl ManagerNode {
                 self.forwarder.signal(neighbour, &Message::Suspect(Suspect { manager }), effects);
             }
         }
-    }
-}
-
-fn next_hop(route: Route) -> NextHop {
-    match route {
-        Route::Local => NextHop::Tunnel,
-        Route::Via(manager) => NextHop::Link(manager),
-        Route::Unreachable => NextHop::Unreachable,
-        Route::Unattached => NextHop::Detached,
     }
 }
 
@@ -399,17 +388,14 @@ impl Node for ManagerNode {
         if self.mesh.poll_timeout().is_some_and(|at| at <= now) {
             self.mesh.handle_timeout(now);
         }
-        if now >= self.next_count {
-            self.carried = self.carried_here().count();
-            self.next_count = now + COUNT_INTERVAL;
-        }
         self.forwarder.handle_timeout(now, effects);
         self.settle(now, effects);
     }
 
     fn handle_command(&mut self, now: Instant, command: Command, effects: &mut Effects) {
         match command {
-            Command::SetMap(map) => self.set_map(now, map),
+            Command::SetMap(map) => self.set_map(now, *map),
+            Command::ChangeMap(delta, done) => done(self.change_map(now, &delta)),
             Command::SetDraining(draining) => self.set_draining(now, draining),
             Command::Drain(number) => {
                 self.set_draining(now, true);
@@ -424,7 +410,7 @@ impl Node for ManagerNode {
     fn poll_timeout(&self) -> Option<Instant> {
         let links = self.links.values().map(Liveness::poll_timeout);
         let others = self.mesh.poll_timeout().into_iter().chain(self.forwarder.poll_timeout());
-        links.chain(others).chain([self.next_count]).min()
+        links.chain(others).min()
     }
 
     fn poll_event(&mut self) -> Option<Event> {

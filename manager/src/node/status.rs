@@ -62,8 +62,8 @@ pub struct EndpointStatus {
 impl ManagerNode {
     pub(super) fn status(&self, now: Instant) -> Status {
         Status {
-            managers: self.map.managers.iter().map(|manager| self.manager_status(manager.id)).collect(),
-            endpoints: self.map.endpoints.iter().map(|endpoint| self.endpoint_status(now, endpoint.id)).collect(),
+            managers: self.roster.managers().map(|manager| self.manager_status(manager)).collect(),
+            endpoints: self.roster.endpoints().map(|endpoint| self.endpoint_status(now, endpoint)).collect(),
             drops: self.forwarder.drops().nonzero().map(|(reason, count)| (reason.to_string(), count)).collect(),
             draining: self.draining,
         }

@@ -119,15 +119,16 @@ impl Cluster {
     }
 
     /// The map of a manager.
-    pub fn manager_map(&self, manager: ManagerId) -> Arc<ManagerMap> {
-        Arc::new(ManagerMap {
+    pub fn manager_map(&self, manager: ManagerId) -> ManagerMap {
+        ManagerMap {
             version: VERSION,
             manager,
             networks: self.networks.clone(),
             endpoints: self.agents.iter().map(endpoint_info).collect(),
             managers: self.managers.clone(),
+            managers_changed: VERSION,
             timing: self.timing,
-        })
+        }
     }
 
     /// The map of an agent.
@@ -160,6 +161,7 @@ fn network(id: u32) -> NetworkInfo {
         prefixes: vec![v4, v6],
         gateways: vec![Ipv4Addr::new(172, 31, 0, 1).into(), overlay_v6(1).into()],
         mtu: 1380,
+        changed: VERSION,
     }
 }
 
@@ -195,6 +197,6 @@ fn endpoint_info(agent: &Agent) -> EndpointInfo {
         public_key: Cluster::agent_key(agent).public_key(),
         kind: EndpointKind::Agent,
         allowed: agent.addresses.iter().map(|&address| IpNet::from(address)).collect(),
-        map_version: VERSION,
+        changed: VERSION,
     }
 }

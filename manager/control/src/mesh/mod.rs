@@ -15,7 +15,7 @@ mod tests;
 mod topology;
 
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use festoon_proto::signal::{Flood, FloodAck, LinkState, ManagerState, Message};
@@ -96,6 +96,11 @@ impl Mesh {
         self.presence.attachments()
     }
 
+    /// The endpoints that a manager carries, as far as this one knows.
+    pub fn carried_by(&self, manager: ManagerId) -> &BTreeSet<EndpointId> {
+        self.presence.carried_by(manager)
+    }
+
     /// Where packets for an endpoint go.
     pub fn route_to(&self, endpoint: EndpointId) -> Route {
         match self.attachment(endpoint) {
@@ -171,11 +176,12 @@ impl Mesh {
         self.merge_presence(now, None, Presence::Left(endpoint, generation));
     }
 
-    /// Forgets endpoints that are not to be kept: they were removed from the registry. Not flooded, every manager learns
-    /// it from its own registry.
-    pub fn forget_endpoints(&mut self, keep: impl Fn(EndpointId) -> bool) {
-        for endpoint in self.presence.retain(keep) {
-            self.changes.add_endpoint(endpoint);
+    /// Forgets endpoints that were removed from the registry. Not flooded, every manager learns it from its own registry.
+    pub fn forget_endpoints(&mut self, endpoints: impl IntoIterator<Item = EndpointId>) {
+        for endpoint in endpoints {
+            if self.presence.forget(endpoint) {
+                self.changes.add_endpoint(endpoint);
+            }
         }
     }
 

@@ -48,6 +48,8 @@ struct Entry {
 #[derive(Debug, Default)]
 pub(super) struct PresenceTable {
     entries: BTreeMap<EndpointId, Entry>,
+    /// The same from the other side: the endpoints each manager carries. None is empty.
+    carried: BTreeMap<ManagerId, BTreeSet<EndpointId>>,
     expiries: BTreeSet<(Instant, EndpointId)>,
 }
 
@@ -61,6 +63,9 @@ impl PresenceTable {
             self.remove(endpoint);
             let expires = matches!(presence, Presence::Left(..)).then(|| now + DEPARTURE_KEPT);
             self.expiries.extend(expires.map(|at| (at, endpoint)));
+            if let Presence::Attached(attachment) = presence {
+                self.carried.entry(attachment.manager).or_default().insert(endpoint);
+            }
             self.entries.insert(endpoint, Entry { presence, expires });
         }
         order
@@ -88,13 +93,17 @@ impl PresenceTable {
         self.entries.keys().copied()
     }
 
-    /// Forgets the endpoints that are not to be kept, and names them.
-    pub(super) fn retain(&mut self, keep: impl Fn(EndpointId) -> bool) -> Vec<EndpointId> {
-        let gone: Vec<_> = self.endpoints().filter(|&endpoint| !keep(endpoint)).collect();
-        for &endpoint in &gone {
-            self.remove(endpoint);
-        }
-        gone
+    /// The endpoints that `manager` carries.
+    pub(super) fn carried_by(&self, manager: ManagerId) -> &BTreeSet<EndpointId> {
+        static NONE: BTreeSet<EndpointId> = BTreeSet::new();
+        self.carried.get(&manager).unwrap_or(&NONE)
+    }
+
+    /// Forgets all of an endpoint, and says whether there was anything.
+    pub(super) fn forget(&mut self, endpoint: EndpointId) -> bool {
+        let is_known = self.entries.contains_key(&endpoint);
+        self.remove(endpoint);
+        is_known
     }
 
     /// Forgets departures whose time is over. Nobody's route changes by it.
@@ -111,8 +120,17 @@ impl PresenceTable {
     }
 
     fn remove(&mut self, endpoint: EndpointId) {
-        if let Some(Entry { expires: Some(at), .. }) = self.entries.remove(&endpoint) {
+        let Some(entry) = self.entries.remove(&endpoint) else { return };
+        if let Some(at) = entry.expires {
             self.expiries.remove(&(at, endpoint));
+        }
+        if let Presence::Attached(Attachment { manager, .. }) = entry.presence
+            && let Some(carried) = self.carried.get_mut(&manager)
+        {
+            carried.remove(&endpoint);
+            if carried.is_empty() {
+                self.carried.remove(&manager);
+            }
         }
     }
 }
@@ -168,5 +186,24 @@ mod tests {
         table.merge(now, left(6));
         table.expire(now + DEPARTURE_KEPT);
         assert_eq!((table.get(E), table.next_expiry()), (None, None));
+    }
+
+    #[test]
+    fn an_endpoint_is_carried_by_one_manager_at_most() {
+        let (mut table, now) = (PresenceTable::default(), Instant::now());
+        let carried = |table: &PresenceTable| [1, 2].map(|manager| table.carried_by(ManagerId(manager)).contains(&E));
+        for (statement, expected) in [
+            (attached(1, 5), [true, false]),
+            (attached(2, 6), [false, true]),
+            (attached(1, 5), [false, true]),
+            (left(6), [false, false]),
+            (attached(1, 7), [true, false]),
+        ] {
+            table.merge(now, statement);
+            assert_eq!(carried(&table), expected, "after {statement:?}");
+        }
+        assert!(table.forget(E) && !table.forget(E));
+        assert_eq!(carried(&table), [false, false]);
+        assert!(table.carried.is_empty());
     }
 }

@@ -7,6 +7,7 @@
 mod address;
 mod apply;
 mod command;
+mod diff;
 mod endpoints;
 mod managers;
 mod name;
@@ -24,6 +25,7 @@ pub use command::{
     AddClient, AddNetwork, Bootstrap, Command, CreateToken, JoinEndpoint, JoinManager, ManagerSpec, Outcome, UnixMs,
     UpdateManager,
 };
+pub use diff::Difference;
 pub use endpoints::EndpointError;
 pub use managers::{MAX_MANAGERS, ManagerError};
 pub use name::NameError;

@@ -163,7 +163,7 @@ fn removed_endpoints_are_forgotten() {
     net.attach(at(8, 1, 1));
     net.settle();
     net.changes(2);
-    net.with(2, |mesh, _| mesh.forget_endpoints(|endpoint| endpoint == e(8)));
+    net.with(2, |mesh, _| mesh.forget_endpoints([e(7), e(9)]));
     assert_eq!(net.changes(2), [Change::Endpoint(e(7))]);
     assert!(net.mesh(2).attachments().eq([at(8, 1, 1)]));
     assert_eq!(net.settle(), 0);

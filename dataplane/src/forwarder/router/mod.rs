@@ -4,12 +4,15 @@
 //! network alone: one [`RouteTable`] a network keeps networks apart even where they use the same addresses. A packet that
 //! crosses to another manager carries its network's id in a [`LinkHeader`].
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+mod program;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use festoon_proto::link::{LINK_HEADER_LEN, LinkHeader, MAX_LINK_HOPS};
-use festoon_proto::map::{EndpointInfo, EndpointKind, ManagerMap, NetworkInfo};
 use festoon_proto::signal::Message;
 use festoon_proto::{EndpointId, ManagerId, NetworkId, PrivateKey};
 use ipnet::IpNet;
@@ -32,17 +35,15 @@ pub enum Neighbour {
     Manager(ManagerId),
 }
 
-/// Where packets for an endpoint go next.
+/// Which manager carries an endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NextHop {
-    /// Into the endpoint's own tunnel.
-    Tunnel,
-    /// Over the link to this manager.
-    Link(ManagerId),
-    /// Nowhere: it has no manager.
-    Detached,
-    /// Nowhere: its manager cannot be reached.
-    Unreachable,
+pub enum Place {
+    /// This one.
+    Here,
+    /// That one.
+    At(ManagerId),
+    /// None.
+    Nowhere,
 }
 
 /// What a datagram meant for the node, beside the packet that was forwarded.
@@ -60,45 +61,33 @@ pub enum RouterArrival {
     Signal(Neighbour, Message),
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 enum Role {
-    Endpoint(usize),
+    Endpoint(Member),
     Link(ManagerId),
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Target {
     Gateway,
-    Member(usize),
+    Member(PeerId),
 }
 
 /// An endpoint, as the forwarder needs it.
 #[derive(Debug)]
 struct Member {
     id: EndpointId,
-    network: usize,
-    allowed: Vec<IpNet>,
+    network: NetworkId,
+    allowed: Box<[IpNet]>,
     is_client: bool,
-    peer: PeerId,
-    next: NextHop,
+    place: Place,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Network {
-    id: NetworkId,
     mtu: u16,
     gateways: Vec<IpAddr>,
     table: RouteTable<Target>,
-}
-
-impl Network {
-    fn new(info: &NetworkInfo) -> Self {
-        let mut table = RouteTable::default();
-        for &gateway in &info.gateways {
-            table.insert(IpNet::from(gateway), Target::Gateway);
-        }
-        Self { id: info.id, mtu: info.mtu, gateways: info.gateways.clone(), table }
-    }
 }
 
 /// A packet in the buffer it was decrypted to, and where it begins and ends. In front of it there is room for a link
@@ -126,10 +115,11 @@ impl Held<'_> {
 #[derive(Debug)]
 pub struct RouterForwarder {
     peers: Peers<Role>,
-    networks: Vec<Network>,
-    members: Vec<Member>,
-    by_endpoint: HashMap<EndpointId, usize>,
+    networks: BTreeMap<NetworkId, Network>,
+    by_endpoint: HashMap<EndpointId, PeerId>,
     links: BTreeMap<ManagerId, PeerId>,
+    /// The neighbour over whose link each manager is reached. A link that comes or goes changes this and no endpoint.
+    paths: BTreeMap<ManagerId, ManagerId>,
     drops: DropCounters,
     icmp: icmp::Budget,
     buffer: Box<[u8]>,
@@ -140,56 +130,13 @@ impl RouterForwarder {
     pub fn new(private_key: &PrivateKey) -> Self {
         Self {
             peers: Peers::new(private_key, HANDSHAKES_PER_SECOND, true),
-            networks: Vec::new(),
-            members: Vec::new(),
+            networks: BTreeMap::new(),
             by_endpoint: HashMap::new(),
             links: BTreeMap::new(),
+            paths: BTreeMap::new(),
             drops: DropCounters::default(),
             icmp: icmp::Budget::default(),
             buffer: vec![0; LINK_HEADER_LEN + sealed_capacity(usize::from(u16::MAX))].into_boxed_slice(),
-        }
-    }
-
-    /// Takes over a map. Sessions and next hops of whoever is in it live on; who is not is cut off at once.
-    pub fn set_map(&mut self, map: &ManagerMap) {
-        let next_hops: HashMap<_, _> = self.members.iter().map(|member| (member.id, member.next)).collect();
-        let before: BTreeSet<_> =
-            self.members.iter().map(|member| member.peer).chain(self.links.values().copied()).collect();
-        self.networks = map.networks.iter().map(Network::new).collect();
-        self.members.clear();
-        self.by_endpoint.clear();
-        self.links.clear();
-        for manager in map.managers.iter().filter(|manager| manager.id != map.manager) {
-            if let Some(peer) = self.peers.insert(manager.public_key, Role::Link(manager.id)) {
-                self.peers.set_candidates(peer, &manager.underlay);
-                self.links.insert(manager.id, peer);
-            }
-        }
-        for endpoint in &map.endpoints {
-            let next = next_hops.get(&endpoint.id).copied().unwrap_or(NextHop::Detached);
-            self.add_member(endpoint, next);
-        }
-        let kept: BTreeSet<_> =
-            self.members.iter().map(|member| member.peer).chain(self.links.values().copied()).collect();
-        before.difference(&kept).for_each(|&gone| self.peers.remove(gone));
-    }
-
-    fn add_member(&mut self, info: &EndpointInfo, next: NextHop) {
-        let slot = self.members.len();
-        let Some(network) = self.networks.iter().position(|network| network.id == info.network) else { return };
-        let Some(peer) = self.peers.insert(info.public_key, Role::Endpoint(slot)) else { return };
-        for prefix in &info.allowed {
-            self.networks[network].table.insert(*prefix, Target::Member(slot));
-        }
-        let is_client = info.kind == EndpointKind::Client;
-        self.members.push(Member { id: info.id, network, allowed: info.allowed.clone(), is_client, peer, next });
-        self.by_endpoint.insert(info.id, slot);
-    }
-
-    /// Sets where packets for an endpoint go next.
-    pub fn set_next_hop(&mut self, endpoint: EndpointId, next: NextHop) {
-        if let Some(&slot) = self.by_endpoint.get(&endpoint) {
-            self.members[slot].next = next;
         }
     }
 
@@ -269,10 +216,10 @@ impl RouterForwarder {
         len: usize,
         effects: &mut Effects,
     ) -> RouterArrival {
-        let Some(role) = self.peers.get(from).map(|peer| peer.role) else { return RouterArrival::Nothing };
-        let forwarded = match role {
-            Role::Endpoint(slot) => self.forward_from_endpoint(now, slot, buffer, len, effects),
-            Role::Link(_) => self.forward_from_link(buffer, len, effects),
+        let forwarded = match self.peers.get(from).map(|peer| &peer.role) {
+            Some(Role::Endpoint(_)) => self.forward_from_endpoint(now, from, buffer, len, effects),
+            Some(Role::Link(_)) => self.forward_from_link(buffer, len, effects),
+            None => return RouterArrival::Nothing,
         };
         if let Err(reason) = forwarded {
             self.drops.count(reason);
@@ -283,7 +230,7 @@ impl RouterForwarder {
     fn forward_from_endpoint(
         &mut self,
         now: Instant,
-        slot: usize,
+        from: PeerId,
         buffer: &mut [u8],
         len: usize,
         effects: &mut Effects,
@@ -293,17 +240,18 @@ impl RouterForwarder {
             return Err(DropReason::WrongFraming);
         }
         let header = IpHeader::parse(packet)?;
-        let member = &self.members[slot];
+        let member = self.member(from).ok_or(DropReason::UnknownSession)?;
         if !member.allowed.iter().any(|prefix| prefix.contains(&header.source)) {
             return Err(DropReason::ForeignSource);
         }
         if !header.is_unicast() {
             return Err(DropReason::NotUnicast);
         }
+        let network = member.network;
         let mut held = Held { buffer, start: LINK_HEADER_LEN, header };
-        let routed = self.route(member.network, &mut held, effects, slot);
+        let routed = self.route(network, &mut held, effects, from);
         if let Err((reason, Some(error))) = routed {
-            self.tell_sender(now, slot, &mut held, error, effects);
+            self.tell_sender(now, network, from, &mut held, error, effects);
             return Err(reason);
         }
         routed.map_err(|(reason, _)| reason)
@@ -312,14 +260,15 @@ impl RouterForwarder {
     /// The hop through the virtual router. An error may be one that the sender is told.
     fn route(
         &mut self,
-        network: usize,
+        network: NetworkId,
         held: &mut Held<'_>,
         effects: &mut Effects,
-        sender: usize,
+        sender: PeerId,
     ) -> Result<(), (DropReason, Option<IcmpError>)> {
-        let mtu = self.networks[network].mtu;
+        let network = self.networks.get(&network).ok_or((DropReason::UnknownNetwork, None))?;
+        let mtu = network.mtu;
         let header = held.header;
-        let target = match self.networks[network].table.lookup(header.destination) {
+        let target = match network.table.lookup(header.destination) {
             Some(Target::Member(target)) => *target,
             Some(Target::Gateway) => return self.answer_for_gateway(held, effects, sender),
             None => return Err((DropReason::NoRoute, Some(IcmpError::NoRoute))),
@@ -343,21 +292,19 @@ impl RouterForwarder {
         &mut self,
         held: &mut Held<'_>,
         effects: &mut Effects,
-        sender: usize,
+        sender: PeerId,
     ) -> Result<(), (DropReason, Option<IcmpError>)> {
         let header = held.header;
         if !icmp::echo_reply(held.packet(), &header) {
             return Err((DropReason::NotForGateway, None));
         }
-        let peer = self.members[sender].peer;
-        self.peers.send(peer, held.packet(), &mut effects.underlay).map_err(|reason| (reason, None))
+        self.peers.send(sender, held.packet(), &mut effects.underlay).map_err(|reason| (reason, None))
     }
 
     fn forward_from_link(&mut self, buffer: &mut [u8], len: usize, effects: &mut Effects) -> Result<(), DropReason> {
         let frame = &buffer[LINK_HEADER_LEN..LINK_HEADER_LEN + len];
         let (link, packet) = LinkHeader::parse(frame).ok_or(DropReason::WrongFraming)?;
-        let network = self.networks.iter().find(|network| network.id == link.network);
-        let network = network.ok_or(DropReason::UnknownNetwork)?;
+        let network = self.networks.get(&link.network).ok_or(DropReason::UnknownNetwork)?;
         let header = IpHeader::parse(packet)?;
         let target = match network.table.lookup(header.destination) {
             Some(Target::Member(target)) => *target,
@@ -374,68 +321,77 @@ impl RouterForwarder {
     /// would go in circles ends when it may cross no more links.
     fn deliver(
         &mut self,
-        target: usize,
+        target: PeerId,
         held: &mut Held<'_>,
         hops: u8,
         effects: &mut Effects,
     ) -> Result<(), DropReason> {
-        let member = &self.members[target];
-        match member.next {
-            NextHop::Tunnel => self.peers.send(member.peer, held.packet(), &mut effects.underlay),
-            NextHop::Link(next) => {
+        let member = self.member(target).ok_or(DropReason::NoRoute)?;
+        match member.place {
+            Place::Here => self.peers.send(target, held.packet(), &mut effects.underlay),
+            Place::At(manager) => {
                 let hops = hops.checked_sub(1).ok_or(DropReason::LinkHops)?;
-                let peer = *self.links.get(&next).ok_or(DropReason::ManagerUnreachable)?;
-                let frame = held.frame(self.networks[member.network].id, hops).ok_or(DropReason::TooBig)?;
-                self.peers.send(peer, frame, &mut effects.underlay)
+                let link = self.link_towards(manager).ok_or(DropReason::ManagerUnreachable)?;
+                let frame = held.frame(member.network, hops).ok_or(DropReason::TooBig)?;
+                self.peers.send(link, frame, &mut effects.underlay)
             }
-            NextHop::Detached => Err(DropReason::EndpointDetached),
-            NextHop::Unreachable => Err(DropReason::ManagerUnreachable),
+            Place::Nowhere => Err(DropReason::EndpointDetached),
         }
     }
 
     fn tell_sender(
         &mut self,
         now: Instant,
-        sender: usize,
+        network: NetworkId,
+        sender: PeerId,
         held: &mut Held<'_>,
         error: IcmpError,
         effects: &mut Effects,
     ) {
         let header = held.header;
-        let member = &self.members[sender];
-        let gateways = &self.networks[member.network].gateways;
+        let gateways = self.networks.get(&network).map_or(&[][..], |network| &network.gateways);
         let gateway = gateways.iter().find(|gateway| gateway.is_ipv4() == header.source.is_ipv4());
         let reply = gateway.and_then(|&gateway| icmp::error(held.packet(), &header, error, gateway));
         if let Some(reply) = reply
             && self.icmp.take(now)
-            && let Err(reason) = self.peers.send(member.peer, &reply, &mut effects.underlay)
+            && let Err(reason) = self.peers.send(sender, &reply, &mut effects.underlay)
         {
             self.drops.count(reason);
         }
     }
 
+    /// The link over which a manager is reached.
+    fn link_towards(&self, manager: ManagerId) -> Option<PeerId> {
+        self.links.get(self.paths.get(&manager)?).copied()
+    }
+
+    fn member(&self, peer: PeerId) -> Option<&Member> {
+        match &self.peers.get(peer)?.role {
+            Role::Endpoint(member) => Some(member),
+            Role::Link(_) => None,
+        }
+    }
+
     fn heard(&self, from: PeerId) -> RouterArrival {
-        match self.peers.get(from).map(|peer| peer.role) {
-            Some(Role::Link(manager)) => RouterArrival::Heard(manager),
-            Some(Role::Endpoint(slot)) => {
-                let member = &self.members[slot];
-                let is_elsewhere = member.is_client && member.next != NextHop::Tunnel;
-                if is_elsewhere { RouterArrival::ClientHere(member.id) } else { RouterArrival::Nothing }
+        match self.peers.get(from).map(|peer| &peer.role) {
+            Some(Role::Link(manager)) => RouterArrival::Heard(*manager),
+            Some(Role::Endpoint(member)) if member.is_client && member.place != Place::Here => {
+                RouterArrival::ClientHere(member.id)
             }
-            None => RouterArrival::Nothing,
+            _ => RouterArrival::Nothing,
         }
     }
 
     fn neighbour_of(&self, peer: PeerId) -> Option<Neighbour> {
-        self.peers.get(peer).map(|peer| match peer.role {
-            Role::Endpoint(slot) => Neighbour::Endpoint(self.members[slot].id),
-            Role::Link(manager) => Neighbour::Manager(manager),
+        self.peers.get(peer).map(|peer| match &peer.role {
+            Role::Endpoint(member) => Neighbour::Endpoint(member.id),
+            Role::Link(manager) => Neighbour::Manager(*manager),
         })
     }
 
     fn peer_of(&self, neighbour: Neighbour) -> Option<PeerId> {
         match neighbour {
-            Neighbour::Endpoint(endpoint) => self.by_endpoint.get(&endpoint).map(|&slot| self.members[slot].peer),
+            Neighbour::Endpoint(endpoint) => self.by_endpoint.get(&endpoint).copied(),
             Neighbour::Manager(manager) => self.links.get(&manager).copied(),
         }
     }

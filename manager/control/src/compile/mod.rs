@@ -1,10 +1,19 @@
 //! From the registry's state to what one node needs to know of it.
+//!
+//! A map is compiled as a whole once, when a node starts. From then on [`manager_delta`] compiles what changed from one
+//! state to another, at a cost that grows with the change and not with the cluster.
+
+mod delta;
+#[cfg(test)]
+mod tests;
 
 use festoon_proto::map::{EndpointInfo, EndpointMap, ManagerInfo, ManagerMap, MapVersion, NetworkInfo, Timing};
 use festoon_proto::{EndpointId, ManagerId};
 use ipnet::IpNet;
 
 use crate::registry::{Endpoint, Manager, Network, State};
+
+pub use delta::manager_delta;
 
 /// The map of a manager; `None` if the state has no such manager.
 pub fn manager_map(state: &State, manager: ManagerId) -> Option<ManagerMap> {
@@ -13,8 +22,9 @@ pub fn manager_map(state: &State, manager: ManagerId) -> Option<ManagerMap> {
         version: state.version(),
         manager,
         networks: state.networks().map(network_info).collect(),
-        endpoints: state.endpoints().map(|endpoint| endpoint_info(state, endpoint)).collect(),
+        endpoints: state.endpoints().map(endpoint_info).collect(),
         managers: state.managers().map(manager_info).collect(),
+        managers_changed: state.managers_changed(),
         timing: Timing::default(),
     })
 }
@@ -48,6 +58,7 @@ fn network_info(network: &Network) -> NetworkInfo {
         prefixes: network.prefixes.iter().map(|prefix| prefix.net).collect(),
         gateways: network.prefixes.iter().map(|prefix| prefix.gateway()).collect(),
         mtu: network.mtu,
+        changed: network.changed,
     }
 }
 
@@ -62,7 +73,7 @@ fn manager_info(manager: &Manager) -> ManagerInfo {
     }
 }
 
-fn endpoint_info(state: &State, endpoint: &Endpoint) -> EndpointInfo {
+fn endpoint_info(endpoint: &Endpoint) -> EndpointInfo {
     EndpointInfo {
         id: endpoint.id,
         name: endpoint.name.clone(),
@@ -70,6 +81,6 @@ fn endpoint_info(state: &State, endpoint: &Endpoint) -> EndpointInfo {
         public_key: endpoint.public_key,
         kind: endpoint.kind,
         allowed: endpoint.addresses.iter().copied().map(IpNet::from).collect(),
-        map_version: endpoint_version(state, endpoint),
+        changed: endpoint.changed,
     }
 }

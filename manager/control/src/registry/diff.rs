@@ -1,0 +1,54 @@
+//! What differs between two states. States that come from one another share most of their structure, and what they share
+//! is passed over: the cost grows with the difference.
+
+use festoon_proto::{EndpointId, NetworkId};
+use imbl::OrdMap;
+use imbl::ordmap::DiffItem;
+
+use super::record::{Endpoint, Network};
+use super::state::State;
+
+/// A record that is not the same in two states.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Difference<'a, Id, Record> {
+    /// Only the later state has it.
+    Added(&'a Record),
+    /// Both have it.
+    Changed {
+        /// As the earlier has it.
+        from: &'a Record,
+        /// As the later has it.
+        to: &'a Record,
+    },
+    /// Only the earlier state has it.
+    Removed(Id),
+}
+
+impl State {
+    /// What became of the networks from here to `later`, by id.
+    pub fn network_differences<'a>(
+        &'a self,
+        later: &'a Self,
+    ) -> impl Iterator<Item = Difference<'a, NetworkId, Network>> {
+        differences(&self.networks, &later.networks)
+    }
+
+    /// What became of the endpoints from here to `later`, by id.
+    pub fn endpoint_differences<'a>(
+        &'a self,
+        later: &'a Self,
+    ) -> impl Iterator<Item = Difference<'a, EndpointId, Endpoint>> {
+        differences(&self.endpoints, &later.endpoints)
+    }
+}
+
+fn differences<'a, Id: Ord + Copy, Record: PartialEq>(
+    from: &'a OrdMap<Id, Record>,
+    to: &'a OrdMap<Id, Record>,
+) -> impl Iterator<Item = Difference<'a, Id, Record>> {
+    from.diff(to).map(|item| match item {
+        DiffItem::Add(_, record) => Difference::Added(record),
+        DiffItem::Update { old: (_, from), new: (_, to) } => Difference::Changed { from, to },
+        DiffItem::Remove(&id, _) => Difference::Removed(id),
+    })
+}
