@@ -17,7 +17,7 @@ use super::{Execution, StorageError};
 /// Writes that share a commit.
 const BATCH: usize = 64;
 /// How long a change that nobody waits for may stay in memory.
-const LAZY: Duration = Duration::from_secs(1);
+pub(super) const LAZY: Duration = Duration::from_secs(1);
 
 /// Called when the changes are on disk, or never will be.
 pub(super) type Done = Box<dyn FnOnce(Result<(), StorageError>) + Send>;

@@ -56,9 +56,22 @@ pub(super) struct Stored {
 }
 
 impl LogStore {
-    pub(super) fn new(disk: Disk, stored: Stored, snapshot: watch::Receiver<OnDisk>) -> Self {
+    pub(super) fn new(disk: Disk, stored: Stored, snapshot: watch::Receiver<OnDisk>) -> Result<Self, StorageError> {
         let reader = LogReader { disk, tail: Arc::new(Mutex::new(stored.tail)) };
-        Self { reader, snapshot, vote: stored.vote, committed: stored.committed, purge: None }
+        let mut store = Self { reader, snapshot, vote: stored.vote, committed: stored.committed, purge: None };
+        let (on_disk, last) = (store.snapshot.borrow().last_log_id(), store.reader.tail().last());
+        // The power went after a snapshot came from the leader and before the log was purged.
+        if let Some(upto) = on_disk.filter(|_| on_disk > last) {
+            store.purge_until(upto)?;
+        }
+        Ok(store)
+    }
+
+    fn purge_until(&mut self, upto: LogId<MemberId>) -> Result<(), StorageError> {
+        let Some(is_gap) = self.reader.tail().purge(upto) else { return Ok(()) };
+        self.purge = Some(Purge { upto, is_gap: is_gap || self.purge.is_some_and(|purge| purge.is_gap) });
+        let changes = self.take_purge()?;
+        self.reader.disk.submit_lazily(changes)
     }
 
     /// Removes from the disk what was purged, if a snapshot is there in its place.
@@ -102,7 +115,7 @@ impl LogStore {
     async fn truncate_since(&mut self, since: u64) -> Result<(), StorageError> {
         self.reader.disk.write(vec![Change::Remove(Table::Log, since..=u64::MAX)]).await?;
         let (on_disk, entries) = self.reader.tail().read(since.saturating_sub(1)..since);
-        let entries = if on_disk.is_empty() { entries } else { self.reader.from_disk(on_disk).await? };
+        let entries = if on_disk.is_empty() { entries } else { self.reader.read_disk(on_disk).await? };
         self.reader.tail().truncate(since, entries.last().map(|entry| entry.log_id));
         Ok(())
     }
@@ -113,7 +126,7 @@ impl LogReader {
         lock(&self.tail)
     }
 
-    async fn from_disk(&self, range: std::ops::Range<u64>) -> Result<Vec<Entry<TypeConfig>>, StorageError> {
+    async fn read_disk(&self, range: std::ops::Range<u64>) -> Result<Vec<Entry<TypeConfig>>, StorageError> {
         // Not empty, so its end is not 0.
         self.disk.read(move |view| view.entries(range.start..=range.end - 1)).await
     }
@@ -123,7 +136,7 @@ impl LogReader {
         if on_disk.is_empty() {
             return Ok(newest);
         }
-        let mut entries = self.from_disk(on_disk).await?;
+        let mut entries = self.read_disk(on_disk).await?;
         entries.extend(newest);
         Ok(entries)
     }
@@ -220,10 +233,6 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn purge(&mut self, upto: LogId<MemberId>) -> Result<(), RaftError> {
-        let is_gap = self.reader.tail().purge(upto);
-        self.purge = Some(Purge { upto, is_gap: is_gap || self.purge.is_some_and(|purge| purge.is_gap) });
-        self.take_purge()
-            .and_then(|changes| self.reader.disk.submit_lazily(changes))
-            .map_err(|error| error.into_raft(ErrorSubject::Log(upto), ErrorVerb::Delete))
+        self.purge_until(upto).map_err(|error| error.into_raft(ErrorSubject::Log(upto), ErrorVerb::Delete))
     }
 }

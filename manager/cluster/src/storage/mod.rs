@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::types::MemberId;
 use disk::Disk;
-use slot::Slot;
+use slot::{Head, Slot};
 use snapshot::{Contents, SnapshotError};
 use tables::{Change, Record, View};
 use tail::Tail;
@@ -68,19 +68,15 @@ pub struct Labels {
 impl Storage {
     /// Opens the registry in `database`, or begins one if that is empty. Reads and checks all of it. Must run inside tokio.
     pub async fn open(database: Database, execution: Execution) -> Result<Self, StorageError> {
-        let check = move || check_pages(database);
-        let disk = Disk::new(execution.run(check).await?, execution);
-        let label = open_records(&disk).await?;
-        let (slot, found) = Slot::open(disk.clone()).await?;
-        let contents = match found {
-            Some((_, bytes)) => disk.execution().run(move || Ok(Contents::decode(&bytes)?)).await?,
-            None => Contents::default(),
-        };
-        let last_applied = contents.last_applied;
-        let stored = disk.read(move |view| open_log(view, last_applied)).await?;
-        let log = LogStore::new(disk.clone(), stored, slot.watch());
-        let machine = Machine::new(disk.clone(), Arc::new(slot), contents);
-        Ok(Self { labels: Labels { disk, label }, log, machine })
+        let (database, found) = execution.run(move || read_all(database)).await?;
+        let disk = Disk::new(database, execution);
+        if found.format.is_none() {
+            disk.write(vec![Change::record(Record::Format, &FORMAT)?]).await?;
+        }
+        let slot = Slot::new(disk.clone(), found.head);
+        let log = LogStore::new(disk.clone(), found.log, slot.watch())?;
+        let machine = Machine::new(disk.clone(), Arc::new(slot), found.contents);
+        Ok(Self { labels: Labels { disk, label: found.label }, log, machine })
     }
 }
 
@@ -98,22 +94,39 @@ impl Labels {
     }
 }
 
-/// Has redb compare its pages with their checksums.
-fn check_pages(mut database: Database) -> Result<Database, StorageError> {
-    if database.check_integrity()? { Ok(database) } else { Err(StorageError::File(None)) }
+/// All that is on a disk.
+struct Found {
+    format: Option<u32>,
+    label: Option<Label>,
+    head: Option<Head>,
+    contents: Contents,
+    log: log::Stored,
 }
 
-async fn open_records(disk: &Disk) -> Result<Option<Label>, StorageError> {
-    let read = |view: &View| Ok((view.record::<u32>(Record::Format)?, view.record(Record::Label)?));
-    match disk.read(read).await? {
-        (Some(found), _) if found > FORMAT => Err(StorageError::Newer { found, known: FORMAT }),
-        (Some(_), label) => Ok(label),
-        (None, _) => disk.write(vec![Change::record(Record::Format, &FORMAT)?]).await.map(|()| None),
+/// Reads every value and looks at its checksum, to name what is damaged, and has redb do so with its pages.
+fn read_all(mut database: Database) -> Result<(Database, Found), StorageError> {
+    let found = Found::read(&View::new(&database)?)?;
+    if database.check_integrity()? { Ok((database, found)) } else { Err(StorageError::File(None)) }
+}
+
+impl Found {
+    fn read(view: &View) -> Result<Self, StorageError> {
+        let format = view.record(Record::Format)?;
+        if let Some(found) = format.filter(|found| *found > FORMAT) {
+            return Err(StorageError::Newer { found, known: FORMAT });
+        }
+        let label = view.record(Record::Label)?;
+        let (head, contents) = match slot::load(view)? {
+            Some((head, bytes)) => (Some(head), Contents::decode(&bytes)?),
+            None => (None, Contents::default()),
+        };
+        let log = read_log(view, contents.last_applied)?;
+        Ok(Self { format, label, head, contents, log })
     }
 }
 
 /// Reads the whole log, which Raft keeps short, and sees that no entry is missing.
-fn open_log(view: &View, snapshot: Option<LogId<MemberId>>) -> Result<log::Stored, StorageError> {
+fn read_log(view: &View, snapshot: Option<LogId<MemberId>>) -> Result<log::Stored, StorageError> {
     let purged: Option<LogId<MemberId>> = view.record(Record::Purged)?;
     if purged > snapshot {
         return Err(SnapshotError::Damaged.into());

@@ -14,7 +14,11 @@ use super::tables::{Change, Record, Table, View};
 use crate::types::MemberId;
 
 /// A little less than a power of two, which is what redb makes room for.
+#[cfg(not(test))]
 const PIECE_LEN: usize = (1 << 20) - 1024;
+/// Small enough that small snapshots have several.
+#[cfg(test)]
+const PIECE_LEN: usize = 1024;
 
 pub(super) type Meta = SnapshotMeta<MemberId, EmptyNode>;
 
@@ -39,7 +43,7 @@ impl OnDisk {
 
 /// The record of a snapshot.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-struct Head {
+pub(super) struct Head {
     /// Tells its pieces from those of the snapshot before it.
     generation: u32,
     pieces: u32,
@@ -58,13 +62,11 @@ pub(super) struct Slot {
 }
 
 impl Slot {
-    /// The place, and the snapshot that is there.
-    pub(super) async fn open(disk: Disk) -> Result<(Self, Option<(Meta, Vec<u8>)>), StorageError> {
-        let found = disk.read(load).await?;
-        let (head, snapshot) = found.map(|(head, bytes)| (head.clone(), (head.meta, bytes))).unzip();
+    /// The place, with the snapshot that is there.
+    pub(super) fn new(disk: Disk, head: Option<Head>) -> Self {
         let last_log_id = head.as_ref().and_then(|head| head.meta.last_log_id);
         let on_disk = watch::Sender::new(OnDisk { last_log_id, is_broken: false });
-        Ok((Self { disk, head: Mutex::new(head), on_disk }, snapshot))
+        Self { disk, head: Mutex::new(head), on_disk }
     }
 
     /// How far the snapshot on disk goes, and will go.
@@ -118,7 +120,8 @@ impl Slot {
     }
 }
 
-fn load(view: &View) -> Result<Option<(Head, Vec<u8>)>, StorageError> {
+/// The snapshot that is there, and its record.
+pub(super) fn load(view: &View) -> Result<Option<(Head, Vec<u8>)>, StorageError> {
     let Some(head) = view.record::<Head>(Record::Snapshot)? else { return Ok(None) };
     let mut bytes = Vec::with_capacity(head.pieces as usize * PIECE_LEN);
     let (first, end) = (piece_key(head.generation, 0), piece_key(head.generation, head.pieces));

@@ -67,13 +67,17 @@ impl Tail {
         self.last = last.max(self.purged);
     }
 
-    /// The log begins behind `upto` now. Returns whether there is a gap now between what was the last entry and that.
-    pub(super) fn purge(&mut self, upto: LogId<MemberId>) -> bool {
+    /// The log begins behind `upto` now. Returns whether there is a gap between what was the last entry and that; `None`
+    /// if it began there already.
+    pub(super) fn purge(&mut self, upto: LogId<MemberId>) -> Option<bool> {
+        if self.purged >= Some(upto) {
+            return None;
+        }
         let is_gap = self.last.is_none_or(|last| last.index < upto.index);
         self.entries = self.entries.split_off(&(upto.index + 1));
-        self.purged = self.purged.max(Some(upto));
+        self.purged = Some(upto);
         self.last = self.last.max(self.purged);
-        is_gap
+        Some(is_gap)
     }
 
     /// The entries of `range` that are in memory, and the indexes of those that may be on disk alone, which come before
