@@ -1,1 +1,329 @@
-//! A node that learns of changes.
+//! A node that learns of changes is like one that started with the last map.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::mpsc;
+
+use festoon_control::compile::{endpoint_map, endpoint_version, manager_delta, manager_map};
+use festoon_control::registry::{
+    AddClient, AddNetwork, Bootstrap, Command as Change, CreateToken, DEFAULT_MTU, JoinEndpoint, JoinManager,
+    ManagerSpec, State, UnixMs, UpdateManager, apply,
+};
+use festoon_dataplane::batch::{Coalesce, OverlayBatch, UnderlayBatch};
+use festoon_dataplane::forwarder::{HostArrival, HostForwarder};
+use festoon_proto::token::{SecretHash, TokenKind};
+use festoon_proto::{ClusterId, NetworkId};
+use proptest::prelude::*;
+
+use super::*;
+
+const ME: ManagerId = ManagerId(1);
+const AGENT: EndpointId = EndpointId(1);
+
+fn key(number: u32) -> PrivateKey {
+    let mut bytes = [0x40; 32];
+    bytes[8..12].copy_from_slice(&number.to_le_bytes());
+    PrivateKey::from_bytes(bytes)
+}
+
+fn spec(number: u8) -> ManagerSpec {
+    ManagerSpec {
+        name: format!("m{number}"),
+        public_key: key(1_000_000 + u32::from(number)).public_key(),
+        underlay: vec![([192, 0, 2, number], 51820).into()],
+        https: vec![([192, 0, 2, number], 8443).into()],
+        priority: number,
+    }
+}
+
+fn add_network(name: &str) -> Change {
+    let prefixes = vec!["10.0.0.0/8".parse().unwrap()];
+    Change::AddNetwork(AddNetwork { name: name.to_owned(), prefixes, mtu: DEFAULT_MTU })
+}
+
+fn add_client(number: u32, network: u32) -> Change {
+    let (name, network) = (format!("c{number}"), NetworkId(network));
+    Change::AddClient(AddClient { name, network, public_key: key(number).public_key(), now: UnixMs(1) })
+}
+
+fn token(number: u8, kind: TokenKind) -> Change {
+    let network = (kind == TokenKind::Endpoint).then_some(NetworkId(1));
+    let hash = SecretHash([number; 32]);
+    Change::CreateToken(CreateToken { hash, kind, network, now: UnixMs(0), expires: UnixMs(10) })
+}
+
+fn join_agent(token: u8, number: u32) -> Change {
+    let (token, name) = (SecretHash([token; 32]), "agent".to_owned());
+    let public_key = key(number).public_key();
+    Change::JoinEndpoint(JoinEndpoint { token, public_key, credential: token, name, now: UnixMs(1) })
+}
+
+fn join_manager(number: u8) -> Change {
+    let token = SecretHash([number; 32]);
+    Change::JoinManager(JoinManager { token, manager: spec(number), now: UnixMs(1) })
+}
+
+fn set_priority(manager: u16, priority: u8) -> Change {
+    let (manager, priority) = (ManagerId(manager), Some(priority));
+    Change::UpdateManager(UpdateManager { manager, name: None, underlay: None, https: None, priority })
+}
+
+#[expect(clippy::disallowed_methods, reason = "a virtual clock needs some beginning")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+fn effects() -> Effects {
+    Effects { underlay: UnderlayBatch::new(1), overlay: OverlayBatch::new(Coalesce::None) }
+}
+
+fn node(state: &State) -> ManagerNode {
+    let config = NodeConfig { private_key: key(1_000_001), manager: ME, link_sequence: 1 };
+    ManagerNode::new(&config, manager_map(state, ME).unwrap(), now())
+}
+
+/// A registry, and the node of its first manager, which knows the state `known`.
+struct World {
+    now: Instant,
+    state: State,
+    index: u64,
+    known: State,
+    node: ManagerNode,
+}
+
+impl World {
+    /// One manager and one network, and after that whatever `changes` bring.
+    fn new(changes: impl IntoIterator<Item = Change>) -> Self {
+        let bootstrap = Change::Bootstrap(Bootstrap { cluster: ClusterId([7; 16]), manager: spec(1) });
+        let (mut state, mut index) = (State::default(), 0);
+        for change in [bootstrap, add_network("default")].into_iter().chain(changes) {
+            index += 1;
+            state = apply(&state, index, &change).unwrap().0;
+        }
+        Self { now: now(), index, known: state.clone(), node: node(&state), state }
+    }
+
+    /// Changes the registry. A change that is refused is none.
+    fn change(&mut self, change: &Change) {
+        self.index += 1;
+        if let Ok((state, _)) = apply(&self.state, self.index, change) {
+            self.state = state;
+        }
+    }
+
+    /// Tells the node what happened since it was told last.
+    fn tell(&mut self) -> bool {
+        let delta = manager_delta(&self.known, &self.state, ME).unwrap();
+        let taken = self.command(|reply| Command::ChangeMap(Box::new(delta), reply));
+        self.known = self.state.clone();
+        taken
+    }
+
+    fn command<T: Send + 'static>(&mut self, command: impl FnOnce(Reply<T>) -> Command) -> T {
+        let (sender, answer) = mpsc::channel();
+        let reply = Box::new(move |value| sender.send(value).unwrap());
+        self.node.handle_command(self.now, command(reply), &mut effects());
+        answer.recv().unwrap()
+    }
+
+    fn attach(&mut self, endpoint: u64, manager: u16, generation: u64) {
+        let (endpoint, manager, generation) = (EndpointId(endpoint), ManagerId(manager), Generation(generation));
+        self.node.mesh.attach(self.now, Attachment { endpoint, manager, generation });
+        self.node.settle(self.now, &mut effects());
+    }
+
+    fn status(&mut self) -> Status {
+        self.command(Command::Status)
+    }
+}
+
+/// The agent at the other end of a tunnel to the node.
+struct Agent {
+    host: HostForwarder,
+    probes: u32,
+}
+
+impl Agent {
+    fn new(state: &State, number: u32) -> Self {
+        let mut host = HostForwarder::new(&key(number));
+        host.set_map(&endpoint_map(state, AGENT).unwrap());
+        Self { host, probes: 0 }
+    }
+
+    /// The map version the node names in answer to a probe.
+    fn probe(&mut self, world: &mut World) -> Option<MapVersion> {
+        let mut effects = effects();
+        self.probes += 1;
+        self.host.signal(ME, &Message::Probe(Probe { sequence: self.probes }), &mut effects);
+        let mut answers = Vec::new();
+        let mut waiting = datagrams(&effects);
+        while let Some(datagram) = waiting.pop() {
+            let mut replies = self::effects();
+            world.node.handle_underlay(world.now, path(7), &datagram, datagram.len(), &mut replies);
+            for reply in datagrams(&replies) {
+                let mut effects = self::effects();
+                answers.push(self.host.handle_underlay(world.now, path(1), &reply, &mut effects));
+                waiting.extend(datagrams(&effects));
+            }
+        }
+        answers.into_iter().find_map(|answer| match answer {
+            HostArrival::Signal(ME, Message::ProbeReply(reply)) => Some(reply.map_version),
+            _ => None,
+        })
+    }
+}
+
+fn path(host: u8) -> UnderlayPath {
+    UnderlayPath { remote: (Ipv4Addr::new(192, 0, 2, host), 51820).into(), local: None::<IpAddr> }
+}
+
+fn datagrams(effects: &Effects) -> Vec<Vec<u8>> {
+    effects.underlay.groups().map(|group| group.bytes.to_vec()).collect()
+}
+
+#[test]
+fn an_agent_learns_at_once_of_what_it_can_see_and_of_nothing_else() {
+    let mut world = World::new([token(1, TokenKind::Endpoint), join_agent(1, 1), token(2, TokenKind::Manager)]);
+    let mut agent = Agent::new(&world.state, 1);
+    let first = agent.probe(&mut world).unwrap();
+    for (change, is_seen) in [
+        (add_client(2, 1), false),
+        (add_network("other"), false),
+        (join_manager(2), true),
+        (Change::RemoveEndpoint(EndpointId(2)), false),
+        (set_priority(2, 9), true),
+        (Change::RemoveManager(ManagerId(2)), true),
+    ] {
+        let before = agent.probe(&mut world);
+        world.change(&change);
+        assert!(world.tell());
+        let version = agent.probe(&mut world).unwrap();
+        assert_eq!(Some(version) != before, is_seen, "{change:?}");
+        assert_eq!(version, endpoint_version(&world.state, world.state.endpoint(AGENT).unwrap()));
+        assert_eq!(version, endpoint_map(&world.state, AGENT).unwrap().version);
+        assert!(version >= first);
+    }
+}
+
+#[test]
+fn an_endpoint_that_is_removed_is_cut_off_and_forgotten_at_once() {
+    let mut world = World::new([token(1, TokenKind::Endpoint), join_agent(1, 1)]);
+    let mut agent = Agent::new(&world.state, 1);
+    world.attach(AGENT.0, 1, 5);
+    assert!(agent.probe(&mut world).is_some() && world.node.attachment(AGENT).is_some());
+    world.change(&Change::RemoveEndpoint(AGENT));
+    assert!(world.tell());
+    assert_eq!((agent.probe(&mut world), world.node.attachment(AGENT)), (None, None));
+    assert_eq!(world.status().drops, [("unknown_session".to_owned(), 1)]);
+}
+
+#[test]
+fn a_change_of_another_map_is_refused_and_a_whole_map_heals() {
+    let mut world = World::new([add_client(1, 1)]);
+    world.change(&add_client(2, 1));
+    world.known = world.state.clone();
+    world.change(&add_client(3, 1));
+    assert!(!world.tell(), "the node knows nothing of the second client");
+    let ids = |world: &mut World| world.status().endpoints.iter().map(|endpoint| endpoint.id.0).collect::<Vec<_>>();
+    assert_eq!(ids(&mut world), [1]);
+    world.change(&Change::RemoveEndpoint(EndpointId(1)));
+    let map = manager_map(&world.state, ME).unwrap();
+    world.node.handle_command(world.now, Command::SetMap(Box::new(map)), &mut effects());
+    world.known = world.state.clone();
+    assert_eq!(ids(&mut world), [2, 3]);
+    world.change(&add_client(4, 1));
+    assert!(world.tell());
+    assert_eq!(ids(&mut world), [2, 3, 4]);
+}
+
+#[test]
+fn an_attachment_that_came_before_its_endpoint_is_kept() {
+    let mut world = World::new([]);
+    world.attach(1, 1, 3);
+    world.change(&add_client(1, 1));
+    assert!(world.tell());
+    assert_eq!(world.status().endpoints[0].attachment.unwrap().generation, Generation(3));
+}
+
+#[test]
+fn a_manager_of_many_endpoints_takes_a_change_of_one() {
+    const MANY: u32 = 20_000;
+    let mut world = World::new((0..MANY).map(|number| add_client(number, 1)));
+    let (_, whole) = timed(|| node(&world.state));
+    world.change(&Change::RemoveEndpoint(EndpointId(7)));
+    let (taken, part) = timed(|| world.tell());
+    println!("{MANY} endpoints: a node takes {whole:?} to start, {part:?} for a change of one endpoint");
+    assert!(taken);
+    assert_eq!(world.status().endpoints.len(), MANY as usize - 1);
+}
+
+fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
+    let start = now();
+    (work(), start.elapsed())
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Change(Change),
+    Tell,
+    Attach(u64, u16),
+}
+
+fn any_step() -> impl Strategy<Value = Step> {
+    let number = 2_u8..9;
+    let change = prop_oneof![
+        4 => (0_u32..20, 1_u32..4).prop_map(|(number, network)| add_client(number, network)),
+        4 => (1_u64..30).prop_map(|id| Change::RemoveEndpoint(EndpointId(id))),
+        1 => (0_u8..4).prop_map(|name| add_network(&format!("n{name}"))),
+        1 => number.clone().prop_map(|number| token(number, TokenKind::Manager)),
+        1 => number.prop_map(join_manager),
+        1 => (2_u16..6).prop_map(|id| Change::RemoveManager(ManagerId(id))),
+        1 => (1_u16..6, 0_u8..3).prop_map(|(id, priority)| set_priority(id, priority)),
+    ];
+    prop_oneof![
+        6 => change.prop_map(Step::Change),
+        2 => Just(Step::Tell),
+        3 => (1_u64..30, 1_u16..5).prop_map(|(endpoint, manager)| Step::Attach(endpoint, manager)),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn a_node_that_learns_of_changes_is_like_one_that_started_with_the_last_map(
+        steps in proptest::collection::vec(any_step(), 0..60),
+    ) {
+        let mut world = World::new([]);
+        let mut generation = 0;
+        let mut attached = BTreeMap::new();
+        for step in steps.into_iter().chain([Step::Tell]) {
+            match step {
+                Step::Change(change) => world.change(&change),
+                Step::Tell => {
+                    // Who is attached before it is known stays; who is no longer known does not.
+                    attached.retain(|&id, _| {
+                        let id = EndpointId(id);
+                        world.known.endpoint(id).is_none() || world.state.endpoint(id).is_some()
+                    });
+                    prop_assert!(world.tell());
+                }
+                Step::Attach(endpoint, manager) => {
+                    generation += 1;
+                    world.attach(endpoint, manager, generation);
+                    attached.insert(endpoint, (manager, generation));
+                }
+            }
+        }
+        let mut fresh = World::new([]);
+        fresh.node = node(&world.state);
+        for (endpoint, (manager, generation)) in attached {
+            fresh.attach(endpoint, manager, generation);
+        }
+        prop_assert_eq!(format!("{:?}", world.status()), format!("{:?}", fresh.status()));
+        prop_assert!(world.node.roster.endpoints().eq(fresh.node.roster.endpoints()));
+        for id in world.node.roster.endpoints() {
+            let endpoint = world.state.endpoint(id).unwrap();
+            prop_assert_eq!(world.node.roster.endpoint_version(id), endpoint_version(&world.state, endpoint));
+        }
+        prop_assert!(world.node.mesh.attachments().eq(fresh.node.mesh.attachments()));
+    }
+}
