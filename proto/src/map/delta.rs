@@ -90,12 +90,12 @@ fn change_records<Id: Ord, Info: Clone>(
     id: impl Fn(&Info) -> Id,
 ) {
     for gone in &changes.removed {
-        if let Ok(at) = records.binary_search_by_key(gone, |record| id(record)) {
+        if let Ok(at) = records.binary_search_by_key(gone, &id) {
             records.remove(at);
         }
     }
     for info in &changes.put {
-        match records.binary_search_by_key(&id(info), |record| id(record)) {
+        match records.binary_search_by_key(&id(info), &id) {
             Ok(at) => records[at] = info.clone(),
             Err(at) => records.insert(at, info.clone()),
         }

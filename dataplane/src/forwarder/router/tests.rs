@@ -160,6 +160,12 @@ fn candidates(router: &RouterForwarder) -> Vec<(ManagerId, SocketAddr)> {
     router.links.iter().filter_map(|(&manager, &peer)| Some((manager, candidate(peer)?))).collect()
 }
 
+/// There may be a hundred thousand.
+#[test]
+fn an_endpoint_that_never_spoke_here_takes_little_room() {
+    assert!(size_of::<Option<Peer<Role>>>() <= 256, "{}", size_of::<Option<Peer<Role>>>());
+}
+
 proptest! {
     #[test]
     fn after_deltas_a_forwarder_is_as_if_it_had_started_with_the_last_map(
