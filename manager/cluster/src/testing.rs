@@ -78,7 +78,7 @@ impl FaultyDisk {
         self.lock().limit = limit;
     }
 
-    /// From now on a sync waits until [`FaultyDisk::resume`].
+    /// From now on a sync blocks its thread until [`FaultyDisk::resume`].
     pub fn stall(&self) {
         self.lock().is_stalled = true;
     }
@@ -138,21 +138,17 @@ impl Disk {
         let mut random = StdRng::seed_from_u64(seed);
         let share = [0.0, 0.1, 0.5, 0.9, 1.0][random.random_range(0..5)];
         for change in std::mem::take(&mut self.unsynced) {
-            match change {
-                Change::SetLen(len) if random.random_bool(share) => self.synced.resize(len, 0),
-                Change::SetLen(_) => {}
-                Change::Write(offset, bytes) => {
-                    for sector in sectors(offset, bytes.len()) {
-                        if random.random_bool(share) {
-                            write(&mut self.synced, sector.start, &bytes[sector.start - offset..sector.end - offset]);
-                        }
-                    }
-                }
-            }
+            change.make(&mut self.synced, || random.random_bool(share));
         }
         self.seen.clone_from(&self.synced);
         self.cut = None;
         self.power_cuts += 1;
+    }
+
+    fn sync(&mut self) {
+        for change in self.unsynced.drain(..) {
+            change.make(&mut self.synced, || true);
+        }
     }
 
     /// Counts a write or sync.
@@ -166,6 +162,21 @@ impl Disk {
 
     fn make_room(&self, len: usize) -> io::Result<()> {
         if self.limit.is_some_and(|limit| len > limit) { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+    }
+}
+
+impl Change {
+    /// Changes `bytes`, but only the sectors that are let through, or the length if that is.
+    fn make(self, bytes: &mut Vec<u8>, mut is_made: impl FnMut() -> bool) {
+        match self {
+            Self::SetLen(len) if is_made() => bytes.resize(len, 0),
+            Self::SetLen(_) => {}
+            Self::Write(offset, data) => {
+                for sector in sectors(offset, data.len()).filter(|_| is_made()) {
+                    write(bytes, sector.start, &data[sector.start - offset..sector.end - offset]);
+                }
+            }
+        }
     }
 }
 
@@ -230,9 +241,7 @@ impl StorageBackend for Backend {
         let is_waiting = |disk: &mut Disk| disk.is_stalled && disk.power_cuts == self.power_cuts;
         drop(resumed.wait_while(disk, is_waiting).unwrap_or_else(PoisonError::into_inner));
         let mut disk = self.disk()?;
-        disk.unsynced.clear();
-        let disk = &mut *disk;
-        disk.synced.clone_from(&disk.seen);
+        disk.sync();
         disk.syncs += 1;
         Ok(())
     }

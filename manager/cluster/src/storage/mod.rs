@@ -118,7 +118,7 @@ impl Found {
         let label = view.record(Record::Label)?;
         let (head, contents) = match slot::load(view)? {
             Some((head, bytes)) => (Some(head), Contents::decode(&bytes)?),
-            None => (None, Contents::default()),
+            None => Default::default(),
         };
         let log = read_log(view, contents.last_applied)?;
         Ok(Self { format, label, head, contents, log })

@@ -9,7 +9,7 @@ use tokio::sync::{Mutex, watch};
 
 use super::StorageError;
 use super::disk::Disk;
-use super::snapshot::SnapshotError;
+use super::snapshot::{self, SnapshotError};
 use super::tables::{Change, Record, Table, View};
 use crate::types::MemberId;
 
@@ -79,9 +79,14 @@ impl Slot {
         self.on_disk.send_modify(|on_disk| on_disk.is_broken = true);
     }
 
-    /// The snapshot that is on disk.
+    /// The snapshot that is on disk. If it is damaged this is an error, so that nobody else gets it.
     pub(super) async fn get(&self) -> Result<Option<(Meta, Vec<u8>)>, StorageError> {
-        Ok(self.disk.read(load).await?.map(|(head, bytes)| (head.meta, bytes)))
+        let read = |view: &View| {
+            let Some((head, bytes)) = load(view)? else { return Ok(None) };
+            snapshot::verify(&bytes)?;
+            Ok(Some((head.meta, bytes)))
+        };
+        self.disk.read(read).await
     }
 
     /// Replaces the snapshot, unless that is as new.

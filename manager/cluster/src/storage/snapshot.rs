@@ -72,6 +72,11 @@ impl Contents {
     }
 }
 
+/// Whether these are undamaged bytes of [`Contents::encode`], without decoding them.
+pub fn verify(bytes: &[u8]) -> Result<(), SnapshotError> {
+    check(OF_MEMBER, bytes).map(drop)
+}
+
 /// A state alone as bytes, for a backup.
 pub fn encode_state(state: &State) -> Result<Vec<u8>, SnapshotError> {
     encode(OF_STATE, state)
@@ -114,5 +119,50 @@ fn check<'a>(kind: &[u8; 8], bytes: &'a [u8]) -> Result<&'a [u8], SnapshotError>
         FORMAT => Ok(body),
         found if found > FORMAT => Err(SnapshotError::Newer { found }),
         _ => Err(SnapshotError::Damaged),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use festoon_control::registry::{Command, apply};
+
+    use super::*;
+    use crate::storage::tests::{bootstrap, network};
+
+    fn state() -> State {
+        let run = |state, (index, command): (u64, Command)| apply(&state, index, &command).unwrap().0;
+        [(0, bootstrap()), (1, network(1)), (2, network(2))].into_iter().fold(State::default(), run)
+    }
+
+    #[test]
+    fn a_state_comes_back_as_it_was() {
+        assert_eq!(decode_state(&encode_state(&state()).unwrap()), Ok(state()));
+    }
+
+    #[test]
+    fn what_is_cut_off_or_changed_is_refused() {
+        let bytes = encode_state(&state()).unwrap();
+        for len in 0..bytes.len() {
+            assert!(decode_state(&bytes[..len]).is_err(), "{len} bytes of {}", bytes.len());
+        }
+        for bit in 0..bytes.len() * 8 {
+            let mut flipped = bytes.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert!(decode_state(&flipped).is_err(), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn the_error_tells_what_it_is() {
+        assert_eq!(decode_state(b"something else entirely"), Err(SnapshotError::Foreign));
+        let of_member = Contents::default().encode().unwrap();
+        assert_eq!(decode_state(&of_member), Err(SnapshotError::Foreign));
+        assert_eq!(decode_state(&seal_as(FORMAT + 1, b"")), Err(SnapshotError::Newer { found: FORMAT + 1 }));
+        assert_eq!(decode_state(&seal_as(FORMAT, b"")), Err(SnapshotError::Damaged));
+    }
+
+    fn seal_as(format: u32, body: &[u8]) -> Vec<u8> {
+        let format = format.to_le_bytes();
+        [OF_STATE.as_slice(), &format, &seal::checksum(&[&format, body]), body].concat()
     }
 }

@@ -8,7 +8,7 @@ use openraft::{Entry, LogId};
 use crate::types::{MemberId, TypeConfig};
 
 /// Entries that stay in memory when they are on disk. Members that follow closely never need more.
-const KEPT: usize = 1024;
+pub(super) const KEPT: usize = 1024;
 
 /// The log as Raft sees it, which may be ahead of the disk.
 #[derive(Debug, Default)]

@@ -58,14 +58,14 @@ fn entry(term: u64, index: u64, command: Command) -> Entry<TypeConfig> {
     Entry { log_id: log_id(term, index), payload: EntryPayload::Normal(proposal) }
 }
 
-fn bootstrap() -> Command {
+pub(super) fn bootstrap() -> Command {
     let key = PublicKey::from_bytes([1; 32]);
     let (underlay, https) = (vec![([192, 0, 2, 1], 51820).into()], vec![([192, 0, 2, 1], 8443).into()]);
     let manager = ManagerSpec { name: "m1".into(), public_key: key, underlay, https, priority: 0 };
     Command::Bootstrap(Bootstrap { cluster: ClusterId([7; 16]), manager })
 }
 
-fn network(number: u64) -> Command {
+pub(super) fn network(number: u64) -> Command {
     let prefix = format!("10.{}.{}.0/24", number >> 8 & 0xff, number & 0xff).parse().unwrap();
     Command::AddNetwork(AddNetwork { name: format!("network-{number}"), prefixes: vec![prefix], mtu: DEFAULT_MTU })
 }

@@ -98,3 +98,22 @@ async fn entries_behind_a_gap_wait_for_the_snapshot_that_fills_it() {
     assert_eq!(storage.log.try_get_log_entries(..).await.unwrap(), commands(20..22));
     assert_eq!(storage.machine.contents().last_applied, Some(log_id(1, 19)));
 }
+
+#[tokio::test]
+async fn a_long_log_is_read_from_memory_and_from_disk() {
+    let mut storage = open(&FaultyDisk::default(), inline()).await.unwrap();
+    let end = tail::KEPT as u64 * 3;
+    for start in (0..end).step_by(512) {
+        storage.log.blocking_append(commands(start..start + 512)).await.unwrap();
+    }
+    let kept = end - tail::KEPT as u64;
+    for range in [0..end, 0..1, kept - 1..kept + 1, kept..end, end - 1..end + 5, 100..100, end..end + 1] {
+        let expected = commands(range.start..range.end.min(end));
+        assert_eq!(storage.log.try_get_log_entries(range.clone()).await.unwrap(), expected, "{range:?}");
+    }
+    storage.log.truncate(log_id(1, 100)).await.unwrap();
+    assert_eq!(storage.log.get_log_state().await.unwrap().last_log_id, Some(log_id(1, 99)));
+    assert_eq!(storage.log.try_get_log_entries(98..).await.unwrap(), commands(98..100));
+    storage.log.blocking_append(commands(100..103)).await.unwrap();
+    assert_eq!(storage.log.try_get_log_entries(98..).await.unwrap(), commands(98..103));
+}
