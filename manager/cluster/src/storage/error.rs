@@ -78,6 +78,6 @@ impl StorageError {
         subject: ErrorSubject<MemberId>,
         verb: ErrorVerb,
     ) -> openraft::StorageError<MemberId> {
-        StorageIOError::new(subject, verb, AnyError::new(&self)).into()
+        StorageIOError::new(subject, verb, AnyError::error(self)).into()
     }
 }

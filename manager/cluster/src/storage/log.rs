@@ -61,7 +61,7 @@ impl LogStore {
         let mut store = Self { reader, snapshot, vote: stored.vote, committed: stored.committed, purge: None };
         let (on_disk, last) = (store.snapshot.borrow().last_log_id(), store.reader.tail().last());
         // The power went after a snapshot came from the leader and before the log was purged.
-        if let Some(upto) = on_disk.filter(|_| on_disk > last) {
+        if let Some(upto) = on_disk.filter(|upto| last.is_none_or(|last| last.index < upto.index)) {
             store.purge_until(upto)?;
         }
         Ok(store)

@@ -49,7 +49,7 @@ fn inline() -> Execution {
     Execution::Inline(watch::channel(Duration::ZERO).1)
 }
 
-fn log_id(term: u64, index: u64) -> LogId<MemberId> {
+pub(super) fn log_id(term: u64, index: u64) -> LogId<MemberId> {
     LogId::new(CommittedLeaderId::new(term, MemberId::from(1)), index)
 }
 
