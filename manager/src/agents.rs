@@ -7,7 +7,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::routing::{get, post};
 use axum::{Extension, Json, Router};
 use festoon_control::compile::endpoint_map;
-use festoon_control::registry::{Command, JoinEndpoint, Outcome, State};
+use festoon_control::registry::{Command, JoinEndpoint, Outcome, RemoveEndpoint, State};
 use festoon_proto::EndpointId;
 use festoon_proto::http::{AGENT_JOIN, AGENT_LEAVE, AGENT_MAP, Credential, JoinRequest, JoinResponse};
 use festoon_proto::map::EndpointMap;
@@ -59,7 +59,7 @@ async fn map(Shared(agents): Shared<Agents>, headers: HeaderMap) -> Result<Json<
 
 async fn leave(Shared(agents): Shared<Agents>, headers: HeaderMap) -> Result<StatusCode, Refused> {
     let endpoint = authenticate(&agents.cluster.snapshot(), &headers)?;
-    agents.cluster.propose(Command::RemoveEndpoint(endpoint)).await?;
+    agents.cluster.propose(Command::RemoveEndpoint(RemoveEndpoint { endpoint, now: unix_now() })).await?;
     tracing::info!(%endpoint, "an endpoint left");
     Ok(StatusCode::NO_CONTENT)
 }

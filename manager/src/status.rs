@@ -148,10 +148,10 @@ fn endpoint_row(state: &State, endpoint: &Endpoint, seen: Option<&EndpointStatus
     let attachment = seen.and_then(|seen| seen.attachment);
     EndpointRow {
         id: endpoint.id,
-        name: endpoint.name.clone(),
+        name: endpoint.name.to_string(),
         kind: endpoint.kind,
         network: state.network(endpoint.network).map(|network| network.name.clone()).unwrap_or_default(),
-        addresses: endpoint.addresses.clone(),
+        addresses: endpoint.addresses.to_vec(),
         public_key: endpoint.public_key.to_string(),
         manager: attachment.map(|attachment| attachment.manager),
         generation: attachment.map(|attachment| attachment.generation),

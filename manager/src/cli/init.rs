@@ -4,7 +4,9 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
-use festoon_control::registry::{AddNetwork, Bootstrap, Command, ManagerSpec, Outcome, State, apply};
+use festoon_control::registry::{
+    AddNetwork, Bootstrap, Command, FORMAT, ManagerRole, ManagerSpec, Outcome, State, apply,
+};
 use festoon_proto::ClusterId;
 
 use super::args::InitArgs;
@@ -18,10 +20,13 @@ pub(super) fn run(root: &Path, args: InitArgs) -> anyhow::Result<()> {
     let https = args.manager.https();
     let spec = ManagerSpec {
         name: args.manager.name,
+        role: ManagerRole::Full,
         public_key: key.public_key(),
+        seal_key: None,
         underlay: args.manager.underlay,
         https: https.clone(),
         priority: args.manager.priority,
+        format: FORMAT,
     };
     let cluster = ClusterId(rand::random());
     let commands = [

@@ -9,7 +9,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Json, Router};
-use festoon_control::registry::{Command, JoinManager, ManagerSpec, Outcome, State};
+use festoon_control::registry::{Command, FORMAT, JoinManager, ManagerRole, ManagerSpec, Outcome, State};
 use festoon_proto::ManagerId;
 use festoon_proto::http::{CLUSTER_JOIN, ManagerJoinRequest, ManagerJoinResponse};
 use serde::{Deserialize, Serialize};
@@ -118,12 +118,15 @@ async fn join(
     let https = request.https.clone();
     let spec = ManagerSpec {
         name: request.name,
+        role: ManagerRole::Full,
         public_key: request.public_key,
+        seal_key: None,
         underlay: request.underlay,
         https: request.https,
         priority: request.priority,
+        format: FORMAT,
     };
-    let command = JoinManager { token: request.secret.hash(), manager: spec, now: unix_now() };
+    let command = JoinManager { token: request.secret.hash(), manager: spec, data_key: None, now: unix_now() };
     let Outcome::Manager(manager) = routes.cluster.propose(Command::JoinManager(command)).await? else {
         return Err(Refused::internal());
     };

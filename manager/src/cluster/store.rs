@@ -122,12 +122,12 @@ pub(super) fn advance(state: &State, entries: &[LogEntry]) -> State {
 
 #[cfg(test)]
 mod tests {
-    use festoon_proto::EndpointId;
+    use festoon_control::registry::UnixMs;
 
     use super::*;
 
     fn entry(index: u64) -> LogEntry {
-        LogEntry { index, command: Command::RemoveEndpoint(EndpointId(index)) }
+        LogEntry { index, command: Command::Expire(UnixMs(index)) }
     }
 
     #[test]

@@ -24,7 +24,7 @@ pub(super) fn network<'a>(state: &'a State, name: Option<&str>) -> Result<&'a Ne
 
 /// The endpoint of this name, if it is the only one, or of this id.
 pub(super) fn endpoint<'a>(state: &'a State, name: &str) -> Result<&'a Endpoint, Refused> {
-    let mut named = state.endpoints().filter(|endpoint| endpoint.name == name);
+    let mut named = state.endpoints().filter(|endpoint| *endpoint.name == *name);
     match (named.next(), named.next()) {
         (Some(only), None) => Ok(only),
         (Some(one), Some(other)) => {

@@ -10,7 +10,9 @@ use axum::http::StatusCode;
 use axum::routing::{delete, get, post, put};
 use axum::{Json, Router};
 use festoon_control::compile::endpoint_map;
-use festoon_control::registry::{AddClient, AddNetwork, Command, CreateToken, Outcome, UnixMs, UpdateManager};
+use festoon_control::registry::{
+    AddClient, AddNetwork, Addresses, Command, CreateToken, Outcome, RemoveEndpoint, UnixMs, UpdateManager,
+};
 use festoon_proto::ManagerId;
 use festoon_proto::map::EndpointMap;
 use festoon_proto::token::{JoinToken, TokenKind, TokenSecret};
@@ -95,7 +97,7 @@ async fn create_token(
     let secret = TokenSecret::from_bytes(rand::random());
     let now = unix_now();
     let expires = UnixMs(now.0.saturating_add(request.expires_s.saturating_mul(1000)));
-    let command = CreateToken { hash: secret.hash(), kind, network, now, expires };
+    let command = CreateToken { hash: secret.hash(), kind, network, addresses: Addresses::NONE, now, expires };
     admin.cluster.propose(Command::CreateToken(command)).await?;
     let mut managers: Vec<_> = state.managers().collect();
     managers.sort_by_key(|manager| std::cmp::Reverse(manager.priority));
@@ -122,7 +124,8 @@ async fn add_client(
     ApiJson(request): ApiJson<ClientRequest>,
 ) -> Result<Json<EndpointMap>, Refused> {
     let network = lookup::network(&admin.cluster.snapshot(), request.network.as_deref())?.id;
-    let command = AddClient { name: request.name, network, public_key: request.public_key, now: unix_now() };
+    let (addresses, public_key) = (Addresses::NONE, request.public_key);
+    let command = AddClient { name: request.name, network, addresses, public_key, now: unix_now() };
     let Outcome::Endpoint(endpoint) = admin.cluster.propose(Command::AddClient(command)).await? else {
         return Err(Refused::internal());
     };
@@ -135,8 +138,9 @@ async fn remove_endpoint(
 ) -> Result<Json<Removed>, Refused> {
     let state = admin.cluster.snapshot();
     let endpoint = lookup::endpoint(&state, &name)?;
-    admin.cluster.propose(Command::RemoveEndpoint(endpoint.id)).await?;
-    Ok(Json(Removed { id: endpoint.id.to_string(), name: endpoint.name.clone() }))
+    let command = RemoveEndpoint { endpoint: endpoint.id, now: unix_now() };
+    admin.cluster.propose(Command::RemoveEndpoint(command)).await?;
+    Ok(Json(Removed { id: endpoint.id.to_string(), name: endpoint.name.to_string() }))
 }
 
 async fn update_manager(

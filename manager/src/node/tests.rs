@@ -6,8 +6,8 @@ use std::sync::mpsc;
 
 use festoon_control::compile::{endpoint_map, endpoint_version, manager_delta, manager_map};
 use festoon_control::registry::{
-    AddClient, AddNetwork, Bootstrap, Command as Change, CreateToken, DEFAULT_MTU, JoinEndpoint, JoinManager,
-    ManagerSpec, State, UnixMs, UpdateManager, apply,
+    AddClient, AddNetwork, Addresses, Bootstrap, Command as Change, CreateToken, DEFAULT_MTU, FORMAT, JoinEndpoint,
+    JoinManager, ManagerRole, ManagerSpec, RemoveEndpoint, State, UnixMs, UpdateManager, apply,
 };
 use festoon_dataplane::batch::{Coalesce, OverlayBatch, UnderlayBatch};
 use festoon_dataplane::forwarder::{HostArrival, HostForwarder};
@@ -26,9 +26,16 @@ fn key(number: u32) -> PrivateKey {
     PrivateKey::from_bytes(bytes)
 }
 
+fn remove(endpoint: EndpointId) -> Change {
+    Change::RemoveEndpoint(RemoveEndpoint { endpoint, now: UnixMs(1) })
+}
+
 fn spec(number: u8) -> ManagerSpec {
     ManagerSpec {
         name: format!("m{number}"),
+        role: ManagerRole::Full,
+        seal_key: None,
+        format: FORMAT,
         public_key: key(1_000_000 + u32::from(number)).public_key(),
         underlay: vec![([192, 0, 2, number], 51820).into()],
         https: vec![([192, 0, 2, number], 8443).into()],
@@ -43,13 +50,21 @@ fn add_network(name: &str) -> Change {
 
 fn add_client(number: u32, network: u32) -> Change {
     let (name, network) = (format!("c{number}"), NetworkId(network));
-    Change::AddClient(AddClient { name, network, public_key: key(number).public_key(), now: UnixMs(1) })
+    let (addresses, public_key) = (Addresses::NONE, key(number).public_key());
+    Change::AddClient(AddClient { name, network, addresses, public_key, now: UnixMs(1) })
 }
 
 fn token(number: u8, kind: TokenKind) -> Change {
     let network = (kind == TokenKind::Endpoint).then_some(NetworkId(1));
     let hash = SecretHash([number; 32]);
-    Change::CreateToken(CreateToken { hash, kind, network, now: UnixMs(0), expires: UnixMs(10) })
+    Change::CreateToken(CreateToken {
+        hash,
+        kind,
+        network,
+        addresses: Addresses::NONE,
+        now: UnixMs(0),
+        expires: UnixMs(10),
+    })
 }
 
 fn join_agent(token: u8, number: u32) -> Change {
@@ -60,7 +75,7 @@ fn join_agent(token: u8, number: u32) -> Change {
 
 fn join_manager(number: u8) -> Change {
     let token = SecretHash([number; 32]);
-    Change::JoinManager(JoinManager { token, manager: spec(number), now: UnixMs(1) })
+    Change::JoinManager(JoinManager { token, manager: spec(number), data_key: None, now: UnixMs(1) })
 }
 
 fn set_priority(manager: u16, priority: u8) -> Change {
@@ -190,7 +205,7 @@ fn an_agent_learns_at_once_of_what_it_can_see_and_of_nothing_else() {
         (add_client(2, 1), false),
         (add_network("other"), false),
         (join_manager(2), true),
-        (Change::RemoveEndpoint(EndpointId(2)), false),
+        (remove(EndpointId(2)), false),
         (set_priority(2, 9), true),
         (Change::RemoveManager(ManagerId(2)), true),
     ] {
@@ -211,7 +226,7 @@ fn an_endpoint_that_is_removed_is_cut_off_and_forgotten_at_once() {
     let mut agent = Agent::new(&world.state, 1);
     world.attach(AGENT.0, 1, 5);
     assert!(agent.probe(&mut world).is_some() && world.node.attachment(AGENT).is_some());
-    world.change(&Change::RemoveEndpoint(AGENT));
+    world.change(&remove(AGENT));
     assert!(world.tell());
     assert_eq!((agent.probe(&mut world), world.node.attachment(AGENT)), (None, None));
     assert_eq!(world.status().drops, [("unknown_session".to_owned(), 1)]);
@@ -226,7 +241,7 @@ fn a_change_of_another_map_is_refused_and_a_whole_map_heals() {
     assert!(!world.tell(), "the node knows nothing of the second client");
     let ids = |world: &mut World| world.status().endpoints.iter().map(|endpoint| endpoint.id.0).collect::<Vec<_>>();
     assert_eq!(ids(&mut world), [1]);
-    world.change(&Change::RemoveEndpoint(EndpointId(1)));
+    world.change(&remove(EndpointId(1)));
     let map = manager_map(&world.state, ME).unwrap();
     world.node.handle_command(world.now, Command::SetMap(Box::new(map)), &mut effects());
     world.known = world.state.clone();
@@ -250,7 +265,7 @@ fn a_manager_of_many_endpoints_takes_a_change_of_one() {
     const MANY: u32 = 20_000;
     let mut world = World::new((0..MANY).map(|number| add_client(number, 1)));
     let (_, whole) = timed(|| node(&world.state));
-    world.change(&Change::RemoveEndpoint(EndpointId(7)));
+    world.change(&remove(EndpointId(7)));
     let (taken, part) = timed(|| world.tell());
     println!("{MANY} endpoints: a node takes {whole:?} to start, {part:?} for a change of one endpoint");
     assert!(taken);
@@ -273,7 +288,7 @@ fn any_step() -> impl Strategy<Value = Step> {
     let number = 2_u8..9;
     let change = prop_oneof![
         4 => (0_u32..20, 1_u32..4).prop_map(|(number, network)| add_client(number, network)),
-        4 => (1_u64..30).prop_map(|id| Change::RemoveEndpoint(EndpointId(id))),
+        4 => (1_u64..30).prop_map(|id| remove(EndpointId(id))),
         1 => (0_u8..4).prop_map(|name| add_network(&format!("n{name}"))),
         1 => number.clone().prop_map(|number| token(number, TokenKind::Manager)),
         1 => number.prop_map(join_manager),

@@ -9,16 +9,16 @@ use crate::registry::{Difference, State};
 /// The way from the map of `manager` in one state to that in another, whatever happened in between; `None` if the other
 /// has no such manager. Costs little if the states come from one another and little happened.
 pub fn manager_delta(from: &State, to: &State, manager: ManagerId) -> Option<ManagerMapDelta> {
-    to.manager(manager)?;
+    to.manager(manager).filter(|manager| manager.is_full())?;
     // At most nine, so they are compared one by one.
-    let managers_are_the_same = from.managers().map(manager_info).eq(to.managers().map(manager_info));
+    let managers_are_the_same = from.full_managers().map(manager_info).eq(to.full_managers().map(manager_info));
     Some(ManagerMapDelta {
         base: from.version(),
         version: to.version(),
         manager,
         networks: changes(from.network_differences(to), network_info),
         endpoints: changes(from.endpoint_differences(to), endpoint_info),
-        managers: (!managers_are_the_same).then(|| to.managers().map(manager_info).collect()),
+        managers: (!managers_are_the_same).then(|| to.full_managers().map(manager_info).collect()),
         managers_changed: to.managers_changed(),
         timing: Timing::default(),
     })

@@ -15,15 +15,15 @@ use crate::registry::{Endpoint, Manager, Network, State};
 
 pub use delta::manager_delta;
 
-/// The map of a manager; `None` if the state has no such manager.
+/// The map of a manager; `None` if the state has no such manager, or if it is a witness, which carries nothing.
 pub fn manager_map(state: &State, manager: ManagerId) -> Option<ManagerMap> {
-    state.manager(manager)?;
+    state.manager(manager).filter(|manager| manager.is_full())?;
     Some(ManagerMap {
         version: state.version(),
         manager,
         networks: state.networks().map(network_info).collect(),
         endpoints: state.endpoints().map(endpoint_info).collect(),
-        managers: state.managers().map(manager_info).collect(),
+        managers: state.full_managers().map(manager_info).collect(),
         managers_changed: state.managers_changed(),
         timing: Timing::default(),
     })
@@ -36,10 +36,10 @@ pub fn endpoint_map(state: &State, endpoint: EndpointId) -> Option<EndpointMap> 
         version: endpoint_version(state, endpoint),
         cluster: state.cluster()?,
         endpoint: endpoint.id,
-        name: endpoint.name.clone(),
+        name: endpoint.name.to_string(),
         network: network_info(state.network(endpoint.network)?),
-        addresses: endpoint.addresses.clone(),
-        managers: state.managers().map(manager_info).collect(),
+        addresses: endpoint.addresses.to_vec(),
+        managers: state.full_managers().map(manager_info).collect(),
         timing: Timing::default(),
     })
 }
@@ -76,11 +76,11 @@ fn manager_info(manager: &Manager) -> ManagerInfo {
 fn endpoint_info(endpoint: &Endpoint) -> EndpointInfo {
     EndpointInfo {
         id: endpoint.id,
-        name: endpoint.name.clone(),
+        name: endpoint.name.to_string(),
         network: endpoint.network,
         public_key: endpoint.public_key,
         kind: endpoint.kind,
-        allowed: endpoint.addresses.iter().copied().map(IpNet::from).collect(),
+        allowed: endpoint.addresses.iter().map(IpNet::from).collect(),
         changed: endpoint.changed,
     }
 }

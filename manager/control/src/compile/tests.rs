@@ -21,10 +21,13 @@ fn key(number: u32) -> PublicKey {
 fn spec(number: u8) -> ManagerSpec {
     ManagerSpec {
         name: format!("m{number}"),
+        role: ManagerRole::Full,
         public_key: key(1_000_000 + u32::from(number)),
+        seal_key: None,
         underlay: vec![([192, 0, 2, number], 51820).into()],
         https: vec![([192, 0, 2, number], 8443).into()],
         priority: number,
+        format: FORMAT,
     }
 }
 
@@ -35,17 +38,23 @@ fn network(name: &str, prefix: &str) -> Command {
 
 fn client(number: u32, network: u32) -> Command {
     let (name, network) = (format!("c{number}"), NetworkId(network));
-    Command::AddClient(AddClient { name, network, public_key: key(number), now: UnixMs(1) })
+    let (addresses, public_key) = (Addresses::NONE, key(number));
+    Command::AddClient(AddClient { name, network, addresses, public_key, now: UnixMs(1) })
+}
+
+fn remove(endpoint: u64) -> Command {
+    Command::RemoveEndpoint(RemoveEndpoint { endpoint: EndpointId(endpoint), now: UnixMs(1) })
 }
 
 fn manager_token(number: u8) -> Command {
     let (hash, kind) = (SecretHash([number; 32]), TokenKind::Manager);
-    Command::CreateToken(CreateToken { hash, kind, network: None, now: UnixMs(0), expires: UnixMs(10) })
+    let addresses = Addresses::NONE;
+    Command::CreateToken(CreateToken { hash, kind, network: None, addresses, now: UnixMs(0), expires: UnixMs(10) })
 }
 
 fn join_manager(number: u8) -> Command {
     let token = SecretHash([number; 32]);
-    Command::JoinManager(JoinManager { token, manager: spec(number), now: UnixMs(1) })
+    Command::JoinManager(JoinManager { token, manager: spec(number), data_key: None, now: UnixMs(1) })
 }
 
 fn set_priority(manager: u16, priority: u8) -> Command {
@@ -104,7 +113,7 @@ fn a_delta_names_what_changed_and_nothing_else() {
     let delta = log.delta_after(&client(3, 1));
     assert_eq!(ids(&delta), (vec![3], vec![]));
     assert_eq!((delta.networks.put.len(), delta.managers), (0, None), "where the next address is searched is no news");
-    let delta = log.delta_after(&Command::RemoveEndpoint(EndpointId(1)));
+    let delta = log.delta_after(&remove(1));
     assert_eq!(ids(&delta), (vec![], vec![1]));
     let delta = log.delta_after(&join_manager(2));
     assert_eq!((ids(&delta), delta.networks.put.len()), ((vec![], vec![]), 0));
@@ -128,7 +137,7 @@ fn a_change_among_many_costs_little() {
     let (map, whole) = timed(|| log.map());
     assert_eq!(map.endpoints.len(), MANY as usize);
     let before = log.state.clone();
-    let changes = [Command::RemoveEndpoint(EndpointId(500)), client(MANY, 1), manager_token(2), join_manager(2)];
+    let changes = [remove(500), client(MANY, 1), manager_token(2), join_manager(2)];
     changes.iter().for_each(|command| log.add(command));
     let (delta, part) = timed(|| manager_delta(&before, &log.state, ME).unwrap());
     println!("{MANY} endpoints: the map takes {whole:?}, a delta {part:?}");
@@ -145,7 +154,7 @@ fn any_command() -> impl Strategy<Value = Command> {
     let number = 2_u8..9;
     prop_oneof![
         4 => (0_u32..30, 1_u32..4).prop_map(|(number, network)| client(number, network)),
-        4 => (1_u64..40).prop_map(|id| Command::RemoveEndpoint(EndpointId(id))),
+        4 => (1_u64..40).prop_map(|id| remove(id)),
         1 => (0_u8..4).prop_map(|name| network(&format!("n{name}"), "10.0.0.0/8")),
         1 => number.clone().prop_map(manager_token),
         1 => number.prop_map(join_manager),

@@ -1,6 +1,8 @@
 //! What differs between two states. States that come from one another share most of their structure, and what they share
 //! is passed over: the cost grows with the difference.
 
+use std::sync::Arc;
+
 use festoon_proto::{EndpointId, NetworkId};
 use imbl::OrdMap;
 use imbl::ordmap::DiffItem;
@@ -30,7 +32,7 @@ impl State {
         &'a self,
         later: &'a Self,
     ) -> impl Iterator<Item = Difference<'a, NetworkId, Network>> {
-        differences(&self.networks, &later.networks)
+        differences(&self.records.networks, &later.records.networks)
     }
 
     /// What became of the endpoints from here to `later`, by id.
@@ -38,17 +40,17 @@ impl State {
         &'a self,
         later: &'a Self,
     ) -> impl Iterator<Item = Difference<'a, EndpointId, Endpoint>> {
-        differences(&self.endpoints, &later.endpoints)
+        differences(&self.records.endpoints, &later.records.endpoints)
     }
 }
 
-fn differences<'a, Id: Ord + Copy, Record: PartialEq>(
-    from: &'a OrdMap<Id, Record>,
-    to: &'a OrdMap<Id, Record>,
+fn differences<'a, Id: Ord + Copy, Record: Eq>(
+    from: &'a OrdMap<Id, Arc<Record>>,
+    to: &'a OrdMap<Id, Arc<Record>>,
 ) -> impl Iterator<Item = Difference<'a, Id, Record>> {
     from.diff(to).map(|item| match item {
-        DiffItem::Add(_, record) => Difference::Added(record),
-        DiffItem::Update { old: (_, from), new: (_, to) } => Difference::Changed { from, to },
+        DiffItem::Add(_, record) => Difference::Added(&**record),
+        DiffItem::Update { old: (_, from), new: (_, to) } => Difference::Changed { from: &**from, to: &**to },
         DiffItem::Remove(&id, _) => Difference::Removed(id),
     })
 }

@@ -1,18 +1,25 @@
 //! Commands on endpoints.
+//!
+//! There is no list of keys that were thrown out. A removed endpoint is refused because no record has its key any more; its
+//! old token lets nobody in, not even itself; and a new token, or a client added with the old key, is an admin's decision.
 
-use std::net::IpAddr;
+use std::sync::Arc;
 
 use festoon_proto::map::EndpointKind;
 use festoon_proto::token::{SecretHash, TokenKind};
 use festoon_proto::{EndpointId, NetworkId, PublicKey};
 use serde::{Deserialize, Serialize};
 
-use super::address::NoFreeAddressError;
+use super::address::Addresses;
+use super::allocate::{AddressError, allocate};
 use super::name::{self, NameError};
-use super::record::{Endpoint, TokenUse};
+use super::record::{Endpoint, Kept, TokenUse};
 use super::state::State;
 use super::tokens::{self, Admission, TokenError};
-use super::{AddClient, JoinEndpoint, UnixMs};
+use super::{AddClient, JoinEndpoint, RemoveEndpoint, UnixMs};
+
+/// How long the addresses of an endpoint that left wait for it: long enough for a machine to be repaired or reinstalled.
+pub const KEEP_ADDRESSES_MS: u64 = 30 * 24 * 3600 * 1000;
 
 /// An endpoint is not added or removed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
@@ -32,9 +39,9 @@ pub enum EndpointError {
     /// Its network does not exist.
     #[error("there is no network {0}: see `festoon-manager status` for those there are")]
     NoNetwork(NetworkId),
-    /// Its network is full.
+    /// It can't have an address.
     #[error(transparent)]
-    NoFreeAddress(#[from] NoFreeAddressError),
+    Address(#[from] AddressError),
     /// There is no such endpoint.
     #[error("there is no endpoint {0}: see `festoon-manager endpoint list` for those there are")]
     Unknown(EndpointId),
@@ -49,7 +56,7 @@ impl EndpointError {
             Self::NameTaken(_) => "name-taken",
             Self::KeyTaken => "key-taken",
             Self::NoNetwork(_) => "network-unknown",
-            Self::NoFreeAddress(_) => "no-free-address",
+            Self::Address(error) => error.kind(),
             Self::Unknown(_) => "endpoint-unknown",
         }
     }
@@ -59,6 +66,7 @@ impl EndpointError {
 struct Newcomer {
     name: String,
     network: NetworkId,
+    addresses: Addresses,
     public_key: PublicKey,
     kind: EndpointKind,
     credential: Option<SecretHash>,
@@ -75,6 +83,7 @@ pub(super) fn join(state: &mut State, command: &JoinEndpoint) -> Result<Endpoint
     let newcomer = Newcomer {
         name: name::unique(&wanted, |name| state.endpoint_named(network, name).is_some()),
         network,
+        addresses: state.lift_promise(command.token),
         public_key: command.public_key,
         kind: EndpointKind::Agent,
         credential: Some(command.credential),
@@ -101,6 +110,7 @@ pub(super) fn add_client(state: &mut State, command: &AddClient) -> Result<Endpo
     let newcomer = Newcomer {
         name: command.name.clone(),
         network: command.network,
+        addresses: command.addresses,
         public_key: command.public_key,
         kind: EndpointKind::Client,
         credential: None,
@@ -109,48 +119,39 @@ pub(super) fn add_client(state: &mut State, command: &AddClient) -> Result<Endpo
     insert(state, newcomer)
 }
 
-pub(super) fn remove(state: &mut State, id: EndpointId) -> Result<(), EndpointError> {
-    state.remove_endpoint(id).map(drop).ok_or(EndpointError::Unknown(id))
+pub(super) fn remove(state: &mut State, command: &RemoveEndpoint) -> Result<(), EndpointError> {
+    let id = command.endpoint;
+    let endpoint = state.remove_endpoint(id).ok_or(EndpointError::Unknown(id))?;
+    let kept = Kept {
+        name: Arc::clone(&endpoint.name),
+        public_key: endpoint.public_key,
+        addresses: endpoint.addresses,
+        until: command.now.after(KEEP_ADDRESSES_MS),
+    };
+    state.keep(endpoint.network, kept);
+    Ok(())
 }
 
 fn insert(state: &mut State, newcomer: Newcomer) -> Result<EndpointId, EndpointError> {
-    if state.knows_key(&newcomer.public_key) {
+    let key = newcomer.public_key;
+    if state.knows_key(&key) {
         return Err(EndpointError::KeyTaken);
     }
-    let addresses = allocate(state, newcomer.network)?;
+    let network = state.network(newcomer.network).cloned().ok_or(EndpointError::NoNetwork(newcomer.network))?;
+    let addresses = allocate(state, &network, newcomer.addresses, key, &newcomer.name)?;
     let endpoint = Endpoint {
         id: state.next_endpoint(),
-        name: newcomer.name,
+        name: newcomer.name.into(),
         network: newcomer.network,
         addresses,
-        public_key: newcomer.public_key,
+        public_key: key,
+        previous_key: None,
         kind: newcomer.kind,
         credential: newcomer.credential,
         created: newcomer.now,
         changed: state.version(),
     };
     let id = endpoint.id;
-    state.put_endpoint(endpoint);
+    state.add_endpoint(endpoint);
     Ok(id)
-}
-
-/// One address of each family that the network has.
-fn allocate(state: &mut State, id: NetworkId) -> Result<Vec<IpAddr>, EndpointError> {
-    let mut network = state.network(id).cloned().ok_or(EndpointError::NoNetwork(id))?;
-    let mut addresses = Vec::new();
-    for (family, is_v4) in [("IPv4", true), ("IPv6", false)] {
-        let mut prefixes = network.prefixes.iter_mut().filter(|prefix| prefix.net.addr().is_ipv4() == is_v4).peekable();
-        if prefixes.peek().is_none() {
-            continue;
-        }
-        let free = prefixes.find_map(|prefix| prefix.allocate(|address| state.owner(id, address).is_some()));
-        addresses.push(free.ok_or_else(|| full(&network.name, family))?);
-    }
-    // Where the search begins next time is nothing its endpoints know of, so the network's version stays.
-    state.put_network(network);
-    Ok(addresses)
-}
-
-fn full(network: &str, family: &str) -> NoFreeAddressError {
-    NoFreeAddressError { network: network.to_owned(), family: family.to_owned() }
 }

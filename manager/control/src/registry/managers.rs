@@ -1,4 +1,7 @@
 //! Commands on managers.
+//!
+//! There is no list of certificates that were revoked: a manager that was removed is refused because its id is gone for
+//! good, and one that began anew because its incarnation is no longer the one it calls itself.
 
 use std::net::SocketAddr;
 
@@ -6,13 +9,16 @@ use festoon_proto::ManagerId;
 use festoon_proto::token::TokenKind;
 use serde::{Deserialize, Serialize};
 
+use super::format::{self, FormatError};
 use super::name::{self, NameError};
-use super::record::{Manager, TokenUse};
+use super::record::{Epoch, Manager, ManagerRole, TokenUse};
+use super::secrets;
 use super::state::State;
 use super::tokens::{self, Admission, TokenError};
-use super::{Bootstrap, JoinManager, ManagerSpec, UpdateManager};
+use super::vault::SecretError;
+use super::{Bootstrap, JoinManager, ManagerSpec, RenewManager, RotateSealKey, UpdateManager};
 
-/// Managers that a cluster may have.
+/// Managers that a cluster may have, witnesses included.
 pub const MAX_MANAGERS: usize = 9;
 
 const MAX_ADDRESSES: usize = 8;
@@ -44,12 +50,37 @@ pub enum ManagerError {
     /// Nobody can reach this address.
     #[error("{0} is no address others can reach a manager at: name one, with its port")]
     Address(SocketAddr),
+    /// A witness has no tunnels and reads no secrets.
+    #[error("a witness carries nothing: it has no tunnel addresses, no seal key and no copy of the data key")]
+    Witness,
+    /// It could not read any secret.
+    #[error("a full manager needs a seal key, for the cluster has secrets: join it with this version of Festoon")]
+    NoSealKey,
+    /// Its copy of the data key is not that of now.
+    #[error(transparent)]
+    DataKey(#[from] SecretError),
+    /// Its program does not fit the cluster.
+    #[error(transparent)]
+    Format(#[from] FormatError),
+    /// It has begun anew more often than that.
+    #[error("{manager} has begun anew {current} times and can't go back to {given}: ask it again")]
+    Incarnation {
+        /// Which manager.
+        manager: ManagerId,
+        /// Its incarnation of now.
+        current: u32,
+        /// The one it should have.
+        given: u32,
+    },
     /// There is no such manager.
     #[error("there is no manager {0}: see `festoon-manager status` for those there are")]
     Unknown(ManagerId),
     /// The registry would have no writer left.
     #[error("{0} writes the registry and can't be removed")]
     Writer(ManagerId),
+    /// Nobody would carry the endpoints.
+    #[error("{0} is the last manager that carries endpoints: join another one first")]
+    LastFull(ManagerId),
 }
 
 impl ManagerError {
@@ -64,13 +95,24 @@ impl ManagerError {
             Self::AddressCount(_) | Self::Address(_) => "bad-address",
             Self::Unknown(_) => "manager-unknown",
             Self::Writer(_) => "manager-is-writer",
+            Self::Witness => "manager-is-witness",
+            Self::NoSealKey => "no-seal-key",
+            Self::DataKey(error) => error.kind(),
+            Self::Format(error) => error.kind(),
+            Self::Incarnation { .. } => "manager-incarnation",
+            Self::LastFull(_) => "manager-is-last",
         }
     }
 }
 
 pub(super) fn bootstrap(state: &mut State, command: &Bootstrap) -> Result<ManagerId, ManagerError> {
+    if command.manager.role == ManagerRole::Witness {
+        return Err(ManagerError::Witness);
+    }
     let id = insert(state, &command.manager)?;
-    state.found(command.cluster, id);
+    state.records.cluster = Some(command.cluster);
+    state.records.writer = Some(id);
+    state.records.epoch = Epoch { number: 1, began: None };
     Ok(id)
 }
 
@@ -81,7 +123,19 @@ pub(super) fn join(state: &mut State, command: &JoinManager) -> Result<ManagerId
     if state.managers().count() >= MAX_MANAGERS {
         return Err(ManagerError::TooMany);
     }
+    format::check(state, command.manager.format)?;
+    match command.manager.role {
+        ManagerRole::Witness if command.data_key.is_some() => return Err(ManagerError::Witness),
+        ManagerRole::Witness => {}
+        ManagerRole::Full => {
+            if command.manager.seal_key.is_none() && state.vault().keyring.number > 0 {
+                return Err(ManagerError::NoSealKey);
+            }
+            secrets::check_copy(state, command.data_key.as_ref())?;
+        }
+    }
     let id = insert(state, &command.manager)?;
+    secrets::add_copy(state, id, command.data_key.as_ref());
     state.use_token(command.token, TokenUse::Manager(id));
     Ok(id)
 }
@@ -99,42 +153,81 @@ pub(super) fn update(state: &mut State, command: &UpdateManager) -> Result<(), M
         manager.name.clone_from(name);
     }
     if let Some(underlay) = &command.underlay {
-        check_addresses(underlay)?;
         manager.underlay.clone_from(underlay);
     }
     if let Some(https) = &command.https {
-        check_addresses(https)?;
         manager.https.clone_from(https);
     }
+    check_reach(manager.role, &manager.underlay, &manager.https)?;
     manager.priority = command.priority.unwrap_or(manager.priority);
     state.put_manager(manager);
     Ok(())
 }
 
+pub(super) fn renew(state: &mut State, command: &RenewManager) -> Result<(), ManagerError> {
+    let (id, given) = (command.manager, command.incarnation);
+    let manager = state.manager(id).cloned().ok_or(ManagerError::Unknown(id))?;
+    let current = manager.incarnation;
+    if given < current {
+        return Err(ManagerError::Incarnation { manager: id, current, given });
+    }
+    if given > current {
+        state.note_manager(Manager { incarnation: given, ..manager });
+    }
+    Ok(())
+}
+
+pub(super) fn rotate_seal_key(state: &mut State, command: &RotateSealKey) -> Result<(), ManagerError> {
+    let id = command.manager;
+    let manager = state.manager(id).cloned().ok_or(ManagerError::Unknown(id))?;
+    if !manager.is_full() {
+        return Err(ManagerError::Witness);
+    }
+    secrets::check_copy(state, command.data_key.as_ref())?;
+    state.note_manager(Manager { seal_key: Some(command.seal_key), ..manager });
+    secrets::add_copy(state, id, command.data_key.as_ref());
+    Ok(())
+}
+
 pub(super) fn remove(state: &mut State, id: ManagerId) -> Result<(), ManagerError> {
+    let manager = state.manager(id).ok_or(ManagerError::Unknown(id))?;
     if state.writer() == Some(id) {
         return Err(ManagerError::Writer(id));
     }
-    state.remove_manager(id).map(drop).ok_or(ManagerError::Unknown(id))
+    if manager.is_full() && state.full_managers().count() == 1 {
+        return Err(ManagerError::LastFull(id));
+    }
+    state.remove_manager(id);
+    secrets::remove_copy(state, id);
+    format::settle(state);
+    Ok(())
 }
 
 fn insert(state: &mut State, spec: &ManagerSpec) -> Result<ManagerId, ManagerError> {
     check_name(state, &spec.name)?;
-    check_addresses(&spec.underlay)?;
-    check_addresses(&spec.https)?;
+    check_reach(spec.role, &spec.underlay, &spec.https)?;
+    if spec.role == ManagerRole::Witness && spec.seal_key.is_some() {
+        return Err(ManagerError::Witness);
+    }
     if state.knows_key(&spec.public_key) {
         return Err(ManagerError::KeyTaken);
     }
     let manager = Manager {
         id: state.next_manager().ok_or(ManagerError::NoIds)?,
         name: spec.name.clone(),
+        role: spec.role,
         public_key: spec.public_key,
+        previous_key: None,
+        seal_key: spec.seal_key,
+        incarnation: 0,
         underlay: spec.underlay.clone(),
         https: spec.https.clone(),
         priority: spec.priority,
+        format: spec.format,
     };
     let id = manager.id;
     state.put_manager(manager);
+    format::settle(state);
     Ok(id)
 }
 
@@ -144,6 +237,15 @@ fn check_name(state: &State, name: &str) -> Result<(), ManagerError> {
         Some(_) => Err(ManagerError::NameTaken(name.to_owned())),
         None => Ok(()),
     }
+}
+
+fn check_reach(role: ManagerRole, underlay: &[SocketAddr], https: &[SocketAddr]) -> Result<(), ManagerError> {
+    match role {
+        ManagerRole::Full => check_addresses(underlay)?,
+        ManagerRole::Witness if underlay.is_empty() => {}
+        ManagerRole::Witness => return Err(ManagerError::Witness),
+    }
+    check_addresses(https)
 }
 
 fn check_addresses(addresses: &[SocketAddr]) -> Result<(), ManagerError> {

@@ -5,32 +5,46 @@
 //! immutable and share structure: keeping an old one, or handing one to another thread, copies nothing.
 
 mod address;
+mod allocate;
 mod apply;
+mod authorities;
 mod command;
 mod diff;
 mod endpoints;
+mod epoch;
+mod format;
+mod keys;
 mod managers;
 mod name;
 mod networks;
 mod record;
 mod refusal;
+mod secrets;
 mod state;
 #[cfg(test)]
 mod tests;
 mod tokens;
+mod vault;
 
-pub use address::NoFreeAddressError;
+pub use address::{AddressRange, Addresses, Family, ParseRangeError, TwoOfAFamilyError};
+pub use allocate::AddressError;
 pub use apply::apply;
+pub use authorities::{Authority, AuthorityError, AuthorityRole};
 pub use command::{
-    AddClient, AddNetwork, Bootstrap, Command, CreateToken, JoinEndpoint, JoinManager, ManagerSpec, Outcome, UnixMs,
-    UpdateManager,
+    AddAuthority, AddClient, AddNetwork, AnnounceFormat, BeginEpoch, Bootstrap, Command, CreateToken, DataKeyCopy,
+    JoinEndpoint, JoinManager, ManagerSpec, Outcome, PutSecret, RemoveEndpoint, RenewManager, RotateEndpointKey,
+    RotateManagerKey, RotateSealKey, SetKeyring, UnixMs, UpdateManager, UpdateNetwork,
 };
 pub use diff::Difference;
-pub use endpoints::EndpointError;
+pub use endpoints::{EndpointError, KEEP_ADDRESSES_MS};
+pub use epoch::EpochError;
+pub use format::{FORMAT, FormatError, check_readable};
+pub use keys::{KeyError, MAX_KEY_OVERLAP_MS};
 pub use managers::{MAX_MANAGERS, ManagerError};
 pub use name::NameError;
 pub use networks::{DEFAULT_MTU, NetworkError};
-pub use record::{Endpoint, Manager, Network, Prefix, Token, TokenUse};
+pub use record::{Endpoint, Epoch, Manager, ManagerRole, Network, Prefix, PreviousKey, Token, TokenUse};
 pub use refusal::Refusal;
 pub use state::State;
 pub use tokens::TokenError;
+pub use vault::{Ciphertext, EncryptedSecret, Fingerprint, Keyring, SecretError, SecretName, Vault};

@@ -1,6 +1,7 @@
 //! The records a registry holds.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use festoon_proto::map::{EndpointKind, MapVersion};
 use festoon_proto::token::{SecretHash, TokenKind};
@@ -9,14 +10,28 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::UnixMs;
+use super::address::{self, AddressRange, Addresses, Family};
 
 /// A prefix of a network, and where the search for its next free address begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Prefix {
     /// The prefix.
     pub net: IpNet,
-    /// The offset in it of the next address to try.
+    /// The offset in it of the next address to try. Goes round, so that the address of an endpoint that left is used
+    /// again as late as possible: others may still have it in their caches.
     pub(super) next: u128,
+}
+
+impl Prefix {
+    /// `net`, with nothing given away.
+    pub(super) fn new(net: IpNet) -> Self {
+        Self { net, next: *address::hosts(net).start() }
+    }
+
+    /// The address in it that every manager answers for.
+    pub fn gateway(&self) -> IpAddr {
+        address::gateway(self.net)
+    }
 }
 
 /// An isolated overlay.
@@ -28,10 +43,36 @@ pub struct Network {
     pub name: String,
     /// Its prefixes, none overlapping another.
     pub prefixes: Vec<Prefix>,
+    /// Addresses in them that endpoints get only when an admin names them.
+    pub reserved: Vec<AddressRange>,
     /// The largest overlay packet in bytes.
     pub mtu: u16,
     /// The last command that changed what its endpoints know of it.
     pub changed: MapVersion,
+}
+
+impl Network {
+    /// The prefix that `address` is in.
+    pub(super) fn prefix_of(&self, address: IpAddr) -> Option<IpNet> {
+        self.prefixes.iter().map(|prefix| prefix.net).find(|net| net.contains(&address))
+    }
+
+    pub(super) fn is_reserved(&self, address: IpAddr) -> bool {
+        self.reserved.iter().any(|range| range.contains(address))
+    }
+
+    pub(super) fn has(&self, family: Family) -> bool {
+        self.prefixes.iter().any(|prefix| Family::of(prefix.net.addr()) == family)
+    }
+}
+
+/// A key that is still good beside the one that took its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PreviousKey {
+    /// The key.
+    pub key: PublicKey,
+    /// From when on it is not.
+    pub until: UnixMs,
 }
 
 /// A host in a network.
@@ -40,13 +81,15 @@ pub struct Endpoint {
     /// Its id.
     pub id: EndpointId,
     /// Its name, unique in its network.
-    pub name: String,
+    pub name: Arc<str>,
     /// Its network.
     pub network: NetworkId,
-    /// Its addresses, one of each family the network has.
-    pub addresses: Vec<IpAddr>,
+    /// Its addresses, one of each family the network had when it came.
+    pub addresses: Addresses,
     /// Its WireGuard identity.
     pub public_key: PublicKey,
+    /// The identity it had before, while that is good too. Boxed, for hardly any endpoint has one.
+    pub previous_key: Option<Box<PreviousKey>>,
     /// What runs on it.
     pub kind: EndpointKind,
     /// The hash of its credential; none for a client, which never calls.
@@ -57,21 +100,61 @@ pub struct Endpoint {
     pub changed: MapVersion,
 }
 
-/// A node that switches and routes.
+impl Endpoint {
+    /// Every key it may use now, its own first.
+    pub fn keys(&self) -> impl Iterator<Item = PublicKey> {
+        [Some(self.public_key), self.previous_key.as_ref().map(|previous| previous.key)].into_iter().flatten()
+    }
+}
+
+/// What a manager does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "snake_case")]
+pub enum ManagerRole {
+    /// Votes and carries endpoints.
+    #[default]
+    Full,
+    /// Votes only. It has no tunnels and no secrets, and no node but the managers knows of it.
+    Witness,
+}
+
+/// A node that switches and routes, or a witness of those.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manager {
     /// Its id.
     pub id: ManagerId,
     /// Its name, unique in the cluster.
     pub name: String,
+    /// What it does.
+    pub role: ManagerRole,
     /// Its WireGuard identity.
     pub public_key: PublicKey,
+    /// The identity it had before, while that is good too.
+    pub previous_key: Option<PreviousKey>,
+    /// The key that secrets are sealed to for it (X25519).
+    pub seal_key: Option<PublicKey>,
+    /// How often it has begun anew, with an empty copy of the registry. What an earlier incarnation says is refused.
+    pub incarnation: u32,
     /// Where its tunnels are reached, best first.
     pub underlay: Vec<SocketAddr>,
     /// Where its HTTPS listener is reached, best first.
     pub https: Vec<SocketAddr>,
     /// Declared preference, the higher the better.
     pub priority: u8,
+    /// The highest format its program understands.
+    pub format: u16,
+}
+
+impl Manager {
+    /// Whether it carries endpoints.
+    pub fn is_full(&self) -> bool {
+        self.role == ManagerRole::Full
+    }
+
+    /// Every key it may use now, its own first.
+    pub fn keys(&self) -> impl Iterator<Item = PublicKey> {
+        [Some(self.public_key), self.previous_key.map(|previous| previous.key)].into_iter().flatten()
+    }
 }
 
 /// A join token, without its secret.
@@ -81,6 +164,8 @@ pub struct Token {
     pub kind: TokenKind,
     /// The network an endpoint gets into.
     pub network: Option<NetworkId>,
+    /// The addresses that are promised to that endpoint; none any more once it came or the token expired.
+    pub promised: Addresses,
     /// From when on it is refused.
     pub expires: UnixMs,
     /// Who came in with it.
@@ -94,4 +179,23 @@ pub enum TokenUse {
     Endpoint(EndpointId),
     /// This manager.
     Manager(ManagerId),
+}
+
+/// Addresses that wait for an endpoint to come back: a host that is joined again under its name, or with its key, is the
+/// same host to whoever knows its address.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Kept {
+    pub(super) name: Arc<str>,
+    pub(super) public_key: PublicKey,
+    pub(super) addresses: Addresses,
+    pub(super) until: UnixMs,
+}
+
+/// The epoch of a cluster: the managers of a later one refuse those of an earlier one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+pub struct Epoch {
+    /// Its number. A cluster begins with 1.
+    pub number: u32,
+    /// Whose copy it began from, and when; nobody's in the first.
+    pub began: Option<(ManagerId, UnixMs)>,
 }

@@ -2,10 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{EndpointError, ManagerError, NetworkError, TokenError};
+use super::{
+    AuthorityError, EndpointError, EpochError, FormatError, KeyError, ManagerError, NetworkError, SecretError,
+    TokenError,
+};
 
-/// A command is refused and the state stays as it was. One small error an operation; this only joins them. Travels between
-/// managers in postcard, within one version.
+/// A command is refused and the state stays as it was. One small error an operation; this only joins them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum Refusal {
     /// The log does not begin with a bootstrap.
@@ -26,6 +28,21 @@ pub enum Refusal {
     /// On managers.
     #[error(transparent)]
     Manager(#[from] ManagerError),
+    /// On keys.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// On secrets.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// On CAs.
+    #[error(transparent)]
+    Authority(#[from] AuthorityError),
+    /// On epochs.
+    #[error(transparent)]
+    Epoch(#[from] EpochError),
+    /// On formats.
+    #[error(transparent)]
+    Format(#[from] FormatError),
 }
 
 impl Refusal {
@@ -38,6 +55,11 @@ impl Refusal {
             Self::Token(error) => error.kind(),
             Self::Endpoint(error) => error.kind(),
             Self::Manager(error) => error.kind(),
+            Self::Key(error) => error.kind(),
+            Self::Secret(error) => error.kind(),
+            Self::Authority(error) => error.kind(),
+            Self::Epoch(error) => error.kind(),
+            Self::Format(error) => error.kind(),
         }
     }
 }

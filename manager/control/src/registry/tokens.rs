@@ -4,12 +4,10 @@ use festoon_proto::NetworkId;
 use festoon_proto::token::{SecretHash, TokenKind};
 use serde::{Deserialize, Serialize};
 
+use super::allocate::{self, AddressError};
 use super::record::{Token, TokenUse};
 use super::state::State;
 use super::{CreateToken, UnixMs};
-
-/// How long an expired token is remembered, so that whoever still has it learns that it expired.
-const REMEMBER_MS: u64 = 7 * 24 * 3600 * 1000;
 
 /// A token is not made, or lets nobody in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
@@ -32,9 +30,12 @@ pub enum TokenError {
     /// The network it would let in to does not exist.
     #[error("there is no network {0}: see `festoon-manager status` for those there are")]
     NoNetwork(NetworkId),
-    /// A token of an endpoint names no network, or one of a manager names one.
-    #[error("a token for an endpoint names a network and one for a manager names none")]
+    /// A token of an endpoint names no network, or one of a manager names one or an address.
+    #[error("a token for an endpoint names a network, and one for a manager names neither network nor addresses")]
     NetworkMismatch,
+    /// The address it would promise can't be given.
+    #[error(transparent)]
+    Address(#[from] AddressError),
     /// The same secret twice: whoever made it has no randomness.
     #[error("a token with this secret exists already: make another")]
     Exists,
@@ -50,13 +51,15 @@ impl TokenError {
             Self::ForEndpoint | Self::ForManager => "token-wrong-kind",
             Self::NoNetwork(_) => "network-unknown",
             Self::NetworkMismatch => "token-network",
+            Self::Address(error) => error.kind(),
             Self::Exists => "token-exists",
         }
     }
 }
 
 pub(super) fn create(state: &mut State, command: &CreateToken) -> Result<(), TokenError> {
-    if command.network.is_some() != (command.kind == TokenKind::Endpoint) {
+    let is_for_endpoint = command.kind == TokenKind::Endpoint;
+    if command.network.is_some() != is_for_endpoint || !(is_for_endpoint || command.addresses.is_empty()) {
         return Err(TokenError::NetworkMismatch);
     }
     if let Some(network) = command.network.filter(|network| state.network(*network).is_none()) {
@@ -65,8 +68,11 @@ pub(super) fn create(state: &mut State, command: &CreateToken) -> Result<(), Tok
     if state.token(&command.hash).is_some() {
         return Err(TokenError::Exists);
     }
-    state.forget_tokens(UnixMs(command.now.0.saturating_sub(REMEMBER_MS)));
-    let token = Token { kind: command.kind, network: command.network, expires: command.expires, used: None };
+    if let Some(network) = command.network {
+        allocate::promise(state, network, command.addresses)?;
+    }
+    let CreateToken { kind, network, addresses: promised, expires, .. } = *command;
+    let token = Token { kind, network, promised, expires, used: None };
     state.put_token(command.hash, token);
     Ok(())
 }

@@ -7,7 +7,7 @@ mod slow;
 
 use std::time::Duration;
 
-use festoon_control::registry::{AddNetwork, Bootstrap, Command, DEFAULT_MTU, ManagerSpec};
+use festoon_control::registry::{AddNetwork, Bootstrap, Command, DEFAULT_MTU, FORMAT, ManagerRole, ManagerSpec};
 use festoon_proto::{ClusterId, ManagerId, PublicKey};
 use openraft::testing::{StoreBuilder, Suite};
 use openraft::{CommittedLeaderId, Entry, EntryPayload, LogId};
@@ -61,7 +61,16 @@ fn entry(term: u64, index: u64, command: Command) -> Entry<TypeConfig> {
 pub(super) fn bootstrap() -> Command {
     let key = PublicKey::from_bytes([1; 32]);
     let (underlay, https) = (vec![([192, 0, 2, 1], 51820).into()], vec![([192, 0, 2, 1], 8443).into()]);
-    let manager = ManagerSpec { name: "m1".into(), public_key: key, underlay, https, priority: 0 };
+    let manager = ManagerSpec {
+        name: "m1".into(),
+        role: ManagerRole::Full,
+        public_key: key,
+        seal_key: None,
+        underlay,
+        https,
+        priority: 0,
+        format: FORMAT,
+    };
     Command::Bootstrap(Bootstrap { cluster: ClusterId([7; 16]), manager })
 }
 

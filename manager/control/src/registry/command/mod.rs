@@ -1,0 +1,129 @@
+//! The commands of the log.
+//!
+//! # Versions
+//! Logs outlive programs, and while a cluster is upgraded managers of two versions apply the same log. So, from the first
+//! release on:
+//! - Commands are postcard: a variant keeps its place and its fields for good, and [`apply`](super::apply) makes the same
+//!   of it for good. What has to be different becomes a new variant at the end, and [`FORMAT`](super::FORMAT) grows by one.
+//! - [`Command::since`] says which format brought a variant. It is refused until every manager has announced a program
+//!   that understands that format, so no manager ever meets a command it can't apply.
+//! - [`Outcome`] and [`Refusal`](super::Refusal) answer managers of another version too: they only grow, at the end.
+//! - How a [`State`](super::State) is stored: see there.
+
+mod endpoint;
+mod manager;
+mod network;
+mod secret;
+
+use festoon_proto::{EndpointId, ManagerId, NetworkId};
+use serde::{Deserialize, Serialize};
+
+pub use endpoint::{AddClient, CreateToken, JoinEndpoint, RemoveEndpoint, RotateEndpointKey};
+pub use manager::{
+    AnnounceFormat, BeginEpoch, Bootstrap, JoinManager, ManagerSpec, RenewManager, RotateManagerKey, RotateSealKey,
+    UpdateManager,
+};
+pub use network::{AddNetwork, UpdateNetwork};
+pub use secret::{AddAuthority, DataKeyCopy, PutSecret, SetKeyring};
+
+use super::vault::{Fingerprint, SecretName};
+
+/// Milliseconds since 1970-01-01 UTC, read by whoever makes a command and never by whoever applies it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Default)]
+#[serde(transparent)]
+pub struct UnixMs(pub u64);
+
+impl UnixMs {
+    /// So many milliseconds later.
+    #[must_use]
+    pub const fn after(self, ms: u64) -> Self {
+        Self(self.0.saturating_add(ms))
+    }
+}
+
+/// A change of the registry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Command {
+    /// The first command of every cluster.
+    Bootstrap(Bootstrap),
+    /// A new network.
+    AddNetwork(AddNetwork),
+    /// A network has another name, another MTU, more or fewer prefixes, or other reserved ranges.
+    UpdateNetwork(UpdateNetwork),
+    /// A new join token.
+    CreateToken(CreateToken),
+    /// An agent comes in with a token.
+    JoinEndpoint(JoinEndpoint),
+    /// An admin adds a stock WireGuard client.
+    AddClient(AddClient),
+    /// An endpoint leaves, or is thrown out.
+    RemoveEndpoint(RemoveEndpoint),
+    /// An endpoint has a new key.
+    RotateEndpointKey(RotateEndpointKey),
+    /// A manager comes in with a token.
+    JoinManager(JoinManager),
+    /// A manager has another name, other addresses or another priority.
+    UpdateManager(UpdateManager),
+    /// A manager begins anew, with an empty copy of the registry.
+    RenewManager(RenewManager),
+    /// A manager has a new key for its tunnels and links.
+    RotateManagerKey(RotateManagerKey),
+    /// A manager has a new key that secrets are sealed to.
+    RotateSealKey(RotateSealKey),
+    /// A manager is thrown out.
+    RemoveManager(ManagerId),
+    /// A new data key, and every secret encrypted under it.
+    SetKeyring(SetKeyring),
+    /// A secret is stored, or replaced.
+    PutSecret(PutSecret),
+    /// A secret is forgotten.
+    RemoveSecret(SecretName),
+    /// A CA that is trusted from now on. The first one issues certificates at once.
+    AddAuthority(AddAuthority),
+    /// The CA with this fingerprint issues certificates from now on; the one before is still trusted.
+    PromoteAuthority(Fingerprint),
+    /// The CA with this fingerprint is no longer trusted.
+    RetireAuthority(Fingerprint),
+    /// The cluster goes on from one manager's copy, and those that have not heard of it are locked out.
+    BeginEpoch(BeginEpoch),
+    /// A manager runs a program that understands this format.
+    AnnounceFormat(AnnounceFormat),
+    /// What is past is forgotten. Every command that carries the time does this first; this one does nothing else.
+    Expire(UnixMs),
+}
+
+impl Command {
+    /// The format that brought this command.
+    pub const fn since(&self) -> u16 {
+        1
+    }
+
+    /// When it was made, if it matters.
+    pub(super) const fn now(&self) -> Option<UnixMs> {
+        match self {
+            Self::CreateToken(command) => Some(command.now),
+            Self::JoinEndpoint(command) => Some(command.now),
+            Self::AddClient(command) => Some(command.now),
+            Self::RemoveEndpoint(command) => Some(command.now),
+            Self::RotateEndpointKey(command) => Some(command.now),
+            Self::JoinManager(command) => Some(command.now),
+            Self::RotateManagerKey(command) => Some(command.now),
+            Self::BeginEpoch(command) => Some(command.now),
+            Self::Expire(now) => Some(*now),
+            _ => None,
+        }
+    }
+}
+
+/// What a command made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Outcome {
+    /// Nothing that has an id.
+    Done,
+    /// This network.
+    Network(NetworkId),
+    /// This endpoint.
+    Endpoint(EndpointId),
+    /// This manager.
+    Manager(ManagerId),
+}

@@ -1,0 +1,52 @@
+//! A new epoch: when the managers that are left are too few to decide anything, an admin lets the cluster go on from the
+//! copy of one.
+
+use festoon_proto::ManagerId;
+use serde::{Deserialize, Serialize};
+
+use super::BeginEpoch;
+use super::record::Epoch;
+use super::state::State;
+
+/// No epoch begins.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum EpochError {
+    /// It is not the one after the last.
+    #[error("epoch {given} can't begin in epoch {current}: the next is {}", current.saturating_add(1))]
+    NotNext {
+        /// The epoch of now.
+        current: u32,
+        /// The one asked for.
+        given: u32,
+    },
+    /// There is no such manager.
+    #[error("there is no manager {0}: see `festoon-manager status` for those there are")]
+    NoManager(ManagerId),
+    /// A witness can't go on alone.
+    #[error("{0} is a witness, which carries no endpoints: promote a full manager")]
+    Witness(ManagerId),
+}
+
+impl EpochError {
+    /// A stable word for programs.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::NotNext { .. } => "epoch-not-next",
+            Self::NoManager(_) => "manager-unknown",
+            Self::Witness(_) => "manager-is-witness",
+        }
+    }
+}
+
+pub(super) fn begin(state: &mut State, command: &BeginEpoch) -> Result<(), EpochError> {
+    let manager = state.manager(command.by).ok_or(EpochError::NoManager(command.by))?;
+    if !manager.is_full() {
+        return Err(EpochError::Witness(command.by));
+    }
+    let current = state.epoch().number;
+    if current.checked_add(1) != Some(command.epoch) {
+        return Err(EpochError::NotNext { current, given: command.epoch });
+    }
+    state.records.epoch = Epoch { number: command.epoch, began: Some((command.by, command.now)) };
+    Ok(())
+}

@@ -1,0 +1,216 @@
+//! How a state changes: what touches records and index alike.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use festoon_proto::map::MapVersion;
+use festoon_proto::token::SecretHash;
+use festoon_proto::{EndpointId, ManagerId, NetworkId};
+
+use super::super::UnixMs;
+use super::super::address::Addresses;
+use super::super::record::{Endpoint, Kept, Manager, Network, Token, TokenUse};
+use super::super::vault::Vault;
+use super::State;
+use super::index::{Holder, Timer};
+use super::records::Records;
+
+/// How many endpoints of a network are waited for at most: a network whose hosts come and go under ever new names must
+/// not grow without end. Those that left first are forgotten first.
+const MAX_KEPT: usize = 10_000;
+
+impl State {
+    pub(in crate::registry) fn at(&self, index: u64) -> Self {
+        let records = Records { version: MapVersion(index), ..self.records.clone() };
+        Self { records, index: self.index.clone() }
+    }
+
+    pub(in crate::registry) fn next_network(&mut self) -> NetworkId {
+        self.records.last_network += 1;
+        NetworkId(self.records.last_network)
+    }
+
+    pub(in crate::registry) fn next_endpoint(&mut self) -> EndpointId {
+        self.records.last_endpoint += 1;
+        EndpointId(self.records.last_endpoint)
+    }
+
+    pub(in crate::registry) fn next_manager(&mut self) -> Option<ManagerId> {
+        self.records.last_manager = self.records.last_manager.checked_add(1)?;
+        Some(ManagerId(self.records.last_manager))
+    }
+
+    /// Adds a network, or replaces one. Nobody holds an address in a prefix that it loses.
+    pub(in crate::registry) fn put_network(&mut self, network: Network) {
+        if let Some(old) = self.records.networks.get(&network.id) {
+            for prefix in &old.prefixes {
+                self.index.pools.remove(&(old.id, prefix.net));
+            }
+        }
+        self.index.lay_out(&network);
+        self.records.networks.insert(network.id, Arc::new(network));
+    }
+
+    /// The search for a free address begins behind `offset` next time. That is nothing its endpoints know of, so the
+    /// network's version stays.
+    pub(in crate::registry) fn move_cursor(&mut self, network: NetworkId, prefix: usize, offset: u128) {
+        let Some(network) = self.records.networks.get_mut(&network) else { return };
+        if let Some(prefix) = Arc::make_mut(network).prefixes.get_mut(prefix) {
+            prefix.next = offset;
+        }
+    }
+
+    /// Adds an endpoint that is not there yet. Nobody has its addresses.
+    pub(in crate::registry) fn add_endpoint(&mut self, endpoint: Endpoint) {
+        if let Some(network) = self.records.networks.get(&endpoint.network) {
+            self.index.add_endpoint(&endpoint, network);
+        }
+        self.records.endpoints.insert(endpoint.id, Arc::new(endpoint));
+    }
+
+    /// Replaces an endpoint by one that differs in its keys alone.
+    pub(in crate::registry) fn replace_keys(&mut self, endpoint: Endpoint) {
+        if let Some(old) = self.records.endpoints.get(&endpoint.id) {
+            self.index.remove_keys(old);
+        }
+        self.index.add_keys(&endpoint);
+        self.records.endpoints.insert(endpoint.id, Arc::new(endpoint));
+    }
+
+    pub(in crate::registry) fn remove_endpoint(&mut self, id: EndpointId) -> Option<Arc<Endpoint>> {
+        let endpoint = self.records.endpoints.remove(&id)?;
+        if let Some(network) = self.records.networks.get(&endpoint.network) {
+            self.index.remove_endpoint(&endpoint, network);
+        }
+        Some(endpoint)
+    }
+
+    /// The addresses of an endpoint that was just removed wait for it, in place of what waited for its name or key.
+    pub(in crate::registry) fn keep(&mut self, id: NetworkId, kept: Kept) {
+        let by_name = self.index.kept_names.get(&(id, Arc::clone(&kept.name)));
+        let by_key = self.index.kept_keys.get(&(id, kept.public_key));
+        for number in [by_name, by_key].into_iter().flatten().copied().collect::<Vec<_>>() {
+            self.forget_kept(id, number);
+        }
+        let all = self.records.kept.entry(id).or_default();
+        if let Some(first) = all.get_min().filter(|_| all.len() >= MAX_KEPT).map(|(number, _)| *number) {
+            self.forget_kept(id, first);
+        }
+        let number = self.records.version.0;
+        if let Some(network) = self.records.networks.get(&id) {
+            self.index.add_kept(network, number, &kept);
+        }
+        self.records.kept.entry(id).or_default().insert(number, kept);
+    }
+
+    /// Nothing waits there any more.
+    pub(in crate::registry) fn forget_kept(&mut self, id: NetworkId, number: u64) {
+        let Some(kept) = self.records.kept.get_mut(&id).and_then(|all| all.remove(&number)) else { return };
+        if let Some(network) = self.records.networks.get(&id) {
+            self.index.remove_kept(network, number, &kept);
+        }
+    }
+
+    /// `address` no longer waits for anybody, if it did.
+    pub(in crate::registry) fn strike_kept(&mut self, id: NetworkId, address: IpAddr) {
+        let Some(Holder::Kept(number)) = self.holder(id, address) else { return };
+        let Some(kept) = self.records.kept.get_mut(&id).and_then(|all| all.get_mut(&number)) else { return };
+        kept.addresses.strike(address);
+        let is_empty = kept.addresses.is_empty();
+        if let Some(network) = self.records.networks.get(&id) {
+            self.index.release(network, address);
+        }
+        if is_empty {
+            self.forget_kept(id, number);
+        }
+    }
+
+    /// Adds a manager, or replaces it. Endpoints learn of it if it carries any.
+    pub(in crate::registry) fn put_manager(&mut self, manager: Manager) {
+        if manager.is_full() {
+            self.records.managers_changed = self.records.version;
+        }
+        self.note_manager(manager);
+    }
+
+    /// Replaces a manager by one that differs in nothing an endpoint knows of.
+    pub(in crate::registry) fn note_manager(&mut self, manager: Manager) {
+        if let Some(old) = self.records.managers.get(&manager.id) {
+            self.index.remove_manager(old);
+        }
+        self.index.add_manager(&manager);
+        self.records.managers.insert(manager.id, manager);
+    }
+
+    pub(in crate::registry) fn remove_manager(&mut self, id: ManagerId) -> Option<Manager> {
+        let manager = self.records.managers.remove(&id)?;
+        self.index.remove_manager(&manager);
+        if manager.is_full() {
+            self.records.managers_changed = self.records.version;
+        }
+        Some(manager)
+    }
+
+    /// Adds a token, or replaces it.
+    pub(in crate::registry) fn put_token(&mut self, hash: SecretHash, token: Token) {
+        self.remove_token(hash);
+        let network = token.network.and_then(|id| self.records.networks.get(&id));
+        self.index.add_token(hash, &token, network.map(|network| &**network));
+        self.records.tokens.insert(hash, token);
+    }
+
+    fn remove_token(&mut self, hash: SecretHash) {
+        let Some(token) = self.records.tokens.remove(&hash) else { return };
+        let network = token.network.and_then(|id| self.records.networks.get(&id));
+        self.index.remove_token(hash, &token, network.map(|network| &**network));
+    }
+
+    /// The addresses that a token promised are nobody's from now on.
+    pub(in crate::registry) fn lift_promise(&mut self, hash: SecretHash) -> Addresses {
+        let Some(token) = self.records.tokens.get(&hash).cloned() else { return Addresses::NONE };
+        let promised = token.promised;
+        if !promised.is_empty() {
+            self.put_token(hash, Token { promised: Addresses::NONE, ..token });
+        }
+        promised
+    }
+
+    pub(in crate::registry) fn use_token(&mut self, hash: SecretHash, by: TokenUse) {
+        if let Some(token) = self.records.tokens.get_mut(&hash) {
+            token.used = Some(by);
+        }
+    }
+
+    /// Certificates and secrets, to be changed.
+    pub(in crate::registry) fn vault_mut(&mut self) -> &mut Vault {
+        let vault = Arc::make_mut(&mut self.records.vault);
+        vault.changed = self.records.version;
+        vault
+    }
+
+    /// Forgets what is past.
+    pub(in crate::registry) fn expire(&mut self, now: UnixMs) {
+        while let Some((at, timer)) = self.index.timers.get_min().copied().filter(|(at, _)| *at <= now) {
+            self.index.timers.remove(&(at, timer));
+            match timer {
+                Timer::Promise(hash) => drop(self.lift_promise(hash)),
+                Timer::Token(hash) => self.remove_token(hash),
+                Timer::Kept(network, number) => self.forget_kept(network, number),
+                Timer::EndpointKey(id) => self.forget_endpoint_key(id),
+                Timer::ManagerKey(id) => self.forget_manager_key(id),
+            }
+        }
+    }
+
+    fn forget_endpoint_key(&mut self, id: EndpointId) {
+        if let Some(endpoint) = self.endpoint(id).cloned() {
+            self.replace_keys(Endpoint { previous_key: None, changed: self.version(), ..endpoint });
+        }
+    }
+
+    fn forget_manager_key(&mut self, id: ManagerId) {
+        if let Some(manager) = self.manager(id).cloned() {
+            self.put_manager(Manager { previous_key: None, ..manager });
+        }
+    }
+}

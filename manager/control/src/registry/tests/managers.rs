@@ -1,0 +1,166 @@
+//! Roles, incarnations, epochs, formats and keys.
+
+use super::*;
+use crate::compile;
+
+const DAY: u64 = 24 * HOUR;
+
+fn witness(number: u8) -> ManagerSpec {
+    ManagerSpec { role: ManagerRole::Witness, seal_key: None, underlay: Vec::new(), ..spec(number) }
+}
+
+fn join_with(token: u8, manager: ManagerSpec) -> Command {
+    Command::JoinManager(JoinManager { token: hash(token), manager, data_key: None, now: UnixMs(1) })
+}
+
+fn renew(manager: u16, incarnation: u32) -> Command {
+    Command::RenewManager(RenewManager { manager: ManagerId(manager), incarnation })
+}
+
+fn epoch(number: u32, by: u16) -> Command {
+    Command::BeginEpoch(BeginEpoch { epoch: number, by: ManagerId(by), now: UnixMs(7) })
+}
+
+fn rotate(endpoint: u64, node: u8, now: u64, until: u64) -> Command {
+    Command::RotateEndpointKey(RotateEndpointKey {
+        endpoint: EndpointId(endpoint),
+        new_key: key(node),
+        now: UnixMs(now),
+        overlap_until: UnixMs(until),
+    })
+}
+
+#[test]
+fn a_witness_is_in_no_map() {
+    let (state, _) = last_of(&[token(1, 1), join_as(1, 1, 1), manager_token(2), join_with(2, witness(2))]);
+    let before = last_of(&[token(1, 1), join_as(1, 1, 1)]).0;
+    assert_eq!(state.managers().count(), 2);
+    assert_eq!(compile::manager_map(&state, ManagerId(1)).unwrap().managers.len(), 1);
+    assert_eq!(compile::manager_map(&state, ManagerId(2)), None);
+    assert_eq!(compile::endpoint_map(&state, EndpointId(1)), compile::endpoint_map(&before, EndpointId(1)));
+    let delta = compile::manager_delta(&before, &state, ManagerId(1)).unwrap();
+    assert_eq!(delta.managers, None);
+}
+
+#[test]
+fn a_witness_carries_nothing() {
+    for spec in
+        [ManagerSpec { underlay: spec(2).underlay, ..witness(2) }, ManagerSpec { seal_key: Some(key(3)), ..witness(2) }]
+    {
+        assert_eq!(refusal(&[manager_token(2), join_with(2, spec)]).0, "manager-is-witness");
+    }
+    let full = ManagerSpec { role: ManagerRole::Full, ..witness(2) };
+    assert_eq!(refusal(&[manager_token(2), join_with(2, full)]).0, "bad-address");
+    let first = Command::Bootstrap(Bootstrap { cluster: ClusterId([7; 16]), manager: witness(1) });
+    assert_eq!(replay(&[first]).1[0].as_ref().unwrap_err().kind(), "manager-is-witness");
+}
+
+#[test]
+fn an_incarnation_only_grows() {
+    let (state, last) = last_of(&[renew(1, 3), renew(1, 3)]);
+    assert_eq!(last, Ok(Outcome::Done));
+    assert_eq!(state.manager(ManagerId(1)).unwrap().incarnation, 3);
+    assert_eq!(state.managers_changed(), last_of(&[renew(1, 0)]).0.managers_changed(), "endpoints need not know");
+    let (kind, text) = refusal(&[renew(1, 3), renew(1, 2)]);
+    assert_eq!(
+        (kind, text.as_str()),
+        ("manager-incarnation", "m1 has begun anew 3 times and can't go back to 2: ask it again")
+    );
+    assert_eq!(refusal(&[renew(9, 1)]).0, "manager-unknown");
+}
+
+#[test]
+fn an_epoch_follows_the_last() {
+    let (state, _) = last_of(&[epoch(2, 1), epoch(3, 1)]);
+    assert_eq!(state.epoch(), Epoch { number: 3, began: Some((ManagerId(1), UnixMs(7))) });
+    for wrong in [0, 1, 3, u32::MAX] {
+        assert_eq!(refusal(&[epoch(wrong, 1)]).0, "epoch-not-next");
+    }
+    assert_eq!(refusal(&[epoch(2, 5)]).0, "manager-unknown");
+    assert_eq!(refusal(&[manager_token(2), join_with(2, witness(2)), epoch(2, 2)]).0, "manager-is-witness");
+}
+
+#[test]
+fn the_format_is_what_all_programs_understand_and_never_goes_back() {
+    let announce = |manager, format| Command::AnnounceFormat(AnnounceFormat { manager: ManagerId(manager), format });
+    let two = [manager_token(2), join_manager(2, 2)];
+    let after = |more: &[Command]| last_of(&[&two[..], more].concat()).0.format();
+    assert_eq!(after(&[]), 1);
+    assert_eq!(after(&[announce(1, 2)]), 1);
+    assert_eq!(after(&[announce(1, 2), announce(2, 2)]), 2);
+    assert_eq!(after(&[announce(2, 2), manager_token(3), join_manager(3, 3)]), 1);
+    let all = [&two[..], &[announce(1, 2), announce(2, 2)]].concat();
+    let then = |more: &[Command]| refusal(&[&all[..], more].concat());
+    assert_eq!(then(&[announce(1, 1)]).0, "format-too-old");
+    assert_eq!(then(&[manager_token(3), join_manager(3, 3)]).0, "format-too-old");
+    assert_eq!(then(&[announce(1, 4)]).0, "format-too-new");
+    assert_eq!(after(&[announce(1, 2), manager_token(3), join_manager(3, 3), announce(3, 2)]), 1);
+}
+
+#[test]
+fn a_state_of_another_format_is_refused_by_name() {
+    let mut bytes = postcard::to_stdvec(&last_of(&[renew(1, 1)]).0).unwrap();
+    assert_eq!(u16::from(bytes[0]), FORMAT);
+    bytes[0] = 9;
+    assert!(postcard::from_bytes::<State>(&bytes).is_err());
+    assert_eq!(
+        check_readable(9).unwrap_err().to_string(),
+        "this is in format 9, and this program reads 1 and the one before: install the version that wrote it"
+    );
+}
+
+#[test]
+fn two_keys_are_good_while_one_takes_the_place_of_the_other() {
+    let keys = |more: &[Command]| {
+        let (state, last) = last_of(more);
+        assert!(last.is_ok(), "{last:?}");
+        state.endpoint(EndpointId(1)).unwrap().keys().collect::<Vec<_>>()
+    };
+    let added = client("a", 1);
+    assert_eq!(keys(&[added.clone(), rotate(1, 2, 1, HOUR)]), [key(2), key(1)]);
+    assert_eq!(
+        keys(&[added.clone(), rotate(1, 2, 1, HOUR), rotate(1, 2, 9, HOUR)]),
+        [key(2), key(1)],
+        "the same again"
+    );
+    assert_eq!(keys(&[added.clone(), rotate(1, 2, 1, HOUR), rotate(1, 3, 9, HOUR)]), [key(3), key(2)]);
+    assert_eq!(keys(&[added.clone(), rotate(1, 2, 5, 5)]), [key(2)]);
+    assert_eq!(keys(&[added.clone(), rotate(1, 2, 1, HOUR), Command::Expire(UnixMs(HOUR - 1))]), [key(2), key(1)]);
+    assert_eq!(keys(&[added.clone(), rotate(1, 2, 1, HOUR), Command::Expire(UnixMs(HOUR))]), [key(2)]);
+    let rotated = [added, rotate(1, 2, 1, HOUR)];
+    let then = |more: Command| last_of(&[&rotated[..], &[more]].concat()).1.map_err(|refusal| refusal.kind());
+    for taken in [1, 2] {
+        assert_eq!(then(client("b", taken)), Err("key-taken"));
+    }
+    assert_eq!(then(rotate(1, 1, 2, HOUR)), Err("key-taken"));
+    assert_eq!(then(rotate(1, 3, 2, 1)), Err("bad-overlap"));
+    assert_eq!(then(rotate(1, 3, 2, 30 * DAY)), Err("bad-overlap"));
+    assert_eq!(then(rotate(2, 3, 2, HOUR)), Err("endpoint-unknown"));
+    let (state, _) = last_of(&rotated);
+    assert_eq!(state.next_expiry(), Some(UnixMs(HOUR)));
+    assert_eq!(state.endpoint(EndpointId(1)).unwrap().changed, state.version());
+}
+
+#[test]
+fn a_manager_changes_its_key_like_an_endpoint() {
+    let rotate = |manager, node| {
+        let (manager, new_key) = (ManagerId(manager), key(node));
+        Command::RotateManagerKey(RotateManagerKey { manager, new_key, now: UnixMs(1), overlap_until: UnixMs(HOUR) })
+    };
+    let (state, _) = last_of(&[rotate(1, 9)]);
+    assert_eq!(state.manager(ManagerId(1)).unwrap().keys().collect::<Vec<_>>(), [key(9), key(201)]);
+    assert_eq!(state.managers_changed(), state.version());
+    let (state, _) = last_of(&[rotate(1, 9), Command::Expire(UnixMs(HOUR))]);
+    assert_eq!(state.manager(ManagerId(1)).unwrap().keys().collect::<Vec<_>>(), [key(9)]);
+    assert_eq!(state.managers_changed(), state.version());
+    assert_eq!(refusal(&[client("a", 9), rotate(1, 9)]).0, "key-taken");
+    assert_eq!(refusal(&[rotate(5, 9)]).0, "manager-unknown");
+}
+
+#[test]
+fn what_was_removed_does_not_come_back_by_its_old_token() {
+    let gone = [manager_token(2), join_manager(2, 2), Command::RemoveManager(ManagerId(2)), join_manager(2, 2)];
+    assert_eq!(refusal(&gone).0, "token-used");
+    let rotated = [token(1, 1), join_as(1, 1, 1), rotate(1, 2, 2, 2), join_as(1, 1, 3)];
+    assert_eq!(refusal(&rotated).0, "token-used");
+}
