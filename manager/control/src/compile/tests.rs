@@ -154,7 +154,7 @@ fn any_command() -> impl Strategy<Value = Command> {
     let number = 2_u8..9;
     prop_oneof![
         4 => (0_u32..30, 1_u32..4).prop_map(|(number, network)| client(number, network)),
-        4 => (1_u64..40).prop_map(|id| remove(id)),
+        4 => (1_u64..40).prop_map(remove),
         1 => (0_u8..4).prop_map(|name| network(&format!("n{name}"), "10.0.0.0/8")),
         1 => number.clone().prop_map(manager_token),
         1 => number.prop_map(join_manager),

@@ -80,7 +80,9 @@ fn a_new_data_key_reaches_every_full_manager_and_takes_every_secret_along() {
     for managers in [&[][..], &[1, 1], &[1, 2]] {
         assert_eq!(then(rekey(5, 2, managers, &[a.clone(), b.clone()])), Err("keyring-managers"));
     }
-    for secrets in [&[][..], &[a.clone()], &[a.clone(), b.clone(), name("c")], &[a.clone(), a.clone(), b.clone()]] {
+    for secrets in
+        [&[][..], &[b.clone(), a.clone(), name("c")], std::slice::from_ref(&a), &[a.clone(), a.clone(), b.clone()]]
+    {
         assert_eq!(then(rekey(5, 2, &[1], secrets)), Err("keyring-secrets"));
     }
     let (state, _) = last_of(&[&log[..], &[rekey(5, 2, &[1], &[a.clone(), b])]].concat());
