@@ -79,6 +79,7 @@ fn endpoint_info(endpoint: &Endpoint) -> EndpointInfo {
         name: endpoint.name.to_string(),
         network: endpoint.network,
         public_key: endpoint.public_key,
+        previous_key: endpoint.previous_key.as_ref().map(|previous| previous.key),
         kind: endpoint.kind,
         allowed: endpoint.addresses.iter().map(IpNet::from).collect(),
         changed: endpoint.changed,

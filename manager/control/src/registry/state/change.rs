@@ -42,10 +42,9 @@ impl State {
 
     /// Adds a network, or replaces one. Nobody holds an address in a prefix that it loses.
     pub(in crate::registry) fn put_network(&mut self, network: Network) {
-        if let Some(old) = self.records.networks.get(&network.id) {
-            for prefix in &old.prefixes {
-                self.index.pools.remove(&(old.id, prefix.net));
-            }
+        let old = self.records.networks.get(&network.id);
+        for prefix in old.iter().flat_map(|old| &old.prefixes) {
+            self.index.pools.remove(&(network.id, prefix.net));
         }
         self.index.lay_out(&network);
         self.records.networks.insert(network.id, Arc::new(network));
@@ -93,10 +92,11 @@ impl State {
             self.forget_kept(id, number);
         }
         let all = self.records.kept.entry(id).or_default();
-        if let Some(first) = all.get_min().filter(|_| all.len() >= MAX_KEPT).map(|(number, _)| *number) {
+        let number = all.get_max().map_or(0, |(last, _)| last + 1);
+        let one_too_many = all.get_min().filter(|_| all.len() >= MAX_KEPT).map(|(first, _)| *first);
+        if let Some(first) = one_too_many {
             self.forget_kept(id, first);
         }
-        let number = self.records.version.0;
         if let Some(network) = self.records.networks.get(&id) {
             self.index.add_kept(network, number, &kept);
         }

@@ -80,7 +80,25 @@ impl Index {
             index.add_token(*hash, token, token.network.map(network).transpose()?);
         }
         records.managers.values().for_each(|manager| index.add_manager(manager));
+        index.check_counts(records)?;
         Ok(index)
+    }
+
+    /// Whether everything that only one may have was found as often as it is there.
+    fn check_counts(&self, records: &Records) -> Result<(), DamagedError> {
+        let of_endpoints = records.endpoints.values().map(|endpoint| endpoint.addresses);
+        let kept = records.kept.values().flat_map(|all| all.values()).map(|kept| kept.addresses);
+        let promised = records.tokens.values().map(|token| token.promised);
+        let addresses: usize = of_endpoints.chain(kept).chain(promised).map(|all| all.iter().count()).sum();
+        if addresses != self.holders.len() {
+            return Err(damaged("an address is given twice"));
+        }
+        let of_managers: usize = records.managers.values().map(|manager| manager.keys().count()).sum();
+        let of_endpoints: usize = records.endpoints.values().map(|endpoint| endpoint.keys().count()).sum();
+        if of_managers + of_endpoints != self.keys.len() {
+            return Err(damaged("two nodes have the same key"));
+        }
+        Ok(())
     }
 
     fn check(&self, endpoint: &Endpoint, network: &Network) -> Result<(), DamagedError> {
@@ -105,7 +123,8 @@ impl Index {
         for prefix in &network.prefixes {
             let net = prefix.net;
             let mut pool = Pool::new(address::hosts(net));
-            for range in network.reserved.iter().filter(|range| net.contains(&range.first)) {
+            for range in network.reserved.iter().filter(|range| net.contains(&range.first) && net.contains(&range.last))
+            {
                 pool.take(address::offset(net, range.first), address::offset(net, range.last));
             }
             for ((_, held), _) in self.holders.range((network.id, net.network())..=(network.id, net.broadcast())) {

@@ -30,7 +30,7 @@ pub(in crate::registry) struct Records {
     pub(in crate::registry) managers: OrdMap<ManagerId, Manager>,
     pub(in crate::registry) managers_changed: MapVersion,
     pub(in crate::registry) tokens: OrdMap<SecretHash, Token>,
-    /// By network, in the order in which the endpoints left: by the index of the command that removed them.
+    /// By network, numbered in the order in which the endpoints left.
     pub(in crate::registry) kept: OrdMap<NetworkId, OrdMap<u64, Kept>>,
     pub(in crate::registry) vault: Arc<Vault>,
     // Ids are never used again: a late packet or an old backup must not speak for somebody new.

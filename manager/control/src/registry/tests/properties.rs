@@ -164,3 +164,18 @@ proptest! {
         prop_assert!(state.full_managers().count() >= 1);
     }
 }
+
+#[test]
+fn a_state_that_contradicts_itself_is_not_read() {
+    let (state, last) = last_of(&[client("a", 1), client("b", 2)]);
+    assert!(last.is_ok());
+    let good = postcard::to_stdvec(&state).unwrap();
+    assert!(postcard::from_bytes::<State>(&good).is_ok());
+    // The second endpoint with the key, the name or the address of the first.
+    for (from, to) in [(&[2; 32][..], &[1; 32][..]), (b"\x01b", b"\x01a"), (&[172, 31, 0, 3], &[172, 31, 0, 2])] {
+        let at = good.windows(from.len()).position(|window| window == from).unwrap();
+        let mut bad = good.clone();
+        bad[at..at + to.len()].copy_from_slice(to);
+        assert!(postcard::from_bytes::<State>(&bad).is_err(), "{to:?}");
+    }
+}
