@@ -72,6 +72,8 @@ pub struct EndpointInfo {
     pub network: NetworkId,
     /// Its WireGuard identity.
     pub public_key: PublicKey,
+    /// The identity it had before, while that is good too.
+    pub previous_key: Option<PublicKey>,
     /// What runs on it.
     pub kind: EndpointKind,
     /// The overlay prefixes it owns: its own addresses and the routes an admin approved.

@@ -114,6 +114,7 @@ mod tests {
             name: name.to_owned(),
             network: NetworkId(1),
             public_key: PublicKey::from_bytes([id as u8; 32]),
+            previous_key: None,
             kind: EndpointKind::Agent,
             allowed: Vec::new(),
             changed: MapVersion(id),

@@ -195,6 +195,7 @@ fn endpoint_info(agent: &Agent) -> EndpointInfo {
         name: agent.id.to_string(),
         network: agent.network,
         public_key: Cluster::agent_key(agent).public_key(),
+        previous_key: None,
         kind: EndpointKind::Agent,
         allowed: agent.addresses.iter().map(|&address| IpNet::from(address)).collect(),
         changed: VERSION,

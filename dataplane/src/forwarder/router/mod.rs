@@ -4,12 +4,13 @@
 //! network alone: one [`RouteTable`] a network keeps networks apart even where they use the same addresses. A packet that
 //! crosses to another manager carries its network's id in a [`LinkHeader`].
 
+mod neighbour;
 mod program;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::time::Instant;
 
 use festoon_proto::link::{LINK_HEADER_LEN, LinkHeader, MAX_LINK_HOPS};
@@ -21,10 +22,12 @@ use super::HANDSHAKES_PER_SECOND;
 use crate::drop_reason::{DropCounters, DropReason};
 use crate::node::{Effects, UnderlayPath};
 use crate::packet::ip::{IpHeader, clamp_mss, decrement_hop_limit};
-use crate::peers::{Peer, PeerId, Peers, Received};
+use crate::peers::{PeerId, Peers, Received};
 use crate::router::RouteTable;
 use crate::router::icmp::{self, IcmpError};
 use crate::tunnel::sealed_capacity;
+
+pub use neighbour::NeighbourStats;
 
 /// Who is at the other end of a tunnel or link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -64,6 +67,8 @@ pub enum RouterArrival {
 #[derive(Debug)]
 enum Role {
     Endpoint(Member),
+    /// The key this endpoint had before, while that is good too.
+    Former(EndpointId),
     Link(ManagerId),
 }
 
@@ -81,6 +86,8 @@ struct Member {
     allowed: Box<[IpNet]>,
     is_client: bool,
     place: Place,
+    /// The peer with the key it had before, while that is good too.
+    former: Option<PeerId>,
 }
 
 #[derive(Debug, Default)]
@@ -145,17 +152,6 @@ impl RouterForwarder {
         &self.drops
     }
 
-    /// The underlay address, session age, last sign of life and bytes of a neighbour.
-    pub fn neighbour(&self, neighbour: Neighbour) -> Option<NeighbourStats> {
-        self.peers.get(self.peer_of(neighbour)?).map(NeighbourStats::of)
-    }
-
-    /// The managers whose underlay address is `address`.
-    pub fn managers_at(&self, address: SocketAddr) -> impl Iterator<Item = ManagerId> + '_ {
-        let is_there = move |peer| self.peers.get(peer).and_then(Peer::underlay) == Some(address);
-        self.links.iter().filter(move |(_, peer)| is_there(**peer)).map(|(&manager, _)| manager)
-    }
-
     /// Sends a message to a neighbour.
     pub fn signal(&mut self, to: Neighbour, message: &Message, effects: &mut Effects) {
         let sent = self.peer_of(to).map(|peer| self.peers.signal(peer, message, &mut effects.underlay));
@@ -191,7 +187,7 @@ impl RouterForwarder {
                 Some(Neighbour::Manager(manager)) => RouterArrival::Established(manager),
                 _ => RouterArrival::Nothing,
             },
-            Received::Keepalive(from) => self.heard(from),
+            Received::Keepalive(from) => self.heard(self.owner(from)),
             Received::Nothing => RouterArrival::Nothing,
         };
         self.buffer = buffer;
@@ -216,10 +212,11 @@ impl RouterForwarder {
         len: usize,
         effects: &mut Effects,
     ) -> RouterArrival {
+        let from = self.owner(from);
         let forwarded = match self.peers.get(from).map(|peer| &peer.role) {
             Some(Role::Endpoint(_)) => self.forward_from_endpoint(now, from, buffer, len, effects),
             Some(Role::Link(_)) => self.forward_from_link(buffer, len, effects),
-            None => return RouterArrival::Nothing,
+            Some(Role::Former(_)) | None => return RouterArrival::Nothing,
         };
         if let Err(reason) = forwarded {
             self.drops.count(reason);
@@ -298,7 +295,8 @@ impl RouterForwarder {
         if !icmp::echo_reply(held.packet(), &header) {
             return Err((DropReason::NotForGateway, None));
         }
-        self.peers.send(sender, held.packet(), &mut effects.underlay).map_err(|reason| (reason, None))
+        let session = self.session_with(sender);
+        self.peers.send(session, held.packet(), &mut effects.underlay).map_err(|reason| (reason, None))
     }
 
     fn forward_from_link(&mut self, buffer: &mut [u8], len: usize, effects: &mut Effects) -> Result<(), DropReason> {
@@ -328,7 +326,7 @@ impl RouterForwarder {
     ) -> Result<(), DropReason> {
         let member = self.member(target).ok_or(DropReason::NoRoute)?;
         match member.place {
-            Place::Here => self.peers.send(target, held.packet(), &mut effects.underlay),
+            Place::Here => self.peers.send(self.session_with(target), held.packet(), &mut effects.underlay),
             Place::At(manager) => {
                 let hops = hops.checked_sub(1).ok_or(DropReason::LinkHops)?;
                 let link = self.link_towards(manager).ok_or(DropReason::ManagerUnreachable)?;
@@ -354,7 +352,7 @@ impl RouterForwarder {
         let reply = gateway.and_then(|&gateway| icmp::error(held.packet(), &header, error, gateway));
         if let Some(reply) = reply
             && self.icmp.take(now)
-            && let Err(reason) = self.peers.send(sender, &reply, &mut effects.underlay)
+            && let Err(reason) = self.peers.send(self.session_with(sender), &reply, &mut effects.underlay)
         {
             self.drops.count(reason);
         }
@@ -368,7 +366,7 @@ impl RouterForwarder {
     fn member(&self, peer: PeerId) -> Option<&Member> {
         match &self.peers.get(peer)?.role {
             Role::Endpoint(member) => Some(member),
-            Role::Link(_) => None,
+            Role::Former(_) | Role::Link(_) => None,
         }
     }
 
@@ -379,47 +377,6 @@ impl RouterForwarder {
                 RouterArrival::ClientHere(member.id)
             }
             _ => RouterArrival::Nothing,
-        }
-    }
-
-    fn neighbour_of(&self, peer: PeerId) -> Option<Neighbour> {
-        self.peers.get(peer).map(|peer| match &peer.role {
-            Role::Endpoint(member) => Neighbour::Endpoint(member.id),
-            Role::Link(manager) => Neighbour::Manager(*manager),
-        })
-    }
-
-    fn peer_of(&self, neighbour: Neighbour) -> Option<PeerId> {
-        match neighbour {
-            Neighbour::Endpoint(endpoint) => self.by_endpoint.get(&endpoint).copied(),
-            Neighbour::Manager(manager) => self.links.get(&manager).copied(),
-        }
-    }
-}
-
-/// What is known of the tunnel or link to a neighbour.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NeighbourStats {
-    /// Where its datagrams go now.
-    pub underlay: Option<SocketAddr>,
-    /// The age of the session with it.
-    pub session_age: Option<std::time::Duration>,
-    /// When its last authentic datagram came.
-    pub last_heard: Option<Instant>,
-    /// Bytes of packets received from it.
-    pub rx_bytes: u64,
-    /// Bytes of packets sent to it.
-    pub tx_bytes: u64,
-}
-
-impl NeighbourStats {
-    fn of(peer: &Peer<Role>) -> Self {
-        Self {
-            underlay: peer.underlay(),
-            session_age: peer.session_age(),
-            last_heard: peer.last_heard(),
-            rx_bytes: peer.rx_bytes(),
-            tx_bytes: peer.tx_bytes(),
         }
     }
 }

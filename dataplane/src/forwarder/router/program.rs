@@ -10,8 +10,8 @@ use super::{Member, Network, Place, Role, RouterForwarder, Target};
 use crate::peers::PeerId;
 
 impl RouterForwarder {
-    /// Takes over a change of the map. Who is gone is cut off at once, whoever stays keeps session and place; a new key is
-    /// a new session.
+    /// Takes over a change of the map. Who is gone is cut off at once, and so is a key that is no longer good; whoever stays
+    /// keeps its place, and its sessions with keys that stay.
     ///
     /// First everything that changes is withdrawn, then put: an address or a key may go from one to another.
     pub fn change_map(&mut self, delta: &ManagerMapDelta) {
@@ -34,22 +34,23 @@ impl RouterForwarder {
 
     /// Withdraws the endpoints that are gone or different, and says where they were.
     fn withdraw_members(&mut self, delta: &ManagerMapDelta) -> BTreeMap<EndpointId, Place> {
-        let gone = delta.endpoints.removed.iter().map(|&id| (id, None));
-        let put = delta.endpoints.put.iter().map(|endpoint| (endpoint.id, Some(&endpoint.public_key)));
-        gone.chain(put).filter_map(|(id, key)| Some((id, self.withdraw_member(id, key)?))).collect()
+        let gone = delta.endpoints.removed.iter().map(|&id| (id, [None, None]));
+        let put = delta.endpoints.put.iter().map(|info| (info.id, [Some(info.public_key), info.previous_key]));
+        gone.chain(put).filter_map(|(id, keys)| Some((id, self.withdraw_member(id, keys)?))).collect()
     }
 
-    /// Withdraws the routes of an endpoint, and its sessions unless its key stays this one.
-    fn withdraw_member(&mut self, endpoint: EndpointId, key: Option<&PublicKey>) -> Option<Place> {
+    /// Withdraws the routes of an endpoint, and its sessions but those with keys that stay good.
+    fn withdraw_member(&mut self, endpoint: EndpointId, keys: [Option<PublicKey>; 2]) -> Option<Place> {
         let id = self.by_endpoint.remove(&endpoint)?;
-        let peer = self.peers.get(id)?;
-        let Role::Endpoint(member) = &peer.role else { return None };
-        let (place, stays) = (member.place, Some(peer.key()) == key);
+        let Some(Role::Endpoint(member)) = self.peers.get(id).map(|peer| &peer.role) else { return None };
         if let Some(network) = self.networks.get_mut(&member.network) {
             network.withdraw(id, &member.allowed);
         }
-        if !stays {
-            self.peers.remove(id);
+        let (place, former) = (member.place, member.former);
+        for peer in [Some(id), former].into_iter().flatten() {
+            if !keys.contains(&self.peers.get(peer).map(|peer| *peer.key())) {
+                self.peers.remove(peer);
+            }
         }
         Some(place)
     }
@@ -61,6 +62,7 @@ impl RouterForwarder {
             allowed: info.allowed.clone().into_boxed_slice(),
             is_client: info.kind == EndpointKind::Client,
             place,
+            former: info.previous_key.and_then(|key| self.peers.insert(key, Role::Former(info.id))),
         };
         let Some(peer) = self.peers.insert(info.public_key, Role::Endpoint(member)) else { return };
         self.by_endpoint.insert(info.id, peer);

@@ -1,6 +1,7 @@
 //! Whatever a map was before, after a delta the forwarder is as if it had started with the new one.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 
 use festoon_proto::PublicKey;
 use festoon_proto::map::{
@@ -9,6 +10,7 @@ use festoon_proto::map::{
 use proptest::prelude::*;
 
 use super::*;
+use crate::peers::Peer;
 
 const ME: ManagerId = ManagerId(1);
 const KEYS: u8 = 12;
@@ -25,12 +27,12 @@ fn host(number: u8) -> IpAddr {
     IpAddr::from([10, 0, 0, number])
 }
 
-/// What an endpoint may look like: its network, key, hosts and kind. Most of it changes seldom.
-type Draft = Option<(u32, u8, BTreeSet<u8>, bool)>;
+/// What an endpoint may look like: its network, its key and perhaps the one before, its hosts, and its kind.
+type Draft = Option<(u32, u8, Option<u8>, BTreeSet<u8>, bool)>;
 
 fn any_draft() -> impl Strategy<Value = Draft> {
     let hosts = proptest::collection::btree_set(2..HOSTS, 0..3);
-    proptest::option::weighted(0.8, (0..NETWORKS, 0..KEYS, hosts, any::<bool>()))
+    proptest::option::weighted(0.8, (0..NETWORKS, 0..KEYS, proptest::option::of(0..KEYS), hosts, any::<bool>()))
 }
 
 /// A map that keeps the registry's promises: a key has one owner, a prefix has one owner in its network, and the network of
@@ -51,11 +53,12 @@ fn any_map() -> impl Strategy<Value = ManagerMap> {
             let managers = [manager_info(ME.0, key(KEYS), 0)].into_iter().chain(managers).collect();
             let mut taken = BTreeSet::new();
             let endpoints = (1..).zip(endpoints).filter_map(|(id, draft)| {
-                let (network, number, hosts, is_client) = draft?;
+                let (network, number, previous, hosts, is_client) = draft?;
                 let is_free = networks.contains(&network) && keys.insert(number);
                 let hosts: Vec<u8> =
                     hosts.into_iter().filter(|host| is_free && taken.insert((network, *host))).collect();
-                is_free.then(|| endpoint_info(id, network, number, &hosts, is_client))
+                let previous = previous.filter(|number| is_free && keys.insert(*number));
+                is_free.then(|| endpoint_info(id, network, number, previous, &hosts, is_client))
             });
             let endpoints = endpoints.collect();
             let networks = networks.iter().map(|&id| network_info(id, mtu)).collect();
@@ -88,16 +91,30 @@ fn network_info(id: u32, mtu: u16) -> NetworkInfo {
     }
 }
 
-fn endpoint_info(id: u64, network: u32, number: u8, hosts: &[u8], is_client: bool) -> EndpointInfo {
+fn endpoint_info(
+    id: u64,
+    network: u32,
+    number: u8,
+    previous: Option<u8>,
+    hosts: &[u8],
+    is_client: bool,
+) -> EndpointInfo {
     EndpointInfo {
         id: EndpointId(id),
         name: String::new(),
         network: NetworkId(network),
         public_key: key(number),
+        previous_key: previous.map(key),
         kind: if is_client { EndpointKind::Client } else { EndpointKind::Agent },
         allowed: hosts.iter().map(|&number| IpNet::from(host(number))).collect(),
         changed: MapVersion(1),
     }
+}
+
+/// Whose each key is.
+fn holders(map: &ManagerMap) -> BTreeMap<PublicKey, EndpointId> {
+    let keys = |info: &EndpointInfo| [Some(info.public_key), info.previous_key].into_iter().flatten();
+    map.endpoints.iter().flat_map(|info| keys(info).map(|key| (key, info.id))).collect()
 }
 
 /// The way from one map to another. It may put what did not change, too.
@@ -177,7 +194,7 @@ proptest! {
         for (map, puts_all) in maps {
             let empty = ManagerMap { networks: vec![], endpoints: vec![], managers: vec![], ..map.clone() };
             let from = before.as_ref().unwrap_or(&empty);
-            let peers: BTreeMap<_, _> = from.endpoints.iter().map(|it| (it.id, router.by_endpoint[&it.id])).collect();
+            let sessions: BTreeMap<_, _> = holders(from).keys().map(|key| (*key, router.peers.find(key))).collect();
             router.change_map(&delta(from, &map, puts_all));
 
             let mut fresh = new();
@@ -186,12 +203,16 @@ proptest! {
             for endpoint in &map.endpoints {
                 let known = from.endpoints.iter().find(|known| known.id == endpoint.id);
                 let expected = if known.is_some() { Place::At(ManagerId(9)) } else { Place::Nowhere };
-                let peer = router.by_endpoint[&endpoint.id];
-                prop_assert_eq!(router.member(peer).unwrap().place, expected);
-                if known.is_some_and(|known| known.public_key == endpoint.public_key) {
-                    prop_assert_eq!(peer, peers[&endpoint.id], "its session is cut");
-                }
+                let owner = router.by_endpoint[&endpoint.id];
+                prop_assert_eq!(router.member(owner).unwrap().place, expected);
                 router.set_place(endpoint.id, Place::At(ManagerId(9)));
+            }
+            for (key, holder) in holders(&map) {
+                let peer = router.peers.find(&key).unwrap();
+                prop_assert_eq!(router.owner(peer), router.by_endpoint[&holder]);
+                if holders(from).get(&key) == Some(&holder) {
+                    prop_assert_eq!(Some(peer), sessions[&key], "its session is cut");
+                }
             }
             before = Some(map);
         }

@@ -62,6 +62,11 @@ fn set_priority(manager: u16, priority: u8) -> Command {
     Command::UpdateManager(UpdateManager { manager, name: None, underlay: None, https: None, priority })
 }
 
+fn rotate_key(id: u64, number: u32, until: u64) -> Command {
+    let (endpoint, new_key) = (EndpointId(id), key(number));
+    Command::RotateEndpointKey(RotateEndpointKey { endpoint, new_key, now: UnixMs(1), overlap_until: UnixMs(until) })
+}
+
 /// A registry, and the log that made it.
 struct Log {
     state: State,
@@ -115,6 +120,9 @@ fn a_delta_names_what_changed_and_nothing_else() {
     assert_eq!((delta.networks.put.len(), delta.managers), (0, None), "where the next address is searched is no news");
     let delta = log.delta_after(&remove(1));
     assert_eq!(ids(&delta), (vec![], vec![1]));
+    let delta = log.delta_after(&rotate_key(2, 9, 100));
+    assert_eq!(ids(&delta), (vec![2], vec![]));
+    assert_eq!((delta.endpoints.put[0].public_key, delta.endpoints.put[0].previous_key), (key(9), Some(key(2))));
     let delta = log.delta_after(&join_manager(2));
     assert_eq!((ids(&delta), delta.networks.put.len()), ((vec![], vec![]), 0));
     assert_eq!(delta.managers.map(|managers| managers.len()), Some(2));
@@ -155,6 +163,7 @@ fn any_command() -> impl Strategy<Value = Command> {
     prop_oneof![
         4 => (0_u32..30, 1_u32..4).prop_map(|(number, network)| client(number, network)),
         4 => (1_u64..40).prop_map(remove),
+        2 => (1_u64..40, 0_u32..30, 1_u64..3).prop_map(|(id, number, until)| rotate_key(id, number, until)),
         1 => (0_u8..4).prop_map(|name| network(&format!("n{name}"), "10.0.0.0/8")),
         1 => number.clone().prop_map(manager_token),
         1 => number.prop_map(join_manager),
