@@ -140,6 +140,29 @@ fn rather_than_none_the_address_that_waited_longest_is_given() {
 }
 
 #[test]
+fn a_reserved_address_that_waits_is_given_to_nobody_else() {
+    let reserved = reserve(&["172.31.0.0/16"]);
+    let log = [reserved, client_at("a", 1, &["172.31.0.2"]), remove(1)];
+    assert_eq!(refusal(&[&log[..], &[client("b", 2)]].concat()).0, "no-free-address");
+    assert_eq!(v4_after(&[&log[..], &[client("a", 1)]].concat()), ["172.31.0.2"]);
+}
+
+#[test]
+fn the_last_that_left_with_a_key_or_name_is_the_one_that_is_waited_for() {
+    let rotate = Command::RotateEndpointKey(RotateEndpointKey {
+        endpoint: EndpointId(2),
+        new_key: key(1),
+        now: UnixMs(1),
+        overlap_until: UnixMs(1),
+    });
+    let by_key = [client("a", 1), client("b", 2), remove(1), rotate, remove(2), client("c", 1)];
+    assert_eq!(v4_after(&by_key), ["172.31.0.3"]);
+    let two = [client("a", 1), client("b", 2), remove(1), remove(2)];
+    let by_name = [&two[..], &[client("a", 2), remove(3), client("a", 3)]].concat();
+    assert_eq!(v4_after(&by_name), ["172.31.0.3"]);
+}
+
+#[test]
 fn a_network_grows_without_anybody_being_renumbered() {
     let change = |add: &[&str], remove: &[&str]| {
         let nets = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect();
