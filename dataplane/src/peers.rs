@@ -187,10 +187,7 @@ impl<R> Peers<R> {
         self.next_sweep.get_or_insert(now);
         let path = if self.pins_local { path } else { UnderlayPath { local: None, ..path } };
         let received = match tunnel::addressee(&self.identity, path.remote.ip(), datagram, plain) {
-            Addressee::Tunnel(index) if self.is_awake(PeerId(index)) => {
-                self.open(now, PeerId(index), path, datagram, plain, underlay)
-            }
-            Addressee::Tunnel(_) => Err(DropReason::UnknownSession),
+            Addressee::Tunnel(index) => self.open(now, PeerId(index), path, datagram, plain, underlay),
             Addressee::Initiator(key) => self.open_initiation(now, &key, path, datagram, plain, underlay),
             Addressee::Nobody(reason) => Err(reason),
             Addressee::Cookie(len) => {
@@ -223,6 +220,7 @@ impl<R> Peers<R> {
     ) -> Result<Received, DropReason> {
         let id = self.find(key).ok_or(DropReason::UnknownKey)?;
         let was_awake = self.is_awake(id);
+        self.wake(id);
         let received = self.open(now, id, path, datagram, plain, underlay);
         if received.is_err() && !was_awake {
             self.put_to_sleep(id);
@@ -240,7 +238,9 @@ impl<R> Peers<R> {
         underlay: &mut UnderlayBatch,
     ) -> Result<Received, DropReason> {
         let own = self.link_local;
-        let (contact, tunnel) = self.wake(id).ok_or(DropReason::UnknownSession)?;
+        let Some(Peer { contact, tunnel: Some(tunnel), .. }) = self.get_mut(id) else {
+            return Err(DropReason::UnknownSession);
+        };
         let opened = tunnel.open(path.remote.ip(), datagram, plain);
         if opened.is_authentic() {
             contact.path = Some(path);

@@ -326,7 +326,7 @@ impl RouterForwarder {
     ) -> Result<(), DropReason> {
         let member = self.member(target).ok_or(DropReason::NoRoute)?;
         match member.place {
-            Place::Here => self.peers.send(self.session_with(target), held.packet(), &mut effects.underlay),
+            Place::Here => self.peers.send(self.session_of(member, target), held.packet(), &mut effects.underlay),
             Place::At(manager) => {
                 let hops = hops.checked_sub(1).ok_or(DropReason::LinkHops)?;
                 let link = self.link_towards(manager).ok_or(DropReason::ManagerUnreachable)?;

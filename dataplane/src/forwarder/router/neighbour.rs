@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use festoon_proto::{EndpointId, ManagerId};
 
-use super::{Neighbour, Role, RouterForwarder};
+use super::{Member, Neighbour, Role, RouterForwarder};
 use crate::peers::{Peer, PeerId};
 
 /// What is known of the tunnel or link to a neighbour.
@@ -80,8 +80,12 @@ impl RouterForwarder {
     /// The peer to send to for the endpoint whose own key is that of `owner`: that, unless there is a session with the key
     /// it had before and none with its own yet.
     pub(super) fn session_with(&self, owner: PeerId) -> PeerId {
-        let former = self.member(owner).and_then(|member| member.former);
+        self.member(owner).map_or(owner, |member| self.session_of(member, owner))
+    }
+
+    /// As [`session_with`](Self::session_with), for who has the member at hand already.
+    pub(super) fn session_of(&self, member: &Member, owner: PeerId) -> PeerId {
         let has_session = |peer| self.peers.get(peer).is_some_and(|peer| peer.session_age().is_some());
-        former.filter(|&former| has_session(former) && !has_session(owner)).unwrap_or(owner)
+        member.former.filter(|&former| has_session(former) && !has_session(owner)).unwrap_or(owner)
     }
 }
