@@ -1,7 +1,8 @@
 //! The one composition root: what `festoon-manager serve` is made of.
 //!
 //! Tasks: the HTTPS listener, the admin socket and the one that compiles a map of every new state. None ends by itself;
-//! all are dropped together when the manager stops, and none keeps anything that is not on disk already.
+//! all are dropped together when the manager stops, and none keeps anything that is not on disk already. The listener
+//! runs first, for a manager that has just joined gets its copy of the registry through it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,18 +37,26 @@ pub async fn serve(data: DataDir, config: Config) -> anyhow::Result<()> {
     let identity = data.identity()?;
     let me = identity.manager;
     let credentials = Credentials::load(&data)?;
-    let parts = cluster::build(&data, me, &identity.joined_through, &credentials)?;
+    let parts = cluster::build(&data, &identity, &credentials).await?;
     let mut states = parts.cluster.watch();
-    let state = tokio::select! {
-        state = first_state(&mut states) => state?,
-        () = stop.asked() => return Ok(()),
-    };
-    let map = manager_map(&state, me).context(REMOVED)?;
-    let (underlay_port, https_port) = ports(&map)?;
-    let mut driver = driver::build(&config.underlay, underlay_port, me, data.private_key()?, map)?;
+    let https_port = https_port(&states.borrow(), me).unwrap_or(identity.https_port);
     let tls = pki::server_config(&credentials.ca_pem, &credentials.tls)?;
     let https = https::build(&config.https, https_port, tls).await;
     let https = https.with_context(|| format!("can't listen on TCP port {https_port}"))?;
+    let https_at = https.local_addr()?;
+    let routes =
+        Router::new().merge(agents::router(parts.cluster.clone(), &credentials.ca_pem)).merge(cluster::router(&parts));
+    let https = https.run(routes);
+    tokio::pin!(https);
+    let state = tokio::select! {
+        state = first_state(&mut states, me) => state?,
+        () = &mut https => bail!("the HTTPS listener ended"),
+        () = parts.cluster.removed() => bail!(REMOVED),
+        () = stop.asked() => return Ok(()),
+    };
+    let map = manager_map(&state, me).context(REMOVED)?;
+    let underlay_port = underlay_port(&map)?;
+    let mut driver = driver::build(&config.underlay, underlay_port, me, data.private_key()?, map)?;
     let socket = local::build(&data.socket()).context("can't make the admin socket")?;
     let admin = local::Admin {
         cluster: parts.cluster.clone(),
@@ -55,18 +64,18 @@ pub async fn serve(data: DataDir, config: Config) -> anyhow::Result<()> {
         manager: me,
         ca_fingerprint: credentials.trust.ca_fingerprint,
     };
-    let routes =
-        Router::new().merge(agents::router(parts.cluster.clone(), &credentials.ca_pem)).merge(cluster::router(&parts));
-    tracing::info!(manager = %me, underlay = underlay_port, https = %https.local_addr()?, "serving");
+    tracing::info!(manager = %me, underlay = underlay_port, https = %https_at, "serving");
     ready();
     tokio::select! {
-        () = https.run(routes) => bail!("the HTTPS listener ended"),
+        () = &mut https => bail!("the HTTPS listener ended"),
         ended = socket.run(admin) => ended.context("the admin socket ended")?,
         ended = update_node(states, me, state, driver.handle()) => ended?,
         error = driver.failed() => return Err(error.into()),
+        () = parts.cluster.removed() => bail!(REMOVED),
         () = stop.asked() => {}
     }
     drain(&mut driver, &parts.cluster.snapshot()).await;
+    parts.cluster.shutdown().await;
     driver.shutdown().await.context("stopping")?;
     Ok(())
 }
@@ -78,18 +87,22 @@ fn ready() {
     }
 }
 
-/// The state to start with: at once from the copy on disk, or from the first copy there is.
-async fn first_state(states: &mut watch::Receiver<Arc<State>>) -> anyhow::Result<Arc<State>> {
-    let copied = tokio::time::timeout(FIRST_COPY, states.wait_for(|state| state.cluster().is_some())).await;
-    let copied = copied.context("there is no copy of the registry yet: start the manager this one joined through")?;
+/// The state to start with: at once from the copy on disk, or the first copy that has come far enough to know this manager.
+async fn first_state(states: &mut watch::Receiver<Arc<State>>, me: ManagerId) -> anyhow::Result<Arc<State>> {
+    let copied = tokio::time::timeout(FIRST_COPY, states.wait_for(|state| state.was_given_to_manager(me))).await;
+    let copied = copied.context("there is no copy of the registry yet: start the other managers, then this one")?;
     Ok(Arc::clone(&*copied.context("the registry ended")?))
 }
 
-/// The ports the registry names for this manager: a host behind NAT listens on them, though not on those addresses.
-fn ports(map: &ManagerMap) -> anyhow::Result<(u16, u16)> {
+/// The ports that the registry names for this manager: a host behind NAT listens on them, though not on those addresses.
+fn https_port(state: &State, me: ManagerId) -> Option<u16> {
+    Some(state.manager(me)?.https.first()?.port())
+}
+
+fn underlay_port(map: &ManagerMap) -> anyhow::Result<u16> {
     let me = map.managers.iter().find(|manager| manager.id == map.manager);
-    let ports = me.and_then(|me| Some((me.underlay.first()?.port(), me.https.first()?.port())));
-    ports.context("the registry names no address for this manager")
+    let port = me.and_then(|me| Some(me.underlay.first()?.port()));
+    port.context("the registry names no address for this manager")
 }
 
 /// Compiles for the node what every new state changes; it has the map of `known`. Ends with an error when this manager was

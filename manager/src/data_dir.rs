@@ -2,7 +2,6 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
-use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -19,7 +18,7 @@ pub const TLS_KEY: &str = "tls.key";
 pub const TLS_CHAIN: &str = "tls.crt";
 /// The cluster CA's certificate, in PEM.
 pub const CA_CERTIFICATE: &str = "ca.crt";
-/// The cluster CA's key, in PEM; only on the manager that writes the registry.
+/// The cluster CA's key, in PEM; only on the first manager.
 pub const CA_KEY: &str = "ca.key";
 
 /// Who this manager is.
@@ -28,9 +27,12 @@ pub const CA_KEY: &str = "ca.key";
 pub struct Identity {
     /// Its id.
     pub manager: ManagerId,
-    /// The HTTPS listeners it joined through: where it looks for the registry until it has a copy. Empty on the first.
-    #[serde(default)]
-    pub joined_through: Vec<SocketAddr>,
+    /// How often it began with an empty copy of the registry. To the others' votes every time is somebody new.
+    pub incarnation: u32,
+    /// The epoch of the cluster that its copy belongs to.
+    pub epoch: u32,
+    /// The TCP port of its HTTPS listener, until it has a copy of the registry that names it.
+    pub https_port: u16,
 }
 
 /// The data directory is not as it should be.
@@ -177,7 +179,7 @@ mod tests {
         let key = dir.private_key_or_new().unwrap();
         assert_eq!(dir.private_key_or_new().unwrap().secret_bytes(), key.secret_bytes());
         assert!(matches!(DataDir::open(&root), Err(DataDirError::Empty(_))));
-        let identity = Identity { manager: ManagerId(3), joined_through: vec!["192.0.2.1:8443".parse().unwrap()] };
+        let identity = Identity { manager: ManagerId(3), incarnation: 1, epoch: 2, https_port: 8443 };
         dir.write_identity(&identity).unwrap();
         assert_eq!(DataDir::open(&root).unwrap().identity().unwrap(), identity);
         assert!(matches!(DataDir::prepare(&root), Err(DataDirError::Taken(_))));

@@ -9,7 +9,7 @@ use festoon_proto::{EndpointId, Generation, ManagerId};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::cluster::RegistryHealth;
+use crate::cluster::Health;
 use crate::node::{EndpointStatus, Status};
 
 /// The report.
@@ -21,8 +21,8 @@ pub struct Report {
     pub manager: ManagerId,
     /// Whether it is about to stop.
     pub draining: bool,
-    /// How its copy of the registry is doing.
-    pub registry: RegistryHealth,
+    /// How the registry is doing.
+    pub registry: Health,
     /// The last change it knows of.
     pub version: u64,
     /// All networks.
@@ -103,7 +103,7 @@ pub struct EndpointRow {
 }
 
 /// The report of `manager`.
-pub fn report(state: &State, manager: ManagerId, registry: RegistryHealth, node: &Status) -> Report {
+pub fn report(state: &State, manager: ManagerId, registry: Health, node: &Status) -> Report {
     let known: BTreeMap<_, _> = node.endpoints.iter().map(|endpoint| (endpoint.id, endpoint)).collect();
     Report {
         cluster: state.cluster().map(|cluster| cluster.to_string()).unwrap_or_default(),

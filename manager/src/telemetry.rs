@@ -5,6 +5,9 @@ use std::io;
 use serde::{Deserialize, Serialize};
 use tracing_subscriber::EnvFilter;
 
+/// What says too much for anybody who does not ask for it by name.
+const QUIET: &str = "openraft=error";
+
 /// Of the logs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -23,7 +26,7 @@ impl Default for Config {
 /// Starts logging. A filter that is wrong falls back to `info` and is reported.
 pub fn start(config: &Config) {
     let filter = std::env::var("FESTOON_LOG").unwrap_or_else(|_| config.filter.clone());
-    let parsed = EnvFilter::try_new(&filter);
+    let parsed = EnvFilter::try_new(format!("{QUIET},{filter}"));
     let wrong = parsed.as_ref().err().map(ToString::to_string);
     let subscriber = tracing_subscriber::fmt().with_writer(io::stderr).with_ansi(false);
     // Tests start several; the first wins.

@@ -69,6 +69,8 @@ pub struct ManagerJoinRequest {
 pub struct ManagerJoinResponse {
     /// The cluster.
     pub cluster: ClusterId,
+    /// The epoch it is in.
+    pub epoch: u32,
     /// The id it got.
     pub manager: ManagerId,
     /// The cluster CA's certificate in PEM.

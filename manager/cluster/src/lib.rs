@@ -1,10 +1,26 @@
 //! The registry of a cluster, replicated by Raft (<https://raft.github.io/raft.pdf>, by openraft) among its managers.
+//!
+//! The shell brings two things along: a disk ([`storage`], a redb database on a file or on anything else that redb takes)
+//! and a way to other managers ([`Transport`]). So the simulation runs the same code on a virtual network and a disk that
+//! fails.
 
+mod cluster;
+mod fence;
+mod health;
+mod members;
+mod message;
+mod network;
+mod reach;
 mod recent;
 pub mod storage;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+mod transport;
 mod types;
 
+pub use cluster::{Cluster, Identity, ProposeError, StartError};
+pub use health::{Health, MemberHealth, Role};
+pub use message::Rejection;
 pub use recent::Recent;
+pub use transport::{CallError, Transport};
 pub use types::{Applied, MemberId, Proposal, ProposalId, TypeConfig};

@@ -10,11 +10,14 @@ use festoon_control::registry::{
 use festoon_proto::ClusterId;
 
 use super::args::InitArgs;
-use crate::cluster::{LogEntry, Store};
+use crate::cluster::{self, Credentials};
 use crate::data_dir::{CA_CERTIFICATE, CA_KEY, DataDir, Identity, TLS_CHAIN, TLS_KEY};
 use crate::pki::{Authority, SigningRequest, TlsKey};
 
-pub(super) fn run(root: &Path, args: InitArgs) -> anyhow::Result<()> {
+/// The epoch a cluster begins with.
+const FIRST_EPOCH: u32 = 1;
+
+pub(super) async fn run(root: &Path, args: InitArgs) -> anyhow::Result<()> {
     let data = DataDir::prepare(root)?;
     let key = data.private_key_or_new()?;
     let https = args.manager.https();
@@ -42,8 +45,10 @@ pub(super) fn run(root: &Path, args: InitArgs) -> anyhow::Result<()> {
     data.write(CA_CERTIFICATE, authority.certificate_pem())?;
     data.write(TLS_KEY, &tls.to_secret_pem())?;
     data.write(TLS_CHAIN, &format!("{certificate}{}", authority.certificate_pem()))?;
-    write_log(&data, commands)?;
-    data.write_identity(&Identity { manager, joined_through: Vec::new() })?;
+    let https_port = https.first().context("a manager has an HTTPS listener")?.port();
+    let identity = Identity { manager, incarnation: 0, epoch: FIRST_EPOCH, https_port };
+    found(&data, &identity, commands).await?;
+    data.write_identity(&identity)?;
     println!("Cluster {cluster} is made; this is its manager {manager}.");
     println!("Next: festoon-manager serve --data-dir {}", root.display());
     Ok(())
@@ -60,12 +65,18 @@ fn check(commands: &[Command]) -> anyhow::Result<Outcome> {
     first.context("no command")
 }
 
-fn write_log(data: &DataDir, commands: impl IntoIterator<Item = Command>) -> anyhow::Result<()> {
+/// Makes a registry whose first commands are these.
+async fn found(data: &DataDir, identity: &Identity, commands: impl IntoIterator<Item = Command>) -> anyhow::Result<()> {
     // An interrupted `init` may have left one. It belongs to no manager, for its identity was never written.
     match fs::remove_file(data.registry()) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
         _ => {}
     }
-    let entries: Vec<_> = (1..).zip(commands).map(|(index, command)| LogEntry { index, command }).collect();
-    Ok(Store::open(&data.registry())?.append(&entries)?)
+    let parts = cluster::build(data, identity, &Credentials::load(data)?).await?;
+    parts.cluster.found().await?;
+    for command in commands {
+        parts.cluster.propose(command).await?;
+    }
+    parts.cluster.shutdown().await;
+    Ok(())
 }

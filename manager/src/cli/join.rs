@@ -3,7 +3,6 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -12,7 +11,7 @@ use festoon_proto::http::{CLUSTER_JOIN, ManagerJoinRequest, ManagerJoinResponse,
 use festoon_proto::token::{JoinToken, TokenKind};
 
 use super::args::JoinArgs;
-use crate::cluster::{Credentials, NOT_WRITER, Store, ca_fingerprint, catch_up};
+use crate::cluster::{NO_AUTHORITY, ca_fingerprint};
 use crate::data_dir::{CA_CERTIFICATE, DataDir, Identity, TLS_CHAIN, TLS_KEY};
 use crate::pki::{TlsKey, Trust, client_config};
 
@@ -27,6 +26,7 @@ pub(super) async fn run(root: &Path, args: JoinArgs) -> anyhow::Result<()> {
     let data = DataDir::prepare(root)?;
     let tls = TlsKey::generate()?;
     let https = args.manager.https();
+    let https_port = https.first().context("a manager has an HTTPS listener")?.port();
     let request = ManagerJoinRequest {
         secret: token.secret.clone(),
         name: args.manager.name,
@@ -43,24 +43,20 @@ pub(super) async fn run(root: &Path, args: JoinArgs) -> anyhow::Result<()> {
     data.write(CA_CERTIFICATE, &response.ca_pem)?;
     data.write(TLS_KEY, &tls.to_secret_pem())?;
     data.write(TLS_CHAIN, &format!("{}{}", response.certificate_pem, response.ca_pem))?;
-    copy_registry(&data, &token.managers).await?;
-    data.write_identity(&Identity { manager: response.manager, joined_through: token.managers.clone() })?;
+    forget_registry(&data)?;
+    let ManagerJoinResponse { manager, epoch, .. } = response;
+    data.write_identity(&Identity { manager, incarnation: 0, epoch, https_port })?;
     println!("This is manager {} of cluster {}.", response.manager, response.cluster);
     println!("Next: festoon-manager serve --data-dir {}", root.display());
     Ok(())
 }
 
-/// With a copy on disk it can start even if no other manager is up.
-async fn copy_registry(data: &DataDir, managers: &[SocketAddr]) -> anyhow::Result<()> {
-    // An interrupted `join` may have left a part of one.
+/// An interrupted `join` may have left a part of one.
+fn forget_registry(data: &DataDir) -> anyhow::Result<()> {
     match fs::remove_file(data.registry()) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
-        _ => {}
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+        _ => Ok(()),
     }
-    let store = Arc::new(Store::open(&data.registry())?);
-    let credentials = Credentials::load(data)?;
-    catch_up(store, &credentials, managers).await.context("this manager is in, but run the same join again")?;
-    Ok(())
 }
 
 /// Asks the managers of the token one after the other, until one lets us in or says no.
@@ -69,7 +65,7 @@ async fn ask_all(token: &JoinToken, request: &ManagerJoinRequest) -> anyhow::Res
     for &at in &token.managers {
         match ask(token, request, at).await {
             Ok(Answer::In(response)) => return Ok(response),
-            Ok(Answer::Refused(problem)) if problem.kind != NOT_WRITER => bail!("{}", problem.title),
+            Ok(Answer::Refused(problem)) if problem.kind != NO_AUTHORITY => bail!("{}", problem.title),
             Ok(Answer::Refused(problem)) => failures.push(format!("{at}: {}", problem.title)),
             Err(error) => failures.push(format!("{at}: {error:#}")),
         }

@@ -18,7 +18,7 @@ use args::Subcommand;
 pub async fn run(cli: Cli) -> anyhow::Result<()> {
     let Cli { data_dir, command } = cli;
     match command {
-        Subcommand::Init(args) => init::run(&data_dir, args),
+        Subcommand::Init(args) => Box::pin(init::run(&data_dir, args)).await,
         Subcommand::Join(args) => join::run(&data_dir, args).await,
         Subcommand::Serve { config } => {
             let config = Config::load(config.as_deref())?;

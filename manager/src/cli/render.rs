@@ -5,16 +5,11 @@ use std::fmt::Display;
 use festoon_proto::ManagerId;
 use festoon_proto::map::EndpointKind;
 
-use crate::cluster::RegistryHealth;
 use crate::status::{EndpointRow, ManagerRow, Report};
 
 /// The whole report.
 pub(super) fn status(report: &Report) -> String {
-    let registry = match report.registry {
-        RegistryHealth::Writer => "this manager writes it",
-        RegistryHealth::Following => "following the writer",
-        RegistryHealth::OutOfTouch => "OUT OF TOUCH with the writer: changes are refused",
-    };
+    let registry = registry(report);
     let draining = if report.draining { ", draining" } else { "" };
     let mut text = format!("cluster {}, manager {}{draining}\n", report.cluster, name_of(report, report.manager));
     text.push_str(&format!("registry at version {}: {registry}\n", report.version));
@@ -31,6 +26,31 @@ pub(super) fn status(report: &Report) -> String {
         text.push_str(&format!("\n{}", table(&std::iter::once(head).chain(rows).collect::<Vec<_>>())));
     }
     text
+}
+
+/// Whether the registry can be changed, and what the next loss of a manager would cost.
+fn registry(report: &Report) -> String {
+    let health = &report.registry;
+    if let Some(later) = health.later_epoch {
+        return format!(
+            "FENCED OFF in epoch {}, the cluster is in {later}: run `festoon-manager rejoin`",
+            health.epoch
+        );
+    }
+    let voters = health.members.iter().filter(|member| member.votes).count();
+    let leader =
+        health.leader.map_or("nobody leads".to_owned(), |leader| format!("{} leads", name_of(report, leader.manager)));
+    let change = match health.spare() {
+        _ if health.leader.is_none() => {
+            format!("changes are REFUSED, {} of {voters} managers must agree", health.quorum())
+        }
+        None => format!("changes are REFUSED, {} of {voters} managers must agree", health.quorum()),
+        Some(0) if voters == 1 => "a single copy: take snapshots, or let another manager join".to_owned(),
+        Some(0) => "the next manager lost stops changes, and nothing else".to_owned(),
+        Some(1) => "one manager may be lost at no cost".to_owned(),
+        Some(spare) => format!("{spare} managers may be lost at no cost"),
+    };
+    format!("{leader}, epoch {}, term {}; {change}", health.epoch, health.term)
 }
 
 /// The endpoints alone.
@@ -54,7 +74,7 @@ pub(super) fn endpoints(report: &Report) -> String {
 }
 
 fn manager_rows(report: &Report) -> Vec<Vec<String>> {
-    let head = ["MANAGER", "ID", "STATE", "PRIORITY", "UNDERLAY", "LINK", "RTT", "ENDPOINTS"];
+    let head = ["MANAGER", "ID", "STATE", "PRIORITY", "UNDERLAY", "LINK", "RTT", "ENDPOINTS", "REGISTRY"];
     let row = |row: &ManagerRow| {
         let link = match (row.id == report.manager, row.direct, row.next_hop) {
             (true, ..) => "here".to_owned(),
@@ -71,9 +91,25 @@ fn manager_rows(report: &Report) -> Vec<Vec<String>> {
             link,
             row.rtt_us.map_or("-".to_owned(), |us| format!("{:.1} ms", f64::from(us) / 1000.0)),
             row.endpoints.to_string(),
+            part_in_registry(report, row.id),
         ]
     };
     std::iter::once(head.map(str::to_owned).to_vec()).chain(report.managers.iter().map(row)).collect()
+}
+
+fn part_in_registry(report: &Report, id: ManagerId) -> String {
+    let health = &report.registry;
+    let Some(member) = health.members.iter().find(|member| member.id.manager == id) else { return "-".to_owned() };
+    let part = match (health.leader == Some(member.id), member.votes, member.is_heard) {
+        (true, ..) => "leads",
+        (_, _, false) => "silent",
+        (_, true, _) => "votes",
+        (_, false, _) => "learns",
+    };
+    match member.lag {
+        Some(lag @ 1..) => format!("{part}, {lag} behind"),
+        _ => part.to_owned(),
+    }
 }
 
 fn endpoint_row(report: &Report, row: &EndpointRow) -> Vec<String> {

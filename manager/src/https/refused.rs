@@ -36,9 +36,9 @@ impl From<ProposeError> for Refused {
     fn from(error: ProposeError) -> Self {
         let (status, kind) = match &error {
             ProposeError::Refused(refusal) => (status_of(refusal.kind()), refusal.kind()),
-            ProposeError::NoWriter { .. } => (StatusCode::SERVICE_UNAVAILABLE, "no-writer"),
-            ProposeError::Storage => (StatusCode::INTERNAL_SERVER_ERROR, "storage"),
-            ProposeError::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
+            ProposeError::NoQuorum { .. } => (StatusCode::SERVICE_UNAVAILABLE, "no-quorum"),
+            ProposeError::Fenced { .. } => (StatusCode::SERVICE_UNAVAILABLE, "fenced"),
+            ProposeError::Stopped => (StatusCode::SERVICE_UNAVAILABLE, "stopped"),
         };
         Self::new(status, kind, &error.to_string())
     }
@@ -68,11 +68,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn refusals_of_tokens_are_forbidden_and_no_writer_is_worth_another_try() {
+    fn refusals_of_tokens_are_forbidden_and_a_lost_quorum_is_worth_another_try() {
         let expired = ProposeError::Refused(Refusal::Endpoint(EndpointError::Token(TokenError::Expired)));
         let Refused(problem) = expired.into();
         assert_eq!((problem.status, problem.kind.as_str()), (403, "token-expired"));
-        let Refused(problem) = ProposeError::NoWriter { writer: "m1".to_owned() }.into();
-        assert_eq!((problem.status, problem.kind.as_str()), (503, "no-writer"));
+        let Refused(problem) = ProposeError::NoQuorum { needed: 2, voters: 3, is_uncertain: false }.into();
+        assert_eq!((problem.status, problem.kind.as_str()), (503, "no-quorum"));
     }
 }

@@ -4,6 +4,7 @@ use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::time::Duration;
 
 use axum::extract::{Path as UrlPath, State as Shared};
 use axum::http::StatusCode;
@@ -27,6 +28,9 @@ use crate::cluster::{Cluster, unix_now};
 use crate::driver::{NodeHandle, Stopped};
 use crate::https::{ApiJson, Refused};
 use crate::status::{Report, report};
+
+/// How long a report waits for what only the leader of the registry knows.
+const LEADER_LIMIT: Duration = Duration::from_millis(500);
 
 /// What admin commands work on.
 #[derive(Debug, Clone)]
@@ -82,7 +86,12 @@ impl From<Stopped> for Refused {
 
 async fn status(Shared(admin): Shared<Admin>) -> Result<Json<Report>, Refused> {
     let node = admin.node.status().await?;
-    Ok(Json(report(&admin.cluster.snapshot(), admin.manager, admin.cluster.health(), &node)))
+    Ok(Json(report(
+        &admin.cluster.snapshot(),
+        admin.manager,
+        admin.cluster.health_of_leader(LEADER_LIMIT).await,
+        &node,
+    )))
 }
 
 async fn create_token(

@@ -126,7 +126,7 @@ impl<'a> Overlay<'a> {
         Conf::parse(&self.first_manager()?.run(&["endpoint", "add", name, "--client", &manager])?)
     }
 
-    /// The one that writes the registry.
+    /// The first, which has the CA.
     ///
     /// # Errors
     /// When there is none.

@@ -81,6 +81,17 @@ impl Disk {
     }
 }
 
+/// Brings what is still in memory to the disk, before a program ends.
+#[derive(Clone)]
+pub struct Flush(pub(super) Disk);
+
+impl Flush {
+    /// Returns when all that was asked for before is on disk.
+    pub async fn flush(&self) -> Result<(), StorageError> {
+        self.0.write(Vec::new()).await
+    }
+}
+
 enum Received {
     Writes(Vec<Write>),
     /// Nothing, and lazy changes have waited long enough.

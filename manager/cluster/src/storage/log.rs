@@ -15,7 +15,7 @@ use openraft::{Entry, ErrorSubject, ErrorVerb, LogId, RaftLogReader, Vote};
 use tokio::sync::watch;
 
 use super::StorageError;
-use super::disk::Disk;
+use super::disk::{Disk, Flush};
 use super::slot::OnDisk;
 use super::tables::{Change, Record, Table};
 use super::tail::Tail;
@@ -56,6 +56,11 @@ pub(super) struct Stored {
 }
 
 impl LogStore {
+    /// Brings to the disk what may stay in memory for a while.
+    pub fn flusher(&self) -> Flush {
+        Flush(self.reader.disk.clone())
+    }
+
     pub(super) fn new(disk: Disk, stored: Stored, snapshot: watch::Receiver<OnDisk>) -> Result<Self, StorageError> {
         let reader = LogReader { disk, tail: Arc::new(Mutex::new(stored.tail)) };
         let mut store = Self { reader, snapshot, vote: stored.vote, committed: stored.committed, purge: None };

@@ -30,6 +30,7 @@ use snapshot::{Contents, SnapshotError};
 use tables::{Change, Record, View};
 use tail::Tail;
 
+pub use disk::Flush;
 pub use error::StorageError;
 pub use execution::Execution;
 pub use log::{LogReader, LogStore};

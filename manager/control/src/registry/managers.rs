@@ -75,9 +75,6 @@ pub enum ManagerError {
     /// There is no such manager.
     #[error("there is no manager {0}: see `festoon-manager status` for those there are")]
     Unknown(ManagerId),
-    /// The registry would have no writer left.
-    #[error("{0} writes the registry and can't be removed")]
-    Writer(ManagerId),
     /// Nobody would carry the endpoints.
     #[error("{0} is the last manager that carries endpoints: join another one first")]
     LastFull(ManagerId),
@@ -94,7 +91,6 @@ impl ManagerError {
             Self::TooMany | Self::NoIds => "too-many-managers",
             Self::AddressCount(_) | Self::Address(_) => "bad-address",
             Self::Unknown(_) => "manager-unknown",
-            Self::Writer(_) => "manager-is-writer",
             Self::Witness => "manager-is-witness",
             Self::NoSealKey => "no-seal-key",
             Self::DataKey(error) => error.kind(),
@@ -111,7 +107,6 @@ pub(super) fn bootstrap(state: &mut State, command: &Bootstrap) -> Result<Manage
     }
     let id = insert(state, &command.manager)?;
     state.records.cluster = Some(command.cluster);
-    state.records.writer = Some(id);
     state.records.epoch = Epoch { number: 1, began: None };
     Ok(id)
 }
@@ -191,9 +186,6 @@ pub(super) fn rotate_seal_key(state: &mut State, command: &RotateSealKey) -> Res
 
 pub(super) fn remove(state: &mut State, id: ManagerId) -> Result<(), ManagerError> {
     let manager = state.manager(id).ok_or(ManagerError::Unknown(id))?;
-    if state.writer() == Some(id) {
-        return Err(ManagerError::Writer(id));
-    }
     if manager.is_full() && state.full_managers().count() == 1 {
         return Err(ManagerError::LastFull(id));
     }

@@ -60,11 +60,6 @@ impl State {
         self.records.cluster
     }
 
-    /// The manager that writes the log.
-    pub const fn writer(&self) -> Option<ManagerId> {
-        self.records.writer
-    }
-
     /// The epoch.
     pub const fn epoch(&self) -> Epoch {
         self.records.epoch
@@ -104,6 +99,12 @@ impl State {
     /// lags behind has not heard of yet.
     pub const fn was_given(&self, id: EndpointId) -> bool {
         id.0 <= self.records.last_endpoint
+    }
+
+    /// Whether this id was given to a manager at some time. Tells one that was removed from one that a copy which is still
+    /// being made has not come to yet.
+    pub const fn was_given_to_manager(&self, id: ManagerId) -> bool {
+        id.0 <= self.records.last_manager
     }
 
     /// The endpoint with this name in `network`.

@@ -22,7 +22,6 @@ pub(in crate::registry) struct Records {
     pub(in crate::registry) format: Format,
     pub(in crate::registry) version: MapVersion,
     pub(in crate::registry) cluster: Option<ClusterId>,
-    pub(in crate::registry) writer: Option<ManagerId>,
     pub(in crate::registry) epoch: Epoch,
     pub(in crate::registry) networks: OrdMap<NetworkId, Arc<Network>>,
     // Behind an Arc, a record is neither copied when its neighbour in the tree changes nor spaced out by half-full nodes.

@@ -132,7 +132,7 @@ fn managers_are_checked() {
     assert_eq!(refusal(&[update(&[])]).0, "bad-address");
     assert_eq!(refusal(&[update(&["0.0.0.0:1"])]).0, "bad-address");
     assert_eq!(refusal(&[update(&["192.0.2.1:0"])]).0, "bad-address");
-    assert_eq!(refusal(&[Command::RemoveManager(ManagerId(1))]).0, "manager-is-writer");
+    assert_eq!(refusal(&[Command::RemoveManager(ManagerId(1))]).0, "manager-is-last");
     assert_eq!(refusal(&[Command::RemoveManager(ManagerId(4))]).0, "manager-unknown");
     assert_eq!(refusal(&[bootstrap()]).0, "has-cluster");
     assert_eq!(replay(&[token(1, 1)]).1[0], Err(Refusal::NoCluster));

@@ -1,0 +1,208 @@
+//! Raft's membership follows the registry.
+//!
+//! Whoever is a manager in the registry should vote, whoever is none should not take part: the leader compares the two
+//! and takes one step after the other, first learners, then all who have caught up together by one joint change (Raft
+//! section 6). Nothing of it is remembered anywhere, so a new leader goes on where the last one was lost.
+//!
+//! Only a manager that is removed loses its vote *before* the registry loses it: the others know where it listens only from
+//! there, and of two managers both must agree to that. See [`dismiss`].
+//!
+//! One task, on every member; it acts only while its member leads. It may be dropped at any time.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use festoon_control::registry::State;
+use festoon_proto::ManagerId;
+use openraft::error::{ClientWriteError, RaftError};
+use openraft::{ChangeMembers, EmptyNode, Membership, Raft, RaftMetrics};
+use tokio::sync::watch;
+
+use crate::types::{MemberId, TypeConfig};
+
+/// Entries that a learner may lag behind to become a voter. The log goes on while it catches up.
+const LAG: u64 = 64;
+
+/// How long after a failed step the next is tried.
+const RETRY: Duration = Duration::from_millis(200);
+
+/// How long a manager that was removed still gets the log, so that it hears of it.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// Managers that are about to be removed: they are not to vote again. A clone is the same record.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Leaving(Arc<Mutex<BTreeSet<ManagerId>>>);
+
+impl Leaving {
+    fn contains(&self, manager: ManagerId) -> bool {
+        self.set().contains(&manager)
+    }
+
+    fn set(&self) -> MutexGuard<'_, BTreeSet<ManagerId>> {
+        // Nothing panics while holding it.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Takes the vote of a manager away, before the registry is told to remove it. For the leader, which is not the one.
+pub(crate) async fn dismiss(
+    raft: &Raft<TypeConfig>,
+    leaving: &Leaving,
+    manager: ManagerId,
+) -> Result<(), RaftError<MemberId, ClientWriteError<MemberId, EmptyNode>>> {
+    leaving.set().insert(manager);
+    let membership = Arc::clone(&raft.metrics().borrow().membership_config);
+    let stay: BTreeSet<MemberId> = membership.voter_ids().filter(|voter| voter.manager != manager).collect();
+    if stay.is_empty() || membership.voter_ids().all(|voter| voter.manager != manager) {
+        return Ok(());
+    }
+    raft.change_membership(ChangeMembers::ReplaceAllVoters(stay), true).await.map(drop)
+}
+
+/// It was not removed after all.
+pub(crate) fn keep(leaving: &Leaving, manager: ManagerId) {
+    leaving.set().remove(&manager);
+}
+
+/// One change of the membership.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Step {
+    /// A manager gets a copy of the log.
+    Learn(MemberId),
+    /// These are to vote, and nobody else.
+    Vote(BTreeSet<MemberId>),
+    /// These get nothing any more.
+    Forget(BTreeSet<MemberId>),
+}
+
+/// The members that a registry wants.
+pub(crate) fn wanted(state: &State) -> BTreeSet<MemberId> {
+    state.managers().map(|manager| MemberId { manager: manager.id, incarnation: manager.incarnation }).collect()
+}
+
+/// The next step towards `wanted`; `None` when there is nothing to do, or nothing yet.
+fn next_step(
+    wanted: &BTreeSet<MemberId>,
+    membership: &Membership<MemberId, EmptyNode>,
+    may_vote: impl Fn(MemberId) -> bool,
+) -> Option<Step> {
+    let nodes: BTreeSet<MemberId> = membership.nodes().map(|(id, _)| *id).collect();
+    let voters: BTreeSet<MemberId> = membership.voter_ids().collect();
+    if let Some(newcomer) = wanted.difference(&nodes).next() {
+        return Some(Step::Learn(*newcomer));
+    }
+    let ready: BTreeSet<MemberId> = wanted.iter().copied().filter(|id| voters.contains(id) || may_vote(*id)).collect();
+    // A leader that was lost may have left the change half done.
+    let is_joint = membership.get_joint_config().len() > 1;
+    if !ready.is_empty() && (ready != voters || is_joint) {
+        return Some(Step::Vote(ready));
+    }
+    let gone: BTreeSet<MemberId> = nodes.difference(wanted).copied().filter(|id| !voters.contains(id)).collect();
+    (!gone.is_empty()).then_some(Step::Forget(gone))
+}
+
+/// Keeps the membership as the registry wants it, for as long as this member runs.
+pub(crate) async fn follow(raft: Raft<TypeConfig>, mut states: watch::Receiver<Arc<State>>, leaving: Leaving) {
+    let mut metrics = raft.metrics();
+    loop {
+        let step = {
+            let metrics = metrics.borrow_and_update();
+            let state = states.borrow_and_update();
+            due(&state, &metrics, &leaving)
+        };
+        if let Some(step) = step {
+            tracing::info!(?step, "the membership of the registry's consensus changes");
+            if let Err(error) = take(&raft, step).await {
+                tracing::info!(%error, "the membership did not change yet");
+                tokio::time::sleep(RETRY).await;
+            }
+            continue;
+        }
+        let ended = tokio::select! {
+            changed = metrics.changed() => changed.is_err(),
+            changed = states.changed() => changed.is_err(),
+        };
+        if ended {
+            return;
+        }
+    }
+}
+
+/// What the leader has to do now.
+fn due(state: &State, metrics: &RaftMetrics<MemberId, EmptyNode>, leaving: &Leaving) -> Option<Step> {
+    let progress = metrics.replication.as_ref()?;
+    let last = metrics.last_log_index.unwrap_or(0);
+    let may_vote = |id: MemberId| {
+        let caught_up = progress.get(&id).copied().flatten().is_some_and(|matched| matched.index + LAG >= last);
+        caught_up && !leaving.contains(id.manager)
+    };
+    // Before the bootstrap there is nobody in the registry, and one member.
+    let wanted = wanted(state);
+    if wanted.is_empty() { None } else { next_step(&wanted, metrics.membership_config.membership(), may_vote) }
+}
+
+async fn take(
+    raft: &Raft<TypeConfig>,
+    step: Step,
+) -> Result<(), RaftError<MemberId, ClientWriteError<MemberId, EmptyNode>>> {
+    match step {
+        Step::Learn(id) => raft.add_learner(id, EmptyNode {}, false).await.map(drop),
+        Step::Vote(voters) => raft.change_membership(ChangeMembers::ReplaceAllVoters(voters), false).await.map(drop),
+        Step::Forget(gone) => {
+            tokio::time::sleep(FAREWELL).await;
+            raft.change_membership(ChangeMembers::RemoveNodes(gone), false).await.map(drop)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use festoon_proto::ManagerId;
+
+    use super::*;
+
+    fn ids(numbers: &[u16]) -> BTreeSet<MemberId> {
+        numbers.iter().map(|&number| MemberId { manager: ManagerId(number), incarnation: 0 }).collect()
+    }
+
+    fn membership(configs: &[&[u16]], learners: &[u16]) -> Membership<MemberId, EmptyNode> {
+        let voters = configs.iter().map(|config| ids(config)).collect::<Vec<_>>();
+        let all = voters.iter().flatten().copied().chain(ids(learners));
+        Membership::new(voters.clone(), all.map(|id| (id, EmptyNode {})).collect::<BTreeMap<_, _>>())
+    }
+
+    #[test]
+    fn a_cluster_grows_and_shrinks_step_by_step() {
+        let one = |number: u16| MemberId { manager: ManagerId(number), incarnation: 0 };
+        for (wanted, configs, learners, caught_up, step) in [
+            (&[1][..], &[&[1][..]][..], &[][..], &[][..], None),
+            (&[1, 2, 3], &[&[1]], &[], &[], Some(Step::Learn(one(2)))),
+            (&[1, 2, 3], &[&[1]], &[2], &[2], Some(Step::Learn(one(3)))),
+            (&[1, 2, 3], &[&[1]], &[2, 3], &[], None),
+            (&[1, 2, 3], &[&[1]], &[2, 3], &[3], Some(Step::Vote(ids(&[1, 3])))),
+            (&[1, 2, 3], &[&[1]], &[2, 3], &[2, 3], Some(Step::Vote(ids(&[1, 2, 3])))),
+            // Half done by a leader that was lost.
+            (&[1, 2, 3], &[&[1], &[1, 2, 3]], &[], &[], Some(Step::Vote(ids(&[1, 2, 3])))),
+            // A learner that is dead must not keep another from leaving.
+            (&[1, 2, 9], &[&[1, 2, 3]], &[9], &[], Some(Step::Vote(ids(&[1, 2])))),
+            (&[2], &[&[1, 2]], &[], &[], Some(Step::Vote(ids(&[2])))),
+            (&[1, 2], &[&[1, 2]], &[7, 8], &[], Some(Step::Forget(ids(&[7, 8])))),
+        ] {
+            let caught_up = ids(caught_up);
+            let next = next_step(&ids(wanted), &membership(configs, learners), |id| caught_up.contains(&id));
+            assert_eq!(next, step, "{wanted:?} of {configs:?} and {learners:?}");
+        }
+    }
+
+    #[test]
+    fn a_manager_that_began_anew_replaces_itself() {
+        let before = MemberId { manager: ManagerId(2), incarnation: 0 };
+        let after = MemberId { incarnation: 1, ..before };
+        let wanted = ids(&[1, 3]).into_iter().chain([after]).collect();
+        let now = membership(&[&[1, 2, 3]], &[]);
+        assert_eq!(next_step(&wanted, &now, |_| false), Some(Step::Learn(after)));
+    }
+}

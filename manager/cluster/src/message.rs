@@ -1,0 +1,78 @@
+//! What members ask each other, as bytes.
+
+use openraft::error::InstallSnapshotError;
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, InstallSnapshotRequest, InstallSnapshotResponse, VoteRequest,
+    VoteResponse,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::health::Health;
+use crate::types::{Applied, MemberId, Proposal, TypeConfig};
+
+/// A request with its sender and its addressee. A manager is asked as one incarnation of itself, in one epoch of the
+/// cluster, and must not answer as another: it would vouch for a log it does not have.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Envelope {
+    pub(crate) epoch: u32,
+    pub(crate) from: MemberId,
+    pub(crate) to: MemberId,
+    pub(crate) request: Request,
+}
+
+/// What is asked.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Request {
+    Append(AppendEntriesRequest<TypeConfig>),
+    Vote(VoteRequest<MemberId>),
+    Snapshot(InstallSnapshotRequest<TypeConfig>),
+    Propose(Proposal),
+    Health,
+}
+
+/// What is answered.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Answer {
+    Append(AppendEntriesResponse<MemberId>),
+    Vote(VoteResponse<MemberId>),
+    Snapshot(Result<InstallSnapshotResponse<MemberId>, InstallSnapshotError>),
+    Applied(Applied),
+    Health(Health),
+    Rejected(Rejection),
+}
+
+/// Why a request is not answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum Rejection {
+    /// The addressee began anew with an empty disk since.
+    #[error("that manager is now {0}")]
+    OtherMember(MemberId),
+    /// The cluster has gone on in a later epoch, without the sender.
+    #[error("the cluster is in epoch {0}")]
+    LaterEpoch(u32),
+    /// The addressee has not heard yet that the cluster is in a later epoch.
+    #[error("that manager is still in epoch {0}")]
+    EarlierEpoch(u32),
+    /// The sender was removed from the cluster.
+    #[error("this manager was removed from the cluster")]
+    Removed,
+    /// The addressee does not lead.
+    #[error("that manager does not lead")]
+    NotLeader,
+    /// The addressee has stopped, or its disk fails.
+    #[error("that manager has stopped")]
+    Stopped,
+    /// The sender is not who it says, or speaks another version.
+    #[error("the request was not understood: run the same version of Festoon on all managers")]
+    NotUnderstood,
+}
+
+/// Encodes what is sent. What is sent here can always be encoded.
+pub(crate) fn encode<M: Serialize>(message: &M) -> Vec<u8> {
+    postcard::to_stdvec(message).unwrap_or_default()
+}
+
+/// Decodes what came.
+pub(crate) fn decode<'a, M: Deserialize<'a>>(bytes: &'a [u8]) -> Option<M> {
+    postcard::from_bytes(bytes).ok()
+}

@@ -1,0 +1,183 @@
+//! Consensus over the [`Transport`]: what openraft sends, in an envelope.
+//!
+//! openraft gives an append as long as its heartbeat lasts, and then sends it again. Between continents that would be
+//! for ever, so an append goes on in a task of its own, and whoever sends it again gets the answer to the first. The task
+//! ends by itself after [`APPEND_LIMIT`].
+
+use std::time::Duration;
+
+use openraft::error::{InstallSnapshotError, NetworkError, RPCError, RaftError, RemoteError, Unreachable};
+use openraft::network::{Backoff, RPCOption, RaftNetwork, RaftNetworkFactory};
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, InstallSnapshotRequest, InstallSnapshotResponse, VoteRequest,
+    VoteResponse,
+};
+use openraft::{EmptyNode, LogId, Vote};
+use tokio::task::JoinHandle;
+
+use crate::fence::Fence;
+use crate::message::{Answer, Envelope, Rejection, Request, decode, encode};
+use crate::reach::Reach;
+use crate::transport::{CallError, Transport};
+use crate::types::{MemberId, TypeConfig};
+
+/// How long an append may take, on its way there and back and to the disk.
+const APPEND_LIMIT: Duration = Duration::from_secs(3);
+
+/// How long a member that was not reached is left alone.
+const BACKOFF: Duration = Duration::from_millis(100);
+
+/// Asks other members, as this one.
+#[derive(Debug, Clone)]
+pub(crate) struct Network<T> {
+    pub(crate) me: MemberId,
+    pub(crate) transport: T,
+    pub(crate) fence: Fence,
+    pub(crate) reach: Reach,
+}
+
+/// There was no answer to the request, or one that does not belong to it.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AskError {
+    #[error(transparent)]
+    Call(#[from] CallError),
+    #[error(transparent)]
+    Rejected(#[from] Rejection),
+    #[error("an answer that makes no sense here: run the same version of Festoon on all managers")]
+    Nonsense,
+}
+
+impl<T: Transport> Network<T> {
+    /// Asks a member. That it is in a later epoch fences this one off.
+    pub(crate) async fn ask(&self, to: MemberId, request: Request, limit: Duration) -> Result<Answer, AskError> {
+        let envelope = Envelope { epoch: self.fence.epoch(), from: self.me, to, request };
+        let answer = self.transport.call(to.manager, encode(&envelope), limit).await?;
+        self.reach.heard(to.manager);
+        match decode(&answer).ok_or(AskError::Nonsense)? {
+            Answer::Rejected(rejection) => {
+                match rejection {
+                    Rejection::LaterEpoch(epoch) => self.fence.close(epoch),
+                    Rejection::Removed => self.fence.remove(),
+                    _ => {}
+                }
+                Err(rejection.into())
+            }
+            answer => Ok(answer),
+        }
+    }
+}
+
+impl<T: Transport> RaftNetworkFactory<TypeConfig> for Network<T> {
+    type Network = Connection<T>;
+
+    async fn new_client(&mut self, target: MemberId, _: &EmptyNode) -> Connection<T> {
+        Connection { target, network: self.clone(), pending: None }
+    }
+}
+
+/// The way to one member.
+pub(crate) struct Connection<T> {
+    target: MemberId,
+    network: Network<T>,
+    /// The append on its way.
+    pending: Option<Pending>,
+}
+
+/// An append on its way.
+struct Pending {
+    vote: Vote<MemberId>,
+    previous: Option<LogId<MemberId>>,
+    last: Option<LogId<MemberId>>,
+    answer: JoinHandle<Result<Answer, AskError>>,
+}
+
+impl Pending {
+    /// Whether its entries are the first of those in `rpc`, or all.
+    fn begins(&self, rpc: &AppendEntriesRequest<TypeConfig>) -> bool {
+        self.vote == rpc.vote && self.previous == rpc.prev_log_id && self.last <= last_of(rpc)
+    }
+}
+
+/// The last entry that the addressee has once it took `rpc`.
+fn last_of(rpc: &AppendEntriesRequest<TypeConfig>) -> Option<LogId<MemberId>> {
+    rpc.entries.last().map(|entry| entry.log_id).or(rpc.prev_log_id)
+}
+
+impl<T: Transport> Connection<T> {
+    async fn ask(&self, request: Request, option: &RPCOption) -> Result<Answer, AskError> {
+        self.network.ask(self.target, request, option.hard_ttl()).await
+    }
+
+    fn send(&self, rpc: AppendEntriesRequest<TypeConfig>) -> Pending {
+        let (network, target) = (self.network.clone(), self.target);
+        let (vote, previous, last) = (rpc.vote, rpc.prev_log_id, last_of(&rpc));
+        let ask = async move { network.ask(target, Request::Append(rpc), APPEND_LIMIT).await };
+        Pending { vote, previous, last, answer: tokio::spawn(ask) }
+    }
+}
+
+impl<T: Transport> RaftNetwork<TypeConfig> for Connection<T> {
+    /// May be cancelled at any time: what is on its way stays so, and is waited for the next time.
+    async fn append_entries(
+        &mut self,
+        rpc: AppendEntriesRequest<TypeConfig>,
+        _: RPCOption,
+    ) -> Result<AppendEntriesResponse<MemberId>, RPCError<MemberId, EmptyNode, RaftError<MemberId>>> {
+        let last = last_of(&rpc);
+        let pending = self.pending.take().filter(|pending| pending.begins(&rpc)).unwrap_or_else(|| self.send(rpc));
+        let pending = self.pending.insert(pending);
+        let answer = (&mut pending.answer).await;
+        let sent = pending.last;
+        self.pending = None;
+        match answer {
+            Ok(Ok(Answer::Append(AppendEntriesResponse::Success))) if sent != last => {
+                Ok(AppendEntriesResponse::PartialSuccess(sent))
+            }
+            Ok(Ok(Answer::Append(answer))) => Ok(answer),
+            Ok(other) => Err(failure(other)),
+            // The task panicked, which has been reported.
+            Err(_) => Err(failure(Err(AskError::Nonsense))),
+        }
+    }
+
+    async fn install_snapshot(
+        &mut self,
+        rpc: InstallSnapshotRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<
+        InstallSnapshotResponse<MemberId>,
+        RPCError<MemberId, EmptyNode, RaftError<MemberId, InstallSnapshotError>>,
+    > {
+        match self.ask(Request::Snapshot(rpc), &option).await {
+            Ok(Answer::Snapshot(Ok(answer))) => Ok(answer),
+            // Sent on from where the other end is.
+            Ok(Answer::Snapshot(Err(error))) => {
+                Err(RPCError::RemoteError(RemoteError::new(self.target, RaftError::APIError(error))))
+            }
+            other => Err(failure(other)),
+        }
+    }
+
+    async fn vote(
+        &mut self,
+        rpc: VoteRequest<MemberId>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<MemberId>, RPCError<MemberId, EmptyNode, RaftError<MemberId>>> {
+        match self.ask(Request::Vote(rpc), &option).await {
+            Ok(Answer::Vote(answer)) => Ok(answer),
+            other => Err(failure(other)),
+        }
+    }
+
+    fn backoff(&self) -> Backoff {
+        Backoff::new(std::iter::repeat(BACKOFF))
+    }
+}
+
+/// What openraft hears of a request without its answer: whether trying again at once makes sense.
+fn failure<E: std::error::Error>(answer: Result<Answer, AskError>) -> RPCError<MemberId, EmptyNode, E> {
+    match answer.err().unwrap_or(AskError::Nonsense) {
+        error @ AskError::Call(CallError::NoAnswer(_)) => RPCError::Network(NetworkError::new(&error)),
+        error => RPCError::Unreachable(Unreachable::new(&error)),
+    }
+}

@@ -1,0 +1,113 @@
+//! Managers that agree: growing, shrinking, losing a leader, partitions.
+
+#![expect(clippy::unwrap_used, reason = "clippy takes the helpers of an integration test for a program")]
+#![expect(clippy::panic, reason = "clippy takes the helpers of an integration test for a program")]
+
+mod world;
+
+use std::time::Duration;
+
+use festoon_cluster::{ProposeError, Role};
+use festoon_control::registry::{Command, Outcome};
+use festoon_proto::ManagerId;
+use tokio::time::Instant;
+
+use world::{World, insist, network, until};
+
+#[tokio::test(start_paused = true)]
+async fn a_cluster_grows_and_every_manager_takes_changes() {
+    let world = World::of(5).await;
+    for number in 1..=5 {
+        let made = world.get(number.into()).propose(network(number)).await;
+        assert!(matches!(made, Ok(Outcome::Network(_))), "{made:?}");
+        assert!(world.get(number.into()).snapshot().network_named(&format!("n{number}")).is_some());
+    }
+    until("all have all", || (1..=5).all(|number| world.get(number).snapshot().networks().count() == 5)).await;
+    let health = world.get(world.leader().await).health();
+    assert_eq!((health.role, health.quorum(), health.spare()), (Role::Leader, 3, Some(2)));
+    let again = world.get(3).propose(network(3)).await;
+    assert!(matches!(again, Err(ProposeError::Refused(_))), "{again:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_the_leader_is_lost_another_takes_changes_soon() {
+    let world = World::of(3).await;
+    let leader = world.leader().await;
+    let other = world.get(leader % 3 + 1);
+    other.propose(network(1)).await.unwrap();
+    world.kill(leader).await;
+    let gap = insist(&other, network(2)).await;
+    assert!(gap < Duration::from_millis(1500), "{gap:?}");
+    assert_eq!(other.snapshot().networks().count(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_smaller_side_of_a_partition_reads_on_and_refuses_changes() {
+    let world = World::of(3).await;
+    let leader = world.leader().await;
+    world.get(leader).propose(network(1)).await.unwrap();
+    world.isolate(&[leader]);
+    let begin = Instant::now();
+    let refused = world.get(leader).propose(network(2)).await;
+    assert!(begin.elapsed() <= Duration::from_secs(2), "{:?}", begin.elapsed());
+    assert!(matches!(refused, Err(ProposeError::NoQuorum { needed: 2, voters: 3, is_uncertain: true })), "{refused:?}");
+    assert_eq!(world.get(leader).snapshot().networks().count(), 1);
+    let other = world.get(leader % 3 + 1);
+    insist(&other, network(3)).await;
+    world.heal();
+    // What it had proposed and never heard of is gone, and what the others did is there.
+    until("it catches up", || world.get(leader).snapshot().network_named("n3").is_some()).await;
+    assert!(world.get(leader).snapshot().network_named("n2").is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_managers_change_nothing_alone() {
+    let world = World::of(2).await;
+    let leader = world.leader().await;
+    let other = leader % 2 + 1;
+    world.kill(leader).await;
+    let refused = world.get(other).propose(network(1)).await;
+    assert!(matches!(refused, Err(ProposeError::NoQuorum { needed: 2, voters: 2, .. })), "{refused:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cluster_shrinks_to_one_even_by_its_leader() {
+    let world = World::of(3).await;
+    let mut left: Vec<u16> = vec![1, 2, 3];
+    while left.len() > 1 {
+        let leader = world.leader().await;
+        let remaining: Vec<u16> = left.iter().copied().filter(|&number| number != leader).collect();
+        insist(&world.get(remaining[0]), Command::RemoveManager(ManagerId(leader))).await;
+        world.settle(remaining.iter().copied()).await;
+        world.kill(leader).await;
+        left = remaining;
+        insist(&world.get(left[0]), network(left.len() as u8)).await;
+    }
+    assert_eq!(world.get(left[0]).snapshot().managers().count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_manager_that_is_silent_keeps_nobody_from_leaving_or_coming() {
+    let mut world = World::of(3).await;
+    let leader = world.leader().await;
+    let (silent, other) = (leader % 3 + 1, (leader + 1) % 3 + 1);
+    world.isolate(&[silent]);
+    world.join(4).await;
+    until("the newcomer votes", || {
+        world.get(leader).health().members.iter().any(|member| member.id.manager.0 == 4 && member.votes)
+    })
+    .await;
+    world.get(other).propose(Command::RemoveManager(ManagerId(silent))).await.unwrap();
+    world.settle([leader, other, 4]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn far_away_managers_agree_too() {
+    let world = World::of(3).await;
+    world.net.set_latency(Duration::from_millis(150));
+    for number in 1..=20 {
+        let took = insist(&world.get(u16::from(number) % 3 + 1), network(number)).await;
+        assert!(took < Duration::from_millis(1800), "{took:?}");
+    }
+    until("all have all", || (1..=3).all(|number| world.get(number).snapshot().networks().count() == 20)).await;
+}

@@ -1,0 +1,246 @@
+//! Managers in one process, on a network and on disks in memory, in virtual time.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use festoon_cluster::storage::{Execution, Storage};
+use festoon_cluster::{CallError, Cluster, Identity, MemberId, ProposeError, Transport};
+use festoon_control::registry::{
+    AddNetwork, Addresses, Bootstrap, Command, CreateToken, FORMAT, JoinManager, ManagerRole, ManagerSpec, Outcome,
+    UnixMs,
+};
+use festoon_proto::token::{TokenKind, TokenSecret};
+use festoon_proto::{ClusterId, ManagerId, PublicKey};
+use redb::Database;
+use redb::backends::InMemoryBackend;
+use tokio::time::{Instant, sleep, timeout};
+
+/// One way between two managers, to begin with.
+const LATENCY: Duration = Duration::from_millis(5);
+
+type Members = HashMap<ManagerId, Cluster<Wire>>;
+
+/// The network: who runs, and between whom nothing passes.
+pub(crate) struct Net {
+    members: Mutex<Members>,
+    cut: Mutex<BTreeSet<(ManagerId, ManagerId)>>,
+    latency: Mutex<Duration>,
+}
+
+impl Default for Net {
+    fn default() -> Self {
+        Self { members: Mutex::default(), cut: Mutex::default(), latency: Mutex::new(LATENCY) }
+    }
+}
+
+/// One manager's way into the network.
+#[derive(Clone)]
+pub(crate) struct Wire {
+    me: ManagerId,
+    net: Arc<Net>,
+}
+
+impl Net {
+    /// How long everything takes one way from now on.
+    pub(crate) fn set_latency(&self, latency: Duration) {
+        *self.latency.lock().unwrap() = latency;
+    }
+
+    fn latency(&self) -> Duration {
+        *self.latency.lock().unwrap()
+    }
+
+    fn is_cut(&self, from: ManagerId, to: ManagerId) -> bool {
+        self.cut.lock().unwrap().contains(&(from, to))
+    }
+
+    fn member(&self, id: ManagerId) -> Option<Cluster<Wire>> {
+        self.members.lock().unwrap().get(&id).cloned()
+    }
+}
+
+impl Transport for Wire {
+    async fn call(&self, to: ManagerId, request: Vec<u8>, limit: Duration) -> Result<Vec<u8>, CallError> {
+        let exchange = async {
+            sleep(self.net.latency()).await;
+            if self.net.is_cut(self.me, to) {
+                std::future::pending::<()>().await;
+            }
+            let member = self.net.member(to).ok_or_else(|| CallError::NotSent("refused".to_owned()))?;
+            let answer = member.answer(self.me, &request).await;
+            sleep(self.net.latency()).await;
+            if self.net.is_cut(to, self.me) {
+                std::future::pending::<()>().await;
+            }
+            Ok(answer)
+        };
+        timeout(limit, exchange).await.unwrap_or_else(|_| Err(CallError::NoAnswer("too late".to_owned())))
+    }
+}
+
+/// The managers of one cluster.
+pub(crate) struct World {
+    pub(crate) net: Arc<Net>,
+    tokens: u8,
+}
+
+impl World {
+    /// A cluster of one, with the id 1.
+    pub(crate) async fn new() -> Self {
+        let mut world = Self { net: Arc::default(), tokens: 0 };
+        let first = world.start(member(1, 0), 1).await;
+        first.found().await.unwrap();
+        let bootstrap = Bootstrap { cluster: ClusterId([1; 16]), manager: spec(1) };
+        assert_eq!(first.propose(Command::Bootstrap(bootstrap)).await, Ok(Outcome::Manager(ManagerId(1))));
+        world.tokens = 1;
+        world
+    }
+
+    /// A cluster of so many, all of which vote.
+    pub(crate) async fn of(count: u16) -> Self {
+        let mut world = Self::new().await;
+        for number in 2..=count {
+            world.join(number).await;
+        }
+        world.settle(1..=count).await;
+        world
+    }
+
+    /// Starts a manager with an empty disk.
+    pub(crate) async fn start(&self, me: MemberId, epoch: u32) -> Cluster<Wire> {
+        let database = Database::builder().create_with_backend(InMemoryBackend::new()).unwrap();
+        let (_, no_delay) = tokio::sync::watch::channel(Duration::ZERO);
+        let Storage { log, machine, .. } = Storage::open(database, Execution::Inline(no_delay)).await.unwrap();
+        let wire = Wire { me: me.manager, net: Arc::clone(&self.net) };
+        let cluster = Cluster::start(Identity { me, epoch }, log, machine, wire).await.unwrap();
+        self.net.members.lock().unwrap().insert(me.manager, cluster.clone());
+        cluster
+    }
+
+    /// Has a manager join, which gets the next id.
+    pub(crate) async fn join(&mut self, number: u16) -> Cluster<Wire> {
+        self.tokens += 1;
+        let secret = TokenSecret::from_bytes([self.tokens; 32]);
+        let expires = UnixMs(1_000_000);
+        let token = CreateToken {
+            hash: secret.hash(),
+            kind: TokenKind::Manager,
+            network: None,
+            addresses: Addresses::NONE,
+            now: UnixMs(0),
+            expires,
+        };
+        let some = self.anybody();
+        some.propose(Command::CreateToken(token)).await.unwrap();
+        let join = JoinManager { token: secret.hash(), manager: spec(number), data_key: None, now: UnixMs(0) };
+        assert_eq!(some.propose(Command::JoinManager(join)).await, Ok(Outcome::Manager(ManagerId(number))));
+        self.start(member(number, 0), 1).await
+    }
+
+    pub(crate) fn get(&self, number: u16) -> Cluster<Wire> {
+        self.net.member(ManagerId(number)).unwrap()
+    }
+
+    fn anybody(&self) -> Cluster<Wire> {
+        self.net.members.lock().unwrap().values().next().unwrap().clone()
+    }
+
+    /// Ends a manager, for good.
+    pub(crate) async fn kill(&self, number: u16) {
+        let member = self.net.members.lock().unwrap().remove(&ManagerId(number)).unwrap();
+        member.shutdown().await;
+    }
+
+    /// Cuts these off from all others, both ways.
+    pub(crate) fn isolate(&self, numbers: &[u16]) {
+        let all: Vec<ManagerId> = self.net.members.lock().unwrap().keys().copied().collect();
+        let mut cut = self.net.cut.lock().unwrap();
+        for &inside in numbers {
+            for &outside in all.iter().filter(|id| !numbers.contains(&id.0)) {
+                cut.insert((ManagerId(inside), outside));
+                cut.insert((outside, ManagerId(inside)));
+            }
+        }
+    }
+
+    pub(crate) fn heal(&self) {
+        self.net.cut.lock().unwrap().clear();
+    }
+
+    /// Waits until exactly these vote, and one of them leads.
+    pub(crate) async fn settle(&self, numbers: impl IntoIterator<Item = u16>) {
+        let wanted: BTreeSet<ManagerId> = numbers.into_iter().map(ManagerId).collect();
+        until("the voters are as wanted", || {
+            let members = self.net.members.lock().unwrap();
+            wanted.iter().all(|id| {
+                let health = members[id].health();
+                let voters: BTreeSet<_> =
+                    health.members.iter().filter(|member| member.votes).map(|member| member.id.manager).collect();
+                voters == wanted && health.leader.is_some_and(|leader| wanted.contains(&leader.manager))
+            })
+        })
+        .await;
+    }
+
+    /// The one that the others follow.
+    pub(crate) async fn leader(&self) -> u16 {
+        let mut found = None;
+        until("a leader that the majority follows", || {
+            let members = self.net.members.lock().unwrap();
+            let mut votes = BTreeMap::new();
+            for member in members.values() {
+                if let Some(leader) = member.health().leader {
+                    *votes.entry(leader.manager.0).or_insert(0) += 1;
+                }
+            }
+            found = votes.into_iter().find(|&(_, count)| count * 2 > members.len()).map(|(leader, _)| leader);
+            found.is_some()
+        })
+        .await;
+        found.unwrap()
+    }
+}
+
+pub(crate) fn member(number: u16, incarnation: u32) -> MemberId {
+    MemberId { manager: ManagerId(number), incarnation }
+}
+
+fn spec(number: u16) -> ManagerSpec {
+    ManagerSpec {
+        name: format!("m{number}"),
+        role: ManagerRole::Full,
+        seal_key: None,
+        format: FORMAT,
+        public_key: PublicKey::from_bytes([number as u8; 32]),
+        underlay: vec![([192, 0, 2, number as u8], 51820).into()],
+        https: vec![([192, 0, 2, number as u8], 8443).into()],
+        priority: 100,
+    }
+}
+
+/// A change that can be told from others.
+pub(crate) fn network(number: u8) -> Command {
+    let prefixes = vec![format!("10.{number}.0.0/16").parse().unwrap()];
+    Command::AddNetwork(AddNetwork { name: format!("n{number}"), prefixes, mtu: 1360 })
+}
+
+/// Proposes until it is acknowledged, as an admin would.
+pub(crate) async fn insist(cluster: &Cluster<Wire>, command: Command) -> Duration {
+    let begin = Instant::now();
+    loop {
+        match cluster.propose(command.clone()).await {
+            Ok(_) => return begin.elapsed(),
+            Err(ProposeError::Refused(refusal)) => panic!("{refusal}"),
+            Err(_) => assert!(begin.elapsed() < Duration::from_secs(30), "nobody takes a change"),
+        }
+    }
+}
+
+pub(crate) async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !is_so() {
+        assert!(Instant::now() < deadline, "never: {what}");
+        sleep(Duration::from_millis(10)).await;
+    }
+}

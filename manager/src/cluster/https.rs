@@ -1,0 +1,143 @@
+//! The way to other managers: HTTPS, with a certificate at both ends.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use axum::body::Bytes;
+use festoon_cluster::{CallError, Transport};
+use festoon_control::registry::State;
+use festoon_proto::ManagerId;
+use tokio::sync::watch;
+
+use super::Credentials;
+use super::routes::ASK;
+use crate::pki::{TlsError, client_config, tls_name};
+
+const CONNECT_LIMIT: Duration = Duration::from_secs(2);
+/// A connection that takes nothing for so long is given up, and the next request makes a new one.
+const SILENCE_LIMIT: Duration = Duration::from_secs(1);
+
+/// [`Transport`] over HTTPS. A clone is the same way.
+#[derive(Debug, Clone)]
+pub struct Https(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    tls: rustls::ClientConfig,
+    states: watch::Receiver<Arc<State>>,
+    /// One for each address of each manager: it keeps its connections.
+    clients: Mutex<HashMap<(ManagerId, SocketAddr), reqwest::Client>>,
+    /// The address that a manager answered at last.
+    answered_at: Mutex<HashMap<ManagerId, SocketAddr>>,
+    /// What the registry said last of a manager: one that was removed is still told so.
+    listening_at: Mutex<HashMap<ManagerId, Vec<SocketAddr>>>,
+}
+
+/// There is no way to a manager.
+#[derive(Debug, thiserror::Error)]
+pub enum NoWay {
+    /// The registry does not know it.
+    #[error("the registry has no address of manager {0}")]
+    NoAddress(ManagerId),
+    /// A client can't be made.
+    #[error("a client can't be made: {0}")]
+    Client(#[source] reqwest::Error),
+}
+
+impl From<NoWay> for CallError {
+    fn from(error: NoWay) -> Self {
+        Self::NotSent(error.to_string())
+    }
+}
+
+impl Https {
+    /// As this manager, to those in the registry.
+    pub fn new(credentials: &Credentials, states: watch::Receiver<Arc<State>>) -> Result<Self, TlsError> {
+        let tls = client_config(credentials.trust, Some(&credentials.tls))?;
+        let (clients, answered_at, listening_at) = Default::default();
+        Ok(Self(Arc::new(Shared { tls, states, clients, answered_at, listening_at })))
+    }
+
+    /// Where a manager listens, the address first at which it answered last.
+    fn addresses(&self, manager: ManagerId) -> Result<Vec<SocketAddr>, NoWay> {
+        let known = self.0.states.borrow().manager(manager).map(|manager| manager.https.clone());
+        let mut listening_at = lock(&self.0.listening_at);
+        if let Some(known) = known {
+            listening_at.insert(manager, known);
+        }
+        let mut addresses = listening_at.get(&manager).cloned().ok_or(NoWay::NoAddress(manager))?;
+        let last = lock(&self.0.answered_at).get(&manager).copied();
+        addresses.sort_by_key(|at| Some(*at) != last);
+        Ok(addresses)
+    }
+
+    fn client(&self, manager: ManagerId, at: SocketAddr) -> Result<reqwest::Client, NoWay> {
+        if let Some(client) = lock(&self.0.clients).get(&(manager, at)) {
+            return Ok(client.clone());
+        }
+        let client = reqwest::Client::builder()
+            .tls_backend_preconfigured(self.0.tls.clone())
+            .resolve(&tls_name(manager), at)
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .tcp_nodelay(true)
+            .tcp_user_timeout(SILENCE_LIMIT)
+            .connect_timeout(CONNECT_LIMIT)
+            .build()
+            .map_err(NoWay::Client)?;
+        lock(&self.0.clients).insert((manager, at), client.clone());
+        Ok(client)
+    }
+}
+
+impl Transport for Https {
+    async fn call(&self, to: ManagerId, request: Vec<u8>, limit: Duration) -> Result<Vec<u8>, CallError> {
+        let request = Bytes::from(request);
+        let mut failure = CallError::from(NoWay::NoAddress(to));
+        for at in self.addresses(to)? {
+            let url = format!("https://{}:{}{ASK}", tls_name(to), at.port());
+            let post = self.client(to, at)?.post(url).body(request.clone()).timeout(limit);
+            match receive(post, at).await {
+                Ok(answer) => {
+                    lock(&self.0.answered_at).insert(to, at);
+                    return Ok(answer);
+                }
+                Err(error @ CallError::NoAnswer(_)) => return Err(error),
+                // Nothing arrived there: another of its addresses may do.
+                Err(error) => failure = error,
+            }
+        }
+        Err(failure)
+    }
+}
+
+async fn receive(request: reqwest::RequestBuilder, at: SocketAddr) -> Result<Vec<u8>, CallError> {
+    let failed = |error: reqwest::Error| {
+        let text = format!("{at}: {}", innermost(&error));
+        if error.is_connect() { CallError::NotSent(text) } else { CallError::NoAnswer(text) }
+    };
+    let response = request.send().await.map_err(failed)?;
+    let status = response.status();
+    let body = response.bytes().await.map_err(failed)?;
+    match status.is_success() {
+        true => Ok(body.into()),
+        // It was refused before anybody looked at it.
+        false => Err(CallError::NotSent(format!("{at}: HTTP status {status}, {}", String::from_utf8_lossy(&body)))),
+    }
+}
+
+/// The outer errors only say that a request failed.
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut inner = error;
+    while let Some(source) = inner.source() {
+        inner = source;
+    }
+    inner.to_string()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing panics while holding it.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
