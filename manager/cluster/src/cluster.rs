@@ -4,29 +4,23 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use festoon_control::registry::{Command, Outcome, Refusal, State, apply};
+use festoon_control::registry::State;
 use festoon_proto::ManagerId;
-use openraft::error::{ClientWriteError, InitializeError, InstallSnapshotError, RaftError};
-use openraft::{Config, EmptyNode, Raft, RaftMetrics, SnapshotPolicy};
-use serde::{Deserialize, Serialize};
+use openraft::error::{InitializeError, InstallSnapshotError, RaftError};
+use openraft::{Config, EmptyNode, Raft, SnapshotPolicy};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, timeout_at};
 
 use crate::fence::Fence;
 use crate::health::Health;
 use crate::members::{self, Leaving};
 use crate::message::{Answer, Envelope, Rejection, Request, decode, encode};
-use crate::network::{AskError, Network};
+use crate::network::Network;
+use crate::propose::Attempt;
 use crate::reach::Reach;
 use crate::storage::{Flush, LogStore, Machine};
-use crate::transport::{CallError, Transport};
-use crate::types::{Applied, MemberId, Proposal, ProposalId, TypeConfig};
-
-/// How long a proposal may take before whoever made it hears that it failed.
-const PROPOSE_LIMIT: Duration = Duration::from_millis(1800);
-/// How long after a failed attempt the next is made, if nobody else leads by then.
-const RETRY: Duration = Duration::from_millis(50);
+use crate::transport::Transport;
+use crate::types::{MemberId, TypeConfig};
 
 /// The leader speaks about this often, in milliseconds.
 const HEARTBEAT_MS: u64 = 60;
@@ -42,49 +36,6 @@ const SNAPSHOT_PART_BYTES: u64 = 1 << 20;
 /// Entries of the log after which a snapshot takes their place, and those that are kept nevertheless, for members that lag.
 const SNAPSHOT_AFTER: u64 = 5000;
 const KEEP: u64 = 5000;
-
-/// A proposal came to nothing.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
-pub enum ProposeError {
-    /// The registry says no.
-    #[error(transparent)]
-    Refused(#[from] Refusal),
-    /// Too few managers answer.
-    #[error(
-        "the registry can't be changed now: {needed} of its {voters} managers have to agree, and too few answer. Traffic and everything that reads goes on; {}", uncertain_text(*.is_uncertain)
-    )]
-    NoQuorum {
-        /// How many must agree.
-        needed: usize,
-        /// Of how many.
-        voters: usize,
-        /// The change may have been made, or may still be.
-        is_uncertain: bool,
-    },
-    /// The cluster has gone on without this manager.
-    #[error(
-        "this manager belongs to epoch {ours} of the cluster, which is in epoch {theirs}: let it rejoin with `festoon-manager rejoin`, or ask another manager"
-    )]
-    Fenced {
-        /// The epoch of its log.
-        ours: u32,
-        /// The epoch of the cluster.
-        theirs: u32,
-    },
-    /// This manager can take no part.
-    #[error(
-        "the registry can't be changed through this manager: it is stopping, or its disk fails; see its log, or ask another manager"
-    )]
-    Stopped,
-}
-
-const fn uncertain_text(is_uncertain: bool) -> &'static str {
-    if is_uncertain {
-        "it is not certain that nothing was changed: look before you try again"
-    } else {
-        "nothing was changed: try again when more of them are back"
-    }
-}
 
 /// The registry can't be taken up.
 #[derive(Debug, thiserror::Error)]
@@ -109,10 +60,10 @@ pub struct Identity {
 /// The registry of a cluster, as this manager holds it. A clone is the same registry.
 #[derive(Clone)]
 pub struct Cluster<T> {
-    raft: Raft<TypeConfig>,
+    pub(crate) raft: Raft<TypeConfig>,
     state: watch::Receiver<Arc<State>>,
-    network: Network<T>,
-    leaving: Leaving,
+    pub(crate) network: Network<T>,
+    pub(crate) leaving: Leaving,
     flush: Flush,
     follow: Arc<Task>,
 }
@@ -202,112 +153,6 @@ impl<T: Transport> Cluster<T> {
         }
     }
 
-    /// Changes the registry, through whichever manager leads. When it returns `Ok`, a majority has the change on disk, and
-    /// [`Cluster::snapshot`] has it.
-    pub async fn propose(&self, command: Command) -> Result<Outcome, ProposeError> {
-        let deadline = Instant::now() + PROPOSE_LIMIT;
-        let proposal = Proposal { id: ProposalId(rand::random()), command };
-        let applied = self.carry(&proposal, deadline).await?;
-        self.reach(applied.index, deadline).await;
-        match applied.result {
-            Some(result) => Ok(result?),
-            None => Err(ProposeError::Stopped),
-        }
-    }
-
-    /// Brings a proposal into the log. It may be sent several times, and is carried out once.
-    async fn carry(&self, proposal: &Proposal, deadline: Instant) -> Result<Applied, ProposeError> {
-        let mut metrics = self.raft.metrics();
-        let mut is_uncertain = false;
-        while Instant::now() < deadline {
-            if let Some(theirs) = self.network.fence.later() {
-                return Err(ProposeError::Fenced { ours: self.network.fence.epoch(), theirs });
-            }
-            let leader = metrics.borrow_and_update().current_leader;
-            let attempt = timeout_at(deadline, self.attempt(proposal, leader));
-            tokio::select! {
-                attempt = attempt => match attempt {
-                    Ok(Ok(applied)) => return Ok(applied),
-                    Ok(Err(Attempt::Stopped)) => return Err(ProposeError::Stopped),
-                    Ok(Err(Attempt::NotTaken)) => {}
-                    Ok(Err(Attempt::Unknown)) | Err(_) => is_uncertain |= leader.is_some(),
-                },
-                // Somebody else leads: whoever led before may never answer.
-                () = other_leader(&mut metrics, leader) => {
-                    is_uncertain |= leader.is_some();
-                    continue;
-                }
-            }
-            let pause = tokio::time::sleep_until(deadline.min(Instant::now() + RETRY));
-            tokio::select! { () = pause => {}, () = other_leader(&mut metrics, leader) => {} }
-        }
-        let health = self.health();
-        let voters = health.members.iter().filter(|member| member.votes).count();
-        Err(ProposeError::NoQuorum { needed: health.quorum(), voters, is_uncertain })
-    }
-
-    async fn attempt(&self, proposal: &Proposal, leader: Option<MemberId>) -> Result<Applied, Attempt> {
-        match leader {
-            None => Err(Attempt::NotTaken),
-            Some(leader) if leader == self.network.me => self.write(proposal.clone()).await,
-            Some(leader) => match self.network.ask(leader, Request::Propose(proposal.clone()), PROPOSE_LIMIT).await {
-                Ok(Answer::Applied(applied)) => Ok(applied),
-                // It may have led when it took the proposal.
-                Err(AskError::Rejected(Rejection::NotLeader)) => Err(Attempt::Unknown),
-                Err(AskError::Call(CallError::NotSent(_)) | AskError::Rejected(_)) => Err(Attempt::NotTaken),
-                _ => Err(Attempt::Unknown),
-            },
-        }
-    }
-
-    /// Writes a proposal to the log as the leader, and waits until it is carried out.
-    async fn write(&self, proposal: Proposal) -> Result<Applied, Attempt> {
-        let Command::RemoveManager(manager) = proposal.command else { return self.append(proposal).await };
-        let state = self.snapshot();
-        let is_refused = apply(&state, state.version().0 + 1, &proposal.command).is_err();
-        if is_refused || !self.is_leader() {
-            return self.append(proposal).await;
-        }
-        if manager == self.network.me.manager {
-            self.step_down().await;
-            return Err(Attempt::NotTaken);
-        }
-        members::dismiss(&self.raft, &self.leaving, manager).await.map_err(attempt)?;
-        let applied = self.append(proposal).await?;
-        if !matches!(applied.result, Some(Ok(_))) {
-            members::keep(&self.leaving, manager);
-        }
-        Ok(applied)
-    }
-
-    async fn append(&self, proposal: Proposal) -> Result<Applied, Attempt> {
-        self.raft.client_write(proposal).await.map(|written| written.data).map_err(attempt)
-    }
-
-    fn is_leader(&self) -> bool {
-        self.raft.metrics().borrow().current_leader == Some(self.network.me)
-    }
-
-    /// Falls silent until another leads, if there is another.
-    async fn step_down(&self) {
-        self.raft.runtime_config().heartbeat(false);
-        let mut metrics = self.raft.metrics();
-        let followed = metrics.wait_for(|metrics| metrics.current_leader != Some(self.network.me));
-        if tokio::time::timeout(PROPOSE_LIMIT, followed).await.is_err() {
-            tracing::info!("nobody else leads the registry");
-        }
-        self.raft.runtime_config().heartbeat(true);
-    }
-
-    /// Waits until our own copy has what was acknowledged: who changed something sees it.
-    async fn reach(&self, index: u64, deadline: Instant) {
-        let mut metrics = self.raft.metrics();
-        let reached = metrics.wait_for(|metrics| metrics.last_applied.is_some_and(|applied| applied.index >= index));
-        if timeout_at(deadline, reached).await.is_err() {
-            tracing::warn!(index, "the copy of the registry lags behind");
-        }
-    }
-
     /// Answers a request that another manager's [`Transport`] brought. `from` is who that manager is for certain.
     pub async fn answer(&self, from: ManagerId, request: &[u8]) -> Vec<u8> {
         let answer = match decode::<Envelope>(request) {
@@ -388,34 +233,8 @@ impl<T: Transport> Cluster<T> {
     }
 }
 
-/// Why an attempt to write failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Attempt {
-    /// Nothing was written.
-    NotTaken,
-    /// Perhaps it was written.
-    Unknown,
-    /// The disk fails, or the program ends.
-    Stopped,
-}
-
-fn attempt(error: RaftError<MemberId, ClientWriteError<MemberId, EmptyNode>>) -> Attempt {
-    match error {
-        // It may have led when it took the proposal.
-        RaftError::APIError(ClientWriteError::ForwardToLeader(_)) => Attempt::Unknown,
-        RaftError::APIError(ClientWriteError::ChangeMembershipError(_)) => Attempt::NotTaken,
-        RaftError::Fatal(_) => Attempt::Stopped,
-    }
-}
-
 fn stopped<E>(_: E) -> Rejection {
     Rejection::Stopped
-}
-
-async fn other_leader(metrics: &mut watch::Receiver<RaftMetrics<MemberId, EmptyNode>>, leader: Option<MemberId>) {
-    if metrics.wait_for(|metrics| metrics.current_leader != leader && metrics.current_leader.is_some()).await.is_err() {
-        std::future::pending::<()>().await;
-    }
 }
 
 /// Keeps the membership, until the cluster has gone on without us: then we ask nobody for his vote any more.

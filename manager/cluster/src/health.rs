@@ -62,6 +62,8 @@ pub struct Health {
     pub last_log: u64,
     /// Entries of it that this manager has carried out.
     pub applied: u64,
+    /// Whether the voters are being changed: until that is done, a majority of those before has to agree too.
+    pub is_changing: bool,
     /// All members.
     pub members: Vec<MemberHealth>,
 }
@@ -88,6 +90,7 @@ impl Health {
             term: metrics.current_term,
             last_log: last,
             applied: metrics.last_applied.map_or(0, |applied| applied.index),
+            is_changing: membership.get_joint_config().len() > 1,
             members: members.collect(),
         }
     }

@@ -9,7 +9,7 @@
 //!
 //! One task, on every member; it acts only while its member leads. It may be dropped at any time.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ use festoon_proto::ManagerId;
 use openraft::error::{ClientWriteError, RaftError};
 use openraft::{ChangeMembers, EmptyNode, Membership, Raft, RaftMetrics};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::types::{MemberId, TypeConfig};
 
@@ -30,16 +31,20 @@ const RETRY: Duration = Duration::from_millis(200);
 /// How long a manager that was removed still gets the log, so that it hears of it.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// Managers that are about to be removed: they are not to vote again. A clone is the same record.
+/// How long a manager that is about to be removed does not get its vote back. Longer than any proposal takes; then it was
+/// not removed after all.
+const LEAVE_LIMIT: Duration = Duration::from_secs(5);
+
+/// Managers that are about to be removed, and since when. A clone is the same record.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Leaving(Arc<Mutex<BTreeSet<ManagerId>>>);
+pub(crate) struct Leaving(Arc<Mutex<BTreeMap<ManagerId, Instant>>>);
 
 impl Leaving {
     fn contains(&self, manager: ManagerId) -> bool {
-        self.set().contains(&manager)
+        self.table().get(&manager).is_some_and(|since| since.elapsed() < LEAVE_LIMIT)
     }
 
-    fn set(&self) -> MutexGuard<'_, BTreeSet<ManagerId>> {
+    fn table(&self) -> MutexGuard<'_, BTreeMap<ManagerId, Instant>> {
         // Nothing panics while holding it.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -51,18 +56,13 @@ pub(crate) async fn dismiss(
     leaving: &Leaving,
     manager: ManagerId,
 ) -> Result<(), RaftError<MemberId, ClientWriteError<MemberId, EmptyNode>>> {
-    leaving.set().insert(manager);
+    leaving.table().insert(manager, Instant::now());
     let membership = Arc::clone(&raft.metrics().borrow().membership_config);
     let stay: BTreeSet<MemberId> = membership.voter_ids().filter(|voter| voter.manager != manager).collect();
     if stay.is_empty() || membership.voter_ids().all(|voter| voter.manager != manager) {
         return Ok(());
     }
     raft.change_membership(ChangeMembers::ReplaceAllVoters(stay), true).await.map(drop)
-}
-
-/// It was not removed after all.
-pub(crate) fn keep(leaving: &Leaving, manager: ManagerId) {
-    leaving.set().remove(&manager);
 }
 
 /// One change of the membership.
@@ -158,8 +158,6 @@ async fn take(
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use festoon_proto::ManagerId;
 
     use super::*;

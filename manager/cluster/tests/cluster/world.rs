@@ -131,7 +131,7 @@ impl World {
             now: UnixMs(0),
             expires,
         };
-        let some = self.anybody();
+        let some = self.get(self.leader().await);
         some.propose(Command::CreateToken(token)).await.unwrap();
         let join = JoinManager { token: secret.hash(), manager: spec(number), data_key: None, now: UnixMs(0) };
         assert_eq!(some.propose(Command::JoinManager(join)).await, Ok(Outcome::Manager(ManagerId(number))));
@@ -140,10 +140,6 @@ impl World {
 
     pub(crate) fn get(&self, number: u16) -> Cluster<Wire> {
         self.net.member(ManagerId(number)).unwrap()
-    }
-
-    fn anybody(&self) -> Cluster<Wire> {
-        self.net.members.lock().unwrap().values().next().unwrap().clone()
     }
 
     /// Ends a manager, for good.
@@ -177,7 +173,9 @@ impl World {
                 let health = members[id].health();
                 let voters: BTreeSet<_> =
                     health.members.iter().filter(|member| member.votes).map(|member| member.id.manager).collect();
-                voters == wanted && health.leader.is_some_and(|leader| wanted.contains(&leader.manager))
+                voters == wanted
+                    && !health.is_changing
+                    && health.leader.is_some_and(|leader| wanted.contains(&leader.manager))
             })
         })
         .await;
