@@ -8,6 +8,7 @@ mod bad_tokens;
 mod blackhole;
 mod drain;
 mod kill9;
+mod leader;
 mod loss;
 mod one_way;
 mod report;
@@ -33,7 +34,7 @@ struct Measurement {
     run: fn(&Lab, &mut Report) -> anyhow::Result<()>,
 }
 
-const ALL: [Measurement; 13] = [
+const ALL: [Measurement; 14] = [
     Measurement { name: "kill9", run: kill9::measure },
     Measurement { name: "blackhole", run: blackhole::measure },
     Measurement { name: "one_way", run: one_way::measure },
@@ -42,6 +43,7 @@ const ALL: [Measurement; 13] = [
     Measurement { name: "stopped", run: stopped::measure },
     Measurement { name: "asymmetric", run: asymmetric::measure },
     Measurement { name: "restart", run: restart::measure },
+    Measurement { name: "leader_killed", run: leader::measure },
     Measurement { name: "throughput", run: throughput::measure },
     Measurement { name: "bad_datagrams", run: bad_datagrams::measure },
     Measurement { name: "bad_keys", run: bad_keys::measure },

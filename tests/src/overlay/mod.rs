@@ -18,7 +18,7 @@ use crate::lab::{Cloud, Host, Internet, Lab};
 
 pub use agent::Agent;
 pub use manager::{Introduction, Manager};
-pub use status::{AgentStatus, Endpoint, ManagerStatus, Neighbour, Uplink};
+pub use status::{AgentStatus, Endpoint, ManagerStatus, Member, MemberId, Neighbour, Registry, Uplink};
 pub use traffic::{Outcome, Traffic};
 pub use wireguard::{Conf, WireGuard};
 

@@ -59,12 +59,41 @@ impl AgentStatus {
 pub struct ManagerStatus {
     /// Its id.
     pub manager: u16,
+    /// How the registry is doing.
+    pub registry: Registry,
     /// All managers.
     pub managers: Vec<Neighbour>,
     /// All endpoints.
     pub endpoints: Vec<Endpoint>,
     /// Packets it dropped, by reason.
     pub drops: BTreeMap<String, u64>,
+}
+
+/// The registry, as its leader knows it, or as the manager that was asked does.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Registry {
+    /// Who leads, if anybody.
+    pub leader: Option<MemberId>,
+    /// All managers that take part.
+    pub members: Vec<Member>,
+}
+
+/// A manager in the registry's consensus.
+#[derive(Debug, Clone, Deserialize)]
+pub struct MemberId {
+    /// Its id.
+    pub manager: u16,
+}
+
+/// A manager's part in the registry's consensus.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Member {
+    /// Whether it votes.
+    pub votes: bool,
+    /// Whether it was heard lately.
+    pub is_heard: bool,
+    /// Changes that it does not have yet.
+    pub lag: Option<u64>,
 }
 
 /// A manager, seen from a manager.
