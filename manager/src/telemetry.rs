@@ -5,8 +5,8 @@ use std::io;
 use serde::{Deserialize, Serialize};
 use tracing_subscriber::EnvFilter;
 
-/// What says too much for anybody who does not ask for it by name.
-const QUIET: &str = "openraft=error";
+/// What says too much for anybody who does not ask for it by name. What matters of it, `festoon_cluster` says.
+const QUIET: &str = "openraft=off";
 
 /// Of the logs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

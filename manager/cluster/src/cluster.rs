@@ -237,10 +237,26 @@ fn stopped<E>(_: E) -> Rejection {
     Rejection::Stopped
 }
 
+/// Tells the log who leads.
+async fn report_leaders(raft: &Raft<TypeConfig>) {
+    let mut metrics = raft.metrics();
+    let mut known = None;
+    while let Ok(leader) =
+        metrics.wait_for(|metrics| metrics.current_leader != known).await.map(|now| now.current_leader)
+    {
+        match leader {
+            Some(leader) => tracing::info!(%leader, "the registry has a leader"),
+            None => tracing::warn!("nobody leads the registry: changes wait, traffic and reads go on"),
+        }
+        known = leader;
+    }
+}
+
 /// Keeps the membership, until the cluster has gone on without us: then we ask nobody for his vote any more.
 async fn follow(raft: Raft<TypeConfig>, states: watch::Receiver<Arc<State>>, leaving: Leaving, fence: Fence) {
     tokio::select! {
         () = members::follow(raft.clone(), states, leaving) => {}
+        () = report_leaders(&raft) => {}
         epoch = fence.closed() => {
             tracing::error!(epoch, "the cluster has gone on in a later epoch: let this manager rejoin with `festoon-manager rejoin`");
             raft.runtime_config().elect(false);

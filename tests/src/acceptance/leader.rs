@@ -21,7 +21,7 @@ const PING_INTERVAL: Duration = Duration::from_millis(5);
 const SETTLE: Duration = Duration::from_secs(20);
 
 pub(super) fn measure(lab: &Lab, report: &mut Report) -> anyhow::Result<()> {
-    let mut overlay = Overlay::start(lab, &Spec { priorities: &[100, 100, 100], ..Spec::default() })?;
+    let mut overlay = Overlay::start(lab, &Spec { priorities: &[200, 150, 100], ..Spec::default() })?;
     let (mut stalls, mut acknowledged, mut watched) = (Vec::new(), Vec::new(), Watched::default());
     for number in 0..RUNS {
         let run = run(&mut overlay, number, &mut watched)?;
@@ -54,6 +54,7 @@ struct Run {
 }
 
 fn run(overlay: &mut Overlay<'_>, number: usize, watched: &mut Watched) -> anyhow::Result<Run> {
+    wait_until_slowly(SETTLE, "both agents with one manager", || Ok(overlay.active().is_ok()))?;
     let (active, leader) = (overlay.active()?, leader(overlay)?);
     let (from, to) = (&overlay.agents[0], &overlay.agents[1]);
     let mut ping = Echo::ping(&from.host, to.v4()?, PING_INTERVAL)?;

@@ -16,8 +16,9 @@ use super::{Execution, StorageError};
 
 /// Writes that share a commit.
 const BATCH: usize = 64;
-/// How long a change that nobody waits for may stay in memory.
-pub(super) const LAZY: Duration = Duration::from_secs(1);
+/// How long a change that nobody waits for may stay in memory. What a manager knows when it starts alone after a crash is
+/// as old as that at most.
+pub(super) const LAZY: Duration = Duration::from_millis(100);
 
 /// Called when the changes are on disk, or never will be.
 pub(super) type Done = Box<dyn FnOnce(Result<(), StorageError>) + Send>;
