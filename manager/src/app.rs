@@ -16,7 +16,7 @@ use festoon_proto::map::ManagerMap;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::cluster::{self, Credentials};
+use crate::cluster::{self, Cluster, Credentials};
 use crate::config::Config;
 use crate::data_dir::DataDir;
 use crate::driver::{self, Driver, NodeHandle};
@@ -54,6 +54,8 @@ pub async fn serve(data: DataDir, config: Config) -> anyhow::Result<()> {
         () = parts.cluster.removed() => bail!(REMOVED),
         () = stop.asked() => return Ok(()),
     };
+    let begun_with = parts.cluster.begun_with();
+    let state = if begun_with.version() > state.version() { begun_with } else { state };
     let map = manager_map(&state, me).context(REMOVED)?;
     let underlay_port = underlay_port(&map)?;
     let mut driver = driver::build(&config.underlay, underlay_port, me, data.private_key()?, map)?;
@@ -69,7 +71,7 @@ pub async fn serve(data: DataDir, config: Config) -> anyhow::Result<()> {
     tokio::select! {
         () = &mut https => bail!("the HTTPS listener ended"),
         ended = socket.run(admin) => ended.context("the admin socket ended")?,
-        ended = update_node(states, me, state, driver.handle()) => ended?,
+        ended = update_node(&parts.cluster, me, state, driver.handle()) => ended?,
         error = driver.failed() => return Err(error.into()),
         () = parts.cluster.removed() => bail!(REMOVED),
         () = stop.asked() => {}
@@ -105,16 +107,12 @@ fn underlay_port(map: &ManagerMap) -> anyhow::Result<u16> {
     port.context("the registry names no address for this manager")
 }
 
-/// Compiles for the node what every new state changes; it has the map of `known`. Ends with an error when this manager was
-/// removed.
-async fn update_node(
-    mut states: watch::Receiver<Arc<State>>,
-    me: ManagerId,
-    mut known: Arc<State>,
-    node: NodeHandle,
-) -> anyhow::Result<()> {
+/// Compiles for the node what every new state changes; it has the map of `known`, and keeps it until what that rests on is
+/// certain. Ends with an error when this manager was removed.
+async fn update_node(cluster: &Cluster, me: ManagerId, mut known: Arc<State>, node: NodeHandle) -> anyhow::Result<()> {
+    let mut states = cluster.watch();
+    cluster.applied(known.version()).await;
     loop {
-        states.changed().await.context("the registry ended")?;
         let state = Arc::clone(&states.borrow_and_update());
         let delta = manager_delta(&known, &state, me).context(REMOVED)?;
         if !node.change_map(delta).await? {
@@ -122,6 +120,7 @@ async fn update_node(
             node.set_map(manager_map(&state, me).context(REMOVED)?).await?;
         }
         known = state;
+        states.changed().await.context("the registry ended")?;
     }
 }
 

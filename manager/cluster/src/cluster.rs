@@ -4,10 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use festoon_control::registry::State;
+use festoon_control::registry::{State, apply};
 use festoon_proto::ManagerId;
+use festoon_proto::map::MapVersion;
 use openraft::error::{InitializeError, InstallSnapshotError, RaftError};
-use openraft::{Config, EmptyNode, Raft, SnapshotPolicy};
+use openraft::storage::RaftLogStorage as _;
+use openraft::{Config, EmptyNode, EntryPayload, LogId, Raft, RaftLogReader as _, SnapshotPolicy};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -18,7 +20,7 @@ use crate::message::{Answer, Envelope, Rejection, Request, decode, encode};
 use crate::network::Network;
 use crate::propose::Attempt;
 use crate::reach::Reach;
-use crate::storage::{Flush, LogStore, Machine};
+use crate::storage::{Flush, LogReader, LogStore, Machine};
 use crate::transport::Transport;
 use crate::types::{MemberId, TypeConfig};
 
@@ -65,6 +67,7 @@ pub struct Cluster<T> {
     pub(crate) network: Network<T>,
     pub(crate) leaving: Leaving,
     flush: Flush,
+    begun_with: Arc<State>,
     follow: Arc<Task>,
 }
 
@@ -102,17 +105,23 @@ fn config(me: MemberId) -> Config {
 
 impl<T: Transport> Cluster<T> {
     /// Takes part in the registry with what is on disk. Must run inside tokio.
-    pub async fn start(identity: Identity, log: LogStore, machine: Machine, transport: T) -> Result<Self, StartError> {
+    pub async fn start(
+        identity: Identity,
+        mut log: LogStore,
+        machine: Machine,
+        transport: T,
+    ) -> Result<Self, StartError> {
         let config = config(identity.me).validate().map_err(|error| StartError::Raft(error.to_string()))?;
-        let (state, flush) = (machine.watch(), log.flusher());
+        let (state, flush, reader) = (machine.watch(), log.flusher(), log.get_log_reader().await);
         let network =
             Network { me: identity.me, transport, fence: Fence::new(identity.epoch), reach: Reach::default() };
         let raft = Raft::new(identity.me, Arc::new(config), network.clone(), log, machine).await;
         let raft = raft.map_err(|error| StartError::Raft(error.to_string()))?;
+        let begun_with = Arc::new(whole_log(&raft, reader, State::clone(&state.borrow())).await?);
         let leaving = Leaving::default();
         let follow = follow(raft.clone(), state.clone(), leaving.clone(), network.fence.clone());
         let follow = Arc::new(Task(tokio::spawn(follow)));
-        Ok(Self { raft, state, network, leaving, flush, follow })
+        Ok(Self { raft, state, network, leaving, flush, begun_with, follow })
     }
 
     /// Makes this manager, with an empty disk, the only member of a new cluster.
@@ -133,6 +142,23 @@ impl<T: Transport> Cluster<T> {
     /// The state now. Reading needs no quorum.
     pub fn snapshot(&self) -> Arc<State> {
         Arc::clone(&self.state.borrow())
+    }
+
+    /// The state as it would be if all that was in this manager's log at the start counts. A manager that starts alone cannot
+    /// know whether the last changes do. If they were acknowledged, they do; so it should carry traffic as they say until
+    /// [`Cluster::applied`] of this version.
+    pub fn begun_with(&self) -> Arc<State> {
+        Arc::clone(&self.begun_with)
+    }
+
+    /// Waits until the log was carried out up to `version`: what is in it until there is certain. May be cancelled at any
+    /// time.
+    pub async fn applied(&self, version: MapVersion) {
+        let mut metrics = self.raft.metrics();
+        let is_so = |applied: Option<LogId<MemberId>>| applied.map_or(0, |applied| applied.index) >= version.0;
+        if metrics.wait_for(|metrics| is_so(metrics.last_applied)).await.is_err() {
+            std::future::pending::<()>().await;
+        }
     }
 
     /// How the registry is doing, as far as this manager knows.
@@ -235,6 +261,18 @@ impl<T: Transport> Cluster<T> {
 
 fn stopped<E>(_: E) -> Rejection {
     Rejection::Stopped
+}
+
+/// What `state` becomes if all that stands behind it in the log counts.
+async fn whole_log(raft: &Raft<TypeConfig>, mut reader: LogReader, state: State) -> Result<State, StartError> {
+    let first = raft.metrics().borrow().last_applied.map_or(0, |applied| applied.index + 1);
+    let rest = reader.try_get_log_entries(first..).await.map_err(|error| StartError::Raft(error.to_string()))?;
+    Ok(rest.into_iter().fold(state, |state, entry| match entry.payload {
+        EntryPayload::Normal(proposal) => {
+            apply(&state, entry.log_id.index, &proposal.command).map_or(state, |(next, _)| next)
+        }
+        _ => state,
+    }))
 }
 
 /// Tells the log who leads.
