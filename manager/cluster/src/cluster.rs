@@ -296,7 +296,7 @@ async fn follow(raft: Raft<TypeConfig>, states: watch::Receiver<Arc<State>>, lea
         () = members::follow(raft.clone(), states, leaving) => {}
         () = report_leaders(&raft) => {}
         epoch = fence.closed() => {
-            tracing::error!(epoch, "the cluster has gone on in a later epoch: let this manager rejoin with `festoon-manager rejoin`");
+            tracing::error!(epoch, "the cluster has gone on in a later epoch: remove this manager there and join it again");
             raft.runtime_config().elect(false);
         }
     }
