@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::fence::Fence;
-use crate::health::Health;
+use crate::health::{Health, SILENT};
 use crate::members::{self, Leaving};
 use crate::message::{Answer, Envelope, Rejection, Request, decode, encode};
 use crate::network::Network;
@@ -32,6 +32,8 @@ const ELECTION_MS: u64 = 400;
 /// Members wait for different times, so that they seldom want it at once.
 const STAGGER: u64 = 5;
 const STAGGER_MS: u64 = 30;
+/// How often a member that hears no leader asks the others.
+const ASK_AROUND: Duration = Duration::from_secs(1);
 /// One part of a snapshot must arrive and be written within this, in milliseconds.
 const SNAPSHOT_PART_MS: u64 = 3000;
 const SNAPSHOT_PART_BYTES: u64 = 1 << 20;
@@ -119,7 +121,7 @@ impl<T: Transport> Cluster<T> {
         let raft = raft.map_err(|error| StartError::Raft(error.to_string()))?;
         let begun_with = Arc::new(whole_log(&raft, reader, State::clone(&state.borrow())).await?);
         let leaving = Leaving::default();
-        let follow = follow(raft.clone(), state.clone(), leaving.clone(), network.fence.clone());
+        let follow = follow(raft.clone(), state.clone(), leaving.clone(), network.clone());
         let follow = Arc::new(Task(tokio::spawn(follow)));
         Ok(Self { raft, state, network, leaving, flush, begun_with, follow })
     }
@@ -275,6 +277,29 @@ async fn whole_log(raft: &Raft<TypeConfig>, mut reader: LogReader, state: State)
     }))
 }
 
+/// Asks all others while the leader is silent. A manager that was removed while it was away hears of it only so: it gets
+/// nothing any more, and may have no vote to ask for.
+async fn ask_around<T: Transport>(raft: &Raft<TypeConfig>, network: &Network<T>) {
+    let mut ticks = tokio::time::interval(ASK_AROUND);
+    loop {
+        ticks.tick().await;
+        let (leader, membership) = {
+            let metrics = raft.metrics();
+            let metrics = metrics.borrow();
+            (metrics.current_leader, Arc::clone(&metrics.membership_config))
+        };
+        let silence = |leader: MemberId| network.reach.silence(leader.manager);
+        let is_heard = |leader| leader == network.me || silence(leader).is_some_and(|silence| silence < SILENT);
+        if leader.is_some_and(is_heard) {
+            continue;
+        }
+        for (&other, _) in membership.nodes().filter(|(id, _)| **id != network.me) {
+            // Only a rejection says anything, and that has been taken when it returns.
+            drop(network.ask(other, Request::Health, ASK_AROUND).await);
+        }
+    }
+}
+
 /// Tells the log who leads.
 async fn report_leaders(raft: &Raft<TypeConfig>) {
     let mut metrics = raft.metrics();
@@ -291,11 +316,17 @@ async fn report_leaders(raft: &Raft<TypeConfig>) {
 }
 
 /// Keeps the membership, until the cluster has gone on without us: then we ask nobody for his vote any more.
-async fn follow(raft: Raft<TypeConfig>, states: watch::Receiver<Arc<State>>, leaving: Leaving, fence: Fence) {
+async fn follow<T: Transport>(
+    raft: Raft<TypeConfig>,
+    states: watch::Receiver<Arc<State>>,
+    leaving: Leaving,
+    network: Network<T>,
+) {
     tokio::select! {
         () = members::follow(raft.clone(), states, leaving) => {}
         () = report_leaders(&raft) => {}
-        epoch = fence.closed() => {
+        () = ask_around(&raft, &network) => {}
+        epoch = network.fence.closed() => {
             tracing::error!(epoch, "the cluster has gone on in a later epoch: remove this manager there and join it again");
             raft.runtime_config().elect(false);
         }

@@ -10,7 +10,7 @@ use crate::reach::Reach;
 use crate::types::MemberId;
 
 /// A member that was silent for longer is taken for lost. A leader speaks several times in it.
-const SILENT: Duration = Duration::from_millis(1500);
+pub(crate) const SILENT: Duration = Duration::from_millis(1500);
 
 /// What a manager is to the registry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

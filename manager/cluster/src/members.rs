@@ -28,9 +28,6 @@ const LAG: u64 = 64;
 /// How long after a failed step the next is tried.
 const RETRY: Duration = Duration::from_millis(200);
 
-/// How long a manager that was removed still gets the log, so that it hears of it.
-const FAREWELL: Duration = Duration::from_secs(1);
-
 /// How long a manager that is about to be removed does not get its vote back. Longer than any proposal takes; then it was
 /// not removed after all.
 const LEAVE_LIMIT: Duration = Duration::from_secs(5);
@@ -115,6 +112,7 @@ pub(crate) async fn follow(raft: Raft<TypeConfig>, mut states: watch::Receiver<A
             tracing::info!(?step, "the membership of the registry's consensus changes");
             if let Err(error) = take(&raft, step).await {
                 tracing::info!(%error, "the membership did not change yet");
+                // Nothing announces that it would succeed now, and at once it would fail again.
                 tokio::time::sleep(RETRY).await;
             }
             continue;
@@ -149,10 +147,8 @@ async fn take(
     match step {
         Step::Learn(id) => raft.add_learner(id, EmptyNode {}, false).await.map(drop),
         Step::Vote(voters) => raft.change_membership(ChangeMembers::ReplaceAllVoters(voters), false).await.map(drop),
-        Step::Forget(gone) => {
-            tokio::time::sleep(FAREWELL).await;
-            raft.change_membership(ChangeMembers::RemoveNodes(gone), false).await.map(drop)
-        }
+        // They need not have heard of it: whoever gets nothing any more asks.
+        Step::Forget(gone) => raft.change_membership(ChangeMembers::RemoveNodes(gone), false).await.map(drop),
     }
 }
 

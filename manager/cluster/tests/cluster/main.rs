@@ -111,3 +111,24 @@ async fn far_away_managers_agree_too() {
     }
     until("all have all", || (1..=3).all(|number| world.get(number).snapshot().networks().count() == 20)).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_manager_that_was_removed_while_it_was_away_is_told() {
+    let mut world = World::of(3).await;
+    let leader = world.leader().await;
+    let (voter, learner) = (world.get(leader % 3 + 1), world.join(4).await);
+    until("the newcomer knows itself", || learner.snapshot().manager(ManagerId(4)).is_some()).await;
+    assert_eq!(learner.health().role, Role::Learner, "it has no vote to ask for");
+    let away = [leader % 3 + 1, 4];
+    for number in away {
+        world.isolate(&[number]);
+    }
+    for number in away {
+        insist(&world.get(leader), Command::RemoveManager(ManagerId(number))).await;
+    }
+    world.settle((1..=3).filter(|number| !away.contains(number))).await;
+    world.heal();
+    for removed in [voter, learner] {
+        tokio::time::timeout(Duration::from_secs(10), removed.removed()).await.expect("it is told");
+    }
+}

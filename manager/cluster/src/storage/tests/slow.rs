@@ -69,7 +69,7 @@ async fn inline_the_disk_takes_the_time_that_it_is_told_to() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_nobody_waits_for_is_on_disk_a_second_later() {
+async fn what_nobody_waits_for_is_on_disk_soon() {
     let disk = FaultyDisk::default();
     let mut storage = open(&disk, inline()).await.unwrap();
     storage.log.blocking_append(commands(0..2)).await.unwrap();
