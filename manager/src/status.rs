@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
-use festoon_control::registry::{Endpoint, Manager, State};
+use festoon_control::registry::{AddressRange, Endpoint, Manager, Network, State};
 use festoon_proto::map::EndpointKind;
-use festoon_proto::{EndpointId, Generation, ManagerId};
+use festoon_proto::{EndpointId, Generation, ManagerId, NetworkId};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
@@ -38,12 +38,18 @@ pub struct Report {
 /// A network.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct NetworkRow {
+    /// Its id.
+    pub id: NetworkId,
     /// Its name.
     pub name: String,
     /// Its prefixes.
     pub prefixes: Vec<IpNet>,
+    /// Addresses that endpoints get only when an admin names them.
+    pub reserved: Vec<AddressRange>,
     /// The largest packet in bytes.
     pub mtu: u16,
+    /// How many endpoints it has.
+    pub endpoints: usize,
 }
 
 /// A manager.
@@ -111,18 +117,26 @@ pub fn report(state: &State, manager: ManagerId, registry: Health, node: &Status
         draining: node.draining,
         registry,
         version: state.version().0,
-        networks: state
-            .networks()
-            .map(|network| NetworkRow {
-                name: network.name.clone(),
-                prefixes: network.prefixes.iter().map(|prefix| prefix.net).collect(),
-                mtu: network.mtu,
-            })
-            .collect(),
+        networks: networks(state),
         managers: state.managers().map(|row| manager_row(row, manager, node)).collect(),
         endpoints: state.endpoints().map(|row| endpoint_row(state, row, known.get(&row.id).copied())).collect(),
         drops: node.drops.iter().filter(|(_, count)| *count > 0).cloned().collect(),
     }
+}
+
+/// All networks.
+pub fn networks(state: &State) -> Vec<NetworkRow> {
+    let mut endpoints = BTreeMap::<_, usize>::new();
+    state.endpoints().for_each(|endpoint| *endpoints.entry(endpoint.network).or_default() += 1);
+    let row = |network: &Network| NetworkRow {
+        id: network.id,
+        name: network.name.clone(),
+        prefixes: network.prefixes.iter().map(|prefix| prefix.net).collect(),
+        reserved: network.reserved.clone(),
+        mtu: network.mtu,
+        endpoints: endpoints.get(&network.id).copied().unwrap_or_default(),
+    };
+    state.networks().map(row).collect()
 }
 
 fn manager_row(manager: &Manager, me: ManagerId, node: &Status) -> ManagerRow {

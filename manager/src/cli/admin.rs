@@ -1,25 +1,24 @@
 //! The commands that talk to the running manager.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
 use anyhow::bail;
 use axum::http::Method;
-use festoon_control::registry::AddNetwork;
 use festoon_proto::PrivateKey;
 use festoon_proto::map::EndpointMap;
 
-use super::args::{EndpointCommand, ManagerCommand, NetworkCommand, TokenCommand};
+use super::args::{EndpointCommand, ManagerCommand, TokenCommand};
 use super::{client_conf, render};
 use crate::local::{
-    Client, ClientRequest, DRAINING, Draining, ENDPOINTS, MANAGERS, ManagerRequest, NETWORKS, Removed, STATUS, TOKENS,
+    Client, ClientRequest, DRAINING, Draining, ENDPOINTS, MANAGERS, ManagerRequest, Removed, STATUS, TOKENS,
     TokenRequest, TokenResponse,
 };
 use crate::status::Report;
 
 pub(super) async fn token(root: &Path, command: TokenCommand) -> anyhow::Result<()> {
-    let TokenCommand::Create { manager, network, expires, json } = command;
-    let request = TokenRequest { manager, network, expires_s: expires.as_secs() };
+    let TokenCommand::Create { manager, network, address, expires, json } = command;
+    let request = TokenRequest { manager, network, addresses: address, expires_s: expires.as_secs() };
     let token: TokenResponse = Client::new(root).send_json(Method::POST, TOKENS, &request).await?;
     match json {
         true => println!("{}", serde_json::to_string_pretty(&token)?),
@@ -28,17 +27,11 @@ pub(super) async fn token(root: &Path, command: TokenCommand) -> anyhow::Result<
     Ok(())
 }
 
-pub(super) async fn network(root: &Path, command: NetworkCommand) -> anyhow::Result<()> {
-    let NetworkCommand::Add { name, prefix, mtu } = command;
-    let request = AddNetwork { name, prefixes: prefix, mtu };
-    Ok(Client::new(root).send_json(Method::POST, NETWORKS, &request).await?)
-}
-
 pub(super) async fn endpoint(root: &Path, command: EndpointCommand) -> anyhow::Result<()> {
     let client = Client::new(root);
     match command {
-        EndpointCommand::Add { name, client: _, network, manager } => {
-            add_client(&client, name, network, manager.as_deref()).await
+        EndpointCommand::Add { name, client: _, network, address, manager } => {
+            add_client(&client, name, network, address, manager.as_deref()).await
         }
         EndpointCommand::List { json } => {
             let report: Report = client.get(STATUS).await?;
@@ -57,6 +50,7 @@ async fn add_client(
     client: &Client,
     name: String,
     network: Option<String>,
+    addresses: Vec<IpAddr>,
     manager: Option<&str>,
 ) -> anyhow::Result<()> {
     if let Some(manager) = manager {
@@ -66,7 +60,7 @@ async fn add_client(
         }
     }
     let key = PrivateKey::from_bytes(rand::random());
-    let request = ClientRequest { name, network, public_key: key.public_key() };
+    let request = ClientRequest { name, network, addresses, public_key: key.public_key() };
     let map: EndpointMap = client.send_json(Method::POST, ENDPOINTS, &request).await?;
     print!("{}", client_conf::to_secret_conf(&map, &key, manager)?);
     Ok(())
@@ -91,7 +85,7 @@ async fn remove(client: &Client, kind: &str, name: &str) -> anyhow::Result<()> {
 }
 
 /// The path of one of a kind. Names and ids hold nothing that a path would have to escape.
-fn item(kind: &str, name: &str) -> anyhow::Result<String> {
+pub(super) fn item(kind: &str, name: &str) -> anyhow::Result<String> {
     match !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
         true => Ok(format!("{kind}/{name}")),
         false => bail!("{name:?} is no name or id: see `festoon-manager status` for those there are"),

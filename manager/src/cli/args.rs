@@ -9,6 +9,8 @@ use festoon_control::registry::DEFAULT_MTU;
 use festoon_proto::address::{HTTPS_PORT, UNDERLAY_PORT};
 use ipnet::IpNet;
 
+use super::network::NetworkCommand;
+
 /// A Festoon manager: a virtual switch and router for the endpoints of an overlay
 #[derive(Debug, Parser)]
 #[command(version, arg_required_else_help = true)]
@@ -35,7 +37,7 @@ pub(super) enum Subcommand {
     /// Make join tokens
     #[command(subcommand)]
     Token(TokenCommand),
-    /// Add networks
+    /// Add, change and list networks
     #[command(subcommand)]
     Network(NetworkCommand),
     /// Add, list and remove endpoints
@@ -113,32 +115,20 @@ pub(super) enum TokenCommand {
     /// Make a token that lets one node in, and print it
     Create {
         /// For a manager instead of an endpoint
-        #[arg(long, conflicts_with = "network")]
+        #[arg(long, conflicts_with_all = ["network", "address"])]
         manager: bool,
         /// The network the endpoint gets into
         #[arg(long)]
         network: Option<String>,
+        /// The address the endpoint gets, instead of a free one; again for the other of IPv4 and IPv6
+        #[arg(long, value_name = "IP")]
+        address: Vec<IpAddr>,
         /// How long it is good for: 30m, 12h, 7d
         #[arg(long, default_value = "1h", value_parser = duration)]
         expires: Duration,
         /// As JSON
         #[arg(long)]
         json: bool,
-    },
-}
-
-#[derive(Debug, clap::Subcommand)]
-pub(super) enum NetworkCommand {
-    /// Add a network: nothing passes between it and another, so both may use the same addresses
-    Add {
-        /// Its name
-        name: String,
-        /// A prefix of it, IPv4 or IPv6; may be repeated
-        #[arg(long, required = true, value_name = "CIDR")]
-        prefix: Vec<IpNet>,
-        /// Its largest packet, in bytes
-        #[arg(long, default_value_t = DEFAULT_MTU)]
-        mtu: u16,
     },
 }
 
@@ -154,6 +144,9 @@ pub(super) enum EndpointCommand {
         /// Its network
         #[arg(long)]
         network: Option<String>,
+        /// Its address, instead of a free one; again for the other of IPv4 and IPv6
+        #[arg(long, value_name = "IP")]
+        address: Vec<IpAddr>,
         /// The manager it is to use, if not the one of the highest priority
         #[arg(long)]
         manager: Option<String>,

@@ -5,6 +5,7 @@ mod args;
 mod client_conf;
 mod init;
 mod join;
+mod network;
 mod render;
 
 use crate::config::Config;
@@ -26,7 +27,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
             Box::pin(app::serve(DataDir::open(&data_dir)?, config)).await
         }
         Subcommand::Token(command) => admin::token(&data_dir, command).await,
-        Subcommand::Network(command) => admin::network(&data_dir, command).await,
+        Subcommand::Network(command) => network::run(&data_dir, command).await,
         Subcommand::Endpoint(command) => admin::endpoint(&data_dir, command).await,
         Subcommand::Manager(command) => admin::manager(&data_dir, command).await,
         Subcommand::Status { json } => admin::status(&data_dir, json).await,

@@ -5,7 +5,7 @@ use std::fmt::Display;
 use festoon_proto::ManagerId;
 use festoon_proto::map::EndpointKind;
 
-use crate::status::{EndpointRow, ManagerRow, Report};
+use crate::status::{EndpointRow, ManagerRow, NetworkRow, Report};
 
 /// The whole report.
 pub(super) fn status(report: &Report) -> String {
@@ -51,6 +51,22 @@ fn registry(report: &Report) -> String {
         Some(spare) => format!("{spare} managers may be lost at no cost"),
     };
     format!("{leader}, epoch {}, term {}; {change}", health.epoch, health.term)
+}
+
+/// The networks alone.
+pub(super) fn networks(networks: &[NetworkRow]) -> String {
+    let head = ["NETWORK", "ID", "PREFIXES", "RESERVED", "MTU", "ENDPOINTS"].map(str::to_owned).to_vec();
+    let row = |row: &NetworkRow| {
+        vec![
+            row.name.clone(),
+            row.id.to_string(),
+            list(&row.prefixes),
+            list(&row.reserved),
+            row.mtu.to_string(),
+            row.endpoints.to_string(),
+        ]
+    };
+    table(&std::iter::once(head).chain(networks.iter().map(row)).collect::<Vec<_>>())
 }
 
 /// The endpoints alone.

@@ -1,15 +1,18 @@
 //! What travels over the socket, in JSON.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
+use festoon_control::registry::AddressRange;
 use festoon_proto::PublicKey;
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 /// `GET`: a [`Report`](crate::status::Report).
 pub const STATUS: &str = "/v1/status";
 /// `POST`: a [`TokenRequest`] gets a [`TokenResponse`].
 pub const TOKENS: &str = "/v1/tokens";
-/// `POST`: an [`AddNetwork`](festoon_control::registry::AddNetwork).
+/// `GET`: all [`NetworkRow`](crate::status::NetworkRow)s. `POST`: an
+/// [`AddNetwork`](festoon_control::registry::AddNetwork). `POST` to `/v1/networks/NAME`: a [`NetworkRequest`].
 pub const NETWORKS: &str = "/v1/networks";
 /// `POST`: a [`ClientRequest`] gets an [`EndpointMap`](festoon_proto::map::EndpointMap). `DELETE` of `/v1/endpoints/NAME`:
 /// removes one and gets [`Removed`].
@@ -26,6 +29,8 @@ pub struct TokenRequest {
     pub manager: bool,
     /// The name of the network an endpoint gets into; the only one or `default` if none is named.
     pub network: Option<String>,
+    /// The addresses an endpoint gets, one of a family; in a family without one, a free one.
+    pub addresses: Vec<IpAddr>,
     /// How long it is good for, in seconds.
     pub expires_s: u64,
 }
@@ -46,8 +51,27 @@ pub struct ClientRequest {
     pub name: String,
     /// The name of its network; the only one or `default` if none is named.
     pub network: Option<String>,
+    /// Its addresses, one of a family; in a family without one, a free one.
+    pub addresses: Vec<IpAddr>,
     /// Its key; the private half stays where it was made.
     pub public_key: PublicKey,
+}
+
+/// Change a network. What is `None` or empty stays.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct NetworkRequest {
+    /// Its new name.
+    pub name: Option<String>,
+    /// Its new MTU in bytes.
+    pub mtu: Option<u16>,
+    /// Prefixes it has besides from now on.
+    pub add_prefixes: Vec<IpNet>,
+    /// Prefixes it no longer has.
+    pub remove_prefixes: Vec<IpNet>,
+    /// Ranges that are reserved from now on.
+    pub reserve: Vec<AddressRange>,
+    /// Reserved ranges that are so no longer.
+    pub unreserve: Vec<AddressRange>,
 }
 
 /// Change a manager. What is `None` stays.

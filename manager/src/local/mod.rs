@@ -3,11 +3,12 @@
 mod api;
 mod client;
 mod lookup;
+mod networks;
 mod server;
 
 pub use api::{
-    ClientRequest, DRAINING, Draining, ENDPOINTS, MANAGERS, ManagerRequest, NETWORKS, Removed, STATUS, TOKENS,
-    TokenRequest, TokenResponse,
+    ClientRequest, DRAINING, Draining, ENDPOINTS, MANAGERS, ManagerRequest, NETWORKS, NetworkRequest, Removed, STATUS,
+    TOKENS, TokenRequest, TokenResponse,
 };
 pub use client::{Client, ClientError};
 pub use server::{Admin, Server, build};

@@ -2,6 +2,7 @@
 
 use std::fs::{self, Permissions};
 use std::io;
+use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use axum::routing::{delete, get, post, put};
 use axum::{Json, Router};
 use festoon_control::compile::endpoint_map;
 use festoon_control::registry::{
-    AddClient, AddNetwork, Addresses, Command, CreateToken, Outcome, RemoveEndpoint, UnixMs, UpdateManager,
+    AddClient, Addresses, Command, CreateToken, Outcome, RemoveEndpoint, TwoOfAFamilyError, UnixMs, UpdateManager,
 };
 use festoon_proto::ManagerId;
 use festoon_proto::map::EndpointMap;
@@ -23,7 +24,7 @@ use super::api::{
     ClientRequest, DRAINING, Draining, ENDPOINTS, MANAGERS, ManagerRequest, NETWORKS, Removed, STATUS, TOKENS,
     TokenRequest, TokenResponse,
 };
-use super::lookup;
+use super::{lookup, networks};
 use crate::cluster::{Cluster, unix_now};
 use crate::driver::{NodeHandle, Stopped};
 use crate::https::{ApiJson, Refused};
@@ -68,7 +69,8 @@ impl Server {
         let routes = Router::new()
             .route(STATUS, get(status))
             .route(TOKENS, post(create_token))
-            .route(NETWORKS, post(add_network))
+            .route(NETWORKS, get(networks::list).post(networks::add))
+            .route(&format!("{NETWORKS}/{{name}}"), post(networks::update))
             .route(ENDPOINTS, post(add_client))
             .route(&format!("{ENDPOINTS}/{{name}}"), delete(remove_endpoint))
             .route(&format!("{MANAGERS}/{{name}}"), post(update_manager).delete(remove_manager))
@@ -103,10 +105,11 @@ async fn create_token(
         true => (TokenKind::Manager, None),
         false => (TokenKind::Endpoint, Some(lookup::network(&state, request.network.as_deref())?.id)),
     };
+    let addresses = addresses(request.addresses)?;
     let secret = TokenSecret::from_bytes(rand::random());
     let now = unix_now();
     let expires = UnixMs(now.0.saturating_add(request.expires_s.saturating_mul(1000)));
-    let command = CreateToken { hash: secret.hash(), kind, network, addresses: Addresses::NONE, now, expires };
+    let command = CreateToken { hash: secret.hash(), kind, network, addresses, now, expires };
     admin.cluster.propose(Command::CreateToken(command)).await?;
     let mut managers: Vec<_> = state.managers().collect();
     managers.sort_by_key(|manager| std::cmp::Reverse(manager.priority));
@@ -120,12 +123,11 @@ async fn create_token(
     Ok(Json(TokenResponse { token: token.to_secret_string(), expires_unix_ms: expires.0 }))
 }
 
-async fn add_network(
-    Shared(admin): Shared<Admin>,
-    ApiJson(request): ApiJson<AddNetwork>,
-) -> Result<StatusCode, Refused> {
-    admin.cluster.propose(Command::AddNetwork(request)).await?;
-    Ok(StatusCode::NO_CONTENT)
+/// The addresses that an admin named.
+fn addresses(given: Vec<IpAddr>) -> Result<Addresses, Refused> {
+    let refuse =
+        |error: TwoOfAFamilyError| Refused::new(StatusCode::UNPROCESSABLE_ENTITY, "bad-address", &error.to_string());
+    Addresses::new(given).map_err(refuse)
 }
 
 async fn add_client(
@@ -133,7 +135,7 @@ async fn add_client(
     ApiJson(request): ApiJson<ClientRequest>,
 ) -> Result<Json<EndpointMap>, Refused> {
     let network = lookup::network(&admin.cluster.snapshot(), request.network.as_deref())?.id;
-    let (addresses, public_key) = (Addresses::NONE, request.public_key);
+    let (addresses, public_key) = (addresses(request.addresses)?, request.public_key);
     let command = AddClient { name: request.name, network, addresses, public_key, now: unix_now() };
     let Outcome::Endpoint(endpoint) = admin.cluster.propose(Command::AddClient(command)).await? else {
         return Err(Refused::internal());

@@ -3,6 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "a deadline needs the clock")]
 #![expect(clippy::unwrap_used, reason = "clippy takes the helpers of an integration test for a program")]
 
+mod addresses;
 mod harness;
 
 use std::net::TcpStream;
