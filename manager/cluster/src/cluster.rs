@@ -4,12 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use festoon_control::registry::{State, apply};
+use festoon_control::registry::State;
 use festoon_proto::ManagerId;
 use festoon_proto::map::MapVersion;
 use openraft::error::{InitializeError, InstallSnapshotError, RaftError};
 use openraft::storage::RaftLogStorage as _;
-use openraft::{Config, EmptyNode, EntryPayload, LogId, Raft, RaftLogReader as _, SnapshotPolicy};
+use openraft::{Config, EmptyNode, LogId, Raft, SnapshotPolicy};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -18,9 +18,10 @@ use crate::health::{Health, SILENT};
 use crate::members::{self, Leaving};
 use crate::message::{Answer, Envelope, Rejection, Request, decode, encode};
 use crate::network::Network;
+use crate::own_log::{Logged, OwnLog, UntilEnd};
 use crate::propose::Attempt;
 use crate::reach::Reach;
-use crate::storage::{Flush, LogReader, LogStore, Machine};
+use crate::storage::{LogStore, Machine};
 use crate::transport::Transport;
 use crate::types::{MemberId, TypeConfig};
 
@@ -68,7 +69,7 @@ pub struct Cluster<T> {
     state: watch::Receiver<Arc<State>>,
     pub(crate) network: Network<T>,
     pub(crate) leaving: Leaving,
-    flush: Flush,
+    log: UntilEnd,
     begun_with: Arc<State>,
     follow: Arc<Task>,
 }
@@ -114,16 +115,19 @@ impl<T: Transport> Cluster<T> {
         transport: T,
     ) -> Result<Self, StartError> {
         let config = config(identity.me).validate().map_err(|error| StartError::Raft(error.to_string()))?;
-        let (state, flush, reader) = (machine.watch(), log.flusher(), log.get_log_reader().await);
+        let state = machine.watch();
+        let own_log = OwnLog { reader: log.get_log_reader().await, flush: log.flusher() };
         let network =
             Network { me: identity.me, transport, fence: Fence::new(identity.epoch), reach: Reach::default() };
         let raft = Raft::new(identity.me, Arc::new(config), network.clone(), log, machine).await;
         let raft = raft.map_err(|error| StartError::Raft(error.to_string()))?;
-        let begun_with = Arc::new(whole_log(&raft, reader, State::clone(&state.borrow())).await?);
+        let known = State::clone(&state.borrow());
+        let begun_with = own_log.carry_out(known).await.map_err(|error| StartError::Raft(error.to_string()))?;
         let leaving = Leaving::default();
         let follow = follow(raft.clone(), state.clone(), leaving.clone(), network.clone());
         let follow = Arc::new(Task(tokio::spawn(follow)));
-        Ok(Self { raft, state, network, leaving, flush, begun_with, follow })
+        let (log, begun_with) = (UntilEnd::new(own_log), Arc::new(begun_with));
+        Ok(Self { raft, state, network, leaving, log, begun_with, follow })
     }
 
     /// Makes this manager, with an empty disk, the only member of a new cluster.
@@ -248,33 +252,43 @@ impl<T: Transport> Cluster<T> {
         self.network.fence.removed().await;
     }
 
+    /// Waits until this manager's part has ended, by its own doing: its disk fails, or it was shut down. May be cancelled
+    /// at any time.
+    pub async fn stopped(&self) {
+        // An error says that the one who could tell is gone.
+        let _ = self.raft.metrics().wait_for(|metrics| metrics.running_state.is_err()).await;
+    }
+
     /// Ends this manager's part. What was acknowledged is on disk already; how far it was carried out is now, too, so that
-    /// the next start knows it without asking anybody.
+    /// the next start knows it without asking anybody. The disk is let go.
     pub async fn shutdown(&self) {
+        if let Some(log) = self.end().await
+            && let Err(error) = log.flush().await
+        {
+            tracing::warn!(%error, "the end of the registry's log is not on disk");
+        }
+    }
+
+    /// Ends this manager's part, and gives what the whole of its log says: the state if all of that counts, and the
+    /// commands from `first` on that are still in it. The disk is let go.
+    pub async fn conclude(&self, first: u64) -> Result<(State, Vec<Logged>), StartError> {
+        let log = self.end().await.ok_or_else(|| StartError::Raft("it has ended before".to_owned()))?;
+        let failed = |error: openraft::StorageError<MemberId>| StartError::Raft(error.to_string());
+        let state = log.carry_out(State::clone(&self.state.borrow())).await.map_err(failed)?;
+        Ok((state, log.commands(first).await.map_err(failed)?))
+    }
+
+    async fn end(&self) -> Option<OwnLog> {
         self.follow.0.abort();
         if let Err(error) = self.raft.shutdown().await {
             tracing::warn!(%error, "the registry did not end cleanly");
         }
-        if let Err(error) = self.flush.flush().await {
-            tracing::warn!(%error, "the end of the registry's log is not on disk");
-        }
+        self.log.take()
     }
 }
 
 fn stopped<E>(_: E) -> Rejection {
     Rejection::Stopped
-}
-
-/// What `state` becomes if all that stands behind it in the log counts.
-async fn whole_log(raft: &Raft<TypeConfig>, mut reader: LogReader, state: State) -> Result<State, StartError> {
-    let first = raft.metrics().borrow().last_applied.map_or(0, |applied| applied.index + 1);
-    let rest = reader.try_get_log_entries(first..).await.map_err(|error| StartError::Raft(error.to_string()))?;
-    Ok(rest.into_iter().fold(state, |state, entry| match entry.payload {
-        EntryPayload::Normal(proposal) => {
-            apply(&state, entry.log_id.index, &proposal.command).map_or(state, |(next, _)| next)
-        }
-        _ => state,
-    }))
 }
 
 /// Asks all others while the leader is silent. A manager that was removed while it was away hears of it only so: it gets

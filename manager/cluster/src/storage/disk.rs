@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use redb::Database;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::tables::{Change, View, commit};
@@ -40,10 +41,15 @@ pub(super) struct Disk {
 impl Disk {
     /// Must run inside tokio.
     pub(super) fn new(database: Database, execution: Execution) -> Self {
+        Self::start(database, execution).0
+    }
+
+    /// As [`Disk::new`], with the task that writes: it ends when the last clone is gone, and the database is closed then.
+    pub(super) fn start(database: Database, execution: Execution) -> (Self, JoinHandle<()>) {
         let (writes, waiting) = mpsc::unbounded_channel();
         let database = Arc::new(database);
-        tokio::spawn(write_in_order(waiting, Arc::clone(&database), execution.clone()));
-        Self { database, execution, writes }
+        let writer = tokio::spawn(write_in_order(waiting, Arc::clone(&database), execution.clone()));
+        (Self { database, execution, writes }, writer)
     }
 
     /// Does work that may block.

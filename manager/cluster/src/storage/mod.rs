@@ -9,6 +9,7 @@ mod execution;
 mod log;
 mod machine;
 mod seal;
+mod seed;
 mod slot;
 pub mod snapshot;
 mod tables;
@@ -35,6 +36,7 @@ pub use error::StorageError;
 pub use execution::Execution;
 pub use log::{LogReader, LogStore};
 pub use machine::{Builder, Machine};
+pub use seed::{next_epoch, next_index, seed};
 
 /// The format of the tables that this version writes, and the newest it reads.
 const FORMAT: u32 = 1;

@@ -109,7 +109,11 @@ impl World {
 
     /// Starts a manager with an empty disk.
     pub(crate) async fn start(&self, me: MemberId, epoch: u32) -> Cluster<Wire> {
-        let database = Database::builder().create_with_backend(InMemoryBackend::new()).unwrap();
+        self.start_on(Database::builder().create_with_backend(InMemoryBackend::new()).unwrap(), me, epoch).await
+    }
+
+    /// Starts a manager with what is on its disk.
+    pub(crate) async fn start_on(&self, database: Database, me: MemberId, epoch: u32) -> Cluster<Wire> {
         let (_, no_delay) = tokio::sync::watch::channel(Duration::ZERO);
         let Storage { log, machine, .. } = Storage::open(database, Execution::Inline(no_delay)).await.unwrap();
         let wire = Wire { me: me.manager, net: Arc::clone(&self.net) };

@@ -3,6 +3,7 @@
 mod damage;
 mod power;
 mod restart;
+mod seed;
 mod slow;
 
 use std::time::Duration;

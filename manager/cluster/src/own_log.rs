@@ -1,0 +1,71 @@
+//! The log of this manager beside openraft: read at the start, when its end is not certain, and when this manager's part
+//! has ended.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use festoon_control::registry::{Command, State, apply};
+use openraft::{EntryPayload, RaftLogReader as _};
+
+use crate::storage::{Flush, LogReader, StorageError};
+use crate::types::{MemberId, Proposal};
+
+/// A command of the log, and its place.
+pub type Logged = (u64, Command);
+
+/// The way to the log. It keeps the disk open.
+#[derive(Clone)]
+pub(crate) struct OwnLog {
+    pub(crate) reader: LogReader,
+    pub(crate) flush: Flush,
+}
+
+impl OwnLog {
+    /// What `state` becomes if all that stands behind it in the log counts.
+    pub(crate) async fn carry_out(&self, state: State) -> Result<State, openraft::StorageError<MemberId>> {
+        // What stands between its version and the last command that was carried out was refused, and would be again.
+        let rest = self.proposals(state.version().0 + 1).await?;
+        let mut known = BTreeSet::new();
+        let new = rest.into_iter().filter(|(_, proposal)| known.insert(proposal.id));
+        Ok(new.fold(state, |state, (index, proposal)| match apply(&state, index, &proposal.command) {
+            Ok((next, _)) => next,
+            Err(_) => state,
+        }))
+    }
+
+    /// The commands from `first` on that are still in the log.
+    pub(crate) async fn commands(&self, first: u64) -> Result<Vec<Logged>, openraft::StorageError<MemberId>> {
+        let proposals = self.proposals(first).await?;
+        Ok(proposals.into_iter().map(|(index, proposal)| (index, proposal.command)).collect())
+    }
+
+    async fn proposals(&self, first: u64) -> Result<Vec<(u64, Proposal)>, openraft::StorageError<MemberId>> {
+        let entries = self.reader.clone().try_get_log_entries(first..).await?;
+        let proposal = |entry: openraft::Entry<_>| match entry.payload {
+            EntryPayload::Normal(proposal) => Some((entry.log_id.index, proposal)),
+            _ => None,
+        };
+        Ok(entries.into_iter().filter_map(proposal).collect())
+    }
+
+    /// All that was written is on disk when this returns.
+    pub(crate) async fn flush(&self) -> Result<(), StorageError> {
+        self.flush.flush().await
+    }
+}
+
+/// The log, until this manager's part ends. A clone is the same one.
+#[derive(Clone)]
+pub(crate) struct UntilEnd(Arc<Mutex<Option<OwnLog>>>);
+
+impl UntilEnd {
+    pub(crate) fn new(log: OwnLog) -> Self {
+        Self(Arc::new(Mutex::new(Some(log))))
+    }
+
+    /// The log, for the one who ends this manager's part.
+    pub(crate) fn take(&self) -> Option<OwnLog> {
+        // Nothing panics while holding it.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}

@@ -1,0 +1,68 @@
+//! A registry that begins from a state instead of from nothing: a promoted copy, or a backup.
+
+use std::sync::Arc;
+
+use festoon_control::registry::{BeginEpoch, Command, Refusal, RenewManager, State, UnixMs, apply};
+use openraft::{CommittedLeaderId, EmptyNode, LogId, Membership, StoredMembership, Vote};
+use redb::Database;
+
+use super::disk::Disk;
+use super::slot::{Meta, Slot};
+use super::snapshot::Contents;
+use super::tables::{Change, Record};
+use super::{Execution, FORMAT, Label, StorageError};
+use crate::types::MemberId;
+
+/// How far versions jump. Others may have gone on from the same state and told nodes of what they did; a version must not
+/// mean two things, and nodes take no map that is older than the one they have.
+const JUMP: u64 = 1 << 32;
+
+/// The term that such a registry begins with. Nobody has an older log of it, so any would do.
+const TERM: u64 = 1;
+
+/// The place in the log of the next command that is applied to a state which is to be a seed.
+pub fn next_index(state: &State) -> u64 {
+    state.version().0.saturating_add(JUMP)
+}
+
+/// The state from which `member` goes on alone, in the next epoch.
+pub fn next_epoch(state: &State, member: MemberId, now: UnixMs) -> Result<State, Refusal> {
+    let (by, epoch) = (member.manager, state.epoch().number.saturating_add(1));
+    let renew = RenewManager { manager: by, incarnation: member.incarnation };
+    let index = next_index(state);
+    let (state, _) = apply(state, index, &Command::BeginEpoch(BeginEpoch { epoch, by, now }))?;
+    Ok(apply(&state, index + 1, &Command::RenewManager(renew))?.0)
+}
+
+/// Begins a registry in an empty `database`: its only voter is the member of `label`. All of it is on disk and the database
+/// closed when this returns; after a crash before that it is of no use. Must run inside tokio.
+pub async fn seed(database: Database, execution: Execution, label: Label, state: State) -> Result<(), StorageError> {
+    let (disk, writer) = Disk::start(database, execution);
+    let vote: Vote<MemberId> = Vote::new(TERM, label.member);
+    disk.write(vec![
+        Change::record(Record::Format, &FORMAT)?,
+        Change::record(Record::Label, &label)?,
+        Change::record(Record::Vote, &vote)?,
+    ])
+    .await?;
+    let last = LogId::new(CommittedLeaderId::new(TERM, label.member), state.version().0);
+    let contents = Contents {
+        last_applied: Some(last),
+        membership: StoredMembership::new(Some(last), alone(label.member)),
+        state: Arc::new(state),
+        ..Contents::default()
+    };
+    let meta = Meta {
+        last_log_id: contents.last_applied,
+        last_membership: contents.membership.clone(),
+        snapshot_id: last.to_string(),
+    };
+    Slot::new(disk, None).put(&meta, &contents.encode()?).await?;
+    // It fails only with the program.
+    let _ = writer.await;
+    Ok(())
+}
+
+fn alone(member: MemberId) -> Membership<MemberId, EmptyNode> {
+    Membership::new(vec![[member].into()], None)
+}

@@ -1,0 +1,36 @@
+//! Registries that begin from a state.
+
+use festoon_control::registry::{State, UnixMs, apply};
+use openraft::storage::{RaftLogStorage as _, RaftStateMachine as _};
+
+use super::*;
+
+fn promoted(member: MemberId) -> State {
+    let run = |state, entry: Entry<TypeConfig>| match entry.payload {
+        EntryPayload::Normal(proposal) => apply(&state, entry.log_id.index, &proposal.command).unwrap().0,
+        _ => state,
+    };
+    let state = commands(0..6).into_iter().fold(State::default(), run);
+    next_epoch(&state, member, UnixMs(7)).unwrap()
+}
+
+#[tokio::test]
+async fn a_seeded_registry_has_the_state_one_voter_and_versions_of_its_own() {
+    let disk = FaultyDisk::default();
+    let member = MemberId { manager: ManagerId(1), incarnation: 4 };
+    let label = Label { cluster: ClusterId([7; 16]), member, epoch: 2 };
+    let state = promoted(member);
+    let database = redb::Builder::new().create_with_backend(disk.backend()).unwrap();
+    seed(database, inline(), label, state.clone()).await.unwrap();
+    let mut storage = open(&disk, inline()).await.unwrap();
+    assert_eq!(storage.labels.get(), Some(label));
+    let (applied, membership) = storage.machine.applied_state().await.unwrap();
+    assert_eq!(membership.membership().voter_ids().collect::<Vec<_>>(), [member]);
+    assert_eq!(**storage.machine.watch().borrow(), state);
+    assert!(state.version().0 > 1 << 32);
+    let log = storage.log.get_log_state().await.unwrap();
+    assert_eq!((log.last_log_id, log.last_purged_log_id), (applied, applied));
+    assert_eq!(applied.unwrap().index, state.version().0);
+    // Or its first election would be of a term in which its log is written already.
+    assert_eq!(storage.log.read_vote().await.unwrap().unwrap().leader_id.term, 1);
+}
