@@ -1,12 +1,13 @@
 //! The node, running: the way to it for the rest of the program.
 
 use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::time::Instant;
 
 use anyhow::Context as _;
 use festoon_dataplane::io::{DriverError, DriverHandle, TunPort, UdpConfig, UdpPort, spawn};
 use festoon_proto::map::{ManagerMap, ManagerMapDelta};
-use festoon_proto::{ManagerId, PrivateKey};
+use festoon_proto::{EndpointId, ManagerId, PrivateKey};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
@@ -124,9 +125,9 @@ impl NodeHandle {
         self.send(Command::SetDraining(draining)).await
     }
 
-    /// How it is doing.
-    pub async fn status(&self) -> Result<Status, Stopped> {
-        self.ask(Command::Status).await
+    /// How it and the endpoints with these ids are doing.
+    pub async fn status(&self, ids: RangeInclusive<EndpointId>) -> Result<Status, Stopped> {
+        self.ask(|reply| Command::Status(ids, reply)).await
     }
 
     async fn ask<T: Send + 'static>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, Stopped> {

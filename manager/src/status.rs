@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 
 use festoon_control::registry::{AddressRange, Endpoint, Manager, Network, State};
 use festoon_proto::map::EndpointKind;
@@ -11,6 +12,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::cluster::Health;
 use crate::node::{EndpointStatus, Status};
+
+/// The most endpoints that a report names. A report of 100,000 would take seconds and 40 MB.
+pub const MOST_ROWS: usize = 1000;
 
 /// The report.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -29,7 +33,9 @@ pub struct Report {
     pub networks: Vec<NetworkRow>,
     /// All managers.
     pub managers: Vec<ManagerRow>,
-    /// All endpoints.
+    /// How many endpoints there are.
+    pub endpoint_count: usize,
+    /// Those on the page that was asked for, by id.
     pub endpoints: Vec<EndpointRow>,
     /// Packets this manager dropped, by reason.
     pub drops: BTreeMap<String, u64>,
@@ -108,8 +114,36 @@ pub struct EndpointRow {
     pub tx_bytes: u64,
 }
 
-/// The report of `manager`.
-pub fn report(state: &State, manager: ManagerId, registry: Health, node: &Status) -> Report {
+/// Which endpoints a report names: `limit` of them behind `after`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Page {
+    /// The last one on the page before; none for the first page.
+    pub after: Option<EndpointId>,
+    /// How many, at most [`MOST_ROWS`].
+    #[serde(default = "most_rows")]
+    pub limit: usize,
+}
+
+const fn most_rows() -> usize {
+    MOST_ROWS
+}
+
+impl Page {
+    /// The endpoints on it.
+    fn rows(self, state: &State) -> impl Iterator<Item = &Endpoint> {
+        state.endpoints_after(self.after).take(self.limit.min(MOST_ROWS))
+    }
+
+    /// The ids on it, from the first to the last.
+    pub fn ids(self, state: &State) -> RangeInclusive<EndpointId> {
+        let mut ids = self.rows(state).map(|endpoint| endpoint.id);
+        let first = ids.next().unwrap_or(EndpointId(1));
+        first..=ids.last().unwrap_or(first)
+    }
+}
+
+/// The report of `manager`, with the endpoints of a page.
+pub fn report(state: &State, manager: ManagerId, registry: Health, node: &Status, page: Page) -> Report {
     let known: BTreeMap<_, _> = node.endpoints.iter().map(|endpoint| (endpoint.id, endpoint)).collect();
     Report {
         cluster: state.cluster().map(|cluster| cluster.to_string()).unwrap_or_default(),
@@ -119,7 +153,8 @@ pub fn report(state: &State, manager: ManagerId, registry: Health, node: &Status
         version: state.version().0,
         networks: networks(state),
         managers: state.managers().map(|row| manager_row(row, manager, node)).collect(),
-        endpoints: state.endpoints().map(|row| endpoint_row(state, row, known.get(&row.id).copied())).collect(),
+        endpoint_count: state.endpoint_count(),
+        endpoints: page.rows(state).map(|row| endpoint_row(state, row, known.get(&row.id).copied())).collect(),
         drops: node.drops.iter().filter(|(_, count)| *count > 0).cloned().collect(),
     }
 }
@@ -143,7 +178,6 @@ fn manager_row(manager: &Manager, me: ManagerId, node: &Status) -> ManagerRow {
     let seen = node.managers.iter().find(|seen| seen.id == manager.id);
     let own = if node.draining { "draining" } else { "serving" };
     let state = seen.map_or(if manager.id == me { own } else { "down" }.to_owned(), |seen| seen.state.to_string());
-    let carried = |endpoint: &&EndpointStatus| endpoint.attachment.is_some_and(|at| at.manager == manager.id);
     ManagerRow {
         id: manager.id,
         name: manager.name.clone(),
@@ -154,7 +188,7 @@ fn manager_row(manager: &Manager, me: ManagerId, node: &Status) -> ManagerRow {
         rtt_us: seen.and_then(|seen| seen.rtt_us),
         direct: seen.is_some_and(|seen| seen.direct),
         next_hop: seen.and_then(|seen| seen.next_hop),
-        endpoints: node.endpoints.iter().filter(carried).count(),
+        endpoints: seen.map_or(0, |seen| seen.endpoints),
     }
 }
 
@@ -174,5 +208,58 @@ fn endpoint_row(state: &State, endpoint: &Endpoint, seen: Option<&EndpointStatus
         heard_ms_ago: seen.and_then(|seen| seen.heard_ms_ago),
         rx_bytes: seen.map_or(0, |seen| seen.rx_bytes),
         tx_bytes: seen.map_or(0, |seen| seen.tx_bytes),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use festoon_control::registry::{
+        AddClient, AddNetwork, Addresses, Bootstrap, Command, DEFAULT_MTU, FORMAT, ManagerRole, ManagerSpec, UnixMs,
+        apply,
+    };
+    use festoon_proto::{ClusterId, NetworkId, PublicKey};
+
+    use super::*;
+
+    fn state(endpoints: u8) -> State {
+        let manager = ManagerSpec {
+            name: "m1".to_owned(),
+            role: ManagerRole::Full,
+            public_key: PublicKey::from_bytes([255; 32]),
+            seal_key: None,
+            underlay: vec![([192, 0, 2, 1], 51820).into()],
+            https: vec![([192, 0, 2, 1], 8443).into()],
+            priority: 1,
+            format: FORMAT,
+        };
+        let network =
+            AddNetwork { name: "default".to_owned(), prefixes: vec!["10.0.0.0/24".parse().unwrap()], mtu: DEFAULT_MTU };
+        let client = |number: u8| AddClient {
+            name: format!("c{number}"),
+            network: NetworkId(1),
+            addresses: Addresses::NONE,
+            public_key: PublicKey::from_bytes([number; 32]),
+            now: UnixMs(1),
+        };
+        let clients = (1..=endpoints).map(client).map(Command::AddClient);
+        [Command::Bootstrap(Bootstrap { cluster: ClusterId([7; 16]), manager }), Command::AddNetwork(network)]
+            .into_iter()
+            .chain(clients)
+            .zip(1..)
+            .fold(State::default(), |state, (command, index)| apply(&state, index, &command).unwrap().0)
+    }
+
+    #[test]
+    fn pages_follow_one_another_and_end() {
+        let state = state(5);
+        let on = |after: u64, limit| {
+            let page = Page { after: (after > 0).then_some(EndpointId(after)), limit };
+            (page.rows(&state).map(|endpoint| endpoint.id.0).collect::<Vec<_>>(), page.ids(&state))
+        };
+        assert_eq!(on(0, 2), (vec![1, 2], EndpointId(1)..=EndpointId(2)));
+        assert_eq!(on(2, 2), (vec![3, 4], EndpointId(3)..=EndpointId(4)));
+        assert_eq!(on(4, 2).0, [5]);
+        assert!(on(5, 2).0.is_empty());
+        assert_eq!(on(0, usize::MAX).0, [1, 2, 3, 4, 5]);
     }
 }

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use anyhow::bail;
 use axum::http::Method;
-use festoon_proto::PrivateKey;
 use festoon_proto::map::EndpointMap;
+use festoon_proto::{EndpointId, PrivateKey};
 
 use super::args::{EndpointCommand, ManagerCommand, TokenCommand};
 use super::{client_conf, render};
@@ -14,7 +14,10 @@ use crate::local::{
     Client, ClientRequest, DRAINING, Draining, ENDPOINTS, MANAGERS, ManagerRequest, Removed, STATUS, TOKENS,
     TokenRequest, TokenResponse,
 };
-use crate::status::Report;
+use crate::status::{MOST_ROWS, Report};
+
+/// The endpoints that `status` shows. `endpoint list` shows all.
+const STATUS_ROWS: usize = 100;
 
 pub(super) async fn token(root: &Path, command: TokenCommand) -> anyhow::Result<()> {
     let TokenCommand::Create { manager, network, address, expires, json } = command;
@@ -34,7 +37,7 @@ pub(super) async fn endpoint(root: &Path, command: EndpointCommand) -> anyhow::R
             add_client(&client, name, network, address, manager.as_deref()).await
         }
         EndpointCommand::List { json } => {
-            let report: Report = client.get(STATUS).await?;
+            let report = whole_report(&client).await?;
             match json {
                 true => println!("{}", serde_json::to_string_pretty(&report.endpoints)?),
                 false => print!("{}", render::endpoints(&report)),
@@ -43,6 +46,23 @@ pub(super) async fn endpoint(root: &Path, command: EndpointCommand) -> anyhow::R
         }
         EndpointCommand::Remove { name } => remove(&client, ENDPOINTS, &name).await,
     }
+}
+
+async fn report(client: &Client, after: Option<EndpointId>, limit: usize) -> anyhow::Result<Report> {
+    let after = after.map(|id| format!("&after={}", id.0)).unwrap_or_default();
+    Ok(client.get(&format!("{STATUS}?limit={limit}{after}")).await?)
+}
+
+/// A report with every endpoint, page by page.
+async fn whole_report(client: &Client) -> anyhow::Result<Report> {
+    let mut whole = report(client, None, MOST_ROWS).await?;
+    let mut last = whole.endpoints.last().map(|row| row.id);
+    while last.is_some() {
+        let next = report(client, last, MOST_ROWS).await?.endpoints;
+        last = next.last().map(|row| row.id);
+        whole.endpoints.extend(next);
+    }
+    Ok(whole)
 }
 
 /// The private key is made here and nowhere kept: not in the registry, not on this disk.
@@ -54,7 +74,7 @@ async fn add_client(
     manager: Option<&str>,
 ) -> anyhow::Result<()> {
     if let Some(manager) = manager {
-        let report: Report = client.get(STATUS).await?;
+        let report = report(client, None, 0).await?;
         if !report.managers.iter().any(|row| client_conf::is_named(manager, row.id, &row.name)) {
             bail!("there is no manager {manager}: see `festoon-manager status` for those there are");
         }
@@ -93,7 +113,7 @@ pub(super) fn item(kind: &str, name: &str) -> anyhow::Result<String> {
 }
 
 pub(super) async fn status(root: &Path, json: bool) -> anyhow::Result<()> {
-    let report: Report = Client::new(root).get(STATUS).await?;
+    let report = report(&Client::new(root), None, STATUS_ROWS).await?;
     match json {
         true => println!("{}", serde_json::to_string_pretty(&report)?),
         false => print!("{}", render::status(&report)),

@@ -20,6 +20,9 @@ pub(super) fn status(report: &Report) -> String {
     if !report.endpoints.is_empty() {
         text.push_str(&format!("\n{}", endpoints(report)));
     }
+    if let more @ 1.. = report.endpoint_count.saturating_sub(report.endpoints.len()) {
+        text.push_str(&format!("and {more} more: see `festoon-manager endpoint list`\n"));
+    }
     if !report.drops.is_empty() {
         let rows = report.drops.iter().map(|(reason, count)| vec![reason.clone(), count.to_string()]);
         let head = vec!["DROPPED HERE".to_owned(), "PACKETS".to_owned()];

@@ -7,7 +7,7 @@ use festoon_proto::PublicKey;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-/// `GET`: a [`Report`](crate::status::Report).
+/// `GET`, with a [`Page`](crate::status::Page) as query: a [`Report`](crate::status::Report).
 pub const STATUS: &str = "/v1/status";
 /// `POST`: a [`TokenRequest`] gets a [`TokenResponse`].
 pub const TOKENS: &str = "/v1/tokens";

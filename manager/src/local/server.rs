@@ -7,7 +7,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
-use axum::extract::{Path as UrlPath, State as Shared};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path as UrlPath, Query, State as Shared};
 use axum::http::StatusCode;
 use axum::routing::{delete, get, post, put};
 use axum::{Json, Router};
@@ -28,7 +29,7 @@ use super::{lookup, networks};
 use crate::cluster::{Cluster, unix_now};
 use crate::driver::{NodeHandle, Stopped};
 use crate::https::{ApiJson, Refused};
-use crate::status::{Report, report};
+use crate::status::{Page, Report, report};
 
 /// How long a report waits for what only the leader of the registry knows.
 const LEADER_LIMIT: Duration = Duration::from_millis(500);
@@ -86,14 +87,15 @@ impl From<Stopped> for Refused {
     }
 }
 
-async fn status(Shared(admin): Shared<Admin>) -> Result<Json<Report>, Refused> {
-    let node = admin.node.status().await?;
-    Ok(Json(report(
-        &admin.cluster.snapshot(),
-        admin.manager,
-        admin.cluster.health_of_leader(LEADER_LIMIT).await,
-        &node,
-    )))
+async fn status(
+    Shared(admin): Shared<Admin>,
+    page: Result<Query<Page>, QueryRejection>,
+) -> Result<Json<Report>, Refused> {
+    let Query(page) = page.map_err(|error| Refused::new(StatusCode::BAD_REQUEST, "bad-request", &error.body_text()))?;
+    let health = admin.cluster.health_of_leader(LEADER_LIMIT).await;
+    let state = admin.cluster.snapshot();
+    let node = admin.node.status(page.ids(&state)).await?;
+    Ok(Json(report(&state, admin.manager, health, &node, page)))
 }
 
 async fn create_token(

@@ -11,6 +11,7 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 use festoon_control::mesh::{Change, Mesh};
@@ -59,8 +60,8 @@ pub enum Command {
     SetDraining(bool),
     /// Take no more endpoints, and say [`Event::Drained`] with this number once the last agent has left.
     Drain(u32),
-    /// How are you?
-    Status(Reply<Status>),
+    /// How are you, and the endpoints with these ids?
+    Status(RangeInclusive<EndpointId>, Reply<Status>),
 }
 
 /// What it tells the rest of the program.
@@ -402,7 +403,7 @@ impl Node for ManagerNode {
                 self.awaited = Some(number);
                 self.report_drained();
             }
-            Command::Status(reply) => reply(self.status(now)),
+            Command::Status(ids, reply) => reply(self.status(now, ids)),
         }
         self.settle(now, effects);
     }

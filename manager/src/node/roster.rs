@@ -1,6 +1,7 @@
 //! Who is in the map: the little of it that a node looks up for itself, beside what its forwarder made of it.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::time::Instant;
 
 use festoon_proto::map::{EndpointKind, ManagerMap, ManagerMapDelta, MapVersion, Timing};
@@ -46,6 +47,13 @@ impl Roster {
     /// All endpoints, by id.
     pub(super) fn endpoints(&self) -> impl Iterator<Item = EndpointId> + '_ {
         self.endpoints.keys().copied()
+    }
+
+    /// Those with these ids.
+    pub(super) fn endpoints_in(&self, ids: RangeInclusive<EndpointId>) -> impl Iterator<Item = EndpointId> + '_ {
+        // A range that ends before it begins is an empty one, not a panic.
+        let range = (!ids.is_empty()).then(|| self.endpoints.range(ids));
+        range.into_iter().flatten().map(|(id, _)| *id)
     }
 
     /// What is known of an endpoint.

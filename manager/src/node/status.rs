@@ -1,6 +1,7 @@
 //! How a node is doing.
 
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 use festoon_control::mesh::Route;
@@ -17,7 +18,7 @@ use super::ManagerNode;
 pub struct Status {
     /// All managers.
     pub managers: Vec<ManagerStatus>,
-    /// All endpoints.
+    /// The endpoints that were asked for, by id.
     pub endpoints: Vec<EndpointStatus>,
     /// Packets dropped, by reason.
     pub drops: Vec<(String, u64)>,
@@ -38,6 +39,8 @@ pub struct ManagerStatus {
     pub direct: bool,
     /// Over which manager it is reached.
     pub next_hop: Option<ManagerId>,
+    /// How many endpoints it carries.
+    pub endpoints: usize,
 }
 
 /// How an endpoint is doing, seen from here.
@@ -60,10 +63,11 @@ pub struct EndpointStatus {
 }
 
 impl ManagerNode {
-    pub(super) fn status(&self, now: Instant) -> Status {
+    /// With the endpoints whose ids are in `ids`: packets wait while this is made, and there may be 100,000.
+    pub(super) fn status(&self, now: Instant, ids: RangeInclusive<EndpointId>) -> Status {
         Status {
             managers: self.roster.managers().map(|manager| self.manager_status(manager)).collect(),
-            endpoints: self.roster.endpoints().map(|endpoint| self.endpoint_status(now, endpoint)).collect(),
+            endpoints: self.roster.endpoints_in(ids).map(|endpoint| self.endpoint_status(now, endpoint)).collect(),
             drops: self.forwarder.drops().nonzero().map(|(reason, count)| (reason.to_string(), count)).collect(),
             draining: self.draining,
         }
@@ -84,6 +88,7 @@ impl ManagerNode {
             rtt_us: link.and_then(Liveness::rtt).map(|rtt| u32::try_from(rtt.as_micros()).unwrap_or(u32::MAX)),
             direct: link.is_some_and(Liveness::is_alive),
             next_hop: if is_here { None } else { self.mesh.next_hop(id) },
+            endpoints: self.mesh.carried_by(id).len(),
         }
     }
 

@@ -148,7 +148,7 @@ impl World {
     }
 
     fn status(&mut self) -> Status {
-        self.command(Command::Status)
+        self.command(|reply| Command::Status(EndpointId(0)..=EndpointId(u64::MAX), reply))
     }
 }
 

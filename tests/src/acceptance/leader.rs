@@ -130,8 +130,8 @@ fn all_agree(overlay: &Overlay<'_>) -> anyhow::Result<bool> {
 fn lost(overlay: &Overlay<'_>, acknowledged: &[String]) -> anyhow::Result<u64> {
     let mut lost = BTreeSet::new();
     for manager in &overlay.managers {
-        let status = manager.status()?;
-        let there: BTreeSet<&str> = status.endpoints.iter().map(|row| &*row.name).collect();
+        let endpoints = manager.endpoints()?;
+        let there: BTreeSet<&str> = endpoints.iter().map(|row| &*row.name).collect();
         lost.extend(acknowledged.iter().filter(|name| !there.contains(&***name)).cloned());
     }
     Ok(lost.len() as u64)
@@ -139,7 +139,7 @@ fn lost(overlay: &Overlay<'_>, acknowledged: &[String]) -> anyhow::Result<u64> {
 
 /// Addresses that two endpoints have.
 fn twice(overlay: &Overlay<'_>) -> anyhow::Result<u64> {
-    let endpoints = overlay.first_manager()?.status()?.endpoints;
+    let endpoints = overlay.first_manager()?.endpoints()?;
     let all: Vec<IpAddr> = endpoints.iter().flat_map(|row| row.addresses.iter().copied()).collect();
     Ok((all.len() - all.iter().collect::<BTreeSet<_>>().len()) as u64)
 }

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 
-use super::status::ManagerStatus;
+use super::admin::Admin;
+use super::status::{Endpoint, ManagerStatus};
 use crate::lab::{Host, Program, tool};
 
 const START: Duration = Duration::from_secs(10);
@@ -107,6 +108,21 @@ impl Manager {
     pub fn status(&self) -> anyhow::Result<ManagerStatus> {
         let text = self.run(&["status", "--json"])?;
         serde_json::from_str(&text).with_context(|| format!("this is no status of a manager: {text}"))
+    }
+
+    /// All endpoints that it knows.
+    ///
+    /// # Errors
+    /// When it does not run, or says something else.
+    pub fn endpoints(&self) -> anyhow::Result<Vec<Endpoint>> {
+        let text = self.run(&["endpoint", "list", "--json"])?;
+        serde_json::from_str(&text).context("this is no list of endpoints")
+    }
+
+    /// Its admin socket, for those who ask often.
+    #[must_use]
+    pub fn admin(&self) -> Admin {
+        Admin::new(&self.data_dir)
     }
 
     /// Starts it and waits until it serves.

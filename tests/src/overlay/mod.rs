@@ -1,6 +1,7 @@
 //! An overlay in a lab: managers in clouds of their own, agents and stock WireGuard clients, all through the command lines
 //! that a person would use.
 
+mod admin;
 mod agent;
 mod manager;
 mod status;
@@ -16,6 +17,7 @@ use anyhow::Context;
 use crate::clock::now;
 use crate::lab::{Cloud, Host, Internet, Lab};
 
+pub use admin::{Admin, Problem};
 pub use agent::Agent;
 pub use manager::{Introduction, Manager};
 pub use status::{AgentStatus, Endpoint, ManagerStatus, Member, MemberId, Neighbour, Registry, Uplink};
@@ -26,9 +28,14 @@ pub use wireguard::{Conf, WireGuard};
 const SETTLE: Duration = Duration::from_secs(20);
 /// How often programs are asked for their status. Asking costs a process each time.
 const ASK: Duration = Duration::from_millis(50);
-/// Three clouds at most: these are the subnets set aside for examples (RFC 5737).
-const CLOUDS: [(&str, &str); 3] =
-    [("cloud1", "192.0.2.0/24"), ("cloud2", "198.51.100.0/24"), ("cloud3", "203.0.113.0/24")];
+/// Five clouds at most, in the subnets set aside for examples (RFC 5737) and for measurements (RFC 2544).
+const CLOUDS: [(&str, &str); 5] = [
+    ("cloud1", "192.0.2.0/24"),
+    ("cloud2", "198.51.100.0/24"),
+    ("cloud3", "203.0.113.0/24"),
+    ("cloud4", "198.18.0.0/24"),
+    ("cloud5", "198.18.1.0/24"),
+];
 /// What the customer brings along.
 pub const PREFIXES: [&str; 2] = ["172.31.0.0/16", "fd31::/64"];
 
@@ -65,9 +72,10 @@ pub struct Overlay<'a> {
     lab: &'a Lab,
     /// What joins the clouds.
     pub net: Internet,
+    family: Family,
     /// Where hosts are.
     pub clouds: Vec<Cloud>,
-    /// In the order of the spec.
+    /// In the order in which they joined.
     pub managers: Vec<Manager>,
     /// In the order in which they joined.
     pub agents: Vec<Agent>,
@@ -80,11 +88,10 @@ impl<'a> Overlay<'a> {
     /// What the programs say; so for all that follow.
     pub fn start(lab: &'a Lab, spec: &Spec<'_>) -> anyhow::Result<Self> {
         let net = lab.internet()?;
-        let places = CLOUDS.iter().take(spec.priorities.len());
-        let clouds: Vec<Cloud> = places.map(|(name, subnet)| net.cloud(name, subnet)).collect::<Result<_, _>>()?;
-        let mut overlay = Self { lab, net, clouds, managers: Vec::new(), agents: Vec::new() };
-        for (&priority, cloud) in spec.priorities.iter().zip(overlay.clouds.clone()) {
-            overlay.add_manager(&cloud, priority, spec.family)?;
+        let mut overlay =
+            Self { lab, net, family: spec.family, clouds: Vec::new(), managers: Vec::new(), agents: Vec::new() };
+        for &priority in spec.priorities {
+            overlay.add_manager(priority)?;
         }
         for (name, cloud) in spec.agents.iter().zip(overlay.clouds.clone().iter().cycle()) {
             overlay.add_agent(name, &cloud.host(name)?)?;
@@ -93,10 +100,17 @@ impl<'a> Overlay<'a> {
         Ok(overlay)
     }
 
-    fn add_manager(&mut self, cloud: &Cloud, priority: u8, family: Family) -> anyhow::Result<()> {
-        let name = format!("m{}", self.managers.len() + 1);
+    /// Runs one more manager, in a cloud of its own. It may not be ready yet.
+    ///
+    /// # Errors
+    /// When there is no cloud left, or it is not let in.
+    pub fn add_manager(&mut self, priority: u8) -> anyhow::Result<()> {
+        let (cloud, subnet) = CLOUDS.get(self.clouds.len()).context("no cloud is left for another manager")?;
+        let cloud = self.net.cloud(cloud, subnet)?;
+        let name = format!("m{}", self.clouds.len() + 1);
         let host = cloud.host(&name)?;
-        let underlay = if family == Family::V4 { IpAddr::V4(host.v4()) } else { IpAddr::V6(host.v6()) };
+        self.clouds.push(cloud);
+        let underlay = if self.family == Family::V4 { IpAddr::V4(host.v4()) } else { IpAddr::V6(host.v6()) };
         let dir = self.lab.dir().join(&name);
         let me = Introduction { name, underlay, priority };
         let manager = match self.managers.first() {

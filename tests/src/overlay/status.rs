@@ -15,6 +15,8 @@ pub struct AgentStatus {
     pub listen_port: u16,
     /// The overlay addresses.
     pub addresses: Vec<IpAddr>,
+    /// The version of its map.
+    pub map_version: u64,
     /// What an admin should look at.
     pub problems: Vec<String>,
     /// Of its attachment.
@@ -34,6 +36,8 @@ pub struct Uplink {
     pub id: u16,
     /// `active`, `warm`, `down`, `hold_down`, `draining` or `idle`.
     pub state: String,
+    /// Milliseconds since anything came from it.
+    pub heard_ms_ago: Option<u64>,
     /// The address its tunnel uses.
     pub underlay: Option<SocketAddr>,
 }
@@ -61,9 +65,13 @@ pub struct ManagerStatus {
     pub manager: u16,
     /// How the registry is doing.
     pub registry: Registry,
+    /// The last change it knows of.
+    pub version: u64,
     /// All managers.
     pub managers: Vec<Neighbour>,
-    /// All endpoints.
+    /// How many endpoints there are.
+    pub endpoint_count: usize,
+    /// The first of them.
     pub endpoints: Vec<Endpoint>,
     /// Packets it dropped, by reason.
     pub drops: BTreeMap<String, u64>,

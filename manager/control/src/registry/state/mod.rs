@@ -6,7 +6,7 @@ mod pool;
 mod records;
 
 use std::net::IpAddr;
-use std::ops::RangeInclusive;
+use std::ops::{Bound, RangeInclusive};
 use std::sync::Arc;
 
 use festoon_proto::map::MapVersion;
@@ -88,6 +88,17 @@ impl State {
     /// All endpoints, by id.
     pub fn endpoints(&self) -> impl Iterator<Item = &Endpoint> {
         self.records.endpoints.values().map(|endpoint| &**endpoint)
+    }
+
+    /// The endpoints behind `after`, by id; all without it.
+    pub fn endpoints_after(&self, after: Option<EndpointId>) -> impl Iterator<Item = &Endpoint> {
+        let begin = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.records.endpoints.range((begin, Bound::Unbounded)).map(|(_, endpoint)| &**endpoint)
+    }
+
+    /// How many endpoints there are.
+    pub fn endpoint_count(&self) -> usize {
+        self.records.endpoints.len()
     }
 
     /// An endpoint.
