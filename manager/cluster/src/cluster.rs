@@ -21,6 +21,7 @@ use crate::network::Network;
 use crate::own_log::{Logged, OwnLog, UntilEnd};
 use crate::propose::Attempt;
 use crate::reach::Reach;
+use crate::settings::{ProposalIds, Settings};
 use crate::storage::{LogStore, Machine};
 use crate::transport::Transport;
 use crate::types::{MemberId, TypeConfig};
@@ -38,9 +39,6 @@ const ASK_AROUND: Duration = Duration::from_secs(1);
 /// One part of a snapshot must arrive and be written within this, in milliseconds.
 const SNAPSHOT_PART_MS: u64 = 3000;
 const SNAPSHOT_PART_BYTES: u64 = 1 << 20;
-/// Entries of the log after which a snapshot takes their place, and those that are kept nevertheless, for members that lag.
-const SNAPSHOT_AFTER: u64 = 5000;
-const KEEP: u64 = 5000;
 
 /// The registry can't be taken up.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +64,7 @@ pub struct Identity {
 #[derive(Clone)]
 pub struct Cluster<T> {
     pub(crate) raft: Raft<TypeConfig>,
+    pub(crate) ids: ProposalIds,
     state: watch::Receiver<Arc<State>>,
     pub(crate) network: Network<T>,
     pub(crate) leaving: Leaving,
@@ -90,7 +89,7 @@ impl Drop for Task {
     }
 }
 
-fn config(me: MemberId) -> Config {
+fn config(me: MemberId, settings: Settings) -> Config {
     let election = ELECTION_MS + u64::from(me.manager.0) % STAGGER * STAGGER_MS;
     Config {
         cluster_name: "festoon".to_owned(),
@@ -99,22 +98,28 @@ fn config(me: MemberId) -> Config {
         election_timeout_max: election,
         install_snapshot_timeout: SNAPSHOT_PART_MS,
         snapshot_max_chunk_size: SNAPSHOT_PART_BYTES,
-        snapshot_policy: SnapshotPolicy::LogsSinceLast(SNAPSHOT_AFTER),
-        max_in_snapshot_log_to_keep: KEEP,
-        replication_lag_threshold: SNAPSHOT_AFTER + KEEP,
+        snapshot_policy: SnapshotPolicy::LogsSinceLast(settings.snapshot_after),
+        max_in_snapshot_log_to_keep: settings.keep,
+        replication_lag_threshold: settings.snapshot_after + settings.keep,
         ..Config::default()
     }
 }
 
 impl<T: Transport> Cluster<T> {
     /// Takes part in the registry with what is on disk. Must run inside tokio.
-    pub async fn start(
+    pub async fn start(identity: Identity, log: LogStore, machine: Machine, transport: T) -> Result<Self, StartError> {
+        Self::start_with(Settings::default(), identity, log, machine, transport).await
+    }
+
+    /// As [`Cluster::start`], with other settings than a program has.
+    pub async fn start_with(
+        settings: Settings,
         identity: Identity,
         mut log: LogStore,
         machine: Machine,
         transport: T,
     ) -> Result<Self, StartError> {
-        let config = config(identity.me).validate().map_err(|error| StartError::Raft(error.to_string()))?;
+        let config = config(identity.me, settings).validate().map_err(|error| StartError::Raft(error.to_string()))?;
         let state = machine.watch();
         let own_log = OwnLog { reader: log.get_log_reader().await, flush: log.flusher() };
         let network =
@@ -127,7 +132,8 @@ impl<T: Transport> Cluster<T> {
         let follow = follow(raft.clone(), state.clone(), leaving.clone(), network.clone());
         let follow = Arc::new(Task(tokio::spawn(follow)));
         let (log, begun_with) = (UntilEnd::new(own_log), Arc::new(begun_with));
-        Ok(Self { raft, state, network, leaving, log, begun_with, follow })
+        let ids = ProposalIds::new(settings.seed);
+        Ok(Self { raft, ids, state, network, leaving, log, begun_with, follow })
     }
 
     /// Makes this manager, with an empty disk, the only member of a new cluster.
@@ -337,6 +343,7 @@ async fn follow<T: Transport>(
     network: Network<T>,
 ) {
     tokio::select! {
+        biased;
         () = members::follow(raft.clone(), states, leaving) => {}
         () = report_leaders(&raft) => {}
         () = ask_around(&raft, &network) => {}

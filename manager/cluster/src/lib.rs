@@ -14,6 +14,7 @@ mod own_log;
 mod propose;
 mod reach;
 mod recent;
+mod settings;
 pub mod storage;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
@@ -26,5 +27,6 @@ pub use message::Rejection;
 pub use own_log::Logged;
 pub use propose::ProposeError;
 pub use recent::Recent;
+pub use settings::Settings;
 pub use transport::{CallError, Transport};
 pub use types::{Applied, MemberId, Proposal, ProposalId, TypeConfig};

@@ -118,6 +118,7 @@ pub(crate) async fn follow(raft: Raft<TypeConfig>, mut states: watch::Receiver<A
             continue;
         }
         let ended = tokio::select! {
+            biased;
             changed = metrics.changed() => changed.is_err(),
             changed = states.changed() => changed.is_err(),
         };

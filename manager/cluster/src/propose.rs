@@ -14,7 +14,7 @@ use crate::members;
 use crate::message::{Answer, Rejection, Request};
 use crate::network::AskError;
 use crate::transport::{CallError, Transport};
-use crate::types::{Applied, MemberId, Proposal, ProposalId, TypeConfig};
+use crate::types::{Applied, MemberId, Proposal, TypeConfig};
 
 /// How long a proposal may take before whoever made it hears that it failed.
 const PROPOSE_LIMIT: Duration = Duration::from_millis(1800);
@@ -69,7 +69,7 @@ impl<T: Transport> Cluster<T> {
     /// [`Cluster::snapshot`] has it.
     pub async fn propose(&self, command: Command) -> Result<Outcome, ProposeError> {
         let deadline = Instant::now() + PROPOSE_LIMIT;
-        let proposal = Proposal { id: ProposalId(rand::random()), command };
+        let proposal = Proposal { id: self.ids.next(), command };
         let applied = self.carry(&proposal, deadline).await?;
         self.reach(applied.index, deadline).await;
         match applied.result {
@@ -89,6 +89,7 @@ impl<T: Transport> Cluster<T> {
             let leader = metrics.borrow_and_update().current_leader;
             let attempt = timeout_at(deadline, self.attempt(proposal, leader));
             tokio::select! {
+                biased;
                 attempt = attempt => match attempt {
                     Ok(Ok(applied)) => return Ok(applied),
                     Ok(Err(Attempt::Stopped)) => return Err(ProposeError::Stopped),
@@ -102,7 +103,7 @@ impl<T: Transport> Cluster<T> {
                 }
             }
             let pause = tokio::time::sleep_until(deadline.min(Instant::now() + RETRY));
-            tokio::select! { () = pause => {}, () = other_leader(&mut metrics, leader) => {} }
+            tokio::select! { biased; () = pause => {}, () = other_leader(&mut metrics, leader) => {} }
         }
         let health = self.health();
         let voters = health.members.iter().filter(|member| member.votes).count();

@@ -29,12 +29,15 @@ struct Disk {
     seen: Vec<u8>,
     /// What was done since the last sync.
     unsynced: Vec<Change>,
-    /// How often the power went. Whoever opened the disk before that has lost it.
+    /// How often whoever had the disk open has lost it.
+    openings: u64,
     power_cuts: u64,
     /// Writes and syncs until the power goes, and the seed that decides what survives.
     cut: Option<(u64, u64)>,
     limit: Option<usize>,
     is_stalled: bool,
+    /// Syncs are acknowledged and do nothing.
+    is_lying: bool,
     syncs: u64,
 }
 
@@ -48,18 +51,24 @@ enum Change {
 #[derive(Debug)]
 pub struct Backend {
     disk: FaultyDisk,
-    power_cuts: u64,
+    opening: u64,
 }
 
 impl FaultyDisk {
     /// What redb writes to. It fails once the power goes.
     pub fn backend(&self) -> Backend {
-        Backend { disk: self.clone(), power_cuts: self.lock().power_cuts }
+        Backend { disk: self.clone(), opening: self.lock().openings }
     }
 
     /// The power goes now: of what was not synced, `seed` decides sector by sector what survives.
     pub fn cut_power(&self, seed: u64) {
         self.lock().cut_power(seed);
+        self.0.resumed.notify_all();
+    }
+
+    /// Whoever has the disk open is killed: it loses the disk, which loses nothing.
+    pub fn kill(&self) {
+        self.lock().openings += 1;
         self.0.resumed.notify_all();
     }
 
@@ -81,6 +90,11 @@ impl FaultyDisk {
     /// From now on a sync blocks its thread until [`FaultyDisk::resume`].
     pub fn stall(&self) {
         self.lock().is_stalled = true;
+    }
+
+    /// From now on syncs are acknowledged and do nothing. A power cut takes back all that was written since.
+    pub fn lie(&self) {
+        self.lock().is_lying = true;
     }
 
     /// Lets syncs happen again.
@@ -136,16 +150,20 @@ impl FaultyDisk {
 impl Disk {
     fn cut_power(&mut self, seed: u64) {
         let mut random = StdRng::seed_from_u64(seed);
-        let share = [0.0, 0.1, 0.5, 0.9, 1.0][random.random_range(0..5)];
+        let share = if self.is_lying { 0.0 } else { [0.0, 0.1, 0.5, 0.9, 1.0][random.random_range(0..5)] };
         for change in std::mem::take(&mut self.unsynced) {
             change.make(&mut self.synced, || random.random_bool(share));
         }
         self.seen.clone_from(&self.synced);
         self.cut = None;
+        self.openings += 1;
         self.power_cuts += 1;
     }
 
     fn sync(&mut self) {
+        if self.is_lying {
+            return;
+        }
         for change in self.unsynced.drain(..) {
             change.make(&mut self.synced, || true);
         }
@@ -200,10 +218,10 @@ fn size(number: u64) -> io::Result<usize> {
 }
 
 impl Backend {
-    /// The disk, if the power did not go since it was opened.
+    /// The disk, if it was not lost since it was opened.
     fn disk(&self) -> io::Result<MutexGuard<'_, Disk>> {
         let disk = self.disk.lock();
-        if disk.power_cuts == self.power_cuts { Ok(disk) } else { Err(io::Error::other("the power is gone")) }
+        if disk.openings == self.opening { Ok(disk) } else { Err(io::Error::other("the disk is gone")) }
     }
 
     /// The disk for a write or a sync, at which the power may go.
@@ -238,7 +256,7 @@ impl StorageBackend for Backend {
     fn sync_data(&self) -> io::Result<()> {
         let disk = self.disk_to_change()?;
         let resumed = &self.disk.0.resumed;
-        let is_waiting = |disk: &mut Disk| disk.is_stalled && disk.power_cuts == self.power_cuts;
+        let is_waiting = |disk: &mut Disk| disk.is_stalled && disk.openings == self.opening;
         drop(resumed.wait_while(disk, is_waiting).unwrap_or_else(PoisonError::into_inner));
         let mut disk = self.disk()?;
         disk.sync();
