@@ -21,6 +21,8 @@ use crate::state::StateDir;
 const SPREAD: Duration = Duration::from_millis(200);
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LAST_PAUSE: Duration = Duration::from_secs(30);
+/// While no manager answers in its tunnel, one that was restored from a backup is found only so: it has other keys.
+const LAST_PAUSE_LOST: Duration = Duration::from_secs(5);
 const REMOVED_PAUSE: Duration = Duration::from_secs(300);
 
 /// What the session knows of newer maps.
@@ -72,7 +74,7 @@ impl Refresher {
             let outcome = self.attempt(want, failures == 0).await;
             failures = if outcome == Outcome::Newer { 0 } else { failures + 1 };
             // A change in what the session knows, a manager that answers again above all, is a reason to try again now.
-            let woken = timeout(pause(outcome, failures, rand::random()), self.want.changed()).await;
+            let woken = timeout(pause(outcome, want.lost, failures, rand::random()), self.want.changed()).await;
             if let Ok(Err(_)) = woken {
                 return;
             }
@@ -122,12 +124,13 @@ fn report(error: &AskError, first: bool) -> Outcome {
 }
 
 /// How long to wait after `failures` attempts without a newer map; `chance` is uniform in 0..1.
-fn pause(outcome: Outcome, failures: u32, chance: f64) -> Duration {
+fn pause(outcome: Outcome, lost: bool, failures: u32, chance: f64) -> Duration {
     let longest = match outcome {
         Outcome::Newer => return Duration::ZERO,
         Outcome::Removed => REMOVED_PAUSE,
         Outcome::NothingNew | Outcome::Failed => {
-            FIRST_PAUSE.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(LAST_PAUSE)
+            let last = if lost { LAST_PAUSE_LOST } else { LAST_PAUSE };
+            FIRST_PAUSE.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(last)
         }
     };
     longest.mul_f64(0.5 + chance / 2.0)
@@ -145,11 +148,12 @@ mod tests {
 
     #[test]
     fn pauses_grow_to_a_limit_and_differ_between_endpoints() {
-        assert_eq!(pause(Outcome::Newer, 0, 0.5), Duration::ZERO);
-        assert_eq!(pause(Outcome::Failed, 1, 1.0), FIRST_PAUSE);
-        assert_eq!(pause(Outcome::Failed, 2, 1.0), FIRST_PAUSE * 2);
-        assert_eq!(pause(Outcome::Failed, 2, 0.0), FIRST_PAUSE);
-        assert_eq!(pause(Outcome::NothingNew, u32::MAX, 1.0), LAST_PAUSE);
-        assert_eq!(pause(Outcome::Removed, 1, 0.0), REMOVED_PAUSE / 2);
+        assert_eq!(pause(Outcome::Newer, true, 0, 0.5), Duration::ZERO);
+        assert_eq!(pause(Outcome::Failed, true, 1, 1.0), FIRST_PAUSE);
+        assert_eq!(pause(Outcome::Failed, true, 2, 1.0), FIRST_PAUSE * 2);
+        assert_eq!(pause(Outcome::Failed, true, 2, 0.0), FIRST_PAUSE);
+        assert_eq!(pause(Outcome::NothingNew, false, u32::MAX, 1.0), LAST_PAUSE);
+        assert_eq!(pause(Outcome::Failed, true, u32::MAX, 1.0), LAST_PAUSE_LOST);
+        assert_eq!(pause(Outcome::Removed, true, 1, 0.0), REMOVED_PAUSE / 2);
     }
 }

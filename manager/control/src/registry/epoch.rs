@@ -1,5 +1,5 @@
 //! A new epoch: when the managers that are left are too few to decide anything, an admin lets the cluster go on from the
-//! copy of one.
+//! copy of one. What the others decided since then is lost, and with it whom they gave ids to: none of those is given again.
 
 use festoon_proto::ManagerId;
 use serde::{Deserialize, Serialize};
@@ -47,6 +47,7 @@ pub(super) fn begin(state: &mut State, command: &BeginEpoch) -> Result<(), Epoch
     if current.checked_add(1) != Some(command.epoch) {
         return Err(EpochError::NotNext { current, given: command.epoch });
     }
+    state.skip_ids();
     state.records.epoch = Epoch { number: command.epoch, began: Some((command.by, command.now)) };
     Ok(())
 }

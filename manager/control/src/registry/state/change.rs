@@ -19,6 +19,11 @@ use super::records::Records;
 /// not grow without end. Those that left first are forgotten first.
 const MAX_KEPT: usize = 10_000;
 
+/// More ids than may have been given away in a part of the log that is lost.
+const LOST_NETWORKS: u32 = 1_000;
+const LOST_ENDPOINTS: u64 = 1_000_000;
+const LOST_MANAGERS: u16 = 10;
+
 impl State {
     pub(in crate::registry) fn at(&self, index: u64) -> Self {
         let records = Records { version: MapVersion(index), ..self.records.clone() };
@@ -38,6 +43,14 @@ impl State {
     pub(in crate::registry) fn next_manager(&mut self) -> Option<ManagerId> {
         self.records.last_manager = self.records.last_manager.checked_add(1)?;
         Some(ManagerId(self.records.last_manager))
+    }
+
+    /// Passes over ids that somebody may have whom this copy has not heard of.
+    pub(in crate::registry) fn skip_ids(&mut self) {
+        let Records { last_network, last_endpoint, last_manager, .. } = &mut self.records;
+        *last_network = last_network.saturating_add(LOST_NETWORKS);
+        *last_endpoint = last_endpoint.saturating_add(LOST_ENDPOINTS);
+        *last_manager = last_manager.saturating_add(LOST_MANAGERS);
     }
 
     /// Adds a network, or replaces one. Nobody holds an address in a prefix that it loses.

@@ -81,6 +81,18 @@ fn an_epoch_follows_the_last() {
 }
 
 #[test]
+fn whoever_was_given_an_id_in_a_part_of_the_log_that_is_lost_is_not_taken_for_somebody_else() {
+    let lost = last_of(&[token(1, 1), join_as(1, 1, 1)]).0;
+    let (state, outcome) = last_of(&[epoch(2, 1), token(1, 1), join_as(1, 1, 1)]);
+    let Ok(Outcome::Endpoint(given)) = outcome else { unreachable!() };
+    let theirs = lost.endpoints().next().unwrap().id;
+    assert_ne!(given, theirs);
+    assert!(state.endpoint(theirs).is_none() && state.was_given(theirs), "it is told that it was removed");
+    let (_, joined) = last_of(&[epoch(2, 1), manager_token(2), join_manager(2, 2)]);
+    assert_eq!(joined, Ok(Outcome::Manager(ManagerId(12))));
+}
+
+#[test]
 fn the_format_is_what_all_programs_understand_and_never_goes_back() {
     let announce = |manager, format| Command::AnnounceFormat(AnnounceFormat { manager: ManagerId(manager), format });
     let two = [manager_token(2), join_manager(2, 2)];
