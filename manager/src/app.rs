@@ -20,7 +20,7 @@ use crate::cluster::{self, Cluster, Credentials};
 use crate::config::Config;
 use crate::data_dir::DataDir;
 use crate::driver::{self, Driver, NodeHandle};
-use crate::{agents, https, local, pki};
+use crate::{agents, https, local, pki, vault};
 
 /// How long a manager that has joined without reaching the registry waits for its first copy.
 const FIRST_COPY: Duration = Duration::from_secs(60);
@@ -74,6 +74,7 @@ pub async fn serve(data: DataDir, config: Config) -> anyhow::Result<()> {
         ended = update_node(&parts.cluster, me, state, driver.handle()) => ended?,
         error = driver.failed() => return Err(error.into()),
         () = parts.cluster.removed() => bail!(REMOVED),
+        () = vault::keep_data_key_inside(parts.cluster.clone(), parts.vault.clone()) => bail!("the registry ended"),
         () = stop.asked() => {}
     }
     drain(&mut driver, &parts.cluster.snapshot()).await;

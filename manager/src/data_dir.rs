@@ -7,10 +7,12 @@ use std::path::{Path, PathBuf};
 
 use festoon_proto::{ManagerId, PrivateKey};
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 /// Who this manager is. Written last by `init` and `join`: a directory without it is not a manager's yet.
 const IDENTITY: &str = "identity.toml";
 const WIREGUARD_KEY: &str = "wireguard.key";
+const SEAL_KEY: &str = "seal.key";
 
 /// Its own TLS key, in PEM.
 pub const TLS_KEY: &str = "tls.key";
@@ -18,8 +20,6 @@ pub const TLS_KEY: &str = "tls.key";
 pub const TLS_CHAIN: &str = "tls.crt";
 /// The cluster CA's certificate, in PEM.
 pub const CA_CERTIFICATE: &str = "ca.crt";
-/// The cluster CA's key, in PEM; only on the first manager.
-pub const CA_KEY: &str = "ca.key";
 
 /// Who this manager is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -116,17 +116,35 @@ impl DataDir {
 
     /// The private key of its tunnels and links.
     pub fn private_key(&self) -> Result<PrivateKey, DataDirError> {
-        let damaged = |_| DataDirError::Damaged { path: self.path(WIREGUARD_KEY) };
-        self.read(WIREGUARD_KEY)?.trim().parse().map_err(damaged)
+        self.read_key(WIREGUARD_KEY)
     }
 
     /// The private key of its tunnels and links, made now unless an interrupted `join` left one: the cluster may know it.
     pub fn private_key_or_new(&self) -> Result<PrivateKey, DataDirError> {
-        if self.path(WIREGUARD_KEY).exists() {
-            return self.private_key();
+        self.key_or_new(WIREGUARD_KEY)
+    }
+
+    /// The private key that secrets are sealed to for this manager; none on a witness.
+    pub fn seal_key(&self) -> Result<Option<PrivateKey>, DataDirError> {
+        self.has(SEAL_KEY).then(|| self.read_key(SEAL_KEY)).transpose()
+    }
+
+    /// The private key that secrets are sealed to, made now unless an interrupted `join` left one: the cluster may know it.
+    pub fn seal_key_or_new(&self) -> Result<PrivateKey, DataDirError> {
+        self.key_or_new(SEAL_KEY)
+    }
+
+    fn read_key(&self, name: &str) -> Result<PrivateKey, DataDirError> {
+        let damaged = |_| DataDirError::Damaged { path: self.path(name) };
+        Zeroizing::new(self.read(name)?).trim().parse().map_err(damaged)
+    }
+
+    fn key_or_new(&self, name: &str) -> Result<PrivateKey, DataDirError> {
+        if self.has(name) {
+            return self.read_key(name);
         }
         let key = PrivateKey::from_bytes(rand::random());
-        self.write(WIREGUARD_KEY, &key.to_secret_base64())?;
+        self.write(name, &key.to_secret_base64())?;
         Ok(key)
     }
 
@@ -178,6 +196,9 @@ mod tests {
         let dir = DataDir::prepare(&root).unwrap();
         let key = dir.private_key_or_new().unwrap();
         assert_eq!(dir.private_key_or_new().unwrap().secret_bytes(), key.secret_bytes());
+        assert!(dir.seal_key().unwrap().is_none());
+        let seal_key = dir.seal_key_or_new().unwrap();
+        assert_eq!(dir.seal_key().unwrap().unwrap().secret_bytes(), seal_key.secret_bytes());
         assert!(matches!(DataDir::open(&root), Err(DataDirError::Empty(_))));
         let identity = Identity { manager: ManagerId(3), incarnation: 1, epoch: 2, https_port: 8443 };
         dir.write_identity(&identity).unwrap();

@@ -28,3 +28,5 @@ pub mod pki;
 pub mod status;
 #[cfg(feature = "shell")]
 pub mod telemetry;
+#[cfg(feature = "shell")]
+pub mod vault;

@@ -45,18 +45,33 @@ pub struct JoinResponse {
     pub ca_pem: String,
 }
 
-/// A manager asks to be let in.
+/// What a manager does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "snake_case")]
+pub enum ManagerRole {
+    /// Votes and carries endpoints.
+    #[default]
+    Full,
+    /// Votes only. It has no tunnels and no secrets, and no node but the managers knows of it.
+    Witness,
+}
+
+/// A manager asks to be let in. Asking again with the same token and keys gets the same answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ManagerJoinRequest {
     /// From the token.
     pub secret: TokenSecret,
     /// The name it should have.
     pub name: String,
+    /// What it is to do.
+    pub role: ManagerRole,
     /// Its WireGuard identity.
     pub public_key: PublicKey,
+    /// The key that secrets are sealed to for it (X25519); none from a witness, which gets none.
+    pub seal_key: Option<PublicKey>,
     /// A certificate signing request in PEM (RFC 2986).
     pub csr_pem: String,
-    /// Where its tunnels are reached.
+    /// Where its tunnels are reached; nowhere for a witness.
     pub underlay: Vec<SocketAddr>,
     /// Where its HTTPS listener is reached.
     pub https: Vec<SocketAddr>,

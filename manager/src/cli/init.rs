@@ -3,45 +3,46 @@
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use festoon_control::registry::{
-    AddNetwork, Bootstrap, Command, FORMAT, ManagerRole, ManagerSpec, Outcome, State, apply,
+    AddNetwork, Bootstrap, Command, FORMAT, ManagerRole, ManagerSpec, PutSecret, SetKeyring, State, apply,
 };
-use festoon_proto::ClusterId;
+use festoon_proto::map::MapVersion;
+use festoon_proto::{ClusterId, ManagerId, PublicKey};
 
 use super::args::InitArgs;
 use crate::cluster::{self, Credentials};
-use crate::data_dir::{CA_CERTIFICATE, CA_KEY, DataDir, Identity, TLS_CHAIN, TLS_KEY};
+use crate::data_dir::{CA_CERTIFICATE, DataDir, Identity, TLS_CHAIN, TLS_KEY};
 use crate::pki::{Authority, SigningRequest, TlsKey};
+use crate::vault::{DataKey, RecoveryKey, VaultError, add_authority, recovery_recipient};
 
 /// The epoch a cluster begins with.
 const FIRST_EPOCH: u32 = 1;
 
 pub(super) async fn run(root: &Path, args: InitArgs) -> anyhow::Result<()> {
     let data = DataDir::prepare(root)?;
-    let key = data.private_key_or_new()?;
-    let https = args.manager.https();
+    let cluster = ClusterId(rand::random());
+    let (seal_key, https) = (data.seal_key_or_new()?.public_key(), args.manager.https());
     let spec = ManagerSpec {
         name: args.manager.name,
         role: ManagerRole::Full,
-        public_key: key.public_key(),
-        seal_key: None,
+        public_key: data.private_key_or_new()?.public_key(),
+        seal_key: Some(seal_key),
         underlay: args.manager.underlay,
         https: https.clone(),
         priority: args.manager.priority,
         format: FORMAT,
     };
-    let cluster = ClusterId(rand::random());
-    let commands = [
+    let mut commands = vec![
         Command::Bootstrap(Bootstrap { cluster, manager: spec }),
         Command::AddNetwork(AddNetwork { name: args.network, prefixes: args.prefix, mtu: args.mtu }),
     ];
     // Applied before anything is written, so that a wrong prefix leaves nothing behind.
-    let Outcome::Manager(manager) = check(&commands)? else { bail!("a bootstrap makes no manager") };
-    let authority = Authority::generate(cluster)?;
+    let manager = first_manager(&commands)?;
+    let (authority, recovery) = (Authority::generate(cluster)?, RecoveryKey::generate());
+    commands.extend(first_secrets(manager, seal_key, &authority, &recovery)?);
     let tls = TlsKey::generate()?;
     let certificate = authority.issue(SigningRequest::from_pem(&tls.signing_request()?)?, manager, &https)?;
-    data.write(CA_KEY, &authority.to_secret_pem())?;
     data.write(CA_CERTIFICATE, authority.certificate_pem())?;
     data.write(TLS_KEY, &tls.to_secret_pem())?;
     data.write(TLS_CHAIN, &format!("{certificate}{}", authority.certificate_pem()))?;
@@ -50,19 +51,47 @@ pub(super) async fn run(root: &Path, args: InitArgs) -> anyhow::Result<()> {
     found(&data, &identity, commands).await?;
     data.write_identity(&identity)?;
     println!("Cluster {cluster} is made; this is its manager {manager}.");
+    tell_recovery_key(&recovery);
     println!("Next: festoon-manager serve --data-dir {}", root.display());
     Ok(())
 }
 
-/// What the first command makes, if all are accepted.
-fn check(commands: &[Command]) -> anyhow::Result<Outcome> {
-    let (mut state, mut first) = (State::default(), None);
-    for (index, command) in (1..).zip(commands) {
-        let (next, outcome) = apply(&state, index, command)?;
-        state = next;
-        first.get_or_insert(outcome);
-    }
-    first.context("no command")
+/// The manager that these commands make, if all are accepted.
+fn first_manager(commands: &[Command]) -> anyhow::Result<ManagerId> {
+    let mut numbered = (1..).zip(commands);
+    let apply = |state: State, (index, command)| apply(&state, index, command).map(|(next, _)| next);
+    let state = numbered.try_fold(State::default(), apply)?;
+    state.managers().next().map(|manager| manager.id).context("a bootstrap makes no manager")
+}
+
+/// The data key, the CA and what backups are encrypted to, in the order in which each needs the one before.
+fn first_secrets(
+    manager: ManagerId,
+    seal_key: PublicKey,
+    authority: &Authority,
+    recovery: &RecoveryKey,
+) -> Result<[Command; 3], VaultError> {
+    let data_key = DataKey::generate(1);
+    let copies = vec![(manager, data_key.seal_to(seal_key)?.sealed)];
+    let keyring = SetKeyring { based_on: MapVersion(0), number: data_key.number(), copies, secrets: Vec::new() };
+    let name = recovery_recipient();
+    let secret = data_key.encrypt(&name, recovery.recipient().as_bytes())?;
+    Ok([
+        Command::SetKeyring(keyring),
+        Command::AddAuthority(add_authority(authority, &data_key)?),
+        Command::PutSecret(PutSecret { name, secret }),
+    ])
+}
+
+fn tell_recovery_key(recovery: &RecoveryKey) {
+    println!();
+    println!("The recovery key of this cluster, shown this once and kept nowhere:");
+    println!();
+    println!("    {}", &*recovery.to_secret_text());
+    println!();
+    println!("Write it down and keep it away from the managers. Backups are encrypted to it: without it no backup can");
+    println!("be restored, and whoever has it and a backup has the whole cluster.");
+    println!();
 }
 
 /// Makes a registry whose first commands are these.

@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use festoon_proto::address::MANAGER_TLS_NAME;
-use festoon_proto::http::{CLUSTER_JOIN, ManagerJoinRequest, ManagerJoinResponse, Problem};
+use festoon_proto::http::{CLUSTER_JOIN, ManagerJoinRequest, ManagerJoinResponse, ManagerRole, Problem};
 use festoon_proto::token::{JoinToken, TokenKind};
 
 use super::args::JoinArgs;
-use crate::cluster::{NO_AUTHORITY, ca_fingerprint};
+use crate::cluster::NO_SECRETS;
 use crate::data_dir::{CA_CERTIFICATE, DataDir, Identity, TLS_CHAIN, TLS_KEY};
-use crate::pki::{TlsKey, Trust, client_config};
+use crate::pki::{TlsKey, Trust, ca_fingerprint, client_config};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -30,6 +30,8 @@ pub(super) async fn run(root: &Path, args: JoinArgs) -> anyhow::Result<()> {
     let request = ManagerJoinRequest {
         secret: token.secret.clone(),
         name: args.manager.name,
+        role: ManagerRole::Full,
+        seal_key: Some(data.seal_key_or_new()?.public_key()),
         public_key: data.private_key_or_new()?.public_key(),
         csr_pem: tls.signing_request()?,
         underlay: args.manager.underlay,
@@ -65,7 +67,7 @@ async fn ask_all(token: &JoinToken, request: &ManagerJoinRequest) -> anyhow::Res
     for &at in &token.managers {
         match ask(token, request, at).await {
             Ok(Answer::In(response)) => return Ok(response),
-            Ok(Answer::Refused(problem)) if problem.kind != NO_AUTHORITY => bail!("{}", problem.title),
+            Ok(Answer::Refused(problem)) if problem.kind != NO_SECRETS => bail!("{}", problem.title),
             Ok(Answer::Refused(problem)) => failures.push(format!("{at}: {}", problem.title)),
             Err(error) => failures.push(format!("{at}: {error:#}")),
         }

@@ -4,20 +4,20 @@ mod disk;
 mod https;
 mod routes;
 
-use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use festoon_cluster::storage::{Execution, Storage, StorageError};
 use festoon_cluster::{MemberId, StartError};
 use festoon_control::registry::UnixMs;
 
-use crate::data_dir::{CA_CERTIFICATE, CA_KEY, DataDir, DataDirError, Identity, TLS_CHAIN, TLS_KEY};
-use crate::pki::{Authority, PkiError, TlsError, TlsIdentity, Trust, certificates, fingerprint};
+use crate::data_dir::{CA_CERTIFICATE, DataDir, DataDirError, Identity, TLS_CHAIN, TLS_KEY};
+use crate::pki::{TlsError, TlsIdentity, Trust, ca_fingerprint};
+use crate::vault::Vault;
 
 pub use disk::{DiskError, open};
 pub use festoon_cluster::{Health, MemberHealth, ProposeError, Role};
 pub use https::{Https, NoWay};
-pub use routes::{NO_AUTHORITY, router};
+pub use routes::{NO_SECRETS, router};
 
 /// The registry of this manager.
 pub type Cluster = festoon_cluster::Cluster<Https>;
@@ -47,9 +47,6 @@ pub enum BuildError {
     /// A certificate is damaged.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// The CA is.
-    #[error(transparent)]
-    Pki(#[from] PkiError),
 }
 
 /// Who we are to other managers, from the files of the data directory.
@@ -73,32 +70,24 @@ impl Credentials {
     }
 }
 
-/// The fingerprint of the CA whose certificate is in `pem`.
-pub fn ca_fingerprint(pem: &str) -> Result<[u8; 32], TlsError> {
-    certificates(pem).and_then(|all| all.first().map(fingerprint).ok_or(TlsError::BadPem))
-}
-
 /// What the registry needs of the rest of the program.
 #[derive(Debug)]
 pub struct Parts {
     /// The registry.
     pub cluster: Cluster,
-    /// The CA, on a manager that has it.
-    pub authority: Option<Arc<Authority>>,
+    /// Its secrets.
+    pub vault: Vault,
     /// The epoch of the cluster.
     pub epoch: u32,
 }
 
 /// Opens the registry and takes part in it. Must run inside tokio.
 pub async fn build(data: &DataDir, identity: &Identity, credentials: &Credentials) -> Result<Parts, BuildError> {
-    let authority = match data.has(CA_KEY) {
-        true => Some(Arc::new(Authority::from_pem(credentials.ca_pem.clone(), &data.read(CA_KEY)?)?)),
-        false => None,
-    };
+    let vault = Vault::load(data, identity.manager)?;
     let Storage { log, machine, .. } = Storage::open(open(&data.registry())?, Execution::Threads).await?;
     let transport = Https::new(credentials, machine.watch())?;
     let me = MemberId { manager: identity.manager, incarnation: identity.incarnation };
     let epoch = identity.epoch;
     let cluster = Cluster::start(festoon_cluster::Identity { me, epoch }, log, machine, transport).await?;
-    Ok(Parts { cluster, authority, epoch })
+    Ok(Parts { cluster, vault, epoch })
 }

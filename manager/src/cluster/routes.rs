@@ -1,38 +1,42 @@
 //! What managers ask each other over HTTPS.
 
-use std::sync::Arc;
-
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, State as Shared};
 use axum::http::StatusCode;
 use axum::routing::post;
 use axum::{Extension, Json, Router};
-use festoon_control::registry::{Command, FORMAT, JoinManager, ManagerRole, ManagerSpec, Outcome};
+use festoon_control::registry::{
+    Command, FORMAT, JoinManager, ManagerError, ManagerRole, ManagerSpec, Outcome, Refusal,
+};
 use festoon_proto::ManagerId;
 use festoon_proto::http::{CLUSTER_JOIN, ManagerJoinRequest, ManagerJoinResponse};
+use festoon_proto::token::SecretHash;
 
-use super::{Cluster, Parts, unix_now};
+use super::{Cluster, Parts, ProposeError, unix_now};
 use crate::https::{ApiJson, Peer, Refused};
-use crate::pki::{Authority, SigningRequest, manager_of};
+use crate::pki::{SigningRequest, manager_of};
+use crate::vault::{Vault, VaultError};
 
 /// `POST`, managers only: one question of consensus, and its answer.
 pub(super) const ASK: &str = "/cluster/v1/ask";
 /// The most that one question takes: a part of a snapshot, or some hundred commands.
 const MAX_QUESTION: usize = 16 << 20;
 
-/// The kind of problem that another manager may not have.
-pub const NO_AUTHORITY: &str = "no-authority";
+/// The kind of problem that another manager may not have: it can't read the secrets that are needed.
+pub const NO_SECRETS: &str = "no-secrets";
+/// How often a join is tried with the data key of now, which may change meanwhile.
+const TRIES: usize = 3;
 
 #[derive(Debug, Clone)]
 struct Routes {
     cluster: Cluster,
-    authority: Option<Arc<Authority>>,
+    vault: Vault,
     epoch: u32,
 }
 
 /// The routes under `/cluster/v1/`.
 pub fn router(parts: &Parts) -> Router {
-    let routes = Routes { cluster: parts.cluster.clone(), authority: parts.authority.clone(), epoch: parts.epoch };
+    let routes = Routes { cluster: parts.cluster.clone(), vault: parts.vault.clone(), epoch: parts.epoch };
     Router::new()
         .route(ASK, post(ask).layer(DefaultBodyLimit::max(MAX_QUESTION)))
         .route(CLUSTER_JOIN, post(join))
@@ -59,38 +63,59 @@ fn authenticate(peer: &Peer, cluster: &Cluster) -> Result<ManagerId, Refused> {
     })
 }
 
-fn no_authority() -> Refused {
-    let text = "this manager does not have the cluster's CA: ask the first manager of the cluster";
-    Refused::new(StatusCode::MISDIRECTED_REQUEST, NO_AUTHORITY, text)
+impl From<VaultError> for Refused {
+    fn from(error: VaultError) -> Self {
+        Self::new(StatusCode::MISDIRECTED_REQUEST, NO_SECRETS, &error.to_string())
+    }
 }
 
 async fn join(
     Shared(routes): Shared<Routes>,
     ApiJson(request): ApiJson<ManagerJoinRequest>,
 ) -> Result<Json<ManagerJoinResponse>, Refused> {
-    let authority = routes.authority.as_ref().ok_or_else(no_authority)?;
-    // Checked before the token is used up.
+    // Both are checked before the token is used up.
     let csr = SigningRequest::from_pem(&request.csr_pem)
         .map_err(|error| Refused::new(StatusCode::BAD_REQUEST, "bad-csr", &error.to_string()))?;
-    let https = request.https.clone();
-    let spec = ManagerSpec {
+    let authority = routes.vault.authority(&routes.cluster.snapshot())?;
+    let (token, https) = (request.secret.hash(), request.https.clone());
+    let manager = routes.let_in(token, spec(request)).await?;
+    let certificate_pem = authority.issue(csr, manager, &https).map_err(|_| Refused::internal())?;
+    let cluster = routes.cluster.snapshot().cluster().ok_or_else(Refused::internal)?;
+    tracing::info!(%manager, "a manager joined");
+    let ca_pem = authority.certificate_pem().to_owned();
+    Ok(Json(ManagerJoinResponse { cluster, epoch: routes.epoch, manager, ca_pem, certificate_pem }))
+}
+
+fn spec(request: ManagerJoinRequest) -> ManagerSpec {
+    ManagerSpec {
         name: request.name,
-        role: ManagerRole::Full,
+        role: request.role,
         public_key: request.public_key,
-        seal_key: None,
+        seal_key: request.seal_key,
         underlay: request.underlay,
         https: request.https,
         priority: request.priority,
         format: FORMAT,
-    };
-    let command = JoinManager { token: request.secret.hash(), manager: spec, data_key: None, now: unix_now() };
-    let Outcome::Manager(manager) = routes.cluster.propose(Command::JoinManager(command)).await? else {
-        return Err(Refused::internal());
-    };
-    let certificate_pem = authority.issue(csr, manager, &https).map_err(|_| Refused::internal())?;
-    let state = routes.cluster.snapshot();
-    let cluster = state.cluster().ok_or_else(Refused::internal)?;
-    tracing::info!(%manager, "a manager joined");
-    let ca_pem = authority.certificate_pem().to_owned();
-    Ok(Json(ManagerJoinResponse { cluster, epoch: routes.epoch, manager, ca_pem, certificate_pem }))
+    }
+}
+
+impl Routes {
+    /// Makes a manager part of the cluster, and of those that read secrets unless it is a witness.
+    async fn let_in(&self, token: SecretHash, spec: ManagerSpec) -> Result<ManagerId, Refused> {
+        for _ in 0..TRIES {
+            let data_key = self.vault.data_key(&self.cluster.snapshot())?;
+            let copy = match (spec.role, spec.seal_key) {
+                (ManagerRole::Full, Some(seal_key)) => Some(data_key.seal_to(seal_key)?),
+                _ => None,
+            };
+            let command = JoinManager { token, manager: spec.clone(), data_key: copy, now: unix_now() };
+            match self.cluster.propose(Command::JoinManager(command)).await {
+                Ok(Outcome::Manager(manager)) => return Ok(manager),
+                Ok(_) => return Err(Refused::internal()),
+                Err(ProposeError::Refused(Refusal::Manager(ManagerError::DataKey(_)))) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(Refused::timeout())
+    }
 }

@@ -3,14 +3,16 @@
 use std::fmt;
 use std::net::SocketAddr;
 
+use festoon_control::registry::Fingerprint;
 use festoon_proto::address::MANAGER_TLS_NAME;
 use festoon_proto::{ClusterId, ManagerId};
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType,
     ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType, date_time_ymd,
 };
+use zeroize::Zeroizing;
 
-use super::tls_name;
+use super::{ca_fingerprint, fingerprint, tls_name};
 
 /// A certificate is not made.
 #[derive(Debug, thiserror::Error)]
@@ -18,8 +20,8 @@ pub enum PkiError {
     /// What came is no signing request, or its signature is wrong.
     #[error("this is not a certificate signing request: run the same version of Festoon on both managers")]
     BadRequest,
-    /// The CA's files are no CA.
-    #[error("the CA's certificate or key is damaged: restore ca.crt and ca.key from a backup")]
+    /// A certificate and a key are no CA.
+    #[error("the CA's certificate or key is damaged: restore the registry from a backup")]
     BadAuthority,
     /// A key can't be made, or a signature fails.
     #[error("a certificate can't be made")]
@@ -68,6 +70,7 @@ impl SigningRequest {
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
     certificate_pem: String,
+    fingerprint: Fingerprint,
 }
 
 impl fmt::Debug for Authority {
@@ -84,14 +87,21 @@ impl Authority {
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let certificate = params.self_signed(&key).map_err(PkiError::Crypto)?;
-        Ok(Self { certificate_pem: certificate.pem(), issuer: Issuer::new(params, key) })
+        let fingerprint = Fingerprint(fingerprint(certificate.der()));
+        Ok(Self { certificate_pem: certificate.pem(), issuer: Issuer::new(params, key), fingerprint })
     }
 
     /// The CA with this certificate and key, both in PEM.
     pub fn from_pem(certificate_pem: String, key_pem: &str) -> Result<Self, PkiError> {
         let key = KeyPair::from_pem(key_pem).map_err(|_| PkiError::BadAuthority)?;
         let issuer = Issuer::from_ca_cert_pem(&certificate_pem, key).map_err(|_| PkiError::BadAuthority)?;
-        Ok(Self { issuer, certificate_pem })
+        let fingerprint = ca_fingerprint(&certificate_pem).map_err(|_| PkiError::BadAuthority)?;
+        Ok(Self { issuer, certificate_pem, fingerprint: Fingerprint(fingerprint) })
+    }
+
+    /// SHA-256 of its certificate in DER.
+    pub const fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint
     }
 
     /// Its certificate in PEM.
@@ -100,8 +110,8 @@ impl Authority {
     }
 
     /// Its key in PEM. Secret.
-    pub fn to_secret_pem(&self) -> String {
-        self.issuer.key().serialize_pem()
+    pub fn to_secret_pem(&self) -> Zeroizing<String> {
+        Zeroizing::new(self.issuer.key().serialize_pem())
     }
 
     /// A certificate in PEM for `manager`, which has these HTTPS listeners (for browsers, which check addresses).

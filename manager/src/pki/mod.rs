@@ -13,7 +13,9 @@ use festoon_proto::address::MANAGER_TLS_NAME;
 use rustls::pki_types::ServerName;
 
 pub use authority::{Authority, PkiError, SigningRequest, TlsKey};
-pub use tls::{TlsError, TlsIdentity, Trust, certificates, client_config, fingerprint, manager_of, server_config};
+pub use tls::{
+    TlsError, TlsIdentity, Trust, ca_fingerprint, certificates, client_config, fingerprint, manager_of, server_config,
+};
 
 /// The name that only `manager` has in its certificate.
 pub fn tls_name(manager: ManagerId) -> String {

@@ -55,6 +55,11 @@ pub fn certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, TlsError>
     all.ok().filter(|all| !all.is_empty()).ok_or(TlsError::BadPem)
 }
 
+/// The fingerprint of the first certificate in `pem`.
+pub fn ca_fingerprint(pem: &str) -> Result<[u8; 32], TlsError> {
+    certificates(pem).and_then(|all| all.first().map(fingerprint).ok_or(TlsError::BadPem))
+}
+
 /// SHA-256 of a certificate in DER.
 pub fn fingerprint(certificate: &CertificateDer<'_>) -> [u8; 32] {
     SecretHash::of(certificate).0

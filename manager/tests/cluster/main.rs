@@ -5,6 +5,7 @@
 
 mod addresses;
 mod harness;
+mod keys;
 
 use std::net::TcpStream;
 use std::time::{Duration, Instant};

@@ -6,12 +6,13 @@
 use std::net::SocketAddr;
 
 use festoon_proto::ManagerId;
+use festoon_proto::http::ManagerRole;
 use festoon_proto::token::TokenKind;
 use serde::{Deserialize, Serialize};
 
 use super::format::{self, FormatError};
 use super::name::{self, NameError};
-use super::record::{Epoch, Manager, ManagerRole, TokenUse};
+use super::record::{Epoch, Manager, TokenUse};
 use super::secrets;
 use super::state::State;
 use super::tokens::{self, Admission, TokenError};

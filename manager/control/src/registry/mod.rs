@@ -38,12 +38,13 @@ pub use command::{
 pub use diff::Difference;
 pub use endpoints::{EndpointError, KEEP_ADDRESSES_MS};
 pub use epoch::EpochError;
+pub use festoon_proto::http::ManagerRole;
 pub use format::{FORMAT, FormatError, check_readable};
 pub use keys::{KeyError, MAX_KEY_OVERLAP_MS};
 pub use managers::{MAX_MANAGERS, ManagerError};
 pub use name::NameError;
 pub use networks::{DEFAULT_MTU, NetworkError};
-pub use record::{Endpoint, Epoch, Manager, ManagerRole, Network, Prefix, PreviousKey, Token, TokenUse};
+pub use record::{Endpoint, Epoch, Manager, Network, Prefix, PreviousKey, Token, TokenUse};
 pub use refusal::Refusal;
 pub use state::State;
 pub use tokens::TokenError;

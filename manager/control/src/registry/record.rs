@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use festoon_proto::http::ManagerRole;
 use festoon_proto::map::{EndpointKind, MapVersion};
 use festoon_proto::token::{SecretHash, TokenKind};
 use festoon_proto::{EndpointId, ManagerId, NetworkId, PublicKey};
@@ -105,17 +106,6 @@ impl Endpoint {
     pub fn keys(&self) -> impl Iterator<Item = PublicKey> {
         [Some(self.public_key), self.previous_key.as_ref().map(|previous| previous.key)].into_iter().flatten()
     }
-}
-
-/// What a manager does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
-#[serde(rename_all = "snake_case")]
-pub enum ManagerRole {
-    /// Votes and carries endpoints.
-    #[default]
-    Full,
-    /// Votes only. It has no tunnels and no secrets, and no node but the managers knows of it.
-    Witness,
 }
 
 /// A node that switches and routes, or a witness of those.

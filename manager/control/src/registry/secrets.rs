@@ -58,7 +58,7 @@ pub(super) fn set_keyring(state: &mut State, command: &SetKeyring) -> Result<(),
     let copies = copies(state, command)?;
     let secrets = secrets(state, command)?;
     let vault = state.vault_mut();
-    vault.keyring = Keyring { number: command.number, copies };
+    vault.keyring = Keyring { number: command.number, copies, is_known_outside: false };
     vault.secrets = secrets;
     Ok(())
 }
@@ -118,6 +118,8 @@ pub(super) fn add_copy(state: &mut State, manager: ManagerId, copy: Option<&Data
 /// `manager` gets no new secret any more. It still knows the data key until there is a new one.
 pub(super) fn remove_copy(state: &mut State, manager: ManagerId) {
     if state.vault().keyring.copies.contains_key(&manager) {
-        state.vault_mut().keyring.copies.remove(&manager);
+        let keyring = &mut state.vault_mut().keyring;
+        keyring.copies.remove(&manager);
+        keyring.is_known_outside = true;
     }
 }

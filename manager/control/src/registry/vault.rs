@@ -92,6 +92,8 @@ pub struct Keyring {
     pub number: u32,
     /// The data key, sealed to each full manager.
     pub copies: BTreeMap<ManagerId, Ciphertext>,
+    /// Whether a manager that was removed knows the data key: a new one is due.
+    pub is_known_outside: bool,
 }
 
 /// Certificates and secrets.

@@ -2,11 +2,11 @@
 
 use std::net::SocketAddr;
 
+use festoon_proto::http::ManagerRole;
 use festoon_proto::token::SecretHash;
 use festoon_proto::{ClusterId, ManagerId, PublicKey};
 use serde::{Deserialize, Serialize};
 
-use super::super::record::ManagerRole;
 use super::{DataKeyCopy, UnixMs};
 
 /// What a manager says of itself.

@@ -100,7 +100,12 @@ fn a_manager_that_joins_can_read_the_secrets() {
     let (state, _) = then(join_with_copy(Some(1)));
     assert_eq!(state.vault().keyring().copies.get(&ManagerId(2)), Some(&sealed(2)));
     let gone = [&log[..], &[join_with_copy(Some(1)), Command::RemoveManager(ManagerId(2))]].concat();
-    assert_eq!(last_of(&gone).0.vault().keyring().copies.keys().collect::<Vec<_>>(), [&ManagerId(1)]);
+    let keyring = last_of(&gone).0.vault().keyring().clone();
+    assert_eq!(keyring.copies.keys().collect::<Vec<_>>(), [&ManagerId(1)]);
+    assert!(keyring.is_known_outside && !state.vault().keyring().is_known_outside, "the one removed knows it");
+    let changed = last_of(&gone).0.vault().changed();
+    let renewed = last_of(&[&gone[..], &[rekey(changed.0, 2, &[1], &[])]].concat()).0;
+    assert!(!renewed.vault().keyring().is_known_outside);
     let Command::JoinManager(join) = join_with_copy(Some(1)) else { unreachable!() };
     let keyless = JoinManager { manager: ManagerSpec { seal_key: None, ..spec(2) }, ..join };
     assert_eq!(then(Command::JoinManager(keyless)).1.unwrap_err().kind(), "no-seal-key");
