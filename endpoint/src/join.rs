@@ -7,7 +7,7 @@ use festoon_proto::map::EndpointMap;
 use festoon_proto::token::{JoinToken, ParseTokenError, TokenKind};
 
 use crate::config::Config;
-use crate::https::{AskError, ask_any, ca_fingerprint};
+use crate::https::{AskError, ask_any};
 use crate::state::{Identity, LockError, StateDir, StateError};
 
 /// The host did not become a member.
@@ -32,7 +32,7 @@ pub enum JoinError {
     #[error("cannot join")]
     Ask(#[from] AskError),
     /// A manager contradicts itself.
-    #[error("cannot join: the manager sent a CA certificate that is not the token's")]
+    #[error("cannot join: the manager does not believe in the token's CA")]
     WrongCa,
 }
 
@@ -49,11 +49,11 @@ pub async fn join(config: &Config, token: &str, name: Option<String>) -> Result<
     state.create()?;
     let _lock = state.lock()?;
     let request = request(&token, &identity(&state, &token)?, name);
-    let joined = ask_any(&token.managers, token.ca_fingerprint, |manager| manager.join(&request)).await?;
-    if ca_fingerprint(joined.ca_pem.as_bytes()).ok() != Some(token.ca_fingerprint) {
+    let joined = ask_any(&token.managers, &[token.ca_fingerprint], |manager| manager.join(&request)).await?;
+    if !joined.map.authorities.contains(&token.ca_fingerprint) {
         return Err(JoinError::WrongCa);
     }
-    state.store_membership(&joined.ca_pem, &joined.map)?;
+    state.store_map(&joined.map)?;
     Ok(joined.map)
 }
 

@@ -69,7 +69,7 @@ pub async fn leave(config: &Config, force: bool) -> Result<Left, LeaveError> {
 
 async fn remove(membership: &Membership, force: bool) -> Result<Left, LeaveError> {
     let managers = https_addresses(&membership.map, None);
-    let asked = ask_any(&managers, membership.ca, |manager| manager.leave(&membership.credential)).await;
+    let asked = ask_any(&managers, &membership.map.authorities, |manager| manager.leave(&membership.credential)).await;
     match asked {
         Ok(()) => Ok(Left::Everywhere),
         Err(error) if error.is_removed() => Ok(Left::AlreadyRemoved),

@@ -14,7 +14,7 @@ use festoon_proto::map::{EndpointMap, MapVersion};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 
-use crate::https::{AskError, CaFingerprint, ask_any};
+use crate::https::{AskError, ask_any};
 use crate::state::StateDir;
 
 /// A change reaches every endpoint at once; their requests should not.
@@ -43,8 +43,6 @@ pub struct Refresher {
     pub state: StateDir,
     /// How the endpoint proves itself.
     pub credential: Credential,
-    /// Whom it trusts.
-    pub ca: CaFingerprint,
     /// The map in use.
     pub map: Arc<EndpointMap>,
     /// What the session wants.
@@ -83,7 +81,7 @@ impl Refresher {
 
     async fn attempt(&mut self, want: Want, first: bool) -> Outcome {
         let managers = https_addresses(&self.map, want.active);
-        let asked = ask_any(&managers, self.ca, |manager| manager.map(&self.credential)).await;
+        let asked = ask_any(&managers, &self.map.authorities, |manager| manager.map(&self.credential)).await;
         match asked {
             Ok(map) => self.accept(map).await,
             Err(error) => report(&error, first),
@@ -97,6 +95,10 @@ impl Refresher {
         }
         if map.version <= self.map.version {
             return Outcome::NothingNew;
+        }
+        if map.authorities.is_empty() {
+            tracing::error!("a manager sent a map that believes no CA, so no other could be fetched; it is not used");
+            return Outcome::Failed;
         }
         if let Err(error) = self.state.store_map(&map) {
             // The map is good for this run all the same.

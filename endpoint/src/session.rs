@@ -132,8 +132,8 @@ impl Session {
     }
 
     fn refresher(&self, state: StateDir, membership: Membership, maps: mpsc::Sender<Arc<EndpointMap>>) -> Refresher {
-        let Membership { credential, ca, .. } = membership;
-        Refresher { state, credential, ca, map: Arc::clone(&self.map), want: self.want.subscribe(), maps }
+        let Membership { credential, .. } = membership;
+        Refresher { state, credential, map: Arc::clone(&self.map), want: self.want.subscribe(), maps }
     }
 
     /// Serves until something says stop, or breaks.

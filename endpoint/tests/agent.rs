@@ -15,7 +15,7 @@ use festoon_endpoint::control::AgentStatus;
 use festoon_endpoint::state::{Identity, StateDir};
 use festoon_proto::map::{EndpointMap, ManagerInfo, MapVersion, NetworkInfo, Timing};
 use festoon_proto::token::TokenSecret;
-use festoon_proto::{ClusterId, EndpointId, Generation, ManagerId, NetworkId, PublicKey};
+use festoon_proto::{ClusterId, EndpointId, Fingerprint, Generation, ManagerId, NetworkId, PublicKey};
 use namespace::{in_fresh_namespace, ip};
 
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -48,6 +48,7 @@ fn map() -> EndpointMap {
         },
         addresses: vec!["172.31.0.5".parse().unwrap(), "fd00::5".parse().unwrap()],
         managers: vec![manager],
+        authorities: vec![Fingerprint([2; 32])],
         timing: Timing::default(),
     }
 }
@@ -55,10 +56,8 @@ fn map() -> EndpointMap {
 /// A host that has joined.
 fn member(directory: &Path) {
     let state = StateDir::new(directory);
-    let key = rcgen::KeyPair::generate().unwrap();
-    let ca = rcgen::CertificateParams::default().self_signed(&key).unwrap();
     state.store_identity(&Identity::generate(&TokenSecret::from_bytes([1; 32]))).unwrap();
-    state.store_membership(&ca.pem(), &map()).unwrap();
+    state.store_map(&map()).unwrap();
 }
 
 fn command(state: &Path, arguments: &[&str]) -> Command {

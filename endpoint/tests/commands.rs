@@ -7,8 +7,8 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use festoon_endpoint::state::StateDir;
-use festoon_proto::ClusterId;
 use festoon_proto::token::{JoinToken, TokenKind, TokenSecret};
+use festoon_proto::{ClusterId, Fingerprint};
 
 fn festoon(state: &Path, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_festoon"));
@@ -35,7 +35,7 @@ fn token(kind: TokenKind) -> String {
         kind,
         cluster: ClusterId([1; 16]),
         managers: vec![nobody()],
-        ca_fingerprint: [2; 32],
+        ca_fingerprint: Fingerprint([2; 32]),
         secret: TokenSecret::from_bytes([3; 32]),
     };
     token.to_secret_string()

@@ -1,7 +1,5 @@
 //! What agents ask over HTTPS: to be let in, for their map, to leave.
 
-use std::sync::Arc;
-
 use axum::extract::State as Shared;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::routing::{get, post};
@@ -15,23 +13,17 @@ use festoon_proto::map::EndpointMap;
 use crate::cluster::{Cluster, unix_now};
 use crate::https::{ApiJson, Peer, Refused};
 
-#[derive(Debug, Clone)]
-struct Agents {
-    cluster: Cluster,
-    ca_pem: Arc<str>,
-}
-
 /// The routes under `/agent/v1/`.
-pub fn router(cluster: Cluster, ca_pem: &str) -> Router {
+pub fn router(cluster: Cluster) -> Router {
     Router::new()
         .route(AGENT_JOIN, post(join))
         .route(AGENT_MAP, get(map))
         .route(AGENT_LEAVE, post(leave))
-        .with_state(Agents { cluster, ca_pem: ca_pem.into() })
+        .with_state(cluster)
 }
 
 async fn join(
-    Shared(agents): Shared<Agents>,
+    Shared(cluster): Shared<Cluster>,
     Extension(peer): Extension<Peer>,
     ApiJson(request): ApiJson<JoinRequest>,
 ) -> Result<Json<JoinResponse>, Refused> {
@@ -43,23 +35,23 @@ async fn join(
         name: request.name.chars().take(253).collect(),
         now: unix_now(),
     };
-    let Outcome::Endpoint(endpoint) = agents.cluster.propose(Command::JoinEndpoint(command)).await? else {
+    let Outcome::Endpoint(endpoint) = cluster.propose(Command::JoinEndpoint(command)).await? else {
         return Err(Refused::internal());
     };
     tracing::info!(%endpoint, remote = %peer.remote, "an endpoint joined");
-    let map = map_of(&agents.cluster.snapshot(), endpoint)?;
-    Ok(Json(JoinResponse { map, ca_pem: agents.ca_pem.to_string() }))
+    let map = map_of(&cluster.snapshot(), endpoint)?;
+    Ok(Json(JoinResponse { map }))
 }
 
-async fn map(Shared(agents): Shared<Agents>, headers: HeaderMap) -> Result<Json<EndpointMap>, Refused> {
-    let state = agents.cluster.snapshot();
+async fn map(Shared(cluster): Shared<Cluster>, headers: HeaderMap) -> Result<Json<EndpointMap>, Refused> {
+    let state = cluster.snapshot();
     let endpoint = authenticate(&state, &headers)?;
     map_of(&state, endpoint).map(Json)
 }
 
-async fn leave(Shared(agents): Shared<Agents>, headers: HeaderMap) -> Result<StatusCode, Refused> {
-    let endpoint = authenticate(&agents.cluster.snapshot(), &headers)?;
-    agents.cluster.propose(Command::RemoveEndpoint(RemoveEndpoint { endpoint, now: unix_now() })).await?;
+async fn leave(Shared(cluster): Shared<Cluster>, headers: HeaderMap) -> Result<StatusCode, Refused> {
+    let endpoint = authenticate(&cluster.snapshot(), &headers)?;
+    cluster.propose(Command::RemoveEndpoint(RemoveEndpoint { endpoint, now: unix_now() })).await?;
     tracing::info!(%endpoint, "an endpoint left");
     Ok(StatusCode::NO_CONTENT)
 }

@@ -16,11 +16,13 @@ use festoon_proto::map::ManagerMap;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::cluster::{self, Cluster, Credentials};
+use crate::certificate::{self, Keeper};
+use crate::cluster::{self, Cluster, unix_now};
 use crate::config::Config;
 use crate::data_dir::DataDir;
 use crate::driver::{self, Driver, NodeHandle};
-use crate::{agents, https, local, pki, vault};
+use crate::pki::Credentials;
+use crate::{agents, https, local, vault};
 
 /// How long a manager that has joined without reaching the registry waits for its first copy.
 const FIRST_COPY: Duration = Duration::from_secs(60);
@@ -40,17 +42,16 @@ pub async fn serve(data: DataDir, config: Config) -> anyhow::Result<()> {
     let parts = cluster::build(&data, &identity, &credentials).await?;
     let mut states = parts.cluster.watch();
     let https_port = https_port(&states.borrow(), me).unwrap_or(identity.https_port);
-    let tls = pki::server_config(&credentials.ca_pem, &credentials.tls)?;
-    let https = https::build(&config.https, https_port, tls).await;
+    let https = https::build(&config.https, https_port, &credentials).await;
     let https = https.with_context(|| format!("can't listen on TCP port {https_port}"))?;
     let https_at = https.local_addr()?;
-    let routes =
-        Router::new().merge(agents::router(parts.cluster.clone(), &credentials.ca_pem)).merge(cluster::router(&parts));
-    let https = https.run(routes);
-    tokio::pin!(https);
+    let https = https.run(routes(&parts, &credentials));
+    let keeper = keep_keys(&parts, &credentials, me);
+    tokio::pin!(https, keeper);
     let state = tokio::select! {
         state = first_state(&mut states, me) => state?,
         () = &mut https => bail!("the HTTPS listener ended"),
+        () = &mut keeper => bail!("the registry ended"),
         () = parts.cluster.removed() => bail!(REMOVED),
         () = stop.asked() => return Ok(()),
     };
@@ -60,12 +61,7 @@ pub async fn serve(data: DataDir, config: Config) -> anyhow::Result<()> {
     let underlay_port = underlay_port(&map)?;
     let mut driver = driver::build(&config.underlay, underlay_port, me, data.private_key()?, map)?;
     let socket = local::build(&data.socket()).context("can't make the admin socket")?;
-    let admin = local::Admin {
-        cluster: parts.cluster.clone(),
-        node: driver.handle(),
-        manager: me,
-        ca_fingerprint: credentials.trust.ca_fingerprint,
-    };
+    let admin = local::Admin { cluster: parts.cluster.clone(), node: driver.handle(), manager: me };
     tracing::info!(manager = %me, underlay = underlay_port, https = %https_at, "serving");
     ready();
     tokio::select! {
@@ -74,13 +70,32 @@ pub async fn serve(data: DataDir, config: Config) -> anyhow::Result<()> {
         ended = update_node(&parts.cluster, me, state, driver.handle()) => ended?,
         error = driver.failed() => return Err(error.into()),
         () = parts.cluster.removed() => bail!(REMOVED),
-        () = vault::keep_data_key_inside(parts.cluster.clone(), parts.vault.clone()) => bail!("the registry ended"),
+        () = &mut keeper => bail!("the registry ended"),
         () = stop.asked() => {}
     }
     drain(&mut driver, &parts.cluster.snapshot()).await;
     parts.cluster.shutdown().await;
     driver.shutdown().await.context("stopping")?;
     Ok(())
+}
+
+fn routes(parts: &cluster::Parts, credentials: &Credentials) -> Router {
+    let (cluster, vault) = (parts.cluster.clone(), parts.vault.clone());
+    Router::new().merge(agents::router(parts.cluster.clone())).merge(cluster::router(parts)).merge(certificate::router(
+        cluster,
+        vault,
+        credentials.clone(),
+    ))
+}
+
+/// Keeps certificates and the data key as they should be. Ends with the registry.
+async fn keep_keys(parts: &cluster::Parts, credentials: &Credentials, me: ManagerId) {
+    let (vault, managers) = (parts.vault.clone(), parts.managers.clone());
+    let keeper = Keeper { me, vault, credentials: credentials.clone(), managers };
+    tokio::select! {
+        () = keeper.run(parts.cluster.watch(), unix_now) => {}
+        () = vault::keep_data_key_inside(parts.cluster.clone(), parts.vault.clone()) => {}
+    }
 }
 
 /// Tells systemd, if it is there, that we serve.

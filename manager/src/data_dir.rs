@@ -14,12 +14,10 @@ const IDENTITY: &str = "identity.toml";
 const WIREGUARD_KEY: &str = "wireguard.key";
 const SEAL_KEY: &str = "seal.key";
 
-/// Its own TLS key, in PEM.
-pub const TLS_KEY: &str = "tls.key";
-/// Its own certificate and the CA's, in PEM.
-pub const TLS_CHAIN: &str = "tls.crt";
-/// The cluster CA's certificate, in PEM.
-pub const CA_CERTIFICATE: &str = "ca.crt";
+/// Its own TLS key, its certificate and those behind it, in PEM: in one file, for they are replaced together.
+pub const TLS_IDENTITY: &str = "tls.pem";
+/// The certificates of the CAs it trusts, in PEM, for a start before there is a copy of the registry.
+pub const TRUSTED: &str = "ca.crt";
 
 /// Who this manager is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

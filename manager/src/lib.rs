@@ -8,6 +8,8 @@ pub mod agents;
 #[cfg(feature = "shell")]
 pub mod app;
 #[cfg(feature = "shell")]
+pub mod certificate;
+#[cfg(feature = "shell")]
 pub mod cli;
 #[cfg(feature = "shell")]
 pub mod cluster;

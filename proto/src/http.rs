@@ -39,10 +39,8 @@ pub struct JoinRequest {
 /// The endpoint is in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JoinResponse {
-    /// The first map.
+    /// The first map. The CA of the token is among those it names.
     pub map: EndpointMap,
-    /// The cluster CA's certificate in PEM, whose fingerprint stood in the token.
-    pub ca_pem: String,
 }
 
 /// What a manager does.
@@ -88,10 +86,10 @@ pub struct ManagerJoinResponse {
     pub epoch: u32,
     /// The id it got.
     pub manager: ManagerId,
-    /// The cluster CA's certificate in PEM.
+    /// The certificates of all CAs that are trusted, in PEM.
     pub ca_pem: String,
-    /// Its own certificate in PEM.
-    pub certificate_pem: String,
+    /// What it is to show: its own certificate and those behind it, in PEM.
+    pub chain_pem: String,
 }
 
 /// Why a request was refused (RFC 9457, problem details).

@@ -5,6 +5,7 @@
 
 pub mod address;
 pub mod attachment;
+mod fingerprint;
 pub mod http;
 pub mod ids;
 pub mod key;
@@ -14,5 +15,6 @@ pub mod signal;
 pub mod token;
 
 pub use attachment::{Attachment, Generation};
+pub use fingerprint::{Fingerprint, ParseFingerprintError};
 pub use ids::{ClusterId, EndpointId, ManagerId, NetworkId};
 pub use key::{PrivateKey, PublicKey};

@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::{ClusterId, EndpointId, ManagerId, NetworkId, PublicKey};
+use crate::{ClusterId, EndpointId, Fingerprint, ManagerId, NetworkId, PublicKey};
 
 pub use delta::{Changes, ManagerMapDelta};
 
@@ -116,6 +116,8 @@ pub struct EndpointMap {
     pub addresses: Vec<IpAddr>,
     /// The managers it may use.
     pub managers: Vec<ManagerInfo>,
+    /// The CAs it believes when it fetches the next map; two while one takes the place of the other.
+    pub authorities: Vec<Fingerprint>,
     /// How fast failover is.
     pub timing: Timing,
 }

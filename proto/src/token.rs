@@ -12,7 +12,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroize;
 
-use crate::ClusterId;
+use crate::{ClusterId, Fingerprint};
 
 const PREFIX: &str = "festoon1";
 const CHECKSUM_LEN: usize = 4;
@@ -78,8 +78,8 @@ pub struct JoinToken {
     pub cluster: ClusterId,
     /// The HTTPS listeners of its managers, to be tried in this order.
     pub managers: Vec<SocketAddr>,
-    /// SHA-256 of the cluster CA's certificate (DER), the only one the new node trusts.
-    pub ca_fingerprint: [u8; 32],
+    /// The cluster's CA, the only one the new node believes.
+    pub ca_fingerprint: Fingerprint,
     /// The secret.
     pub secret: TokenSecret,
 }
@@ -139,7 +139,7 @@ mod tests {
             kind: TokenKind::Endpoint,
             cluster: ClusterId([1; 16]),
             managers: vec!["192.0.2.1:8443".parse().unwrap(), "[2001:db8::1]:8443".parse().unwrap()],
-            ca_fingerprint: [2; 32],
+            ca_fingerprint: Fingerprint([2; 32]),
             secret: TokenSecret::from_bytes([3; 32]),
         }
     }

@@ -215,6 +215,7 @@ fn host_with(key: &PrivateKey, info: &EndpointInfo) -> HostForwarder {
         network: network(info.network),
         addresses: info.allowed.iter().map(ipnet::IpNet::addr).collect(),
         managers: managers(),
+        authorities: Vec::new(),
         timing: Timing::default(),
     });
     host

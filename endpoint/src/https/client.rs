@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use festoon_proto::Fingerprint;
 use festoon_proto::address::MANAGER_TLS_NAME;
 use festoon_proto::http::{AGENT_JOIN, AGENT_LEAVE, AGENT_MAP, Credential, JoinRequest, JoinResponse, Problem};
 use festoon_proto::map::EndpointMap;
@@ -12,7 +13,7 @@ use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use rustls::CertificateError;
 use serde::de::DeserializeOwned;
 
-use super::trust::{CaFingerprint, tls_config};
+use super::trust::tls_config;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -72,10 +73,10 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client for the HTTPS listener at `manager`, of the cluster that has this CA.
-    pub fn new(manager: SocketAddr, ca: CaFingerprint) -> Result<Self, RequestError> {
+    /// A client for the HTTPS listener at `manager`, of the cluster that has these CAs.
+    pub fn new(manager: SocketAddr, authorities: &[Fingerprint]) -> Result<Self, RequestError> {
         let failed = |reason: String| RequestError::Failed { manager, reason };
-        let tls = tls_config(ca).map_err(|error| failed(error.to_string()))?;
+        let tls = tls_config(authorities).map_err(|error| failed(error.to_string()))?;
         let http = reqwest::Client::builder()
             .tls_backend_preconfigured(tls)
             .resolve(MANAGER_TLS_NAME, manager)

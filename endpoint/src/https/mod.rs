@@ -4,10 +4,11 @@ mod client;
 mod trust;
 
 pub use client::{Client, RequestError};
-pub use trust::{CaError, CaFingerprint, ca_fingerprint};
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
+
+use festoon_proto::Fingerprint;
 
 /// No manager gave what was asked for.
 #[derive(Debug, thiserror::Error)]
@@ -36,17 +37,21 @@ fn list(errors: &[RequestError]) -> String {
     if text.is_empty() { "none is known".into() } else { text }
 }
 
-/// Asks one manager after the other until one gives an answer.
+/// Asks one manager after the other until one gives an answer. Believes those of the CAs `authorities`.
 ///
 /// A refusal is not the end: the manager may be behind the others and not know of the token or endpoint yet.
-pub async fn ask_any<T, F>(managers: &[SocketAddr], ca: CaFingerprint, ask: impl Fn(Client) -> F) -> Result<T, AskError>
+pub async fn ask_any<T, F>(
+    managers: &[SocketAddr],
+    authorities: &[Fingerprint],
+    ask: impl Fn(Client) -> F,
+) -> Result<T, AskError>
 where
     F: Future<Output = Result<T, RequestError>>,
 {
     let mut refused = None;
     let mut unanswered = Vec::new();
     for &manager in managers {
-        let answer = match Client::new(manager, ca) {
+        let answer = match Client::new(manager, authorities) {
             Ok(client) => ask(client).await,
             Err(error) => Err(error),
         };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use festoon_proto::EndpointId;
 use festoon_proto::address::MANAGER_TLS_NAME;
 use festoon_proto::http::Credential;
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -14,28 +14,37 @@ use tokio_rustls::TlsAcceptor;
 use super::*;
 
 struct Ca {
+    params: CertificateParams,
     issuer: Issuer<'static, KeyPair>,
     certificate: rcgen::Certificate,
+    /// What servers send behind its certificate.
+    more: Vec<CertificateDer<'static>>,
 }
 
 impl Ca {
-    fn new() -> Self {
+    fn new(name: &str) -> Self {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let certificate = params.self_signed(&key).unwrap();
-        Self { issuer: Issuer::new(params, key), certificate }
+        Self { issuer: Issuer::new(params.clone(), key), params, certificate, more: Vec::new() }
     }
 
-    fn fingerprint(&self) -> CaFingerprint {
-        ca_fingerprint(self.certificate.pem().as_bytes()).unwrap()
+    fn fingerprint(&self) -> Fingerprint {
+        Fingerprint::of(self.certificate.der())
+    }
+
+    /// This CA's certificate from another CA.
+    fn certified_by(&self, other: &Self) -> CertificateDer<'static> {
+        self.params.signed_by(self.issuer.key(), &other.issuer).unwrap().der().clone()
     }
 
     /// A server with a certificate of this CA for `name`, that answers every request with `response`.
     async fn serve(&self, name: &str, response: &'static str) -> SocketAddr {
         let key = KeyPair::generate().unwrap();
         let leaf = CertificateParams::new([name.to_owned()]).unwrap().signed_by(&key, &self.issuer).unwrap();
-        let chain: Vec<CertificateDer<'static>> = vec![leaf.der().clone(), self.certificate.der().clone()];
+        let chain = [leaf.der(), self.certificate.der()].into_iter().chain(&self.more).cloned().collect();
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
@@ -71,21 +80,21 @@ const GONE: &str = "HTTP/1.1 410 Gone\r\nconnection: close\r\n\r\n\
     {\"type\":\"endpoint-removed\",\"title\":\"the endpoint is gone\",\"status\":410}";
 const BROKEN: &str = "HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
 
-async fn leave(managers: &[SocketAddr], ca: CaFingerprint) -> Result<(), AskError> {
+async fn leave(managers: &[SocketAddr], ca: Fingerprint) -> Result<(), AskError> {
     let credential = Credential::new(EndpointId(1), [1; 32]);
-    ask_any(managers, ca, |manager| manager.leave(&credential)).await
+    ask_any(managers, &[ca], |manager| manager.leave(&credential)).await
 }
 
 #[tokio::test]
 async fn the_cas_own_managers_are_trusted_whatever_their_address() {
-    let ca = Ca::new();
+    let ca = Ca::new("ours");
     let manager = ca.serve(MANAGER_TLS_NAME, OK).await;
     leave(&[manager], ca.fingerprint()).await.unwrap();
 }
 
 #[tokio::test]
 async fn another_ca_or_another_name_is_not() {
-    let (ours, theirs) = (Ca::new(), Ca::new());
+    let (ours, theirs) = (Ca::new("ours"), Ca::new("theirs"));
     let stranger = theirs.serve(MANAGER_TLS_NAME, OK).await;
     let error = leave(&[stranger], ours.fingerprint()).await.unwrap_err().to_string();
     assert!(error.contains("it is not a manager of this cluster"), "{error}");
@@ -96,17 +105,33 @@ async fn another_ca_or_another_name_is_not() {
 
 #[tokio::test]
 async fn a_copied_ca_certificate_does_not_make_a_manager() {
-    let (ours, theirs) = (Ca::new(), Ca::new());
+    let (ours, theirs) = (Ca::new("ours"), Ca::new("theirs"));
     // Our CA's certificate is public. It is shown here behind a leaf that another CA signed.
-    let impostor = Ca { issuer: theirs.issuer, certificate: ours.certificate.clone() };
+    let impostor = Ca { certificate: ours.certificate.clone(), ..theirs };
     let manager = impostor.serve(MANAGER_TLS_NAME, OK).await;
     let error = leave(&[manager], ours.fingerprint()).await.unwrap_err().to_string();
     assert!(error.contains("it is not a manager of this cluster"), "{error}");
 }
 
 #[tokio::test]
+async fn a_manager_of_the_next_ca_is_believed_by_those_who_know_the_one_before() {
+    let (before, mut next, stranger) = (Ca::new("before"), Ca::new("next"), Ca::new("stranger"));
+    next.more = vec![next.certified_by(&before), before.certificate.der().clone()];
+    let manager = next.serve(MANAGER_TLS_NAME, OK).await;
+    leave(&[manager], before.fingerprint()).await.unwrap();
+    leave(&[manager], next.fingerprint()).await.unwrap();
+    assert!(leave(&[manager], stranger.fingerprint()).await.is_err());
+    next.more = vec![before.certificate.der().clone()];
+    let uncertified = next.serve(MANAGER_TLS_NAME, OK).await;
+    assert!(leave(&[uncertified], before.fingerprint()).await.is_err(), "the one before did not certify the next");
+    let credential = Credential::new(EndpointId(1), [1; 32]);
+    let both = [before.fingerprint(), next.fingerprint()];
+    ask_any(&[uncertified], &both, |manager| manager.leave(&credential)).await.unwrap();
+}
+
+#[tokio::test]
 async fn managers_are_asked_in_turn_until_one_answers() {
-    let ca = Ca::new();
+    let ca = Ca::new("ours");
     let managers = [
         nobody().await,
         ca.serve(MANAGER_TLS_NAME, GONE).await,

@@ -3,8 +3,7 @@
 //! | file | content | written |
 //! |---|---|---|
 //! | `identity.json` | private key, credential, the token they were made for | before a manager is asked |
-//! | `ca.pem` | the cluster's CA | when the host joins |
-//! | `map.json` | the last known map; the host has joined once it is here | with every newer map |
+//! | `map.json` | the last known map and whom to believe; the host has joined once it is here | with every newer map |
 //! | `boot` | how often the agent was started | before each start |
 //! | `agent.lock` | nothing; locked by whoever may change the rest | once |
 
@@ -24,13 +23,10 @@ use festoon_proto::{Generation, PrivateKey};
 pub use identity::Identity;
 pub use lock::{Lock, LockError};
 
-use crate::https::{CaFingerprint, ca_fingerprint};
-
 const IDENTITY: &str = "identity.json";
-const CA: &str = "ca.pem";
 const MAP: &str = "map.json";
 const BOOT: &str = "boot";
-const FILES: [&str; 5] = [MAP, CA, IDENTITY, BOOT, lock::FILE];
+const FILES: [&str; 4] = [MAP, IDENTITY, BOOT, lock::FILE];
 
 /// The state cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -74,8 +70,6 @@ pub struct Membership {
     pub private_key: PrivateKey,
     /// How it proves itself over HTTPS.
     pub credential: Credential,
-    /// The only CA it trusts.
-    pub ca: CaFingerprint,
     /// The last known map.
     pub map: EndpointMap,
 }
@@ -113,10 +107,8 @@ impl StateDir {
         let map = self.read(MAP)?.ok_or(StateError::NotJoined)?;
         let map: EndpointMap = serde_json::from_slice(&map).map_err(|error| self.damaged(MAP, &error))?;
         let identity = self.identity()?.ok_or_else(|| self.damaged(IDENTITY, &"it is missing"))?;
-        let pem = self.read(CA)?.unwrap_or_default();
-        let ca = ca_fingerprint(&pem).map_err(|error| self.damaged(CA, &error))?;
         let credential = Credential::new(map.endpoint, identity.credential_secret);
-        Ok(Membership { private_key: identity.private_key, credential, ca, map })
+        Ok(Membership { private_key: identity.private_key, credential, map })
     }
 
     /// What the host made for itself, if it ever tried to join.
@@ -130,13 +122,7 @@ impl StateDir {
         self.write(IDENTITY, identity.to_secret_json().as_bytes())
     }
 
-    /// Makes the host a member.
-    pub fn store_membership(&self, ca_pem: &str, map: &EndpointMap) -> Result<(), StateError> {
-        self.write(CA, ca_pem.as_bytes())?;
-        self.store_map(map)
-    }
-
-    /// Keeps a newer map.
+    /// Keeps a newer map. The first one makes the host a member.
     pub fn store_map(&self, map: &EndpointMap) -> Result<(), StateError> {
         let json = serde_json::to_vec_pretty(map).map_err(|error| self.damaged(MAP, &error))?;
         self.write(MAP, &json)

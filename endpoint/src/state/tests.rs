@@ -2,11 +2,9 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use festoon_proto::map::{EndpointMap, MapVersion, NetworkInfo, Timing};
 use festoon_proto::token::TokenSecret;
-use festoon_proto::{ClusterId, EndpointId, NetworkId};
+use festoon_proto::{ClusterId, EndpointId, Fingerprint, NetworkId};
 
 use super::*;
-
-const CA_PEM: &str = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
 
 fn map(version: u64) -> EndpointMap {
     EndpointMap {
@@ -24,6 +22,7 @@ fn map(version: u64) -> EndpointMap {
         },
         addresses: vec!["172.31.0.5".parse().unwrap()],
         managers: Vec::new(),
+        authorities: vec![Fingerprint([2; 32])],
         timing: Timing::default(),
     }
 }
@@ -42,7 +41,7 @@ fn a_membership_survives_on_disk_for_its_owner_alone() {
     let token = TokenSecret::from_bytes([5; 32]);
     let identity = Identity::generate(&token);
     state.store_identity(&identity).unwrap();
-    state.store_membership(CA_PEM, &map(3)).unwrap();
+    state.store_map(&map(3)).unwrap();
     state.store_map(&map(4)).unwrap();
 
     let membership = state.membership().unwrap();

@@ -81,6 +81,7 @@ mod tests {
             },
             addresses: vec!["172.31.0.2".parse().unwrap(), "fd00:1::2".parse().unwrap()],
             managers: vec![manager(1, 5), manager(2, 9), manager(3, 9)],
+            authorities: Vec::new(),
             timing: Timing::default(),
         }
     }

@@ -11,10 +11,10 @@ use festoon_proto::map::MapVersion;
 use festoon_proto::{ClusterId, ManagerId, PublicKey};
 
 use super::args::InitArgs;
-use crate::cluster::{self, Credentials};
-use crate::data_dir::{CA_CERTIFICATE, DataDir, Identity, TLS_CHAIN, TLS_KEY};
-use crate::pki::{Authority, SigningRequest, TlsKey};
-use crate::vault::{DataKey, RecoveryKey, VaultError, add_authority, recovery_recipient};
+use crate::cluster;
+use crate::data_dir::{DataDir, Identity};
+use crate::pki::{Authority, Credentials, SigningRequest, TlsKey};
+use crate::vault::{DataKey, RecoveryKey, Vault, VaultError, add_authority, recovery_recipient, trusted_pem};
 
 /// The epoch a cluster begins with.
 const FIRST_EPOCH: u32 = 1;
@@ -38,14 +38,13 @@ pub(super) async fn run(root: &Path, args: InitArgs) -> anyhow::Result<()> {
         Command::AddNetwork(AddNetwork { name: args.network, prefixes: args.prefix, mtu: args.mtu }),
     ];
     // Applied before anything is written, so that a wrong prefix leaves nothing behind.
-    let manager = first_manager(&commands)?;
+    let manager = first_manager(&check(&commands)?)?;
     let (authority, recovery) = (Authority::generate(cluster)?, RecoveryKey::generate());
     commands.extend(first_secrets(manager, seal_key, &authority, &recovery)?);
     let tls = TlsKey::generate()?;
-    let certificate = authority.issue(SigningRequest::from_pem(&tls.signing_request()?)?, manager, &https)?;
-    data.write(CA_CERTIFICATE, authority.certificate_pem())?;
-    data.write(TLS_KEY, &tls.to_secret_pem())?;
-    data.write(TLS_CHAIN, &format!("{certificate}{}", authority.certificate_pem()))?;
+    let (state, request) = (check(&commands)?, SigningRequest::from_pem(&tls.signing_request()?)?);
+    let chain = Vault::load(&data, manager)?.certify(&state, manager, request, cluster::unix_now())?;
+    Credentials::create(&data, &trusted_pem(&state), &tls, &chain)?;
     let https_port = https.first().context("a manager has an HTTPS listener")?.port();
     let identity = Identity { manager, incarnation: 0, epoch: FIRST_EPOCH, https_port };
     found(&data, &identity, commands).await?;
@@ -56,11 +55,13 @@ pub(super) async fn run(root: &Path, args: InitArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The manager that these commands make, if all are accepted.
-fn first_manager(commands: &[Command]) -> anyhow::Result<ManagerId> {
-    let mut numbered = (1..).zip(commands);
+/// The state after these commands, if all are accepted.
+fn check(commands: &[Command]) -> anyhow::Result<State> {
     let apply = |state: State, (index, command)| apply(&state, index, command).map(|(next, _)| next);
-    let state = numbered.try_fold(State::default(), apply)?;
+    Ok((1..).zip(commands).try_fold(State::default(), apply)?)
+}
+
+fn first_manager(state: &State) -> anyhow::Result<ManagerId> {
     state.managers().next().map(|manager| manager.id).context("a bootstrap makes no manager")
 }
 

@@ -12,8 +12,8 @@ use festoon_proto::token::{JoinToken, TokenKind};
 
 use super::args::JoinArgs;
 use crate::cluster::NO_SECRETS;
-use crate::data_dir::{CA_CERTIFICATE, DataDir, Identity, TLS_CHAIN, TLS_KEY};
-use crate::pki::{TlsKey, Trust, ca_fingerprint, client_config};
+use crate::data_dir::{DataDir, Identity};
+use crate::pki::{Credentials, TlsKey, client_config, fingerprints};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -39,12 +39,10 @@ pub(super) async fn run(root: &Path, args: JoinArgs) -> anyhow::Result<()> {
         priority: args.manager.priority,
     };
     let response = ask_all(&token, &request).await?;
-    if ca_fingerprint(&response.ca_pem)? != token.ca_fingerprint || response.cluster != token.cluster {
+    if !fingerprints(&response.ca_pem)?.contains(&token.ca_fingerprint) || response.cluster != token.cluster {
         bail!("the manager that answered shows another cluster than the token: make a new token");
     }
-    data.write(CA_CERTIFICATE, &response.ca_pem)?;
-    data.write(TLS_KEY, &tls.to_secret_pem())?;
-    data.write(TLS_CHAIN, &format!("{}{}", response.certificate_pem, response.ca_pem))?;
+    Credentials::create(&data, &response.ca_pem, &tls, &response.chain_pem)?;
     forget_registry(&data)?;
     let ManagerJoinResponse { manager, epoch, .. } = response;
     data.write_identity(&Identity { manager, incarnation: 0, epoch, https_port })?;
@@ -81,9 +79,8 @@ enum Answer {
 }
 
 async fn ask(token: &JoinToken, request: &ManagerJoinRequest, at: SocketAddr) -> anyhow::Result<Answer> {
-    let trust = Trust { ca_fingerprint: token.ca_fingerprint };
     let client = reqwest::Client::builder()
-        .tls_backend_preconfigured(client_config(trust, None)?)
+        .tls_backend_preconfigured(client_config(&[token.ca_fingerprint], None)?)
         .resolve(MANAGER_TLS_NAME, at)
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())

@@ -11,9 +11,8 @@ use festoon_control::registry::State;
 use festoon_proto::ManagerId;
 use tokio::sync::watch;
 
-use super::Credentials;
 use super::routes::ASK;
-use crate::pki::{TlsError, client_config, tls_name};
+use crate::pki::{Credentials, Tls, tls_name};
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(2);
 /// A connection that takes nothing for so long is given up, and the next request makes a new one.
@@ -25,14 +24,21 @@ pub struct Https(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    tls: rustls::ClientConfig,
+    credentials: Credentials,
     states: watch::Receiver<Arc<State>>,
-    /// One for each address of each manager: it keeps its connections.
-    clients: Mutex<HashMap<(ManagerId, SocketAddr), reqwest::Client>>,
+    clients: Mutex<Clients>,
     /// The address that a manager answered at last.
     answered_at: Mutex<HashMap<ManagerId, SocketAddr>>,
     /// What the registry said last of a manager: one that was removed is still told so.
     listening_at: Mutex<HashMap<ManagerId, Vec<SocketAddr>>>,
+}
+
+/// One for each address of each manager: it keeps its connections.
+#[derive(Debug)]
+struct Clients {
+    /// What they show and whom they believe.
+    tls: Arc<Tls>,
+    by_address: HashMap<(ManagerId, SocketAddr), reqwest::Client>,
 }
 
 /// There is no way to a manager.
@@ -54,10 +60,30 @@ impl From<NoWay> for CallError {
 
 impl Https {
     /// As this manager, to those in the registry.
-    pub fn new(credentials: &Credentials, states: watch::Receiver<Arc<State>>) -> Result<Self, TlsError> {
-        let tls = client_config(credentials.trust, Some(&credentials.tls))?;
-        let (clients, answered_at, listening_at) = Default::default();
-        Ok(Self(Arc::new(Shared { tls, states, clients, answered_at, listening_at })))
+    pub fn new(credentials: &Credentials, states: watch::Receiver<Arc<State>>) -> Self {
+        let credentials = credentials.clone();
+        let clients = Mutex::new(Clients { tls: credentials.now(), by_address: HashMap::new() });
+        let (answered_at, listening_at) = Default::default();
+        Self(Arc::new(Shared { credentials, states, clients, answered_at, listening_at }))
+    }
+
+    /// Sends `body` to `path` of a manager, and gives its answer.
+    pub async fn post(&self, to: ManagerId, path: &str, body: Bytes, limit: Duration) -> Result<Vec<u8>, CallError> {
+        let mut failure = CallError::from(NoWay::NoAddress(to));
+        for at in self.addresses(to)? {
+            let url = format!("https://{}:{}{path}", tls_name(to), at.port());
+            let post = self.client(to, at)?.post(url).body(body.clone()).timeout(limit);
+            match receive(post, at).await {
+                Ok(answer) => {
+                    lock(&self.0.answered_at).insert(to, at);
+                    return Ok(answer);
+                }
+                Err(error @ CallError::NoAnswer(_)) => return Err(error),
+                // Nothing arrived there: another of its addresses may do.
+                Err(error) => failure = error,
+            }
+        }
+        Err(failure)
     }
 
     /// Where a manager listens, the address first at which it answered last.
@@ -73,12 +99,18 @@ impl Https {
         Ok(addresses)
     }
 
+    /// A client with the credentials of now. What is under way with others goes on.
     fn client(&self, manager: ManagerId, at: SocketAddr) -> Result<reqwest::Client, NoWay> {
-        if let Some(client) = lock(&self.0.clients).get(&(manager, at)) {
+        let tls = self.0.credentials.now();
+        let mut clients = lock(&self.0.clients);
+        if !Arc::ptr_eq(&clients.tls, &tls) {
+            *clients = Clients { tls: Arc::clone(&tls), by_address: HashMap::new() };
+        }
+        if let Some(client) = clients.by_address.get(&(manager, at)) {
             return Ok(client.clone());
         }
         let client = reqwest::Client::builder()
-            .tls_backend_preconfigured(self.0.tls.clone())
+            .tls_backend_preconfigured(tls.client.clone())
             .resolve(&tls_name(manager), at)
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
@@ -87,29 +119,14 @@ impl Https {
             .connect_timeout(CONNECT_LIMIT)
             .build()
             .map_err(NoWay::Client)?;
-        lock(&self.0.clients).insert((manager, at), client.clone());
+        clients.by_address.insert((manager, at), client.clone());
         Ok(client)
     }
 }
 
 impl Transport for Https {
     async fn call(&self, to: ManagerId, request: Vec<u8>, limit: Duration) -> Result<Vec<u8>, CallError> {
-        let request = Bytes::from(request);
-        let mut failure = CallError::from(NoWay::NoAddress(to));
-        for at in self.addresses(to)? {
-            let url = format!("https://{}:{}{ASK}", tls_name(to), at.port());
-            let post = self.client(to, at)?.post(url).body(request.clone()).timeout(limit);
-            match receive(post, at).await {
-                Ok(answer) => {
-                    lock(&self.0.answered_at).insert(to, at);
-                    return Ok(answer);
-                }
-                Err(error @ CallError::NoAnswer(_)) => return Err(error),
-                // Nothing arrived there: another of its addresses may do.
-                Err(error) => failure = error,
-            }
-        }
-        Err(failure)
+        self.post(to, ASK, Bytes::from(request), limit).await
     }
 }
 

@@ -10,13 +10,14 @@ use festoon_cluster::storage::{Execution, Storage, StorageError};
 use festoon_cluster::{MemberId, StartError};
 use festoon_control::registry::UnixMs;
 
-use crate::data_dir::{CA_CERTIFICATE, DataDir, DataDirError, Identity, TLS_CHAIN, TLS_KEY};
-use crate::pki::{TlsError, TlsIdentity, Trust, ca_fingerprint};
+use crate::data_dir::{DataDir, DataDirError, Identity};
+use crate::pki::Credentials;
 use crate::vault::Vault;
 
 pub use disk::{DiskError, open};
 pub use festoon_cluster::{Health, MemberHealth, ProposeError, Role};
 pub use https::{Https, NoWay};
+pub(crate) use routes::authenticate;
 pub use routes::{NO_SECRETS, router};
 
 /// The registry of this manager.
@@ -44,30 +45,6 @@ pub enum BuildError {
     /// It can't take part.
     #[error(transparent)]
     Start(#[from] StartError),
-    /// A certificate is damaged.
-    #[error(transparent)]
-    Tls(#[from] TlsError),
-}
-
-/// Who we are to other managers, from the files of the data directory.
-#[derive(Debug)]
-pub struct Credentials {
-    /// Our certificate and key.
-    pub tls: TlsIdentity,
-    /// The CA's certificate in PEM.
-    pub ca_pem: String,
-    /// Its fingerprint.
-    pub trust: Trust,
-}
-
-impl Credentials {
-    /// From the files in `data`.
-    pub fn load(data: &DataDir) -> Result<Self, BuildError> {
-        let ca_pem = data.read(CA_CERTIFICATE)?;
-        let tls = TlsIdentity::from_pem(&data.read(TLS_CHAIN)?, &data.read(TLS_KEY)?)?;
-        let trust = Trust { ca_fingerprint: ca_fingerprint(&ca_pem)? };
-        Ok(Self { tls, ca_pem, trust })
-    }
 }
 
 /// What the registry needs of the rest of the program.
@@ -75,6 +52,8 @@ impl Credentials {
 pub struct Parts {
     /// The registry.
     pub cluster: Cluster,
+    /// The way to the other managers.
+    pub managers: Https,
     /// Its secrets.
     pub vault: Vault,
     /// The epoch of the cluster.
@@ -85,9 +64,9 @@ pub struct Parts {
 pub async fn build(data: &DataDir, identity: &Identity, credentials: &Credentials) -> Result<Parts, BuildError> {
     let vault = Vault::load(data, identity.manager)?;
     let Storage { log, machine, .. } = Storage::open(open(&data.registry())?, Execution::Threads).await?;
-    let transport = Https::new(credentials, machine.watch())?;
+    let managers = Https::new(credentials, machine.watch());
     let me = MemberId { manager: identity.manager, incarnation: identity.incarnation };
     let epoch = identity.epoch;
-    let cluster = Cluster::start(festoon_cluster::Identity { me, epoch }, log, machine, transport).await?;
-    Ok(Parts { cluster, vault, epoch })
+    let cluster = Cluster::start(festoon_cluster::Identity { me, epoch }, log, machine, managers.clone()).await?;
+    Ok(Parts { cluster, managers, vault, epoch })
 }

@@ -15,7 +15,7 @@ use festoon_proto::token::SecretHash;
 use super::{Cluster, Parts, ProposeError, unix_now};
 use crate::https::{ApiJson, Peer, Refused};
 use crate::pki::{SigningRequest, manager_of};
-use crate::vault::{Vault, VaultError};
+use crate::vault::{Vault, VaultError, trusted_pem};
 
 /// `POST`, managers only: one question of consensus, and its answer.
 pub(super) const ASK: &str = "/cluster/v1/ask";
@@ -53,7 +53,7 @@ async fn ask(
 }
 
 /// The manager that asks, by its certificate alone. Whether it still belongs to the cluster is the registry's to say.
-fn authenticate(peer: &Peer, cluster: &Cluster) -> Result<ManagerId, Refused> {
+pub(crate) fn authenticate(peer: &Peer, cluster: &Cluster) -> Result<ManagerId, Refused> {
     let state = cluster.snapshot();
     // Without a copy of the registry nobody is known.
     let is_possible = |id: &ManagerId| state.cluster().is_none() || state.was_given_to_manager(*id);
@@ -76,14 +76,13 @@ async fn join(
     // Both are checked before the token is used up.
     let csr = SigningRequest::from_pem(&request.csr_pem)
         .map_err(|error| Refused::new(StatusCode::BAD_REQUEST, "bad-csr", &error.to_string()))?;
-    let authority = routes.vault.authority(&routes.cluster.snapshot())?;
-    let (token, https) = (request.secret.hash(), request.https.clone());
-    let manager = routes.let_in(token, spec(request)).await?;
-    let certificate_pem = authority.issue(csr, manager, &https).map_err(|_| Refused::internal())?;
-    let cluster = routes.cluster.snapshot().cluster().ok_or_else(Refused::internal)?;
+    routes.vault.authority(&routes.cluster.snapshot())?;
+    let manager = routes.let_in(request.secret.hash(), spec(request)).await?;
+    let state = routes.cluster.snapshot();
+    let chain_pem = routes.vault.certify(&state, manager, csr, unix_now())?;
+    let (cluster, ca_pem) = (state.cluster().ok_or_else(Refused::internal)?, trusted_pem(&state));
     tracing::info!(%manager, "a manager joined");
-    let ca_pem = authority.certificate_pem().to_owned();
-    Ok(Json(ManagerJoinResponse { cluster, epoch: routes.epoch, manager, ca_pem, certificate_pem }))
+    Ok(Json(ManagerJoinResponse { cluster, epoch: routes.epoch, manager, ca_pem, chain_pem }))
 }
 
 fn spec(request: ManagerJoinRequest) -> ManagerSpec {

@@ -17,7 +17,6 @@ use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Router};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use rustls::ServerConfig;
 use rustls::pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
 use tokio::net::{TcpListener, TcpStream};
@@ -27,6 +26,8 @@ use tokio_rustls::TlsAcceptor;
 
 pub use body::ApiJson;
 pub use refused::{PROBLEM_JSON, Refused};
+
+use crate::pki::Credentials;
 
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -50,7 +51,7 @@ pub struct Config {
 pub struct Peer {
     /// Where from.
     pub remote: SocketAddr,
-    /// Its certificate, which the cluster's CA signed; none if it showed none.
+    /// Its certificate, which a CA of the cluster signed; none if it showed none.
     pub certificate: Option<CertificateDer<'static>>,
 }
 
@@ -58,11 +59,11 @@ pub struct Peer {
 #[derive(Debug)]
 pub struct Server {
     listener: TcpListener,
-    tls: Arc<ServerConfig>,
+    credentials: Credentials,
 }
 
 /// Binds the listener. `port` is that of the registry.
-pub async fn build(config: &Config, port: u16, tls: ServerConfig) -> io::Result<Server> {
+pub async fn build(config: &Config, port: u16, credentials: &Credentials) -> io::Result<Server> {
     let listener = match config.listen {
         Some(at) => TcpListener::bind(at).await?,
         // A host may have no IPv6 at all.
@@ -73,7 +74,7 @@ pub async fn build(config: &Config, port: u16, tls: ServerConfig) -> io::Result<
             bound => bound?,
         },
     };
-    Ok(Server { listener, tls: Arc::new(tls) })
+    Ok(Server { listener, credentials: credentials.clone() })
 }
 
 impl Server {
@@ -85,13 +86,13 @@ impl Server {
     /// Serves `routes` until it is dropped; the connections end with it only when the program does.
     pub async fn run(self, routes: Router) {
         let routes = routes.layer(DefaultBodyLimit::max(MAX_BODY)).layer(middleware::from_fn(bound_time));
-        let acceptor = TlsAcceptor::from(self.tls);
         let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         loop {
             let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
             match self.listener.accept().await {
                 Ok((stream, remote)) => {
-                    tokio::spawn(serve(stream, remote, acceptor.clone(), routes.clone(), slot));
+                    let acceptor = TlsAcceptor::from(Arc::clone(&self.credentials.now().server));
+                    tokio::spawn(serve(stream, remote, acceptor, routes.clone(), slot));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "a connection can't be accepted");

@@ -43,8 +43,6 @@ pub struct Admin {
     pub node: NodeHandle,
     /// This manager.
     pub manager: ManagerId,
-    /// For tokens.
-    pub ca_fingerprint: [u8; 32],
 }
 
 /// The socket, bound.
@@ -119,7 +117,7 @@ async fn create_token(
         kind,
         cluster: state.cluster().ok_or_else(Refused::internal)?,
         managers: managers.iter().flat_map(|manager| manager.https.iter().copied()).collect(),
-        ca_fingerprint: admin.ca_fingerprint,
+        ca_fingerprint: state.vault().issuer().ok_or_else(Refused::internal)?,
         secret,
     };
     Ok(Json(TokenResponse { token: token.to_secret_string(), expires_unix_ms: expires.0 }))

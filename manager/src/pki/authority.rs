@@ -1,18 +1,23 @@
-//! The CA: it signs the certificates of managers.
+//! A CA of the cluster: it signs the certificates of managers.
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::time::Duration;
 
-use festoon_control::registry::Fingerprint;
+use festoon_control::registry::UnixMs;
 use festoon_proto::address::MANAGER_TLS_NAME;
-use festoon_proto::{ClusterId, ManagerId};
+use festoon_proto::{ClusterId, Fingerprint, ManagerId};
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType,
     ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType, date_time_ymd,
 };
 use zeroize::Zeroizing;
 
-use super::{ca_fingerprint, fingerprint, tls_name};
+use super::leaf::common_name;
+use super::{certificates, tls_name};
+
+/// How long a manager's certificate is good, in milliseconds: a year. It is renewed long before.
+pub const VALIDITY_MS: u64 = 365 * 24 * 3600 * 1000;
 
 /// A certificate is not made.
 #[derive(Debug, thiserror::Error)]
@@ -38,8 +43,8 @@ impl TlsKey {
     }
 
     /// The key in PEM. Secret.
-    pub fn to_secret_pem(&self) -> String {
-        self.0.serialize_pem()
+    pub fn to_secret_pem(&self) -> Zeroizing<String> {
+        Zeroizing::new(self.0.serialize_pem())
     }
 
     /// A signing request for this key, in PEM (RFC 2986). It asks for nothing: the CA decides what stands in a certificate.
@@ -66,16 +71,17 @@ impl SigningRequest {
     }
 }
 
-/// The cluster's CA.
+/// A CA, with its key.
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
+    name: String,
     certificate_pem: String,
     fingerprint: Fingerprint,
 }
 
 impl fmt::Debug for Authority {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Authority(redacted)")
+        write!(f, "Authority({}, redacted)", self.fingerprint)
     }
 }
 
@@ -83,20 +89,23 @@ impl Authority {
     /// A new CA for `cluster`.
     pub fn generate(cluster: ClusterId) -> Result<Self, PkiError> {
         let key = KeyPair::generate().map_err(PkiError::Crypto)?;
-        let mut params = base_params(&format!("Festoon cluster {cluster}"));
-        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        // A CA that takes the place of another must have another name, or verifiers take one for the other.
+        let [a, b, c, d, ..] = Fingerprint::of(key.public_key_raw()).0;
+        let name = format!("Festoon cluster {cluster}, CA {:08x}", u32::from_be_bytes([a, b, c, d]));
+        let mut params = ca_params(&name, 1);
+        params.not_after = date_time_ymd(2099, 1, 1);
         let certificate = params.self_signed(&key).map_err(PkiError::Crypto)?;
-        let fingerprint = Fingerprint(fingerprint(certificate.der()));
-        Ok(Self { certificate_pem: certificate.pem(), issuer: Issuer::new(params, key), fingerprint })
+        Self::from_pem(certificate.pem(), &key.serialize_pem())
     }
 
     /// The CA with this certificate and key, both in PEM.
     pub fn from_pem(certificate_pem: String, key_pem: &str) -> Result<Self, PkiError> {
         let key = KeyPair::from_pem(key_pem).map_err(|_| PkiError::BadAuthority)?;
         let issuer = Issuer::from_ca_cert_pem(&certificate_pem, key).map_err(|_| PkiError::BadAuthority)?;
-        let fingerprint = ca_fingerprint(&certificate_pem).map_err(|_| PkiError::BadAuthority)?;
-        Ok(Self { issuer, certificate_pem, fingerprint: Fingerprint(fingerprint) })
+        let certificates = certificates(&certificate_pem).map_err(|_| PkiError::BadAuthority)?;
+        let certificate = certificates.first().ok_or(PkiError::BadAuthority)?;
+        let name = common_name(certificate).ok_or(PkiError::BadAuthority)?;
+        Ok(Self { issuer, name, fingerprint: Fingerprint::of(certificate), certificate_pem })
     }
 
     /// SHA-256 of its certificate in DER.
@@ -114,11 +123,19 @@ impl Authority {
         Zeroizing::new(self.issuer.key().serialize_pem())
     }
 
-    /// A certificate in PEM for `manager`, which has these HTTPS listeners (for browsers, which check addresses).
-    pub fn issue(&self, request: SigningRequest, manager: ManagerId, https: &[SocketAddr]) -> Result<String, PkiError> {
+    /// A certificate in PEM for `manager`, which has these HTTPS listeners (for browsers, which check addresses). Good for
+    /// [`VALIDITY_MS`] from `now` on.
+    pub fn issue(
+        &self,
+        request: SigningRequest,
+        manager: ManagerId,
+        https: &[SocketAddr],
+        now: UnixMs,
+    ) -> Result<String, PkiError> {
         let SigningRequest(mut request) = request;
         let dns = |name: &str| name.try_into().map(SanType::DnsName).map_err(PkiError::Crypto);
         let mut params = base_params(&format!("Festoon manager {manager}"));
+        end_after(&mut params, now.after(VALIDITY_MS));
         params.subject_alt_names = vec![dns(MANAGER_TLS_NAME)?, dns(&tls_name(manager))?];
         params.subject_alt_names.extend(https.iter().map(|at| SanType::IpAddress(at.ip())));
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
@@ -127,14 +144,38 @@ impl Authority {
         request.params = params;
         request.signed_by(&self.issuer).map(|certificate| certificate.pem()).map_err(PkiError::Crypto)
     }
+
+    /// A certificate in PEM for the CA that takes this one's place: with it, whoever trusts this one trusts that one too.
+    pub fn certify(&self, next: &Self, now: UnixMs) -> Result<String, PkiError> {
+        let mut params = ca_params(&next.name, 0);
+        end_after(&mut params, now.after(VALIDITY_MS));
+        params.use_authority_key_identifier_extension = true;
+        let certificate = params.signed_by(next.issuer.key(), &self.issuer);
+        certificate.map(|certificate| certificate.pem()).map_err(PkiError::Crypto)
+    }
 }
 
-/// Valid for long on both sides of now: a new machine's clock may be years off.
+/// Of a CA with so many others below it.
+fn ca_params(name: &str, below: u8) -> CertificateParams {
+    let mut params = base_params(name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(below));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params
+}
+
+/// Valid from 1970 on: a machine without a battery begins there, and one whose clock is slow has to talk to managers before
+/// it can set it.
 fn base_params(name: &str) -> CertificateParams {
     let mut params = CertificateParams::default();
-    params.not_before = date_time_ymd(2000, 1, 1);
-    params.not_after = date_time_ymd(2099, 1, 1);
+    params.not_before = date_time_ymd(1970, 1, 1);
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, name);
     params
+}
+
+fn end_after(params: &mut CertificateParams, end: UnixMs) {
+    // Nothing is valid beyond 2099, whatever a clock says.
+    let latest = date_time_ymd(2099, 1, 1);
+    let end = date_time_ymd(1970, 1, 1).checked_add(Duration::from_millis(end.0).try_into().unwrap_or_default());
+    params.not_after = end.map_or(latest, |end| end.min(latest));
 }

@@ -8,22 +8,24 @@
 //!
 //! Nothing in the clear outlives a call: the data key is unsealed for each use, which takes a fraction of a millisecond.
 
+mod certify;
 mod data_key;
 mod recovery;
 mod rekey;
 mod seal;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::sync::Arc;
 
-use festoon_control::registry::{AddAuthority, AuthorityRole, DataKeyCopy, EncryptedSecret, SecretName, State};
+use festoon_control::registry::{DataKeyCopy, EncryptedSecret, SecretName, State};
 use festoon_proto::ManagerId;
 use zeroize::Zeroizing;
 
 use crate::data_dir::{DataDir, DataDirError};
-use crate::pki::{Authority, PkiError};
+use crate::pki::PkiError;
 
+pub use certify::{add_authority, trusted_pem};
 pub use data_key::{DATA_KEY_LEN, DataKey};
 pub use recovery::{RecoveryKey, recovery_recipient};
 pub use rekey::{keep_data_key_inside, new_keyring};
@@ -53,6 +55,9 @@ pub enum VaultError {
     /// No CA issues certificates.
     #[error("the registry holds no CA: this cluster was made by another version of Festoon")]
     NoAuthority,
+    /// It is not in the cluster.
+    #[error("there is no manager {0} in the cluster any more, so it gets no certificate")]
+    NoManager(ManagerId),
     /// A cipher fails.
     #[error("encryption fails on this machine")]
     Crypto,
@@ -99,21 +104,4 @@ impl Vault {
     pub fn encrypt(&self, state: &State, name: &SecretName, secret: &[u8]) -> Result<EncryptedSecret, VaultError> {
         self.data_key(state)?.encrypt(name, secret)
     }
-
-    /// The CA that issues certificates now.
-    pub fn authority(&self, state: &State) -> Result<Authority, VaultError> {
-        let mut all = state.vault().authorities().iter();
-        let current = all.find(|authority| authority.role == AuthorityRole::Current).ok_or(VaultError::NoAuthority)?;
-        let name = SecretName::of_authority(&current.fingerprint);
-        let key = self.read(state, &name)?;
-        let key = std::str::from_utf8(&key).map_err(|_| VaultError::Damaged(name))?;
-        Ok(Authority::from_pem(current.certificate_pem.clone(), key)?)
-    }
-}
-
-/// The command that makes `authority` known, its key encrypted under `data_key`.
-pub fn add_authority(authority: &Authority, data_key: &DataKey) -> Result<AddAuthority, VaultError> {
-    let fingerprint = authority.fingerprint();
-    let key = data_key.encrypt(&SecretName::of_authority(&fingerprint), authority.to_secret_pem().as_bytes())?;
-    Ok(AddAuthority { fingerprint, certificate_pem: authority.certificate_pem().to_owned(), key })
 }

@@ -9,12 +9,13 @@ use festoon_proto::token::{SecretHash, TokenKind};
 use festoon_proto::{ClusterId, PrivateKey};
 
 use super::*;
+use crate::pki::Authority;
 
 fn seal_key(number: u8) -> SealKey {
     SealKey::new(PrivateKey::from_bytes([number; 32]))
 }
 
-fn vault(number: u8) -> Vault {
+pub(crate) fn vault(number: u8) -> Vault {
     Vault::new(ManagerId(number.into()), Some(seal_key(number)))
 }
 
@@ -31,12 +32,12 @@ fn spec(number: u8) -> ManagerSpec {
     }
 }
 
-fn then(state: &State, command: Command) -> State {
-    apply(state, state.version().0 + 1, &command).unwrap().0
+pub(crate) fn then(state: &State, command: &Command) -> State {
+    apply(state, state.version().0 + 1, command).unwrap().0
 }
 
 /// A cluster as `init` makes it, with one manager and a CA.
-fn founded() -> (State, Authority) {
+pub(crate) fn founded() -> (State, Authority) {
     let authority = Authority::generate(ClusterId([1; 16])).unwrap();
     let data_key = DataKey::generate(1);
     let copy = data_key.seal_to(seal_key(1).public_key()).unwrap();
@@ -55,11 +56,11 @@ fn founded() -> (State, Authority) {
         }),
         Command::AddAuthority(add_authority(&authority, &data_key).unwrap()),
     ];
-    (commands.into_iter().fold(State::default(), |state, command| then(&state, command)), authority)
+    (commands.iter().fold(State::default(), |state, command| then(&state, command)), authority)
 }
 
 /// Lets the second manager in, as the first does when it is asked.
-fn joined(state: &State) -> State {
+pub(crate) fn joined(state: &State) -> State {
     let token = CreateToken {
         hash: SecretHash::of(b"2"),
         kind: TokenKind::Manager,
@@ -68,10 +69,10 @@ fn joined(state: &State) -> State {
         now: UnixMs(1),
         expires: UnixMs(100),
     };
-    let state = then(state, Command::CreateToken(token));
+    let state = then(state, &Command::CreateToken(token));
     let data_key = vault(1).data_key(&state).unwrap().seal_to(seal_key(2).public_key()).unwrap();
     let join = JoinManager { token: SecretHash::of(b"2"), manager: spec(2), data_key: Some(data_key), now: UnixMs(2) };
-    then(&state, Command::JoinManager(join))
+    then(&state, &Command::JoinManager(join))
 }
 
 #[test]
@@ -91,12 +92,12 @@ fn any_full_manager_has_the_ca_and_a_witness_has_not() {
 fn a_manager_that_was_removed_reads_no_later_secret() {
     let (state, _) = founded();
     let name = SecretName("later".to_owned());
-    let removed = then(&joined(&state), Command::RemoveManager(ManagerId(2)));
+    let removed = then(&joined(&state), &Command::RemoveManager(ManagerId(2)));
     let known = vault(2).data_key(&joined(&state)).unwrap();
     assert!(removed.vault().keyring().is_known_outside);
-    let rekeyed = then(&removed, Command::SetKeyring(new_keyring(&removed, &vault(1)).unwrap()));
+    let rekeyed = then(&removed, &Command::SetKeyring(new_keyring(&removed, &vault(1)).unwrap()));
     let secret = vault(1).encrypt(&rekeyed, &name, b"new").unwrap();
-    let stored = then(&rekeyed, Command::PutSecret(PutSecret { name: name.clone(), secret: secret.clone() }));
+    let stored = then(&rekeyed, &Command::PutSecret(PutSecret { name: name.clone(), secret: secret.clone() }));
     assert_eq!(vault(1).read(&stored, &name).unwrap().as_slice(), b"new");
     assert!(known.decrypt(&name, &secret).is_err());
     assert!(vault(1).authority(&stored).is_ok(), "what was stored before is taken along");

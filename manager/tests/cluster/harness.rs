@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use festoon_manager::pki::{Trust, client_config};
+use festoon_manager::pki::client_config;
 use festoon_proto::address::MANAGER_TLS_NAME;
 use festoon_proto::http::{AGENT_JOIN, AGENT_MAP, Credential, JoinRequest, JoinResponse, Problem};
 use festoon_proto::map::EndpointMap;
 use festoon_proto::token::{JoinToken, SecretHash};
-use festoon_proto::{EndpointId, PublicKey};
+use festoon_proto::{EndpointId, Fingerprint, PublicKey};
 use reqwest::{RequestBuilder, Response};
 use rustix::process::{Pid, Signal, kill_process};
 use serde::de::DeserializeOwned;
@@ -198,7 +198,7 @@ pub(crate) async fn until(what: &str, mut condition: impl FnMut() -> bool) {
 pub(crate) struct Agent {
     pub(crate) key: PublicKey,
     pub(crate) secret: [u8; 32],
-    pub(crate) ca_fingerprint: [u8; 32],
+    pub(crate) ca_fingerprint: Fingerprint,
 }
 
 /// An answer, or the problem there is.
@@ -214,9 +214,8 @@ impl Agent {
         at: SocketAddr,
         build: impl Fn(&reqwest::Client, String) -> RequestBuilder,
     ) -> RequestBuilder {
-        let trust = Trust { ca_fingerprint: self.ca_fingerprint };
         let client = reqwest::Client::builder()
-            .tls_backend_preconfigured(client_config(trust, None).unwrap())
+            .tls_backend_preconfigured(client_config(&[self.ca_fingerprint], None).unwrap())
             .resolve(MANAGER_TLS_NAME, at)
             .no_proxy()
             .timeout(DEADLINE)

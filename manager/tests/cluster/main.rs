@@ -10,9 +10,9 @@ mod keys;
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use festoon_proto::EndpointId;
 use festoon_proto::http::{AGENT_JOIN, AGENT_LEAVE};
 use festoon_proto::token::{JoinToken, TokenSecret};
+use festoon_proto::{EndpointId, Fingerprint};
 
 use harness::{Agent, Manager, answer, modes, problem, text, until};
 
@@ -186,7 +186,7 @@ async fn joining_managers_are_checked() {
     assert!(join(&word[..40], "m2").contains("damaged or cut off"));
     assert!(join(&word, "m1").contains("a manager m1 exists already"));
     let token: JoinToken = word.parse().unwrap();
-    let forged = JoinToken { ca_fingerprint: [0; 32], ..token }.to_secret_string();
+    let forged = JoinToken { ca_fingerprint: Fingerprint([0; 32]), ..token }.to_secret_string();
     assert!(join(&forged, "m2").contains("no manager let this one in"));
     assert!(outsider.try_join("m2", &word).status.success(), "a refused try does not use the token up");
     assert!(join(&word, "m2").contains("holds a manager already"));

@@ -141,6 +141,7 @@ impl Cluster {
             network: network(agent.network.0),
             addresses: agent.addresses.to_vec(),
             managers: self.managers.clone(),
+            authorities: Vec::new(),
             timing: self.timing,
         })
     }

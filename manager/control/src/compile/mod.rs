@@ -40,6 +40,7 @@ pub fn endpoint_map(state: &State, endpoint: EndpointId) -> Option<EndpointMap> 
         network: network_info(state.network(endpoint.network)?),
         addresses: endpoint.addresses.to_vec(),
         managers: state.full_managers().map(manager_info).collect(),
+        authorities: state.vault().authorities().iter().map(|authority| authority.fingerprint).collect(),
         timing: Timing::default(),
     })
 }

@@ -4,12 +4,13 @@
 //! of now; it is promoted, and managers get certificates from it; the one before is retired. A node that was away in
 //! between needs only have seen the first step.
 
+use festoon_proto::Fingerprint;
 use serde::{Deserialize, Serialize};
 
 use super::AddAuthority;
 use super::secrets;
 use super::state::State;
-use super::vault::{Fingerprint, SecretError, SecretName};
+use super::vault::{SecretError, SecretName};
 
 /// What a CA is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -93,7 +94,7 @@ pub(super) fn add(state: &mut State, command: &AddAuthority) -> Result<(), Autho
     let role = if all.is_empty() { AuthorityRole::Current } else { AuthorityRole::Next };
     secrets::store(state, SecretName::of_authority(&fingerprint), command.key.clone())?;
     let certificate_pem = command.certificate_pem.clone();
-    state.vault_mut().authorities.push(Authority { fingerprint, certificate_pem, role });
+    state.authorities_mut().push(Authority { fingerprint, certificate_pem, role });
     Ok(())
 }
 
@@ -105,7 +106,7 @@ pub(super) fn promote(state: &mut State, fingerprint: Fingerprint) -> Result<(),
         AuthorityRole::Previous => return Err(AuthorityError::NotNext(fingerprint)),
     }
     // There are two: the next one and the one of now.
-    for authority in &mut state.vault_mut().authorities {
+    for authority in state.authorities_mut() {
         let is_next = authority.fingerprint == fingerprint;
         authority.role = if is_next { AuthorityRole::Current } else { AuthorityRole::Previous };
     }
@@ -116,9 +117,8 @@ pub(super) fn retire(state: &mut State, fingerprint: Fingerprint) -> Result<(), 
     if role_of(state, fingerprint)? == AuthorityRole::Current {
         return Err(AuthorityError::Current(fingerprint));
     }
-    let vault = state.vault_mut();
-    vault.authorities.retain(|authority| authority.fingerprint != fingerprint);
-    vault.secrets.remove(&SecretName::of_authority(&fingerprint));
+    state.authorities_mut().retain(|authority| authority.fingerprint != fingerprint);
+    state.vault_mut().secrets.remove(&SecretName::of_authority(&fingerprint));
     Ok(())
 }
 

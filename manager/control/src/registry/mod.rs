@@ -38,6 +38,7 @@ pub use command::{
 pub use diff::Difference;
 pub use endpoints::{EndpointError, KEEP_ADDRESSES_MS};
 pub use epoch::EpochError;
+pub use festoon_proto::Fingerprint;
 pub use festoon_proto::http::ManagerRole;
 pub use format::{FORMAT, FormatError, check_readable};
 pub use keys::{KeyError, MAX_KEY_OVERLAP_MS};
@@ -48,4 +49,4 @@ pub use record::{Endpoint, Epoch, Manager, Network, Prefix, PreviousKey, Token, 
 pub use refusal::Refusal;
 pub use state::State;
 pub use tokens::TokenError;
-pub use vault::{Ciphertext, EncryptedSecret, Fingerprint, Keyring, SecretError, SecretName, Vault};
+pub use vault::{Ciphertext, EncryptedSecret, Keyring, SecretError, SecretName, Vault};

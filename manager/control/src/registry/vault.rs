@@ -6,11 +6,11 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use festoon_proto::ManagerId;
 use festoon_proto::map::MapVersion;
+use festoon_proto::{Fingerprint, ManagerId};
 use serde::{Deserialize, Serialize};
 
-use super::authorities::Authority;
+use super::authorities::{Authority, AuthorityRole};
 use super::name;
 
 /// Encrypted bytes, which nothing here reads. Not printed: whoever has a key could still use them.
@@ -68,23 +68,6 @@ impl fmt::Display for SecretName {
     }
 }
 
-/// SHA-256 of a certificate in DER.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Fingerprint(pub [u8; 32]);
-
-impl fmt::Display for Fingerprint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-impl fmt::Debug for Fingerprint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Fingerprint({self})")
-    }
-}
-
 /// Who can read secrets.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
 pub struct Keyring {
@@ -125,6 +108,16 @@ impl Vault {
     /// A secret.
     pub fn secret(&self, name: &SecretName) -> Option<&EncryptedSecret> {
         self.secrets.get(name)
+    }
+
+    /// The CA that issues certificates.
+    pub fn issuer(&self) -> Option<Fingerprint> {
+        self.authority(AuthorityRole::Current).map(|authority| authority.fingerprint)
+    }
+
+    /// The CA of this role.
+    pub fn authority(&self, role: AuthorityRole) -> Option<&Authority> {
+        self.authorities.iter().find(|authority| authority.role == role)
     }
 
     /// All CAs that are trusted.

@@ -15,7 +15,7 @@ mod manager;
 mod network;
 mod secret;
 
-use festoon_proto::{EndpointId, ManagerId, NetworkId};
+use festoon_proto::{EndpointId, Fingerprint, ManagerId, NetworkId};
 use serde::{Deserialize, Serialize};
 
 pub use endpoint::{AddClient, CreateToken, JoinEndpoint, RemoveEndpoint, RotateEndpointKey};
@@ -26,7 +26,7 @@ pub use manager::{
 pub use network::{AddNetwork, UpdateNetwork};
 pub use secret::{AddAuthority, DataKeyCopy, PutSecret, SetKeyring};
 
-use super::vault::{Fingerprint, SecretName};
+use super::vault::SecretName;
 
 /// Milliseconds since 1970-01-01 UTC, read by whoever makes a command and never by whoever applies it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Default)]

@@ -1,10 +1,10 @@
 //! Commands on secrets and certificates. All of it is encrypted before it gets here.
 
-use festoon_proto::ManagerId;
 use festoon_proto::map::MapVersion;
+use festoon_proto::{Fingerprint, ManagerId};
 use serde::{Deserialize, Serialize};
 
-use super::super::vault::{Ciphertext, EncryptedSecret, Fingerprint, SecretName};
+use super::super::vault::{Ciphertext, EncryptedSecret, SecretName};
 
 /// The data key, sealed to one manager.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -9,6 +9,7 @@ use festoon_proto::{EndpointId, ManagerId, NetworkId};
 
 use super::super::UnixMs;
 use super::super::address::Addresses;
+use super::super::authorities::Authority;
 use super::super::record::{Endpoint, Kept, Manager, Network, Token, TokenUse};
 use super::super::vault::Vault;
 use super::State;
@@ -199,6 +200,12 @@ impl State {
         let vault = Arc::make_mut(&mut self.records.vault);
         vault.changed = self.records.version;
         vault
+    }
+
+    /// The CAs, to be changed. Endpoints learn of it: these are whom they believe to be managers.
+    pub(in crate::registry) fn authorities_mut(&mut self) -> &mut Vec<Authority> {
+        self.records.managers_changed = self.records.version;
+        &mut self.vault_mut().authorities
     }
 
     /// Forgets what is past.

@@ -146,7 +146,7 @@ impl State {
         self.records.managers.get(&id)
     }
 
-    /// The last command that changed what endpoints know of the managers.
+    /// The last command that changed what endpoints know of the managers, or whom they believe to be one.
     pub const fn managers_changed(&self) -> MapVersion {
         self.records.managers_changed
     }

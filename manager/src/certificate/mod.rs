@@ -1,0 +1,12 @@
+//! The life of this manager's certificate: it is renewed long before it ends, and whenever the registry says something else
+//! than what stands in it. Nobody restarts anything and no connection is dropped.
+
+mod due;
+mod keeper;
+mod routes;
+#[cfg(test)]
+mod tests;
+
+pub use due::{Due, due};
+pub use keeper::{KeepError, Keeper};
+pub use routes::{Shown, router};
