@@ -7,7 +7,13 @@
 //! a tunnel takes two key agreements to make and more than ten kilobytes to keep, a sleeping peer some hundred bytes. It
 //! wakes when this node has something to send to it, or when it shows that it has its key. It never falls asleep again:
 //! its tunnel remembers the time of its last handshake, without which an old one could be played back.
+//!
+//! Keys change while traffic goes on. A node with a new key of its own has a second line to a peer for a while, and a node
+//! with a new key is a second peer, a [`Pair`] with the first. Packets go the old way until a session is there on the new
+//! one, and what comes the old way is taken as long as the old key is good: so none is lost.
 
+mod own_keys;
+mod pair;
 mod peer;
 
 use std::collections::{BTreeSet, HashMap};
@@ -15,25 +21,28 @@ use std::net::{Ipv6Addr, SocketAddr};
 use std::time::Instant;
 
 use etherparse::PacketBuilder;
-use festoon_proto::address::{SIGNAL_PORT, link_local};
+use festoon_proto::address::SIGNAL_PORT;
 use festoon_proto::signal::{MAX_SIGNAL_LEN, Message};
 use festoon_proto::{PrivateKey, PublicKey};
 
 use crate::batch::UnderlayBatch;
 use crate::drop_reason::{DropCounters, DropReason};
 use crate::node::UnderlayPath;
-use crate::tunnel::{self, Addressee, Identity, MIN_BUFFER, Opened, Tunnel, sealed_capacity};
+use crate::tunnel::{self, Addressee, MIN_BUFFER, Opened, Tunnel, sealed_capacity};
 
+pub use pair::{BringOver, Pair};
 pub use peer::Peer;
 
-use peer::Contact;
+use own_keys::{OwnKeys, Place};
 
 /// IPv6 and UDP headers in front of a signal message.
 const SIGNAL_HEADERS: usize = 48;
+/// Peers a node can have at most: each may have two tunnels.
+const MAX_PEERS: usize = tunnel::MAX_TUNNELS / 2;
 /// Peers whose timers run in one go, at least; more are spread over [`tunnel::TICK`].
 const SWEEP: usize = 64;
 
-/// A peer's place in the table. Its number is the tunnel's index on the wire.
+/// A peer's number in the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PeerId(u32);
 
@@ -65,8 +74,7 @@ pub enum Received {
 /// All peers of a node.
 #[derive(Debug)]
 pub struct Peers<R> {
-    identity: Identity,
-    link_local: Ipv6Addr,
+    own: OwnKeys,
     /// Whether answers leave from the address that was asked.
     pins_local: bool,
     slots: Vec<Option<Peer<R>>>,
@@ -83,10 +91,8 @@ pub struct Peers<R> {
 impl<R> Peers<R> {
     /// No peers yet. A node with several addresses that others connect to sets `pins_local`.
     pub fn new(private_key: &PrivateKey, handshakes_per_second: u64, pins_local: bool) -> Self {
-        let identity = Identity::new(private_key, handshakes_per_second);
         Self {
-            link_local: link_local(&identity.public_key()),
-            identity,
+            own: OwnKeys::new(private_key, handshakes_per_second),
             pins_local,
             slots: Vec::new(),
             free: Vec::new(),
@@ -113,22 +119,39 @@ impl<R> Peers<R> {
         self.slots.get_mut(id.0 as usize)?.as_mut()
     }
 
-    /// The peer at `id`, which is awake from now on.
-    fn wake(&mut self, id: PeerId) -> Option<(&mut Contact, &mut Tunnel)> {
-        let peer = self.slots.get_mut(id.0 as usize)?.as_mut()?;
-        let (identity, awake) = (&self.identity, &mut self.awake);
-        let tunnel = peer.tunnel.get_or_insert_with(|| {
-            awake.insert(id.0);
-            Box::new(Tunnel::new(identity, &peer.key, id.0))
-        });
-        Some((&mut peer.contact, tunnel))
+    /// Starts handshakes with `key` from now on, and answers to those for `former` too. Sessions made with either live on;
+    /// those made with any other key are gone.
+    pub fn set_keys(&mut self, key: &PrivateKey, former: Option<&PrivateKey>) {
+        let gone = self.own.set(key, former);
+        let instead = self.own.used().place;
+        for place in gone {
+            let (slots, awake) = (&mut self.slots, &mut self.awake);
+            awake.retain(|&number| {
+                let Some(peer) = &mut slots[number as usize] else { return false };
+                peer.cut(place, instead);
+                peer.is_awake()
+            });
+        }
+    }
+
+    /// Makes sure that there is a line to the peer at `id` with our key in `place`. Says whether there was none.
+    fn wake(&mut self, id: PeerId, place: Place) -> bool {
+        let (Some(own), Some(Some(peer))) = (self.own.get(place), self.slots.get_mut(id.0 as usize)) else {
+            return false;
+        };
+        let was_there = peer.lines[place.index()].is_some();
+        peer.wake(own, id.0);
+        self.awake.insert(id.0);
+        !was_there
     }
 
     /// Undoes [`Peers::wake`] for a peer that turned out to have had no part in it.
-    fn put_to_sleep(&mut self, id: PeerId) {
+    fn put_to_sleep(&mut self, id: PeerId, place: Place) {
         if let Some(peer) = self.get_mut(id) {
-            peer.tunnel = None;
-            self.awake.remove(&id.0);
+            peer.lines[place.index()] = None;
+            if !peer.is_awake() {
+                self.awake.remove(&id.0);
+            }
         }
     }
 
@@ -139,10 +162,10 @@ impl<R> Peers<R> {
             return Some(id);
         }
         let index = self.free.pop().or_else(|| u32::try_from(self.slots.len()).ok())?;
-        if index as usize >= tunnel::MAX_TUNNELS {
+        if index as usize >= MAX_PEERS {
             return None;
         }
-        let peer = Peer::new(key, role);
+        let peer = Peer::new(key, role, self.own.used().place);
         if index as usize == self.slots.len() {
             self.slots.push(Some(peer));
         } else {
@@ -186,11 +209,16 @@ impl<R> Peers<R> {
         // From the first datagram on there are timers to run.
         self.next_sweep.get_or_insert(now);
         let path = if self.pins_local { path } else { UnderlayPath { local: None, ..path } };
-        let received = match tunnel::addressee(&self.identity, path.remote.ip(), datagram, plain) {
-            Addressee::Tunnel(index) => self.open(now, PeerId(index), path, datagram, plain, underlay),
-            Addressee::Initiator(key) => self.open_initiation(now, &key, path, datagram, plain, underlay),
-            Addressee::Nobody(reason) => Err(reason),
-            Addressee::Cookie(len) => {
+        let received = match self.own.addressee(path.remote.ip(), datagram, plain) {
+            (_, Addressee::Tunnel(index)) => {
+                let (number, place) = Place::from_wire(index);
+                self.open(now, (PeerId(number), place), path, datagram, plain, underlay)
+            }
+            (place, Addressee::Initiator(key)) => {
+                self.open_initiation(now, (&key, place), path, datagram, plain, underlay)
+            }
+            (_, Addressee::Nobody(reason)) => Err(reason),
+            (_, Addressee::Cookie(len)) => {
                 underlay.push(path, &plain[..len]);
                 Err(DropReason::RateLimited)
             }
@@ -204,26 +232,22 @@ impl<R> Peers<R> {
         }
     }
 
-    fn is_awake(&self, id: PeerId) -> bool {
-        self.get(id).is_some_and(|peer| peer.tunnel.is_some())
-    }
-
-    /// Handles a handshake initiation that names `key`. Anybody can name a key; only its owner wakes a peer.
+    /// Handles a handshake initiation that names a key, for ours in a place. Anybody can name a key; only its owner wakes a
+    /// peer.
     fn open_initiation(
         &mut self,
         now: Instant,
-        key: &PublicKey,
+        (key, place): (&PublicKey, Place),
         path: UnderlayPath,
         datagram: &[u8],
         plain: &mut [u8],
         underlay: &mut UnderlayBatch,
     ) -> Result<Received, DropReason> {
         let id = self.find(key).ok_or(DropReason::UnknownKey)?;
-        let was_awake = self.is_awake(id);
-        self.wake(id);
-        let received = self.open(now, id, path, datagram, plain, underlay);
-        if received.is_err() && !was_awake {
-            self.put_to_sleep(id);
+        let was_asleep = self.wake(id, place);
+        let received = self.open(now, (id, place), path, datagram, plain, underlay);
+        if received.is_err() && was_asleep {
+            self.put_to_sleep(id, place);
         }
         received
     }
@@ -231,25 +255,28 @@ impl<R> Peers<R> {
     fn open(
         &mut self,
         now: Instant,
-        id: PeerId,
+        (id, place): (PeerId, Place),
         path: UnderlayPath,
         datagram: &[u8],
         plain: &mut [u8],
         underlay: &mut UnderlayBatch,
     ) -> Result<Received, DropReason> {
-        let own = self.link_local;
-        let Some(Peer { contact, tunnel: Some(tunnel), .. }) = self.get_mut(id) else {
+        let Some(Peer { contact, lines, used, .. }) = self.get_mut(id) else {
             return Err(DropReason::UnknownSession);
         };
-        let opened = tunnel.open(path.remote.ip(), datagram, plain);
+        let line = lines[place.index()].as_deref_mut().ok_or(DropReason::UnknownSession)?;
+        let opened = line.tunnel.open(path.remote.ip(), datagram, plain);
         if opened.is_authentic() {
             contact.path = Some(path);
             contact.last_heard = Some(now);
         }
+        if *used != place && line.takes_over(opened) {
+            *used = place;
+        }
         match opened {
             Opened::Packet(len) => {
                 contact.rx_bytes += len as u64;
-                match signal_of(own, contact.link_local, &plain[..len])? {
+                match signal_of(line.link_local, contact.link_local, &plain[..len])? {
                     Some(message) => Ok(Received::Signal { from: id, message }),
                     None => Ok(Received::Packet { from: id, len }),
                 }
@@ -260,11 +287,11 @@ impl<R> Peers<R> {
             }
             Opened::Established(len) => {
                 underlay.push(path, &plain[..len]);
-                flush(tunnel, path, underlay);
+                flush(&mut line.tunnel, path, underlay);
                 Ok(Received::Established(id))
             }
             Opened::Keepalive => {
-                flush(tunnel, path, underlay);
+                flush(&mut line.tunnel, path, underlay);
                 Ok(Received::Keepalive(id))
             }
             Opened::Cookie(len) => {
@@ -278,24 +305,35 @@ impl<R> Peers<R> {
 
     /// Encrypts `packet` for a peer, into `underlay`.
     pub fn send(&mut self, id: PeerId, packet: &[u8], underlay: &mut UnderlayBatch) -> Result<(), DropReason> {
-        let peer = self.get(id).ok_or(DropReason::UnknownSession)?;
+        let peer = self.slots.get_mut(id.0 as usize).and_then(Option::as_mut).ok_or(DropReason::UnknownSession)?;
         let path = peer.contact.path.ok_or(DropReason::NoUnderlayAddress)?;
-        let (contact, tunnel) = self.wake(id).ok_or(DropReason::UnknownSession)?;
-        contact.tx_bytes += packet.len() as u64;
+        peer.contact.tx_bytes += packet.len() as u64;
+        let line = match &mut peer.lines[peer.used.index()] {
+            Some(line) => line,
+            None => {
+                let own = self.own.used();
+                self.awake.insert(id.0);
+                peer.used = own.place;
+                peer.wake(own, id.0).1
+            }
+        };
         let buffer = underlay.reserve(path, sealed_capacity(packet.len()));
-        let len = tunnel.seal(packet, buffer);
+        let len = line.tunnel.seal(packet, buffer);
         underlay.commit(len);
         Ok(())
     }
 
     /// Sends a signal message to a peer.
     pub fn signal(&mut self, id: PeerId, message: &Message, underlay: &mut UnderlayBatch) -> Result<(), DropReason> {
-        let to = self.get(id).ok_or(DropReason::UnknownSession)?.contact.link_local;
+        let peer = self.get(id).ok_or(DropReason::UnknownSession)?;
+        let to = peer.contact.link_local;
+        // A peer that sleeps is woken with the key of now.
+        let own = peer.lines[peer.used.index()].as_ref().map_or(self.own.used().link_local, |line| line.link_local);
         let mut payload = [0; MAX_SIGNAL_LEN];
         let len = message.encode(&mut payload).map_err(|_| DropReason::InvalidSignal)?;
         let mut packet = std::mem::take(&mut self.signal);
         packet.clear();
-        let written = PacketBuilder::ipv6(self.link_local.octets(), to.octets(), 255)
+        let written = PacketBuilder::ipv6(own.octets(), to.octets(), 255)
             .udp(SIGNAL_PORT, SIGNAL_PORT)
             .write(&mut packet, &payload[..len]);
         let sent = match written {
@@ -306,11 +344,25 @@ impl<R> Peers<R> {
         sent
     }
 
-    /// Starts a handshake with a peer at the next of its addresses.
+    /// Starts a handshake with a peer, with our key of now and at the next of its addresses.
     pub fn initiate(&mut self, id: PeerId, underlay: &mut UnderlayBatch) {
-        let Some(path) = self.get_mut(id).and_then(|peer| peer.contact.next_path()) else { return };
-        let Some((_, tunnel)) = self.wake(id) else { return };
-        let len = tunnel.initiate(underlay.reserve(path, MIN_BUFFER));
+        if self.get_mut(id).and_then(|peer| peer.contact.next_path()).is_some() {
+            self.initiate_there(id, underlay);
+        }
+    }
+
+    /// Starts a handshake with a peer, with our key of now, where it is. If it has a session with the key before, that goes
+    /// on until there is one with this.
+    fn initiate_there(&mut self, id: PeerId, underlay: &mut UnderlayBatch) {
+        let own = self.own.used();
+        let Some(Some(peer)) = self.slots.get_mut(id.0 as usize) else { return };
+        let Some(path) = peer.contact.path else { return };
+        if peer.session_age().is_none() {
+            peer.used = own.place;
+        }
+        self.awake.insert(id.0);
+        let (_, line) = peer.wake(own, id.0);
+        let len = line.tunnel.initiate(underlay.reserve(path, MIN_BUFFER));
         underlay.commit(len);
     }
 
@@ -324,7 +376,7 @@ impl<R> Peers<R> {
         if self.next_sweep.is_some_and(|at| now < at) {
             return;
         }
-        self.identity.handle_timeout();
+        self.own.handle_timeout();
         let parts = (self.awake.len() / SWEEP).clamp(1, 10);
         self.next_sweep = Some(now + tunnel::TICK / parts as u32);
         let mut part = self.awake.range(self.sweep_from..).copied();

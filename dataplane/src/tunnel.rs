@@ -36,7 +36,8 @@ pub const fn sealed_capacity(packet_len: usize) -> usize {
     if sealed < MIN_BUFFER { MIN_BUFFER } else { sealed }
 }
 
-/// A node's own key, and its defence against floods of handshakes.
+/// A node's own key, and its defence against floods of handshakes. A clone is the same identity.
+#[derive(Clone)]
 pub struct Identity {
     private: x25519::StaticSecret,
     public: x25519::PublicKey,

@@ -25,6 +25,7 @@ fn map() -> EndpointMap {
         id: ManagerId(1),
         name: "frankfurt".into(),
         public_key: PublicKey::from_bytes([9; 32]),
+        previous_key: None,
         underlay: vec!["192.0.2.1:51820".parse().unwrap()],
         https: vec!["127.0.0.1:9".parse().unwrap()],
         priority: 100,

@@ -43,6 +43,9 @@ pub struct ManagerInfo {
     pub name: String,
     /// Its WireGuard identity.
     pub public_key: PublicKey,
+    /// The identity it had before, while that is good too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous_key: Option<PublicKey>,
     /// Where its tunnels are reached over UDP, best first.
     pub underlay: Vec<SocketAddr>,
     /// Where its HTTPS listener is reached over TCP, best first.

@@ -12,7 +12,7 @@ use crate::drop_reason::{DropCounters, DropReason};
 use crate::node::{Effects, UnderlayPath};
 use crate::packet::ip::IpHeader;
 use crate::packet::offload::{self, VnetHeader};
-use crate::peers::{Peer, PeerId, Peers, Received};
+use crate::peers::{BringOver, Pair, Peer, PeerId, Peers, Received};
 use crate::router::RouteTable;
 use crate::tunnel::sealed_capacity;
 
@@ -33,8 +33,11 @@ pub enum HostArrival {
 #[derive(Debug)]
 pub struct HostForwarder {
     peers: Peers<ManagerId>,
-    managers: Vec<(ManagerId, PeerId)>,
-    active: Option<PeerId>,
+    managers: Vec<(ManagerId, Pair)>,
+    bring_over: BringOver,
+    active: Option<ManagerId>,
+    /// The peer that packets go to, so that it is not looked for with every one.
+    way_out: Option<PeerId>,
     addresses: Vec<IpAddr>,
     network: RouteTable<()>,
     drops: DropCounters,
@@ -46,37 +49,51 @@ impl HostForwarder {
         Self {
             peers: Peers::new(private_key, HANDSHAKES_PER_SECOND, false),
             managers: Vec::new(),
+            bring_over: BringOver::default(),
             active: None,
+            way_out: None,
             addresses: Vec::new(),
             network: RouteTable::default(),
             drops: DropCounters::default(),
         }
     }
 
-    /// Takes over a map. Sessions with managers that are in it live on.
+    /// Takes over a map. Sessions with managers that are in it live on, also with the key before of one that has a new key
+    /// while that is good.
     pub fn set_map(&mut self, map: &EndpointMap) {
         let mut managers = Vec::with_capacity(map.managers.len());
         for manager in &map.managers {
-            if let Some(peer) = self.peers.insert(manager.public_key, manager.id) {
-                self.peers.set_candidates(peer, &manager.underlay);
-                managers.push((manager.id, peer));
+            let former = manager.previous_key.and_then(|key| self.peers.insert(key, manager.id));
+            let Some(present) = self.peers.insert(manager.public_key, manager.id) else { continue };
+            let pair = Pair { present, former };
+            pair.peers().for_each(|peer| self.peers.set_candidates(peer, &manager.underlay));
+            managers.push((manager.id, pair));
+        }
+        let before = std::mem::replace(&mut self.managers, managers);
+        for gone in before.into_iter().flat_map(|(_, pair)| pair.peers()) {
+            if !self.managers.iter().any(|(_, pair)| pair.peers().any(|kept| kept == gone)) {
+                self.peers.remove(gone);
             }
         }
-        for &(_, gone) in self.managers.iter().filter(|(_, peer)| !managers.iter().any(|(_, kept)| kept == peer)) {
-            self.peers.remove(gone);
-        }
-        self.managers = managers;
-        self.active = self.active.filter(|&active| self.peers.get(active).is_some());
         self.addresses.clone_from(&map.addresses);
         self.network = RouteTable::default();
         for prefix in &map.network.prefixes {
             self.network.insert(*prefix, ());
         }
+        self.bring_over.begin();
+        self.set_active(self.active);
     }
 
     /// Sets which manager packets go to.
     pub fn set_active(&mut self, manager: Option<ManagerId>) {
-        self.active = manager.and_then(|manager| self.peer_of(manager));
+        self.active = manager;
+        self.way_out = manager.and_then(|manager| self.peer_of(manager));
+    }
+
+    /// Uses `key` from now on, and for as long as it is given `former` too: what the endpoint had before.
+    pub fn set_keys(&mut self, key: &PrivateKey, former: Option<&PrivateKey>) {
+        self.peers.set_keys(key, former);
+        self.bring_over.begin();
     }
 
     /// Packets dropped so far, by reason.
@@ -92,7 +109,7 @@ impl HostForwarder {
     /// The managers whose underlay address is `address`.
     pub fn managers_at(&self, address: SocketAddr) -> impl Iterator<Item = ManagerId> + '_ {
         let is_there = move |peer| self.peers.get(peer).and_then(Peer::underlay) == Some(address);
-        self.managers.iter().filter(move |(_, peer)| is_there(*peer)).map(|&(manager, _)| manager)
+        self.managers.iter().filter(move |(_, pair)| is_there(self.peers.in_use(*pair))).map(|&(manager, _)| manager)
     }
 
     /// Sends a message to a manager.
@@ -105,8 +122,8 @@ impl HostForwarder {
 
     /// Starts a handshake with a manager.
     pub fn initiate(&mut self, manager: ManagerId, effects: &mut Effects) {
-        if let Some(peer) = self.peer_of(manager) {
-            self.peers.initiate(peer, &mut effects.underlay);
+        if let Some(pair) = self.pair_of(manager) {
+            self.peers.initiate(pair.present, &mut effects.underlay);
         }
     }
 
@@ -126,7 +143,7 @@ impl HostForwarder {
             return Err(DropReason::NotUnicast);
         }
         self.network.lookup(ip.destination).ok_or(DropReason::NoRoute)?;
-        let active = self.active.ok_or(DropReason::NoManager)?;
+        let active = self.way_out.ok_or(DropReason::NoManager)?;
         let (peers, underlay) = (&mut self.peers, &mut effects.underlay);
         let mut sent = Ok(());
         offload::split(header, frame, |packet| sent = sent.and(peers.send(active, packet, underlay)))
@@ -137,7 +154,7 @@ impl HostForwarder {
     /// What a hostile endpoint does: sends a packet without any of the checks.
     #[cfg(test)]
     pub(super) fn send_unchecked(&mut self, packet: &[u8], effects: &mut Effects) {
-        let active = self.active.expect("no active manager");
+        let active = self.way_out.expect("no active manager");
         self.peers.send(active, packet, &mut effects.underlay).expect("not sent");
     }
 
@@ -163,7 +180,11 @@ impl HostForwarder {
             Received::Signal { from, message } => {
                 self.manager_of(from).map(|manager| HostArrival::Signal(manager, message))
             }
-            Received::Established(from) => self.manager_of(from).map(HostArrival::Established),
+            Received::Established(from) => {
+                // Perhaps with another key of the active manager.
+                self.set_active(self.active);
+                self.manager_of(from).map(HostArrival::Established)
+            }
             Received::Keepalive(from) => self.manager_of(from).map(HostArrival::Heard),
             Received::Nothing => None,
         };
@@ -176,17 +197,26 @@ impl HostForwarder {
         self.peers.poll_timeout()
     }
 
-    /// Runs the timers of the tunnels.
+    /// Runs the timers of the tunnels, and brings them over to new keys.
     pub fn handle_timeout(&mut self, now: Instant, effects: &mut Effects) {
         self.peers.handle_timeout(now, &mut effects.underlay);
+        if self.bring_over.take_turn(now) {
+            for (_, pair) in &self.managers {
+                self.peers.bring_over(*pair, &mut effects.underlay);
+            }
+        }
     }
 
     fn manager_of(&self, peer: PeerId) -> Option<ManagerId> {
         self.peers.get(peer).map(|peer| peer.role)
     }
 
+    fn pair_of(&self, manager: ManagerId) -> Option<Pair> {
+        self.managers.iter().find(|(id, _)| *id == manager).map(|&(_, pair)| pair)
+    }
+
     fn peer_of(&self, manager: ManagerId) -> Option<PeerId> {
-        self.managers.iter().find(|(id, _)| *id == manager).map(|&(_, peer)| peer)
+        self.pair_of(manager).map(|pair| self.peers.in_use(pair))
     }
 }
 

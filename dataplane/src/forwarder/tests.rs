@@ -10,6 +10,8 @@ use festoon_proto::map::{
 };
 use festoon_proto::{ClusterId, EndpointId, ManagerId, NetworkId, PrivateKey};
 
+mod rotation;
+
 use super::*;
 use crate::batch::{Coalesce, OverlayBatch, UnderlayBatch};
 use crate::drop_reason::DropReason;
@@ -53,6 +55,7 @@ fn managers() -> Vec<ManagerInfo> {
             id,
             name: id.to_string(),
             public_key: key(1, id.0 as u8).public_key(),
+            previous_key: None,
             underlay: vec![manager_address(id)],
             https: Vec::new(),
             priority: 1,
@@ -207,18 +210,22 @@ fn host(number: u8, info: &EndpointInfo) -> HostForwarder {
 
 fn host_with(key: &PrivateKey, info: &EndpointInfo) -> HostForwarder {
     let mut host = HostForwarder::new(key);
-    host.set_map(&EndpointMap {
+    host.set_map(&endpoint_map(info, managers()));
+    host
+}
+
+fn endpoint_map(info: &EndpointInfo, managers: Vec<ManagerInfo>) -> EndpointMap {
+    EndpointMap {
         version: MapVersion(1),
         cluster: ClusterId([0; 16]),
         endpoint: info.id,
         name: info.name.clone(),
         network: network(info.network),
         addresses: info.allowed.iter().map(ipnet::IpNet::addr).collect(),
-        managers: managers(),
+        managers,
         authorities: Vec::new(),
         timing: Timing::default(),
-    });
-    host
+    }
 }
 
 fn datagrams(from: SocketAddr, effects: &Effects) -> Vec<(SocketAddr, SocketAddr, Vec<u8>)> {
@@ -427,34 +434,4 @@ fn an_endpoint_that_left_the_map_is_cut_off_at_once() {
     assert_eq!(world.dropped(DropReason::NoRoute), 1);
     world.send(2, &udp(A, B, 64, 1));
     assert_eq!(world.delivered[3].len(), 1, "the others' sessions live on");
-}
-
-#[test]
-fn a_new_key_takes_over_from_the_one_before_without_a_lost_packet() {
-    let mut world = World::new();
-    let mut rotated = world.endpoints[1].clone();
-    let new_key = key(2, 9);
-    rotated.previous_key = Some(std::mem::replace(&mut rotated.public_key, new_key.public_key()));
-    world.change(&[], &[rotated.clone()]);
-    let there_and_back = |world: &mut World| {
-        world.delivered.iter_mut().for_each(Vec::clear);
-        world.send(0, &udp(A, B, 64, 1));
-        world.send(1, &udp(B, A, 64, 1));
-        (world.delivered[1].len(), world.delivered[0].len())
-    };
-    assert_eq!(there_and_back(&mut world), (1, 1), "with the key before");
-
-    let before = std::mem::replace(&mut world.hosts[1], host_with(&new_key, &rotated));
-    world.place(1, M1);
-    assert_eq!(there_and_back(&mut world), (1, 1), "with the new key");
-    let after = std::mem::replace(&mut world.hosts[1], before);
-    world.send(1, &udp(B, A, 64, 2));
-    assert_eq!(world.delivered[0].len(), 2, "what was on its way still arrives");
-
-    rotated.previous_key = None;
-    world.change(&[], &[rotated]);
-    world.send(1, &udp(B, A, 64, 3));
-    assert_eq!((world.delivered[0].len(), world.dropped(DropReason::UnknownSession)), (2, 1));
-    world.hosts[1] = after;
-    assert_eq!(there_and_back(&mut world), (1, 1), "with the new key alone");
 }

@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 use festoon_proto::PublicKey;
 use festoon_proto::address::link_local;
 
+use super::own_keys::{OwnKey, Place};
 use crate::batch::UnderlayBatch;
 use crate::node::UnderlayPath;
-use crate::tunnel::{MIN_BUFFER, Tunnel};
+use crate::tunnel::{MIN_BUFFER, Opened, Tunnel};
 
 /// Another node, and the tunnel to it.
 #[derive(Debug)]
@@ -17,8 +18,20 @@ pub struct Peer<R> {
     pub role: R,
     pub(super) key: PublicKey,
     pub(super) contact: Contact,
-    /// None while it sleeps.
-    pub(super) tunnel: Option<Box<Tunnel>>,
+    /// A line for each of our own keys, as far as there is one; none at all while the peer sleeps.
+    pub(super) lines: [Option<Box<Line>>; 2],
+    /// The place of the line that packets go through: that on which the last session was made.
+    pub(super) used: Place,
+}
+
+/// A tunnel between one of our keys and the peer's.
+#[derive(Debug)]
+pub(super) struct Line {
+    pub(super) tunnel: Tunnel,
+    /// Our address for signals in it.
+    pub(super) link_local: Ipv6Addr,
+    /// We answered a handshake on it while another line was in use. The first packet shows that the peer has our answer.
+    is_offered: bool,
 }
 
 /// Where a peer is, and what came and went.
@@ -34,7 +47,7 @@ pub(super) struct Contact {
 }
 
 impl<R> Peer<R> {
-    pub(super) fn new(key: PublicKey, role: R) -> Self {
+    pub(super) fn new(key: PublicKey, role: R, used: Place) -> Self {
         let contact = Contact {
             link_local: link_local(&key),
             path: None,
@@ -44,7 +57,7 @@ impl<R> Peer<R> {
             rx_bytes: 0,
             tx_bytes: 0,
         };
-        Self { role, key, contact, tunnel: None }
+        Self { role, key, contact, lines: [None, None], used }
     }
 
     /// Its identity.
@@ -80,16 +93,54 @@ impl<R> Peer<R> {
 
     /// The age of the session with it; `None` without one.
     pub fn session_age(&self) -> Option<Duration> {
-        self.tunnel.as_ref()?.session_age()
+        self.lines[self.used.index()].as_ref()?.tunnel.session_age()
     }
 
-    /// Runs the timers of its tunnel.
+    pub(super) fn is_awake(&self) -> bool {
+        self.lines.iter().any(Option::is_some)
+    }
+
+    /// The line made with `own`, made now if there is none.
+    pub(super) fn wake(&mut self, own: &OwnKey, number: u32) -> (&mut Contact, &mut Line) {
+        let line = self.lines[own.place.index()].get_or_insert_with(|| {
+            let tunnel = Tunnel::new(&own.identity, &self.key, own.place.to_wire(number));
+            Box::new(Line { tunnel, link_local: own.link_local, is_offered: false })
+        });
+        (&mut self.contact, line)
+    }
+
+    /// Forgets the line in `place`, and goes on with the other one.
+    pub(super) fn cut(&mut self, place: Place, instead: Place) {
+        self.lines[place.index()] = None;
+        if self.used == place {
+            self.used = instead;
+        }
+    }
+
+    /// Runs the timers of its lines. One that is not in use forgets its sessions when they are old, and begins none: it would
+    /// take over again.
     pub(super) fn handle_timeout(&mut self, underlay: &mut UnderlayBatch) {
-        let Some(tunnel) = &mut self.tunnel else { return };
         let mut buffer = [0; MIN_BUFFER];
-        let len = tunnel.handle_timeout(&mut buffer);
-        if let (Some(path), 1..) = (self.contact.path, len) {
-            underlay.push(path, &buffer[..len]);
+        for (index, line) in self.lines.iter_mut().enumerate() {
+            let len = line.as_mut().map_or(0, |line| line.tunnel.handle_timeout(&mut buffer));
+            if let (true, Some(path), 1..) = (index == self.used.index(), self.contact.path, len) {
+                underlay.push(path, &buffer[..len]);
+            }
+        }
+    }
+}
+
+impl Line {
+    /// Whether what was received on this line, which is not in use, shows that both ends have a new session on it.
+    pub(super) fn takes_over(&mut self, opened: Opened) -> bool {
+        match opened {
+            Opened::Reply(_) => {
+                self.is_offered = true;
+                false
+            }
+            Opened::Established(_) => true,
+            Opened::Packet(_) | Opened::Keepalive => std::mem::take(&mut self.is_offered),
+            Opened::Cookie(_) | Opened::CookieTaken | Opened::Dropped(_) => false,
         }
     }
 }

@@ -59,6 +59,7 @@ mod tests {
             id: ManagerId(id),
             name: format!("cloud-{id}"),
             public_key: PublicKey::from_bytes([id as u8; 32]),
+            previous_key: None,
             underlay: vec![([192, 0, 2, id as u8], 51820).into()],
             https: Vec::new(),
             priority,

@@ -184,6 +184,7 @@ fn manager(id: ManagerId, priority: u8) -> ManagerInfo {
         id,
         name: id.to_string(),
         public_key: Cluster::manager_key(id).public_key(),
+        previous_key: None,
         underlay: vec![Cluster::manager_address(id)],
         https: Vec::new(),
         priority,

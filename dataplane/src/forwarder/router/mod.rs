@@ -22,7 +22,7 @@ use super::HANDSHAKES_PER_SECOND;
 use crate::drop_reason::{DropCounters, DropReason};
 use crate::node::{Effects, UnderlayPath};
 use crate::packet::ip::{IpHeader, clamp_mss, decrement_hop_limit};
-use crate::peers::{PeerId, Peers, Received};
+use crate::peers::{BringOver, Pair, PeerId, Peers, Received};
 use crate::router::RouteTable;
 use crate::router::icmp::{self, IcmpError};
 use crate::tunnel::sealed_capacity;
@@ -124,7 +124,8 @@ pub struct RouterForwarder {
     peers: Peers<Role>,
     networks: BTreeMap<NetworkId, Network>,
     by_endpoint: HashMap<EndpointId, PeerId>,
-    links: BTreeMap<ManagerId, PeerId>,
+    links: BTreeMap<ManagerId, Pair>,
+    bring_over: BringOver,
     /// The neighbour over whose link each manager is reached. A link that comes or goes changes this and no endpoint.
     paths: BTreeMap<ManagerId, ManagerId>,
     drops: DropCounters,
@@ -140,6 +141,7 @@ impl RouterForwarder {
             networks: BTreeMap::new(),
             by_endpoint: HashMap::new(),
             links: BTreeMap::new(),
+            bring_over: BringOver::default(),
             paths: BTreeMap::new(),
             drops: DropCounters::default(),
             icmp: icmp::Budget::default(),
@@ -162,8 +164,8 @@ impl RouterForwarder {
 
     /// Starts a handshake with a manager.
     pub fn initiate(&mut self, manager: ManagerId, effects: &mut Effects) {
-        if let Some(&peer) = self.links.get(&manager) {
-            self.peers.initiate(peer, &mut effects.underlay);
+        if let Some(pair) = self.links.get(&manager) {
+            self.peers.initiate(pair.present, &mut effects.underlay);
         }
     }
 
@@ -199,9 +201,15 @@ impl RouterForwarder {
         self.peers.poll_timeout()
     }
 
-    /// Runs the timers of the tunnels and links.
+    /// Runs the timers of the tunnels and links, and brings links over to new keys. Tunnels are for endpoints to bring over:
+    /// they know best which of our keys they have heard of.
     pub fn handle_timeout(&mut self, now: Instant, effects: &mut Effects) {
         self.peers.handle_timeout(now, &mut effects.underlay);
+        if self.bring_over.take_turn(now) {
+            for pair in self.links.values() {
+                self.peers.bring_over(*pair, &mut effects.underlay);
+            }
+        }
     }
 
     fn forward(
@@ -360,7 +368,7 @@ impl RouterForwarder {
 
     /// The link over which a manager is reached.
     fn link_towards(&self, manager: ManagerId) -> Option<PeerId> {
-        self.links.get(self.paths.get(&manager)?).copied()
+        Some(self.peers.in_use(*self.links.get(self.paths.get(&manager)?)?))
     }
 
     fn member(&self, peer: PeerId) -> Option<&Member> {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use festoon_proto::{EndpointId, ManagerId};
 
 use super::{Member, Neighbour, Role, RouterForwarder};
-use crate::peers::{Peer, PeerId};
+use crate::peers::{Pair, Peer, PeerId};
 
 /// What is known of the tunnel or link to a neighbour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,7 +44,7 @@ impl RouterForwarder {
     /// The managers whose underlay address is `address`.
     pub fn managers_at(&self, address: SocketAddr) -> impl Iterator<Item = ManagerId> + '_ {
         let is_there = move |peer| self.peers.get(peer).and_then(Peer::underlay) == Some(address);
-        self.links.iter().filter(move |(_, peer)| is_there(**peer)).map(|(&manager, _)| manager)
+        self.links.iter().filter(move |(_, pair)| is_there(self.peers.in_use(**pair))).map(|(&manager, _)| manager)
     }
 
     /// The neighbour that a peer is, with whichever of its keys.
@@ -60,7 +60,7 @@ impl RouterForwarder {
     pub(super) fn peer_of(&self, neighbour: Neighbour) -> Option<PeerId> {
         match neighbour {
             Neighbour::Endpoint(endpoint) => self.owner_of(endpoint).map(|owner| self.session_with(owner)),
-            Neighbour::Manager(manager) => self.links.get(&manager).copied(),
+            Neighbour::Manager(manager) => self.links.get(&manager).map(|pair| self.peers.in_use(*pair)),
         }
     }
 
@@ -85,7 +85,6 @@ impl RouterForwarder {
 
     /// As [`session_with`](Self::session_with), for who has the member at hand already.
     pub(super) fn session_of(&self, member: &Member, owner: PeerId) -> PeerId {
-        let has_session = |peer| self.peers.get(peer).is_some_and(|peer| peer.session_age().is_some());
-        member.former.filter(|&former| has_session(former) && !has_session(owner)).unwrap_or(owner)
+        self.peers.in_use(Pair { present: owner, former: member.former })
     }
 }

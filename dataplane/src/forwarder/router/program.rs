@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use festoon_proto::map::{EndpointInfo, EndpointKind, ManagerInfo, ManagerMapDelta, NetworkInfo};
-use festoon_proto::{EndpointId, ManagerId, PublicKey};
+use festoon_proto::{EndpointId, ManagerId, PrivateKey, PublicKey};
 use ipnet::IpNet;
 
 use super::{Member, Network, Place, Role, RouterForwarder, Target};
-use crate::peers::PeerId;
+use crate::peers::{Pair, PeerId};
 
 impl RouterForwarder {
     /// Takes over a change of the map. Who is gone is cut off at once, and so is a key that is no longer good; whoever stays
@@ -20,6 +20,7 @@ impl RouterForwarder {
             let others: Vec<_> = managers.iter().filter(|manager| manager.id != delta.manager).collect();
             self.withdraw_links(&others);
             others.iter().for_each(|manager| self.put_link(manager));
+            self.bring_over.begin();
         }
         for network in &delta.networks.removed {
             self.networks.remove(network);
@@ -71,24 +72,32 @@ impl RouterForwarder {
         }
     }
 
-    /// Withdraws the links to managers that are gone or have another key.
+    /// Withdraws the links to managers that are gone, and those with keys that are no longer good.
     fn withdraw_links(&mut self, managers: &[&ManagerInfo]) {
-        let (links, peers) = (&mut self.links, &mut self.peers);
-        links.retain(|&id, &mut peer| {
-            let key = peers.get(peer).map(|peer| *peer.key());
-            let stays = managers.iter().any(|manager| manager.id == id && Some(manager.public_key) == key);
-            if !stays {
-                peers.remove(peer);
+        for (id, pair) in std::mem::take(&mut self.links) {
+            let manager = managers.iter().find(|manager| manager.id == id);
+            let keys = manager.map_or([None, None], |manager| [Some(manager.public_key), manager.previous_key]);
+            for peer in pair.peers() {
+                if !keys.contains(&self.peers.get(peer).map(|peer| *peer.key())) {
+                    self.peers.remove(peer);
+                }
             }
-            stays
-        });
+        }
     }
 
     fn put_link(&mut self, manager: &ManagerInfo) {
-        if let Some(peer) = self.peers.insert(manager.public_key, Role::Link(manager.id)) {
-            self.peers.set_candidates(peer, &manager.underlay);
-            self.links.insert(manager.id, peer);
-        }
+        let former = manager.previous_key.and_then(|key| self.peers.insert(key, Role::Link(manager.id)));
+        let Some(present) = self.peers.insert(manager.public_key, Role::Link(manager.id)) else { return };
+        let pair = Pair { present, former };
+        pair.peers().for_each(|peer| self.peers.set_candidates(peer, &manager.underlay));
+        self.links.insert(manager.id, pair);
+    }
+
+    /// Starts handshakes with `key` from now on, and answers to those for `former` too. Links and tunnels with other keys are
+    /// cut off.
+    pub fn set_keys(&mut self, key: &PrivateKey, former: Option<&PrivateKey>) {
+        self.peers.set_keys(key, former);
+        self.bring_over.begin();
     }
 
     /// Sets where an endpoint is.

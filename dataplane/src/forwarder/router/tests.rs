@@ -41,16 +41,20 @@ fn any_map() -> impl Strategy<Value = ManagerMap> {
     (
         proptest::collection::btree_set(0..NETWORKS, 1..=NETWORKS as usize),
         proptest::collection::vec(any_draft(), ENDPOINTS as usize),
-        proptest::collection::vec(proptest::option::of((0..KEYS, 0_u8..2)), MANAGERS as usize - 1),
+        proptest::collection::vec(
+            proptest::option::of((0..KEYS, proptest::option::of(0..KEYS), 0_u8..2)),
+            MANAGERS as usize - 1,
+        ),
         1280_u16..1282,
     )
         .prop_map(|(networks, endpoints, managers, mtu)| {
             let mut keys = BTreeSet::new();
             let managers = (2..).zip(managers).filter_map(|(id, manager)| {
-                let (number, address) = manager.filter(|(number, _)| keys.insert(*number))?;
-                Some(manager_info(id, key(number), address))
+                let (number, previous, address) = manager.filter(|(number, ..)| keys.insert(*number))?;
+                let previous = previous.filter(|number| keys.insert(*number));
+                Some(manager_info(id, key(number), previous.map(key), address))
             });
-            let managers = [manager_info(ME.0, key(KEYS), 0)].into_iter().chain(managers).collect();
+            let managers = [manager_info(ME.0, key(KEYS), None, 0)].into_iter().chain(managers).collect();
             let mut taken = BTreeSet::new();
             let endpoints = (1..).zip(endpoints).filter_map(|(id, draft)| {
                 let (network, number, previous, hosts, is_client) = draft?;
@@ -75,9 +79,10 @@ fn any_map() -> impl Strategy<Value = ManagerMap> {
         })
 }
 
-fn manager_info(id: u16, public_key: PublicKey, address: u8) -> ManagerInfo {
+fn manager_info(id: u16, public_key: PublicKey, previous_key: Option<PublicKey>, address: u8) -> ManagerInfo {
     let underlay = vec![SocketAddr::from(([192, 0, 2, address], id))];
-    ManagerInfo { id: ManagerId(id), name: String::new(), public_key, underlay, https: Vec::new(), priority: 1 }
+    let (id, name) = (ManagerId(id), String::new());
+    ManagerInfo { id, name, public_key, previous_key, underlay, https: Vec::new(), priority: 1 }
 }
 
 fn network_info(id: u32, mtu: u16) -> NetworkInfo {
@@ -174,7 +179,7 @@ impl View {
 /// Where each link would be tried first.
 fn candidates(router: &RouterForwarder) -> Vec<(ManagerId, SocketAddr)> {
     let candidate = |peer| router.peers.get(peer).and_then(Peer::first_candidate);
-    router.links.iter().filter_map(|(&manager, &peer)| Some((manager, candidate(peer)?))).collect()
+    router.links.iter().filter_map(|(&manager, pair)| Some((manager, candidate(pair.present)?))).collect()
 }
 
 /// There may be a hundred thousand.

@@ -68,6 +68,7 @@ fn manager_info(manager: &Manager) -> ManagerInfo {
         id: manager.id,
         name: manager.name.clone(),
         public_key: manager.public_key,
+        previous_key: manager.previous_key.map(|previous| previous.key),
         underlay: manager.underlay.clone(),
         https: manager.https.clone(),
         priority: manager.priority,
