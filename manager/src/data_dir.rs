@@ -5,12 +5,14 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use festoon_proto::{ManagerId, PrivateKey};
+use festoon_proto::{ClusterId, ManagerId, PrivateKey};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 /// Who this manager is. Written last by `init` and `join`: a directory without it is not a manager's yet.
 const IDENTITY: &str = "identity.toml";
+/// What becomes of it when the manager leaves.
+const LEFT: &str = "identity.left.toml";
 const WIREGUARD_KEY: &str = "wireguard.key";
 const SEAL_KEY: &str = "seal.key";
 
@@ -18,11 +20,17 @@ const SEAL_KEY: &str = "seal.key";
 pub const TLS_IDENTITY: &str = "tls.pem";
 /// The certificates of the CAs it trusts, in PEM, for a start before there is a copy of the registry.
 pub const TRUSTED: &str = "ca.crt";
+/// The changes that only this manager had when it began anew, a line of JSON each.
+pub const UNREPLICATED: &str = "unreplicated";
+/// Where the other managers' HTTPS listeners are, for when there is no registry to tell.
+pub const PEERS: &str = "peers.json";
 
 /// Who this manager is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Identity {
+    /// Its cluster.
+    pub cluster: ClusterId,
     /// Its id.
     pub manager: ManagerId,
     /// How often it began with an empty copy of the registry. To the others' votes every time is somebody new.
@@ -85,9 +93,59 @@ impl DataDir {
         Ok(dir)
     }
 
+    /// Where it is.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// Where the registry's log is.
     pub fn registry(&self) -> PathBuf {
         self.path("registry.redb")
+    }
+
+    /// Where a registry is written that is to take the place of that of now. There is nothing yet.
+    pub fn new_registry(&self) -> Result<PathBuf, DataDirError> {
+        let path = self.path("registry.next");
+        match fs::remove_file(&path) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => Err(DataDirError::Io { path, source }),
+            _ => Ok(path),
+        }
+    }
+
+    /// Has the registry written at `new` take the place of that of now, in one step. The one before is kept as
+    /// `registry.REASON.redb`.
+    pub fn replace_registry(&self, new: &Path, reason: &str) -> Result<(), DataDirError> {
+        let (now, aside) = (self.registry(), self.aside(reason));
+        let replace = || {
+            fs::hard_link(&now, &aside)?;
+            fs::rename(new, &now)?;
+            sync_directory(&now)
+        };
+        replace().map_err(|source| DataDirError::Io { path: now.clone(), source })
+    }
+
+    /// Keeps the registry as `registry.REASON.redb`, if there is one; then there is none.
+    pub fn put_registry_aside(&self, reason: &str) -> Result<(), DataDirError> {
+        let path = self.registry();
+        match fs::rename(&path, self.aside(reason)).and_then(|()| sync_directory(&path)) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => Err(DataDirError::Io { path, source }),
+            _ => Ok(()),
+        }
+    }
+
+    /// A name that no file has.
+    fn aside(&self, reason: &str) -> PathBuf {
+        let first = self.path(&format!("registry.{reason}.redb"));
+        let more = (2..).map(|number| self.path(&format!("registry.{reason}-{number}.redb")));
+        let mut all = std::iter::once(first.clone()).chain(more);
+        all.find(|path| !path.exists()).unwrap_or(first)
+    }
+
+    /// Says that this manager left its cluster: the directory holds none any more.
+    pub fn forget_identity(&self) -> Result<(), DataDirError> {
+        let path = self.path(IDENTITY);
+        let renamed = fs::rename(&path, self.path(LEFT)).and_then(|()| sync_directory(&path));
+        renamed.map_err(|source| DataDirError::Io { path, source })
     }
 
     /// Where the socket for admin commands is.
@@ -179,7 +237,11 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(&temporary, path)?;
-    // The new name is safe only once the directory is on disk too.
+    sync_directory(path)
+}
+
+/// The new name of a file is safe only once its directory is on disk too.
+fn sync_directory(path: &Path) -> io::Result<()> {
     File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
 }
 
@@ -198,7 +260,8 @@ mod tests {
         let seal_key = dir.seal_key_or_new().unwrap();
         assert_eq!(dir.seal_key().unwrap().unwrap().secret_bytes(), seal_key.secret_bytes());
         assert!(matches!(DataDir::open(&root), Err(DataDirError::Empty(_))));
-        let identity = Identity { manager: ManagerId(3), incarnation: 1, epoch: 2, https_port: 8443 };
+        let identity =
+            Identity { cluster: ClusterId([7; 16]), manager: ManagerId(3), incarnation: 1, epoch: 2, https_port: 8443 };
         dir.write_identity(&identity).unwrap();
         assert_eq!(DataDir::open(&root).unwrap().identity().unwrap(), identity);
         assert!(matches!(DataDir::prepare(&root), Err(DataDirError::Taken(_))));

@@ -280,7 +280,8 @@ impl<T: Transport> Cluster<T> {
     pub async fn conclude(&self, first: u64) -> Result<(State, Vec<Logged>), StartError> {
         let log = self.end().await.ok_or_else(|| StartError::Raft("it has ended before".to_owned()))?;
         let failed = |error: openraft::StorageError<MemberId>| StartError::Raft(error.to_string());
-        let state = log.carry_out(State::clone(&self.state.borrow())).await.map_err(failed)?;
+        let known = State::clone(&self.state.borrow());
+        let state = log.carry_out(known).await.map_err(failed)?;
         Ok((state, log.commands(first).await.map_err(failed)?))
     }
 
@@ -348,7 +349,7 @@ async fn follow<T: Transport>(
         () = report_leaders(&raft) => {}
         () = ask_around(&raft, &network) => {}
         epoch = network.fence.closed() => {
-            tracing::error!(epoch, "the cluster has gone on in a later epoch: remove this manager there and join it again");
+            tracing::error!(epoch, "the cluster has gone on in a later epoch: run `festoon-manager rejoin` here");
             raft.runtime_config().elect(false);
         }
     }

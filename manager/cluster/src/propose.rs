@@ -41,7 +41,7 @@ pub enum ProposeError {
     },
     /// The cluster has gone on without this manager.
     #[error(
-        "this manager belongs to epoch {ours} of the cluster, which is in epoch {theirs}: ask another manager; remove this one there and join it again"
+        "this manager belongs to epoch {ours} of the cluster, which is in epoch {theirs}: ask another manager, and run `festoon-manager rejoin` on this one"
     )]
     Fenced {
         /// The epoch of its log.

@@ -1,5 +1,6 @@
 //! Real TLS connections while certificates and CAs are replaced.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,7 +48,7 @@ impl Member {
         let chain = vault.certify(state, me, request, unix_now()).unwrap();
         Credentials::create(&data, &trusted_pem(state), &key, &chain).unwrap();
         let credentials = Credentials::load(&data).unwrap();
-        let managers = Https::new(&credentials, states);
+        let managers = Https::new(&credentials, states, HashMap::new());
         Self { keeper: Keeper { me, vault, credentials, managers }, directory }
     }
 
@@ -196,7 +197,7 @@ async fn a_ca_is_replaced_under_clients_that_know_the_old_one() {
     assert_eq!(believed().await, (false, true));
     request(&mut open).await;
     let state = world.state();
-    let anew = Https::new(&world.second.keeper.credentials, world.states.subscribe());
+    let anew = Https::new(&world.second.keeper.credentials, world.states.subscribe(), HashMap::new());
     assert!(anew.post(ManagerId(1), "/who", Bytes::new(), LIMIT).await.is_err(), "a new connection comes too late");
     assert!(world.second.ask().await.is_some(), "the open one stays");
     world.second.keep(&state, unix_now()).await;

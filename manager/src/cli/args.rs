@@ -28,6 +28,18 @@ pub(super) enum Subcommand {
     Init(InitArgs),
     /// Join a cluster as another manager
     Join(JoinArgs),
+    /// Leave the cluster: move all endpoints to other managers, have the cluster forget this one, and stop
+    Leave,
+    /// When too few managers are left to agree on anything: go on from this one's copy alone
+    Promote {
+        /// The others are lost, or what only they know may be left out
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Read all of this manager's copy of the registry and see that it is undamaged; the manager must not be running
+    Check,
+    /// When the cluster has gone on from another's copy: give up this one's and get that
+    Rejoin,
     /// Run the manager
     Serve {
         /// A configuration file, in TOML

@@ -46,7 +46,7 @@ pub(super) async fn run(root: &Path, args: InitArgs) -> anyhow::Result<()> {
     let chain = Vault::load(&data, manager)?.certify(&state, manager, request, cluster::unix_now())?;
     Credentials::create(&data, &trusted_pem(&state), &tls, &chain)?;
     let https_port = https.first().context("a manager has an HTTPS listener")?.port();
-    let identity = Identity { manager, incarnation: 0, epoch: FIRST_EPOCH, https_port };
+    let identity = Identity { cluster, manager, incarnation: 0, epoch: FIRST_EPOCH, https_port };
     found(&data, &identity, commands).await?;
     data.write_identity(&identity)?;
     println!("Cluster {cluster} is made; this is its manager {manager}.");

@@ -44,8 +44,8 @@ pub(super) async fn run(root: &Path, args: JoinArgs) -> anyhow::Result<()> {
     }
     Credentials::create(&data, &response.ca_pem, &tls, &response.chain_pem)?;
     forget_registry(&data)?;
-    let ManagerJoinResponse { manager, epoch, .. } = response;
-    data.write_identity(&Identity { manager, incarnation: 0, epoch, https_port })?;
+    let ManagerJoinResponse { cluster, manager, epoch, .. } = response;
+    data.write_identity(&Identity { cluster, manager, incarnation: 0, epoch, https_port })?;
     println!("This is manager {} of cluster {}.", response.manager, response.cluster);
     println!("Next: festoon-manager serve --data-dir {}", root.display());
     Ok(())

@@ -5,12 +5,13 @@ mod args;
 mod client_conf;
 mod init;
 mod join;
+mod membership;
 mod network;
 mod render;
 
 use crate::config::Config;
 use crate::data_dir::DataDir;
-use crate::{app, telemetry};
+use crate::{app, cluster, telemetry};
 
 pub use args::Cli;
 use args::Subcommand;
@@ -31,6 +32,14 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Subcommand::Endpoint(command) => admin::endpoint(&data_dir, command).await,
         Subcommand::Manager(command) => admin::manager(&data_dir, command).await,
         Subcommand::Status { json } => admin::status(&data_dir, json).await,
+        Subcommand::Check => {
+            cluster::check(&DataDir::open(&data_dir)?).await?;
+            println!("The registry in {} is in order.", data_dir.display());
+            Ok(())
+        }
+        Subcommand::Leave => membership::leave(&data_dir).await,
+        Subcommand::Promote { yes } => membership::promote(&data_dir, yes).await,
+        Subcommand::Rejoin => membership::rejoin(&data_dir).await,
         Subcommand::Drain => admin::set_draining(&data_dir, true).await,
         Subcommand::Undrain => admin::set_draining(&data_dir, false).await,
         Subcommand::Version => {

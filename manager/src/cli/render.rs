@@ -36,7 +36,7 @@ fn registry(report: &Report) -> String {
     let health = &report.registry;
     if let Some(later) = health.later_epoch {
         return format!(
-            "FENCED OFF in epoch {}, the cluster is in {later}: remove this manager and join it again",
+            "FENCED OFF in epoch {}, the cluster is in {later}: run `festoon-manager rejoin` here",
             health.epoch
         );
     }

@@ -1,6 +1,6 @@
 //! The way to other managers: HTTPS, with a certificate at both ends.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -59,12 +59,22 @@ impl From<NoWay> for CallError {
 }
 
 impl Https {
-    /// As this manager, to those in the registry.
-    pub fn new(credentials: &Credentials, states: watch::Receiver<Arc<State>>) -> Self {
+    /// As this manager, to those in the registry, and to `peers` as long as that does not tell.
+    pub fn new(
+        credentials: &Credentials,
+        states: watch::Receiver<Arc<State>>,
+        peers: HashMap<ManagerId, Vec<SocketAddr>>,
+    ) -> Self {
         let credentials = credentials.clone();
         let clients = Mutex::new(Clients { tls: credentials.now(), by_address: HashMap::new() });
-        let (answered_at, listening_at) = Default::default();
+        let (answered_at, listening_at) = (Mutex::default(), Mutex::new(peers));
         Self(Arc::new(Shared { credentials, states, clients, answered_at, listening_at }))
+    }
+
+    /// All managers that are or were somewhere.
+    pub(super) fn known(&self) -> BTreeSet<ManagerId> {
+        let in_registry: Vec<ManagerId> = self.0.states.borrow().managers().map(|manager| manager.id).collect();
+        lock(&self.0.listening_at).keys().copied().chain(in_registry).collect()
     }
 
     /// Sends `body` to `path` of a manager, and gives its answer.

@@ -1,27 +1,37 @@
 //! The registry's way to disk and to other managers: what `festoon-cluster` leaves to the shell.
 
+mod anew;
+mod check;
+mod current;
 mod disk;
 mod https;
+mod peers;
 mod routes;
+mod supervisor;
+mod take_part;
 
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use festoon_cluster::storage::{Execution, Storage, StorageError};
-use festoon_cluster::{MemberId, StartError};
-use festoon_control::registry::UnixMs;
+use festoon_cluster::StartError;
+use festoon_cluster::storage::StorageError;
+use festoon_cluster::storage::snapshot::SnapshotError;
+use festoon_control::registry::{State, UnixMs};
+use tokio::sync::{mpsc, watch};
 
 use crate::data_dir::{DataDir, DataDirError, Identity};
 use crate::pki::Credentials;
 use crate::vault::Vault;
 
+pub use anew::AnewError;
+pub use check::check;
+pub use current::{Cluster, Rejoined};
 pub use disk::{DiskError, open};
 pub use festoon_cluster::{Health, MemberHealth, ProposeError, Role};
 pub use https::{Https, NoWay};
 pub(crate) use routes::authenticate;
 pub use routes::{NO_SECRETS, router};
-
-/// The registry of this manager.
-pub type Cluster = festoon_cluster::Cluster<Https>;
+pub use supervisor::Supervisor;
 
 /// Now, for commands.
 #[expect(clippy::disallowed_methods, reason = "commands carry the time, so that applying them needs none")]
@@ -47,6 +57,22 @@ pub enum BuildError {
     Start(#[from] StartError),
 }
 
+impl BuildError {
+    /// Whether the copy of the registry is of no use any more.
+    const fn is_damage(&self) -> bool {
+        matches!(
+            self,
+            Self::Disk(DiskError::Damaged { .. })
+                | Self::Storage(
+                    StorageError::File(_)
+                        | StorageError::Entry(_)
+                        | StorageError::Record(_)
+                        | StorageError::Snapshot(SnapshotError::Damaged | SnapshotError::Foreign)
+                )
+        )
+    }
+}
+
 /// What the registry needs of the rest of the program.
 #[derive(Debug)]
 pub struct Parts {
@@ -56,17 +82,19 @@ pub struct Parts {
     pub managers: Https,
     /// Its secrets.
     pub vault: Vault,
-    /// The epoch of the cluster.
-    pub epoch: u32,
+    /// Who opens the registry again when it has to be; to be run beside everything else.
+    pub supervisor: Supervisor,
 }
 
 /// Opens the registry and takes part in it. Must run inside tokio.
 pub async fn build(data: &DataDir, identity: &Identity, credentials: &Credentials) -> Result<Parts, BuildError> {
     let vault = Vault::load(data, identity.manager)?;
-    let Storage { log, machine, .. } = Storage::open(open(&data.registry())?, Execution::Threads).await?;
-    let managers = Https::new(credentials, machine.watch());
-    let me = MemberId { manager: identity.manager, incarnation: identity.incarnation };
-    let epoch = identity.epoch;
-    let cluster = Cluster::start(festoon_cluster::Identity { me, epoch }, log, machine, managers.clone()).await?;
-    Ok(Parts { cluster, managers, vault, epoch })
+    let states = watch::Sender::new(Arc::new(State::default()));
+    let managers = Https::new(credentials, states.subscribe(), peers::load(data)?);
+    let mut identity = identity.clone();
+    let member = supervisor::open_or_repair(data, &mut identity, &managers).await?;
+    let (orders, waiting) = mpsc::channel(1);
+    let cluster = Cluster::new(member, states, orders);
+    let supervisor = Supervisor::new(data.clone(), identity, managers.clone(), cluster.clone(), waiting);
+    Ok(Parts { cluster, managers, vault, supervisor })
 }

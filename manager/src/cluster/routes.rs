@@ -6,12 +6,13 @@ use axum::http::StatusCode;
 use axum::routing::post;
 use axum::{Extension, Json, Router};
 use festoon_control::registry::{
-    Command, FORMAT, JoinManager, ManagerError, ManagerRole, ManagerSpec, Outcome, Refusal,
+    Command, FORMAT, JoinManager, ManagerError, ManagerRole, ManagerSpec, Outcome, Refusal, RenewManager,
 };
 use festoon_proto::ManagerId;
 use festoon_proto::http::{CLUSTER_JOIN, ManagerJoinRequest, ManagerJoinResponse};
 use festoon_proto::token::SecretHash;
 
+use super::anew::{RENEW, RenewRequest, RenewResponse};
 use super::{Cluster, Parts, ProposeError, unix_now};
 use crate::https::{ApiJson, Peer, Refused};
 use crate::pki::{SigningRequest, manager_of};
@@ -31,15 +32,15 @@ const TRIES: usize = 3;
 struct Routes {
     cluster: Cluster,
     vault: Vault,
-    epoch: u32,
 }
 
 /// The routes under `/cluster/v1/`.
 pub fn router(parts: &Parts) -> Router {
-    let routes = Routes { cluster: parts.cluster.clone(), vault: parts.vault.clone(), epoch: parts.epoch };
+    let routes = Routes { cluster: parts.cluster.clone(), vault: parts.vault.clone() };
     Router::new()
         .route(ASK, post(ask).layer(DefaultBodyLimit::max(MAX_QUESTION)))
         .route(CLUSTER_JOIN, post(join))
+        .route(RENEW, post(renew))
         .with_state(routes)
 }
 
@@ -50,6 +51,25 @@ async fn ask(
 ) -> Result<Vec<u8>, Refused> {
     let from = authenticate(&peer, &routes.cluster)?;
     Ok(routes.cluster.answer(from, &question).await)
+}
+
+async fn renew(
+    Shared(routes): Shared<Routes>,
+    Extension(peer): Extension<Peer>,
+    request: Bytes,
+) -> Result<Json<RenewResponse>, Refused> {
+    let manager = authenticate(&peer, &routes.cluster)?;
+    let not_understood =
+        |_| Refused::new(StatusCode::BAD_REQUEST, "bad-request", "run the same version of Festoon on both");
+    let RenewRequest { incarnation } = serde_json::from_slice(&request).map_err(not_understood)?;
+    let state = routes.cluster.snapshot();
+    let next = state.manager(manager).map_or(0, |manager| manager.incarnation.saturating_add(1));
+    let incarnation = incarnation.max(next);
+    routes.cluster.propose(Command::RenewManager(RenewManager { manager, incarnation })).await?;
+    tracing::warn!(%manager, incarnation, "a manager begins anew, without the copy of the registry that it had");
+    let epoch = routes.cluster.snapshot().epoch();
+    let began_from = epoch.began.map_or(0, |began| began.from.0);
+    Ok(Json(RenewResponse { incarnation, epoch: epoch.number, began_from }))
 }
 
 /// The manager that asks, by its certificate alone. Whether it still belongs to the cluster is the registry's to say.
@@ -82,7 +102,8 @@ async fn join(
     let chain_pem = routes.vault.certify(&state, manager, csr, unix_now())?;
     let (cluster, ca_pem) = (state.cluster().ok_or_else(Refused::internal)?, trusted_pem(&state));
     tracing::info!(%manager, "a manager joined");
-    Ok(Json(ManagerJoinResponse { cluster, epoch: routes.epoch, manager, ca_pem, chain_pem }))
+    let epoch = routes.cluster.health().epoch;
+    Ok(Json(ManagerJoinResponse { cluster, epoch, manager, ca_pem, chain_pem }))
 }
 
 fn spec(request: ManagerJoinRequest) -> ManagerSpec {

@@ -21,6 +21,12 @@ pub const ENDPOINTS: &str = "/v1/endpoints";
 pub const MANAGERS: &str = "/v1/managers";
 /// `PUT`: [`Draining`].
 pub const DRAINING: &str = "/v1/draining";
+/// `POST`: this manager leaves the cluster, and stops.
+pub const LEAVE: &str = "/v1/leave";
+/// `POST`: the cluster goes on from this manager's copy alone. Gets [`Promoted`].
+pub const PROMOTE: &str = "/v1/promote";
+/// `POST`: this manager, which was fenced off, begins anew. Gets [`Rejoined`](crate::cluster::Rejoined).
+pub const REJOIN: &str = "/v1/rejoin";
 
 /// A join token, please.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -85,6 +91,13 @@ pub struct ManagerRequest {
     pub https: Option<Vec<SocketAddr>>,
     /// Declared preference.
     pub priority: Option<u8>,
+}
+
+/// This manager was promoted.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct Promoted {
+    /// The new epoch.
+    pub epoch: u32,
 }
 
 /// What was removed.

@@ -14,6 +14,8 @@ use tokio::net::UnixStream;
 use crate::data_dir::DataDir;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// All endpoints are moved away, or the registry is written anew.
+const LONG_TIMEOUT: Duration = Duration::from_secs(60);
 const MAX_ANSWER: usize = 64 * 1024 * 1024;
 
 /// An admin command failed.
@@ -40,12 +42,18 @@ pub enum ClientError {
 #[derive(Debug)]
 pub struct Client {
     root: PathBuf,
+    limit: Duration,
 }
 
 impl Client {
     /// For the manager that runs on the directory `root`.
     pub fn new(root: &Path) -> Self {
-        Self { root: root.to_owned() }
+        Self { root: root.to_owned(), limit: TIMEOUT }
+    }
+
+    /// As [`Client::new`], for what takes its time.
+    pub fn patient(root: &Path) -> Self {
+        Self { root: root.to_owned(), limit: LONG_TIMEOUT }
     }
 
     /// `GET`s `path`.
@@ -69,7 +77,7 @@ impl Client {
     }
 
     async fn send(&self, method: Method, path: &str, body: Body) -> Result<Vec<u8>, ClientError> {
-        let exchange = tokio::time::timeout(TIMEOUT, self.exchange(method, path, body));
+        let exchange = tokio::time::timeout(self.limit, self.exchange(method, path, body));
         exchange.await.map_err(|_| ClientError::NoAnswer)?
     }
 

@@ -3,12 +3,13 @@
 mod api;
 mod client;
 mod lookup;
+mod membership;
 mod networks;
 mod server;
 
 pub use api::{
-    ClientRequest, DRAINING, Draining, ENDPOINTS, MANAGERS, ManagerRequest, NETWORKS, NetworkRequest, Removed, STATUS,
-    TOKENS, TokenRequest, TokenResponse,
+    ClientRequest, DRAINING, Draining, ENDPOINTS, LEAVE, MANAGERS, ManagerRequest, NETWORKS, NetworkRequest, PROMOTE,
+    Promoted, REJOIN, Removed, STATUS, TOKENS, TokenRequest, TokenResponse,
 };
 pub use client::{Client, ClientError};
-pub use server::{Admin, Server, build};
+pub use server::{Admin, Leave, Server, build};

@@ -20,29 +20,36 @@ use festoon_proto::ManagerId;
 use festoon_proto::map::EndpointMap;
 use festoon_proto::token::{JoinToken, TokenKind, TokenSecret};
 use tokio::net::UnixListener;
+use tokio::sync::{mpsc, oneshot};
 
 use super::api::{
-    ClientRequest, DRAINING, Draining, ENDPOINTS, MANAGERS, ManagerRequest, NETWORKS, Removed, STATUS, TOKENS,
-    TokenRequest, TokenResponse,
+    ClientRequest, DRAINING, Draining, ENDPOINTS, LEAVE, MANAGERS, ManagerRequest, NETWORKS, PROMOTE, REJOIN, Removed,
+    STATUS, TOKENS, TokenRequest, TokenResponse,
 };
-use super::{lookup, networks};
-use crate::cluster::{Cluster, unix_now};
+use super::{lookup, membership, networks};
+use crate::cluster::{Cluster, ProposeError, unix_now};
 use crate::driver::{NodeHandle, Stopped};
 use crate::https::{ApiJson, Refused};
+use crate::node::Status;
 use crate::status::{Page, Report, report};
 
 /// How long a report waits for what only the leader of the registry knows.
 const LEADER_LIMIT: Duration = Duration::from_millis(500);
+
+/// The wish to leave the cluster, and who wants to know how that went.
+pub type Leave = oneshot::Sender<Result<(), ProposeError>>;
 
 /// What admin commands work on.
 #[derive(Debug, Clone)]
 pub struct Admin {
     /// The registry.
     pub cluster: Cluster,
-    /// The node.
-    pub node: NodeHandle,
+    /// The node; none on a witness.
+    pub node: Option<NodeHandle>,
     /// This manager.
     pub manager: ManagerId,
+    /// Takes the wish to leave the cluster.
+    pub leave: mpsc::Sender<Leave>,
 }
 
 /// The socket, bound.
@@ -74,6 +81,9 @@ impl Server {
             .route(&format!("{ENDPOINTS}/{{name}}"), delete(remove_endpoint))
             .route(&format!("{MANAGERS}/{{name}}"), post(update_manager).delete(remove_manager))
             .route(DRAINING, put(set_draining))
+            .route(LEAVE, post(membership::leave))
+            .route(PROMOTE, post(membership::promote))
+            .route(REJOIN, post(membership::rejoin))
             .with_state(admin);
         axum::serve(self.0, routes).await
     }
@@ -92,7 +102,10 @@ async fn status(
     let Query(page) = page.map_err(|error| Refused::new(StatusCode::BAD_REQUEST, "bad-request", &error.body_text()))?;
     let health = admin.cluster.health_of_leader(LEADER_LIMIT).await;
     let state = admin.cluster.snapshot();
-    let node = admin.node.status(page.ids(&state)).await?;
+    let node = match &admin.node {
+        Some(node) => node.status(page.ids(&state)).await?,
+        None => Status::default(),
+    };
     Ok(Json(report(&state, admin.manager, health, &node, page)))
 }
 
@@ -180,7 +193,8 @@ async fn set_draining(
     Shared(admin): Shared<Admin>,
     ApiJson(Draining { draining }): ApiJson<Draining>,
 ) -> Result<StatusCode, Refused> {
-    admin.node.set_draining(draining).await?;
+    let witness = || Refused::new(StatusCode::CONFLICT, "manager-is-witness", "a witness carries no endpoints");
+    admin.node.as_ref().ok_or_else(witness)?.set_draining(draining).await?;
     tracing::info!(draining, "an admin set whether this manager is draining");
     Ok(StatusCode::NO_CONTENT)
 }

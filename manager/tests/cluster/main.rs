@@ -6,6 +6,7 @@
 mod addresses;
 mod harness;
 mod keys;
+mod membership;
 
 use std::net::TcpStream;
 use std::time::{Duration, Instant};

@@ -30,7 +30,7 @@ pub fn next_epoch(state: &State, member: MemberId, now: UnixMs) -> Result<State,
     let (by, epoch) = (member.manager, state.epoch().number.saturating_add(1));
     let renew = RenewManager { manager: by, incarnation: member.incarnation };
     let index = next_index(state);
-    let (state, _) = apply(state, index, &Command::BeginEpoch(BeginEpoch { epoch, by, now }))?;
+    let (state, _) = apply(state, index, &Command::BeginEpoch(BeginEpoch { epoch, by, from: state.version(), now }))?;
     Ok(apply(&state, index + 1, &Command::RenewManager(renew))?.0)
 }
 

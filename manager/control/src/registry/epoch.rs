@@ -5,7 +5,7 @@ use festoon_proto::ManagerId;
 use serde::{Deserialize, Serialize};
 
 use super::BeginEpoch;
-use super::record::Epoch;
+use super::record::{Beginning, Epoch};
 use super::state::State;
 
 /// No epoch begins.
@@ -48,6 +48,7 @@ pub(super) fn begin(state: &mut State, command: &BeginEpoch) -> Result<(), Epoch
         return Err(EpochError::NotNext { current, given: command.epoch });
     }
     state.skip_ids();
-    state.records.epoch = Epoch { number: command.epoch, began: Some((command.by, command.now)) };
+    state.records.epoch =
+        Epoch { number: command.epoch, began: Some(Beginning { by: command.by, at: command.now, from: command.from }) };
     Ok(())
 }

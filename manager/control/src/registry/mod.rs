@@ -45,7 +45,7 @@ pub use keys::{KeyError, MAX_KEY_OVERLAP_MS};
 pub use managers::{MAX_MANAGERS, ManagerError};
 pub use name::NameError;
 pub use networks::{DEFAULT_MTU, NetworkError};
-pub use record::{Endpoint, Epoch, Manager, Network, Prefix, PreviousKey, Token, TokenUse};
+pub use record::{Beginning, Endpoint, Epoch, Manager, Network, Prefix, PreviousKey, Token, TokenUse};
 pub use refusal::Refusal;
 pub use state::State;
 pub use tokens::TokenError;

@@ -186,6 +186,17 @@ pub(super) struct Kept {
 pub struct Epoch {
     /// Its number. A cluster begins with 1.
     pub number: u32,
-    /// Whose copy it began from, and when; nobody's in the first.
-    pub began: Option<(ManagerId, UnixMs)>,
+    /// How it began; the first began with nothing.
+    pub began: Option<Beginning>,
+}
+
+/// How an epoch began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Beginning {
+    /// From whose copy.
+    pub by: ManagerId,
+    /// When.
+    pub at: UnixMs,
+    /// How far that copy went. What others did behind it is not part of the epoch.
+    pub from: MapVersion,
 }

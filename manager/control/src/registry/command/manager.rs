@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use festoon_proto::http::ManagerRole;
+use festoon_proto::map::MapVersion;
 use festoon_proto::token::SecretHash;
 use festoon_proto::{ClusterId, ManagerId, PublicKey};
 use serde::{Deserialize, Serialize};
@@ -107,6 +108,8 @@ pub struct BeginEpoch {
     pub epoch: u32,
     /// The manager whose copy the cluster goes on from.
     pub by: ManagerId,
+    /// The version of that copy.
+    pub from: MapVersion,
     /// Now.
     pub now: UnixMs,
 }

@@ -1,7 +1,10 @@
 //! Roles, incarnations, epochs, formats and keys.
 
+use festoon_proto::map::MapVersion;
+
 use super::*;
 use crate::compile;
+use crate::registry::Beginning;
 
 const DAY: u64 = 24 * HOUR;
 
@@ -18,7 +21,7 @@ fn renew(manager: u16, incarnation: u32) -> Command {
 }
 
 fn epoch(number: u32, by: u16) -> Command {
-    Command::BeginEpoch(BeginEpoch { epoch: number, by: ManagerId(by), now: UnixMs(7) })
+    Command::BeginEpoch(BeginEpoch { epoch: number, by: ManagerId(by), from: MapVersion(5), now: UnixMs(7) })
 }
 
 fn rotate(endpoint: u64, node: u8, now: u64, until: u64) -> Command {
@@ -72,7 +75,10 @@ fn an_incarnation_only_grows() {
 #[test]
 fn an_epoch_follows_the_last() {
     let (state, _) = last_of(&[epoch(2, 1), epoch(3, 1)]);
-    assert_eq!(state.epoch(), Epoch { number: 3, began: Some((ManagerId(1), UnixMs(7))) });
+    assert_eq!(
+        state.epoch(),
+        Epoch { number: 3, began: Some(Beginning { by: ManagerId(1), at: UnixMs(7), from: MapVersion(5) }) }
+    );
     for wrong in [0, 1, 3, u32::MAX] {
         assert_eq!(refusal(&[epoch(wrong, 1)]).0, "epoch-not-next");
     }

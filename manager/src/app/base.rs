@@ -1,0 +1,70 @@
+//! What every manager runs, whatever it carries: the registry, and the listener that the registry comes through.
+
+use std::pin::Pin;
+
+use anyhow::{Context as _, anyhow};
+use axum::Router;
+use festoon_control::registry::State;
+use festoon_proto::ManagerId;
+
+use crate::certificate::{self, Keeper};
+use crate::cluster::{self, Cluster, Parts, unix_now};
+use crate::config::Config;
+use crate::data_dir::DataDir;
+use crate::pki::Credentials;
+use crate::{agents, https, vault};
+
+/// The registry, running.
+pub(super) struct Base {
+    pub(super) me: ManagerId,
+    pub(super) cluster: Cluster,
+    /// To be polled beside everything else. Gives the reason why it can't go on.
+    pub(super) work: Pin<Box<dyn Future<Output = anyhow::Error> + Send>>,
+}
+
+/// Opens the registry and binds the listener.
+pub(super) async fn start(data: &DataDir, config: &Config) -> anyhow::Result<Base> {
+    let identity = data.identity()?;
+    let me = identity.manager;
+    let credentials = Credentials::load(data)?;
+    let parts = cluster::build(data, &identity, &credentials).await?;
+    let cluster = parts.cluster.clone();
+    let port = https_port(&cluster.snapshot(), me).unwrap_or(identity.https_port);
+    let https = https::build(&config.https, port, &credentials).await;
+    let https = https.with_context(|| format!("can't listen on TCP port {port}"))?;
+    tracing::info!(manager = %me, https = %https.local_addr()?, "listening");
+    let https = https.run(routes(&parts, &credentials));
+    let Parts { managers, vault, supervisor, .. } = parts;
+    let keys = keep_keys(Keeper { me, vault, credentials, managers }, cluster.clone());
+    let work = async move {
+        tokio::select! {
+            () = https => anyhow!("the HTTPS listener ended"),
+            () = keys => anyhow!("the registry ended"),
+            never = supervisor.run() => match never {},
+        }
+    };
+    Ok(Base { me, cluster, work: Box::pin(work) })
+}
+
+fn routes(parts: &Parts, credentials: &Credentials) -> Router {
+    let (cluster, vault) = (parts.cluster.clone(), parts.vault.clone());
+    Router::new().merge(agents::router(parts.cluster.clone())).merge(cluster::router(parts)).merge(certificate::router(
+        cluster,
+        vault,
+        credentials.clone(),
+    ))
+}
+
+/// Keeps certificates and the data key as they should be. Ends with the registry.
+async fn keep_keys(keeper: Keeper, cluster: Cluster) {
+    let vault = keeper.vault.clone();
+    tokio::select! {
+        () = keeper.run(cluster.watch(), unix_now) => {}
+        () = vault::keep_data_key_inside(cluster.clone(), vault) => {}
+    }
+}
+
+/// The port that the registry names for this manager: a host behind NAT listens on it, though not on that address.
+fn https_port(state: &State, me: ManagerId) -> Option<u16> {
+    Some(state.manager(me)?.https.first()?.port())
+}

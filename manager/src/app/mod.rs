@@ -1,0 +1,121 @@
+//! The one composition root: what `festoon-manager serve` is made of.
+//!
+//! Tasks: the HTTPS listener, the admin socket, the one that opens the registry again, the one that keeps its data key
+//! among its managers, and the one that compiles what every new state changes for the node. None ends by itself; all are
+//! dropped together when the manager stops, and none keeps anything that is not on disk already. The listener runs first,
+//! for a manager that has just joined gets its copy of the registry through it.
+
+mod base;
+mod carrier;
+mod stop;
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use festoon_control::registry::State;
+use festoon_proto::ManagerId;
+use tokio::sync::mpsc;
+
+use crate::cluster::Cluster;
+use crate::config::Config;
+use crate::data_dir::DataDir;
+use crate::local::{self, Leave};
+use base::Base;
+use carrier::{Carrier, follow};
+use stop::Stop;
+
+/// How long a manager that has joined without reaching the registry waits for its first copy.
+const FIRST_COPY: Duration = Duration::from_secs(60);
+
+const REMOVED: &str = "this manager was removed from the cluster: join it again, with another --data-dir";
+
+/// Runs the manager until it is asked to stop, or has left its cluster.
+pub async fn serve(data: DataDir, config: Config) -> anyhow::Result<()> {
+    let mut stop = Stop::listen()?;
+    let Base { me, cluster, mut work } = base::start(&data, &config).await?;
+    let state = tokio::select! {
+        state = first_state(&cluster, me) => state?,
+        error = &mut work => return Err(error),
+        () = cluster.removed() => bail!(REMOVED),
+        () = stop.asked() => return Ok(()),
+    };
+    let mut carrier = carrier::start(&config.underlay, &data, &state, me)?;
+    let socket = local::build(&data.socket()).context("can't make the admin socket")?;
+    let (leave, mut leaving) = mpsc::channel(1);
+    let admin = local::Admin { cluster: cluster.clone(), node: carrier.handle(), manager: me, leave };
+    ready();
+    let node = carrier.handle();
+    let work = async {
+        tokio::select! {
+            error = work => Err(error),
+            ended = socket.run(admin) => ended.context("the admin socket ended"),
+            ended = follow(&cluster, me, state, node) => ended,
+        }
+    };
+    let end = until_end(work, &mut stop, &mut leaving, &mut carrier, &cluster).await?;
+    if matches!(end, End::Left) {
+        data.forget_identity()?;
+    }
+    carrier.drain(&cluster.snapshot()).await;
+    cluster.shutdown().await;
+    carrier.shutdown().await
+}
+
+/// Why a manager ends that is well.
+enum End {
+    Asked,
+    Left,
+}
+
+async fn until_end(
+    work: impl Future<Output = anyhow::Result<()>>,
+    stop: &mut Stop,
+    leaving: &mut mpsc::Receiver<Leave>,
+    carrier: &mut Carrier,
+    cluster: &Cluster,
+) -> anyhow::Result<End> {
+    let mut work = pin!(work);
+    loop {
+        let reply = tokio::select! {
+            ended = &mut work => return ended.and_then(|()| bail!("the admin socket ended")),
+            error = carrier.failed() => return Err(error),
+            () = cluster.removed() => bail!(REMOVED),
+            () = stop.asked() => return Ok(End::Asked),
+            leave = leaving.recv() => leave.context("the admin socket ended")?,
+        };
+        let left = tokio::select! {
+            left = carrier.leave(cluster) => left,
+            ended = &mut work => match cluster.snapshot().manager(carrier.manager()) {
+                Some(_) => return ended.and_then(|()| bail!("the admin socket ended")),
+                // The first to hear that we are in no registry any more.
+                None => Ok(()),
+            },
+        };
+        let has_left = left.is_ok();
+        // Who asked may be gone, which is no matter.
+        drop(reply.send(left));
+        if has_left {
+            return Ok(End::Left);
+        }
+    }
+}
+
+/// Tells systemd, if it is there, that we serve.
+fn ready() {
+    if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
+        tracing::warn!(%error, "systemd can't be told that this manager is ready");
+    }
+}
+
+/// The state to start with: at once from the copy on disk, or the first copy that has come far enough to know this manager.
+/// Of what is in the log and may not count, a manager that starts alone is to carry traffic as if it did.
+async fn first_state(cluster: &Cluster, me: ManagerId) -> anyhow::Result<Arc<State>> {
+    let mut states = cluster.watch();
+    let copied = tokio::time::timeout(FIRST_COPY, states.wait_for(|state| state.was_given_to_manager(me))).await;
+    let copied = copied.context("there is no copy of the registry yet: start the other managers, then this one")?;
+    let state = Arc::clone(&*copied.context("the registry ended")?);
+    let begun_with = cluster.begun_with();
+    Ok(if begun_with.version() > state.version() { begun_with } else { state })
+}

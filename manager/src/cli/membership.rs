@@ -1,0 +1,55 @@
+//! This manager's own place in the cluster: `leave`, `promote`, `rejoin`.
+
+use std::path::Path;
+
+use anyhow::bail;
+use axum::http::Method;
+
+use crate::cluster::Rejoined;
+use crate::local::{Client, LEAVE, PROMOTE, Promoted, REJOIN, STATUS};
+use crate::status::Report;
+
+pub(super) async fn leave(root: &Path) -> anyhow::Result<()> {
+    Client::patient(root).send_json::<()>(Method::POST, LEAVE, &()).await?;
+    println!("This manager has left the cluster and stops. {} may be deleted.", root.display());
+    Ok(())
+}
+
+pub(super) async fn promote(root: &Path, yes: bool) -> anyhow::Result<()> {
+    let client = Client::patient(root);
+    if !yes {
+        bail!("{}", warning(&client.get(STATUS).await?));
+    }
+    let Promoted { epoch }: Promoted = client.send_json(Method::POST, PROMOTE, &()).await?;
+    println!("The cluster goes on from this manager's copy, in epoch {epoch}.");
+    println!("Managers that come back are refused until `festoon-manager rejoin` is run on them.");
+    Ok(())
+}
+
+/// What a promotion costs, for whoever has not said yet that he knows.
+fn warning(report: &Report) -> String {
+    let members = report.registry.members.iter().filter(|member| member.id.manager != report.manager);
+    let name = |member: &crate::cluster::MemberHealth| {
+        let id = member.id.manager;
+        report.managers.iter().find(|row| row.id == id).map_or_else(|| id.to_string(), |row| row.name.clone())
+    };
+    let others: Vec<_> = members.map(name).collect();
+    format!(
+        "promoting makes this manager's copy, version {}, the cluster's. Changes that only {} have are left out, and they are refused until they rejoin. If they run somewhere and only this one is cut off, repair that instead. To go on: festoon-manager promote --yes",
+        report.version,
+        if others.is_empty() { "others".to_owned() } else { others.join(", ") },
+    )
+}
+
+pub(super) async fn rejoin(root: &Path) -> anyhow::Result<()> {
+    let rejoined: Rejoined = Client::patient(root).send_json(Method::POST, REJOIN, &()).await?;
+    println!("This manager is in epoch {} of the cluster and gets its copy.", rejoined.epoch);
+    if let Some(file) = rejoined.kept_in {
+        println!(
+            "{} changes that only it had are in {}: make those again that are still wanted.",
+            rejoined.unreplicated,
+            root.join(file).display()
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,157 @@
+//! Beginnings of a manager that has been one for long: promoted, fenced off, or with a damaged copy.
+
+use std::time::Duration;
+
+use festoon_cluster::storage::{Execution, StorageError, next_epoch, seed};
+use festoon_cluster::{Logged, StartError};
+use festoon_control::registry::{Refusal, State};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::take_part::{label_of, member_of};
+use super::{BuildError, DiskError, Https, disk, unix_now};
+use crate::data_dir::{DataDir, DataDirError, Identity, UNREPLICATED};
+
+/// The answer needs a change of the registry.
+const ASK_LIMIT: Duration = Duration::from_secs(4);
+
+/// `POST`, managers only: a manager is about to begin anew, with a [`RenewRequest`].
+pub(super) const RENEW: &str = "/cluster/v1/renew";
+
+/// A manager does not begin anew; it goes on as it was.
+#[derive(Debug, thiserror::Error)]
+pub enum AnewError {
+    /// Nothing is wrong.
+    #[error(
+        "the managers that answer are enough to change the registry: there is nothing to promote. See `festoon-manager status`"
+    )]
+    HasQuorum,
+    /// A witness has nothing to carry endpoints with.
+    #[error("a witness can't go on alone: promote a full manager")]
+    Witness,
+    /// The cluster has gone on already.
+    #[error("the cluster has gone on in epoch {0} without this manager: run `festoon-manager rejoin` here")]
+    Fenced(u32),
+    /// The cluster has not gone on.
+    #[error("this manager is not fenced off: there is nothing to rejoin. See `festoon-manager status`")]
+    NotFenced,
+    /// The cluster must agree and does not.
+    #[error(
+        "no manager of the cluster let this one begin anew: {0}. See that enough of them run; if too few are left, run `festoon-manager promote` on one"
+    )]
+    NotRenewed(String),
+    /// The registry refuses.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// A file can't be read or written.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    /// The disk refuses.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// The registry can't be written.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// Its end can't be read.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The new one can't be opened.
+    #[error(transparent)]
+    Open(#[from] Box<BuildError>),
+    /// The program ends.
+    #[error("this manager is stopping")]
+    Stopping,
+}
+
+impl AnewError {
+    /// A stable word for programs.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::HasQuorum => "has-quorum",
+            Self::Witness => "manager-is-witness",
+            Self::Fenced(_) => "fenced",
+            Self::NotFenced => "not-fenced",
+            Self::NotRenewed(_) => "not-renewed",
+            Self::Refused(refusal) => refusal.kind(),
+            Self::Stopping => "stopping",
+            Self::DataDir(_) | Self::Disk(_) | Self::Storage(_) | Self::Start(_) | Self::Open(_) => "disk",
+        }
+    }
+}
+
+/// A manager is about to begin anew.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(super) struct RenewRequest {
+    /// The lowest incarnation that is new to it.
+    pub(super) incarnation: u32,
+}
+
+/// It may.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(super) struct RenewResponse {
+    /// The incarnation that it is from now on.
+    pub(super) incarnation: u32,
+    /// The epoch of the cluster.
+    pub(super) epoch: u32,
+    /// How far the copy went that the epoch began from; 0 in the first.
+    pub(super) began_from: u64,
+}
+
+/// Makes `state`, in the next epoch, the registry of this manager alone. The one before is kept aside.
+pub(super) async fn promote(data: &DataDir, identity: &Identity, state: &State) -> Result<Identity, AnewError> {
+    let incarnation = identity.incarnation.saturating_add(1);
+    let mut next = Identity { incarnation, ..identity.clone() };
+    let state = next_epoch(state, member_of(&next), unix_now())?;
+    next.epoch = state.epoch().number;
+    let new = data.new_registry()?;
+    seed(disk::open(&new)?, Execution::Threads, label_of(&next), state).await?;
+    data.replace_registry(&new, &format!("epoch-{}", identity.epoch))?;
+    data.write_identity(&next)?;
+    Ok(next)
+}
+
+/// Asks the cluster to let this manager begin anew, through whichever manager answers.
+pub(super) async fn ask(transport: &Https, identity: &Identity) -> Result<RenewResponse, AnewError> {
+    let request = RenewRequest { incarnation: identity.incarnation.saturating_add(1) };
+    let mut failures = Vec::new();
+    for manager in transport.known().into_iter().filter(|manager| *manager != identity.manager) {
+        let question = serde_json::to_vec(&request).unwrap_or_default();
+        match transport.post(manager, RENEW, question.into(), ASK_LIMIT).await {
+            Ok(answer) => match serde_json::from_slice(&answer) {
+                Ok(renewed) => return Ok(renewed),
+                Err(_) => failures.push(format!("manager {manager} runs another version of Festoon")),
+            },
+            Err(error) => failures.push(format!("manager {manager}: {error}")),
+        }
+    }
+    let none = "no other manager is known";
+    Err(AnewError::NotRenewed(if failures.is_empty() { none.to_owned() } else { failures.join("; ") }))
+}
+
+/// Says on disk that this manager is what the cluster renewed it to. Its registry so far is kept aside.
+pub(super) fn settle(
+    data: &DataDir,
+    identity: &Identity,
+    renewed: RenewResponse,
+    reason: &str,
+) -> Result<Identity, DataDirError> {
+    let next = Identity { incarnation: renewed.incarnation, epoch: renewed.epoch, ..identity.clone() };
+    data.write_identity(&next)?;
+    data.put_registry_aside(reason)?;
+    Ok(next)
+}
+
+/// Keeps changes that only this manager has for the admin, a line each, and gives the file's name. Nothing reads it.
+pub(super) fn keep_unreplicated(
+    data: &DataDir,
+    epoch: u32,
+    changes: &[Logged],
+) -> Result<Option<String>, DataDirError> {
+    if changes.is_empty() {
+        return Ok(None);
+    }
+    let name = format!("{UNREPLICATED}.epoch-{epoch}.jsonl");
+    let line = |(index, command): &Logged| format!("{}\n", json!({ "index": index, "command": command }));
+    data.write(&name, &changes.iter().map(line).collect::<String>())?;
+    Ok(Some(name))
+}

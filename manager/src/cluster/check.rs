@@ -1,0 +1,60 @@
+//! Looking at the registry's file before it is used.
+//!
+//! redb takes a file that was closed properly for undamaged and panics where it is not, and a manager that carries traffic
+//! must not die of that. So the file is first read by another process, which may.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use festoon_cluster::storage::{Execution, Storage};
+
+use super::{BuildError, DiskError, disk};
+use crate::data_dir::DataDir;
+
+/// What the other process ends with when it panics: what Rust ends with.
+const PANICKED: i32 = 101;
+
+/// Reads and checks all of the registry in `data`; an error says what is wrong. Ends the process if the file makes redb
+/// panic, so it is for a process of its own: `festoon-manager check`.
+pub async fn check(data: &DataDir) -> Result<(), BuildError> {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "nothing is to be put back, and after a panic nothing can be trusted"
+    )]
+    std::panic::set_hook(Box::new(|panic| {
+        eprintln!("{panic}");
+        std::process::exit(PANICKED);
+    }));
+    Storage::open(disk::open(&data.registry())?, Execution::Threads).await?;
+    Ok(())
+}
+
+/// Has a process of its own check the registry, if there is one. That it says an error is none here: opening the file says
+/// the same, and better.
+pub(super) async fn check_apart(data: &DataDir) -> Result<(), BuildError> {
+    let path = data.registry();
+    if !path.exists() {
+        return Ok(());
+    }
+    let mut program = program();
+    program.arg("check").arg("--data-dir").arg(data.root());
+    let output = tokio::task::spawn_blocking(move || program.output()).await;
+    let io = |reason: String| BuildError::Disk(DiskError::Io { path: path.clone(), reason });
+    let output = output.map_err(|error| io(error.to_string()))?;
+    let output = output.map_err(|error| io(format!("it can't be checked: {error}")))?;
+    match output.status.code() {
+        Some(code) if code != PANICKED => Ok(()),
+        _ => {
+            let said = String::from_utf8_lossy(&output.stderr);
+            let reason = said.lines().next().unwrap_or("it can't be read").to_owned();
+            Err(DiskError::Damaged { path, reason }.into())
+        }
+    }
+}
+
+/// This program, even if its file was replaced since it was started.
+fn program() -> Command {
+    let mut command = Command::new(Path::new("/proc/self/exe"));
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    command
+}

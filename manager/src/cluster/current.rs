@@ -1,0 +1,170 @@
+//! The registry as the rest of the program holds it. What is behind it may be replaced while traffic goes on: the disk
+//! failed and was opened again, a survivor was promoted, a manager that was fenced off begins anew.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use festoon_cluster::ProposeError;
+use festoon_control::registry::{Command, Outcome, State};
+use festoon_proto::ManagerId;
+use festoon_proto::map::MapVersion;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::anew::AnewError;
+use super::{Health, Https};
+
+/// This manager's part in consensus, until it is replaced.
+pub(super) type Member = festoon_cluster::Cluster<Https>;
+
+/// The registry of this manager. A clone is the same one.
+#[derive(Clone)]
+pub struct Cluster(Arc<Shared>);
+
+struct Shared {
+    member: watch::Sender<Member>,
+    states: watch::Sender<Arc<State>>,
+    orders: mpsc::Sender<Order>,
+}
+
+/// What an admin wants of the one who replaces members.
+pub(super) enum Order {
+    /// Go on alone, in the next epoch.
+    Promote(Reply<u32>),
+    /// Give up the own copy and begin anew in the cluster's epoch.
+    Rejoin(Reply<Rejoined>),
+}
+
+pub(super) type Reply<T> = oneshot::Sender<Result<T, AnewError>>;
+
+/// This manager has begun anew.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Rejoined {
+    /// The epoch it is in now.
+    pub epoch: u32,
+    /// How many changes only its own copy had.
+    pub unreplicated: usize,
+    /// The file that they are in, if there are any.
+    pub kept_in: Option<String>,
+}
+
+impl fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Cluster").field(&*self.0.member.borrow()).finish()
+    }
+}
+
+impl Cluster {
+    pub(super) fn new(member: Member, states: watch::Sender<Arc<State>>, orders: mpsc::Sender<Order>) -> Self {
+        let cluster = Self(Arc::new(Shared { member: watch::Sender::new(member), states, orders }));
+        cluster.publish();
+        cluster
+    }
+
+    /// Tells of the member's state, if that is a later one. A member that begins anew is behind for a while.
+    pub(super) fn publish(&self) {
+        let state = self.member().snapshot();
+        self.0.states.send_if_modified(|published| {
+            let is_news = state.version() > published.version();
+            if is_news {
+                *published = state;
+            }
+            is_news
+        });
+    }
+
+    pub(super) fn member(&self) -> Member {
+        self.0.member.borrow().clone()
+    }
+
+    pub(super) fn replace(&self, member: Member) {
+        self.0.member.send_replace(member);
+        self.publish();
+    }
+
+    /// The state, and every later one.
+    pub fn watch(&self) -> watch::Receiver<Arc<State>> {
+        self.0.states.subscribe()
+    }
+
+    /// The state now. Reading needs no quorum.
+    pub fn snapshot(&self) -> Arc<State> {
+        let (own, published) = (self.member().snapshot(), Arc::clone(&*self.0.states.borrow()));
+        if own.version() > published.version() { own } else { published }
+    }
+
+    /// As [`festoon_cluster::Cluster::propose`].
+    pub async fn propose(&self, command: Command) -> Result<Outcome, ProposeError> {
+        self.member().propose(command).await
+    }
+
+    /// As [`festoon_cluster::Cluster::begun_with`].
+    pub fn begun_with(&self) -> Arc<State> {
+        self.member().begun_with()
+    }
+
+    /// As [`festoon_cluster::Cluster::applied`].
+    pub async fn applied(&self, version: MapVersion) {
+        self.on_each_member(async |member| member.applied(version).await).await;
+    }
+
+    /// As [`festoon_cluster::Cluster::health`].
+    pub fn health(&self) -> Health {
+        self.member().health()
+    }
+
+    /// As [`festoon_cluster::Cluster::health_of_leader`].
+    pub async fn health_of_leader(&self, limit: Duration) -> Health {
+        self.member().health_of_leader(limit).await
+    }
+
+    /// As [`festoon_cluster::Cluster::answer`].
+    pub async fn answer(&self, from: ManagerId, request: &[u8]) -> Vec<u8> {
+        self.member().answer(from, request).await
+    }
+
+    /// Waits until another manager says that this one was removed from the cluster. May be cancelled at any time.
+    pub async fn removed(&self) {
+        self.on_each_member(async |member| member.removed().await).await;
+    }
+
+    /// Waits for something on the member of now, and begins again whenever that is replaced.
+    async fn on_each_member(&self, wait: impl AsyncFn(Member)) {
+        let mut members = self.0.member.subscribe();
+        loop {
+            let member = members.borrow_and_update().clone();
+            tokio::select! {
+                () = wait(member) => return,
+                // Cannot end: `self` holds the sender.
+                _ = members.changed() => {}
+            }
+        }
+    }
+
+    /// Makes this one the first founder of a new cluster: see [`festoon_cluster::Cluster::found`].
+    pub async fn found(&self) -> Result<(), festoon_cluster::StartError> {
+        self.member().found().await
+    }
+
+    /// Has the cluster go on from this manager's copy alone, in a new epoch, whose number it returns.
+    pub async fn promote(&self) -> Result<u32, AnewError> {
+        self.order(Order::Promote).await
+    }
+
+    /// Gives up the copy of a manager that was fenced off; it gets that of the cluster. Changes that only it had are kept
+    /// in a file.
+    pub async fn rejoin(&self) -> Result<Rejoined, AnewError> {
+        self.order(Order::Rejoin).await
+    }
+
+    async fn order<T>(&self, order: impl FnOnce(Reply<T>) -> Order) -> Result<T, AnewError> {
+        let (reply, answer) = oneshot::channel();
+        self.0.orders.send(order(reply)).await.map_err(|_| AnewError::Stopping)?;
+        answer.await.map_err(|_| AnewError::Stopping)?
+    }
+
+    /// As [`festoon_cluster::Cluster::shutdown`].
+    pub async fn shutdown(&self) {
+        self.member().shutdown().await;
+    }
+}

@@ -1,0 +1,167 @@
+//! Replaces this manager's part in consensus when it has to begin again.
+//!
+//! One task, which ends only with the program. It may be dropped between any two steps of its work and after any of them
+//! the next start finds on disk what it needs to go on: see [`take_part`].
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use festoon_cluster::Role;
+use tokio::sync::mpsc;
+
+use super::anew::{self, AnewError};
+use super::current::{Cluster, Member, Order, Rejoined};
+use super::peers::Peers;
+use super::take_part::take_part;
+use super::{BuildError, Https};
+use crate::data_dir::{DataDir, Identity};
+
+/// How long after a failure the registry is opened again; each time twice as long.
+const RETRY: Duration = Duration::from_millis(200);
+const LONGEST_RETRY: Duration = Duration::from_secs(10);
+
+/// The one who replaces.
+#[derive(Debug)]
+pub struct Supervisor {
+    data: DataDir,
+    identity: Identity,
+    transport: Https,
+    cluster: Cluster,
+    orders: mpsc::Receiver<Order>,
+    peers: Peers,
+}
+
+impl Supervisor {
+    pub(super) fn new(
+        data: DataDir,
+        identity: Identity,
+        transport: Https,
+        cluster: Cluster,
+        orders: mpsc::Receiver<Order>,
+    ) -> Self {
+        let peers = Peers::new(data.clone());
+        Self { data, identity, transport, cluster, orders, peers }
+    }
+
+    /// Watches over the registry for as long as it is polled.
+    pub async fn run(mut self) -> Infallible {
+        loop {
+            let member = self.cluster.member();
+            tokio::select! {
+                never = publish(&self.cluster, &member, &mut self.peers) => match never {},
+                () = member.stopped() => self.open_again(&member).await,
+                order = self.orders.recv() => match order {
+                    Some(order) => self.carry_out(order).await,
+                    // Cannot end: `self` holds a sender.
+                    None => std::future::pending().await,
+                },
+            }
+        }
+    }
+
+    async fn carry_out(&mut self, order: Order) {
+        // Who asked may be gone, which is no matter.
+        match order {
+            Order::Promote(reply) => drop(reply.send(self.promote().await)),
+            Order::Rejoin(reply) => drop(reply.send(self.rejoin().await)),
+        }
+    }
+
+    /// The disk failed, or the copy is damaged. Traffic goes on meanwhile.
+    async fn open_again(&mut self, member: &Member) {
+        tracing::error!("the registry has stopped: it is opened again");
+        member.shutdown().await;
+        let mut pause = RETRY;
+        loop {
+            match self.open().await {
+                Ok(member) => {
+                    tracing::info!("the registry is open again");
+                    return self.cluster.replace(member);
+                }
+                Err(error) => tracing::error!(%error, "the registry can't be opened"),
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_RETRY);
+        }
+    }
+
+    async fn open(&mut self) -> Result<Member, BuildError> {
+        open_or_repair(&self.data, &mut self.identity, &self.transport).await
+    }
+
+    async fn replace(&mut self, identity: Identity) -> Result<(), AnewError> {
+        self.identity = identity;
+        let member = self.open().await.map_err(Box::new)?;
+        self.cluster.replace(member);
+        Ok(())
+    }
+
+    async fn promote(&mut self) -> Result<u32, AnewError> {
+        let member = self.cluster.member();
+        let health = member.health();
+        if let Some(later) = health.later_epoch {
+            return Err(AnewError::Fenced(later));
+        }
+        if health.leader.is_some() && health.spare().is_some() && health.role != Role::Stopped {
+            return Err(AnewError::HasQuorum);
+        }
+        if self.cluster.snapshot().manager(self.identity.manager).is_some_and(|me| !me.is_full()) {
+            return Err(AnewError::Witness);
+        }
+        let (state, _) = member.conclude(u64::MAX).await?;
+        let identity = anew::promote(&self.data, &self.identity, &state).await?;
+        let epoch = identity.epoch;
+        self.replace(identity).await?;
+        tracing::warn!(epoch, "the cluster goes on from the copy of this manager");
+        Ok(epoch)
+    }
+
+    async fn rejoin(&mut self) -> Result<Rejoined, AnewError> {
+        let member = self.cluster.member();
+        if member.health().later_epoch.is_none() {
+            return Err(AnewError::NotFenced);
+        }
+        let renewed = anew::ask(&self.transport, &self.identity).await?;
+        let (_, changes) = member.conclude(renewed.began_from.saturating_add(1)).await?;
+        let (left, unreplicated) = (self.identity.epoch, changes.len());
+        let kept_in = anew::keep_unreplicated(&self.data, left, &changes)?;
+        let identity = anew::settle(&self.data, &self.identity, renewed, &format!("epoch-{left}"))?;
+        self.replace(identity).await?;
+        tracing::info!(epoch = renewed.epoch, unreplicated, "this manager begins anew");
+        Ok(Rejoined { epoch: renewed.epoch, unreplicated, kept_in })
+    }
+}
+
+/// Tells of every state. Never returns: when there are no more, the member has stopped or is about to.
+async fn publish(cluster: &Cluster, member: &Member, peers: &mut Peers) -> Infallible {
+    let mut states = member.watch();
+    loop {
+        cluster.publish();
+        peers.note(&cluster.snapshot());
+        if states.changed().await.is_err() {
+            return std::future::pending().await;
+        }
+    }
+}
+
+/// Opens the registry. If what is on disk is damaged, this manager begins anew, with a copy from the others.
+pub(super) async fn open_or_repair(
+    data: &DataDir,
+    identity: &mut Identity,
+    transport: &Https,
+) -> Result<Member, BuildError> {
+    let damage = match take_part(data, identity, transport.clone()).await {
+        Err(error) if error.is_damage() => error,
+        opened => return opened,
+    };
+    tracing::error!(%damage, "this manager's copy of the registry is given up for one from the others");
+    let renewed = match anew::ask(transport, identity).await {
+        Ok(renewed) => renewed,
+        Err(error) => {
+            tracing::error!(%error, "there is no other copy now");
+            return Err(damage);
+        }
+    };
+    *identity = anew::settle(data, identity, renewed, "damaged")?;
+    take_part(data, identity, transport.clone()).await
+}

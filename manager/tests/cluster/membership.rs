@@ -1,0 +1,123 @@
+//! Managers that leave, are promoted, are fenced off and begin anew.
+
+use std::fs;
+use std::path::Path;
+
+use super::harness::{Agent, Manager, text, until};
+
+fn votes(manager: &Manager) -> usize {
+    let status = manager.status();
+    let members = status["registry"]["members"].as_array().unwrap().iter();
+    members.filter(|member| member["votes"] == true && member["is_heard"] == true).count()
+}
+
+async fn three_managers() -> (Manager, Manager, Manager) {
+    let first = Manager::init("m1").started().await;
+    let second = Manager::join("m2", &first).await;
+    let third = Manager::join("m3", &second).await;
+    until("three vote", || votes(&third) == 3).await;
+    (first, second, third)
+}
+
+/// The files in the directory of `manager` whose name begins so.
+fn files(manager: &Manager, prefix: &str) -> Vec<String> {
+    let names = fs::read_dir(&manager.root).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| name.starts_with(prefix)).collect()
+}
+
+fn flip_bytes(path: &Path) {
+    let mut bytes = fs::read(path).unwrap();
+    // The file's head stays, so that it is still a database: what is in it is wrong.
+    bytes.iter_mut().skip(4096).step_by(512).for_each(|byte| *byte ^= 0x20);
+    fs::write(path, bytes).unwrap();
+}
+
+#[tokio::test]
+async fn a_manager_leaves_by_one_command_whether_it_leads_or_not() {
+    let (first, mut second, mut third) = three_managers().await;
+    for (number, leaving) in [&mut third, &mut second].into_iter().enumerate() {
+        assert!(leaving.must(&["leave"]).contains("has left"));
+        assert!(leaving.ended("it stops").await.success());
+        until("the others know", || first.status()["managers"].as_array().unwrap().len() == 2 - number).await;
+        first.must(&["token", "create"]);
+        assert!(leaving.must_fail(&["serve"]).contains("holds no manager"));
+    }
+    until("the last one votes alone", || votes(&first) == 1).await;
+    assert!(first.must_fail(&["leave"]).contains("m1"), "the last one can't leave");
+    assert_eq!(first.status()["draining"], false);
+    let again = first.must(&["token", "create", "--manager"]);
+    assert!(second.try_join("m2", again.trim()).status.success(), "it may come back as a new one");
+}
+
+#[tokio::test]
+async fn a_survivor_is_promoted_and_the_other_rejoins_and_keeps_what_only_it_had() {
+    let first = Manager::init("m1").started().await;
+    let mut first = first;
+    let second = Manager::join("m2", &first).await;
+    until("both vote", || votes(&first) == 2 && votes(&second) == 2).await;
+    let token = first.token(&[]);
+    let web = Agent::new(1, &token);
+    let map = web.join(first.https, &token).await.unwrap().map;
+    assert!(second.must_fail(&["promote", "--yes"]).contains("nothing to promote"));
+    until("it has the endpoint", || second.status()["endpoints"].as_array().unwrap().len() == 1).await;
+    // Written by the one that leads, whichever that is, and acknowledged by nobody.
+    second.freeze();
+    first.must_fail(&["network", "add", "only-here", "--prefix", "10.9.0.0/16"]);
+    first.kill();
+    second.thaw();
+    assert!(second.must_fail(&["token", "create"]).contains("can't be changed now"));
+    let warning = second.must_fail(&["promote"]);
+    assert!(warning.contains("m1") && warning.contains("--yes"), "{warning}");
+    assert!(second.must(&["promote", "--yes"]).contains("epoch 2"));
+    second.must(&["network", "add", "after", "--prefix", "10.10.0.0/16"]);
+    assert_eq!(web.map(second.https, map.endpoint).await.unwrap().addresses, map.addresses);
+
+    first.start().await;
+    until("it is fenced off", || first.must(&["status"]).contains("FENCED OFF")).await;
+    assert!(first.must_fail(&["token", "create"]).contains("rejoin"));
+    assert!(second.must_fail(&["rejoin"]).contains("not fenced"));
+    let said = first.must(&["rejoin"]);
+    assert!(said.contains("epoch 2"), "{said}");
+    // The leader alone had it in its log: the other refused it if it led.
+    for kept in files(&first, "unreplicated") {
+        let kept = fs::read_to_string(first.root.join(kept)).unwrap();
+        assert!(kept.lines().all(|line| line.starts_with('{')) && kept.contains("only-here"), "{kept}");
+    }
+    assert_eq!(files(&first, "registry.epoch-1").len(), 1);
+    until("both vote again", || votes(&first) == 2 && votes(&second) == 2).await;
+    until("it has all", || first.must(&["network", "list"]).contains("after")).await;
+    assert!(!first.must(&["network", "list"]).contains("only-here"));
+    first.must(&["token", "create"]);
+    first.terminate().await;
+    first.start().await;
+    until("and has it after a restart", || first.status()["registry"]["epoch"] == 2 && votes(&first) == 2).await;
+}
+
+#[tokio::test]
+async fn a_damaged_copy_is_named_and_replaced_by_one_from_the_others() {
+    let (first, mut second, third) = three_managers().await;
+    first.must(&["network", "add", "blue", "--prefix", "10.1.0.0/16"]);
+    second.terminate().await;
+    flip_bytes(&second.root.join("registry.redb"));
+    second.start().await;
+    assert!(second.log().contains("is damaged"), "{}", second.log());
+    assert!(second.must(&["network", "list"]).contains("blue"));
+    until("it votes again", || votes(&first) == 3 && votes(&third) == 3).await;
+    assert_eq!(files(&second, "registry.damaged").len(), 1);
+    second.must(&["token", "create"]);
+}
+
+#[tokio::test]
+async fn a_damaged_copy_without_another_is_named_and_left_alone() {
+    let mut only = Manager::init("m1").started().await;
+    only.terminate().await;
+    let path = only.root.join("registry.redb");
+    flip_bytes(&path);
+    let damaged = fs::read(&path).unwrap();
+    let ended = only.run(&["serve"]);
+    let said = text(&ended.stderr);
+    let last = said.lines().last().unwrap();
+    assert!(!ended.status.success() && last.contains("damaged") && last.contains("restore"), "{said}");
+    assert_eq!(fs::read(&path).unwrap().len(), damaged.len());
+    assert!(files(&only, "registry.damaged").is_empty());
+}
