@@ -2,10 +2,11 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{driver, https, telemetry};
+use crate::{driver, https, snapshot, telemetry};
 
 /// All of it. Every part belongs to the subsystem of that name; unknown keys are refused.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,8 +16,29 @@ pub struct Config {
     pub underlay: driver::Config,
     /// The HTTPS listener.
     pub https: https::Config,
+    /// Snapshots.
+    pub snapshots: snapshot::Config,
     /// Logs.
     pub log: telemetry::Config,
+}
+
+/// A text is no length of time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("expected a number and a unit, as in 45s, 30m, 12h or 7d")]
+pub struct ParseDurationError;
+
+/// A length of time as people write it, in whole seconds, at least one.
+pub fn parse_duration(text: &str) -> Result<Duration, ParseDurationError> {
+    let (number, unit) = text.split_at_checked(text.len().saturating_sub(1)).ok_or(ParseDurationError)?;
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        _ => return Err(ParseDurationError),
+    };
+    let number: u32 = number.parse().ok().filter(|&number| number > 0).ok_or(ParseDurationError)?;
+    Ok(Duration::from_secs(u64::from(number) * seconds))
 }
 
 /// The file can't be used.
@@ -55,6 +77,15 @@ impl Config {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn durations_have_a_unit() {
+        assert_eq!(parse_duration("45s"), Ok(Duration::from_secs(45)));
+        assert_eq!(parse_duration("7d"), Ok(Duration::from_secs(604_800)));
+        for bad in ["", "5", "0s", "h", "-1h", "1w", "1ä"] {
+            assert!(parse_duration(bad).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn a_file_is_read_and_an_unknown_key_is_named() {

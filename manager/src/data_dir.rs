@@ -148,6 +148,11 @@ impl DataDir {
         renamed.map_err(|source| DataDirError::Io { path, source })
     }
 
+    /// Where snapshots are kept, unless the configuration says otherwise.
+    pub fn snapshots(&self) -> PathBuf {
+        self.path("snapshots")
+    }
+
     /// Where the socket for admin commands is.
     pub fn socket(&self) -> PathBuf {
         Self::socket_in(&self.root)
@@ -190,6 +195,12 @@ impl DataDir {
         self.key_or_new(SEAL_KEY)
     }
 
+    /// Keeps keys that were made elsewhere: that of its tunnels and links, and the one that secrets are sealed to.
+    pub fn write_keys(&self, private_key: &PrivateKey, seal_key: &PrivateKey) -> Result<(), DataDirError> {
+        self.write(WIREGUARD_KEY, &private_key.to_secret_base64())?;
+        self.write(SEAL_KEY, &seal_key.to_secret_base64())
+    }
+
     fn read_key(&self, name: &str) -> Result<PrivateKey, DataDirError> {
         let damaged = |_| DataDirError::Damaged { path: self.path(name) };
         Zeroizing::new(self.read(name)?).trim().parse().map_err(damaged)
@@ -226,7 +237,8 @@ impl DataDir {
     }
 }
 
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+/// Writes `bytes` to `path`, whole or not at all, readable by its owner alone.
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(".new");
     match fs::remove_file(&temporary) {

@@ -27,6 +27,8 @@ pub mod node;
 #[cfg(feature = "shell")]
 pub mod pki;
 #[cfg(feature = "shell")]
+pub mod snapshot;
+#[cfg(feature = "shell")]
 pub mod status;
 #[cfg(feature = "shell")]
 pub mod telemetry;

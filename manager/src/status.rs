@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cluster::Health;
 use crate::node::{EndpointStatus, Status};
+use crate::snapshot::Standing;
 
 /// The most endpoints that a report names. A report of 100,000 would take seconds and 40 MB.
 pub const MOST_ROWS: usize = 1000;
@@ -37,6 +38,8 @@ pub struct Report {
     pub endpoint_count: usize,
     /// Those on the page that was asked for, by id.
     pub endpoints: Vec<EndpointRow>,
+    /// How the snapshots of this manager are doing.
+    pub snapshots: Option<Standing>,
     /// Packets this manager dropped, by reason.
     pub drops: BTreeMap<String, u64>,
 }
@@ -155,6 +158,7 @@ pub fn report(state: &State, manager: ManagerId, registry: Health, node: &Status
         managers: state.managers().map(|row| manager_row(row, manager, node)).collect(),
         endpoint_count: state.endpoint_count(),
         endpoints: page.rows(state).map(|row| endpoint_row(state, row, known.get(&row.id).copied())).collect(),
+        snapshots: None,
         drops: node.drops.iter().filter(|(_, count)| *count > 0).cloned().collect(),
     }
 }

@@ -12,12 +12,14 @@ use crate::cluster::{self, Cluster, Parts, unix_now};
 use crate::config::Config;
 use crate::data_dir::DataDir;
 use crate::pki::Credentials;
+use crate::snapshot::Snapshots;
 use crate::{agents, https, vault};
 
 /// The registry, running.
 pub(super) struct Base {
     pub(super) me: ManagerId,
     pub(super) cluster: Cluster,
+    pub(super) snapshots: Snapshots,
     /// To be polled beside everything else. Gives the reason why it can't go on.
     pub(super) work: Pin<Box<dyn Future<Output = anyhow::Error> + Send>>,
 }
@@ -35,15 +37,18 @@ pub(super) async fn start(data: &DataDir, config: &Config) -> anyhow::Result<Bas
     tracing::info!(manager = %me, https = %https.local_addr()?, "listening");
     let https = https.run(routes(&parts, &credentials));
     let Parts { managers, vault, supervisor, .. } = parts;
+    let snapshots = Snapshots::new(&config.snapshots, data, me, cluster.clone(), vault.clone());
+    let schedule = snapshots.clone().run();
     let keys = keep_keys(Keeper { me, vault, credentials, managers }, cluster.clone());
     let work = async move {
         tokio::select! {
             () = https => anyhow!("the HTTPS listener ended"),
             () = keys => anyhow!("the registry ended"),
             never = supervisor.run() => match never {},
+            never = schedule => match never {},
         }
     };
-    Ok(Base { me, cluster, work: Box::pin(work) })
+    Ok(Base { me, cluster, snapshots, work: Box::pin(work) })
 }
 
 fn routes(parts: &Parts, credentials: &Credentials) -> Router {

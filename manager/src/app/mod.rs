@@ -1,9 +1,9 @@
 //! The one composition root: what `festoon-manager serve` is made of.
 //!
 //! Tasks: the HTTPS listener, the admin socket, the one that opens the registry again, the one that keeps its data key
-//! among its managers, and the one that compiles what every new state changes for the node. None ends by itself; all are
-//! dropped together when the manager stops, and none keeps anything that is not on disk already. The listener runs first,
-//! for a manager that has just joined gets its copy of the registry through it.
+//! among its managers, the one that takes snapshots, and the one that compiles what every new state changes for the node.
+//! None ends by itself; all are dropped together when the manager stops, and none keeps anything that is not on disk
+//! already. The listener runs first, for a manager that has just joined gets its copy of the registry through it.
 
 mod base;
 mod carrier;
@@ -34,7 +34,7 @@ const REMOVED: &str = "this manager was removed from the cluster: join it again,
 /// Runs the manager until it is asked to stop, or has left its cluster.
 pub async fn serve(data: DataDir, config: Config) -> anyhow::Result<()> {
     let mut stop = Stop::listen()?;
-    let Base { me, cluster, mut work } = base::start(&data, &config).await?;
+    let Base { me, cluster, snapshots, mut work } = base::start(&data, &config).await?;
     let state = tokio::select! {
         state = first_state(&cluster, me) => state?,
         error = &mut work => return Err(error),
@@ -44,7 +44,7 @@ pub async fn serve(data: DataDir, config: Config) -> anyhow::Result<()> {
     let mut carrier = carrier::start(&config.underlay, &data, &state, me)?;
     let socket = local::build(&data.socket()).context("can't make the admin socket")?;
     let (leave, mut leaving) = mpsc::channel(1);
-    let admin = local::Admin { cluster: cluster.clone(), node: carrier.handle(), manager: me, leave };
+    let admin = local::Admin { cluster: cluster.clone(), node: carrier.handle(), snapshots, manager: me, leave };
     ready();
     let node = carrier.handle();
     let work = async {

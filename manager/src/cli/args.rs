@@ -10,6 +10,8 @@ use festoon_proto::address::{HTTPS_PORT, UNDERLAY_PORT};
 use ipnet::IpNet;
 
 use super::network::NetworkCommand;
+use super::snapshot::SnapshotCommand;
+use crate::config::parse_duration;
 
 /// A Festoon manager: a virtual switch and router for the endpoints of an overlay
 #[derive(Debug, Parser)]
@@ -58,6 +60,9 @@ pub(super) enum Subcommand {
     /// Change and remove managers
     #[command(subcommand)]
     Manager(ManagerCommand),
+    /// Take, check and restore snapshots of the registry
+    #[command(subcommand)]
+    Snapshot(SnapshotCommand),
     /// Show how the cluster is doing
     Status {
         /// As JSON
@@ -136,7 +141,7 @@ pub(super) enum TokenCommand {
         #[arg(long, value_name = "IP")]
         address: Vec<IpAddr>,
         /// How long it is good for: 30m, 12h, 7d
-        #[arg(long, default_value = "1h", value_parser = duration)]
+        #[arg(long, default_value = "1h", value_parser = parse_duration)]
         expires: Duration,
         /// As JSON
         #[arg(long)]
@@ -219,20 +224,6 @@ fn address(text: &str, port: u16) -> Result<SocketAddr, String> {
     })
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
-    let expected = || "expected a number and a unit, as in 45s, 30m, 12h or 7d".to_owned();
-    let (number, unit) = text.split_at_checked(text.len().saturating_sub(1)).ok_or_else(expected)?;
-    let seconds = match unit {
-        "s" => 1,
-        "m" => 60,
-        "h" => 3600,
-        "d" => 86_400,
-        _ => return Err(expected()),
-    };
-    let number: u32 = number.parse().ok().filter(|&number| number > 0).ok_or_else(expected)?;
-    Ok(Duration::from_secs(u64::from(number) * seconds))
-}
-
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory as _;
@@ -257,14 +248,5 @@ mod tests {
         }
         assert!(underlay_address("host.example").is_err());
         assert!(underlay_address("").is_err());
-    }
-
-    #[test]
-    fn durations_have_a_unit() {
-        assert_eq!(duration("45s"), Ok(Duration::from_secs(45)));
-        assert_eq!(duration("7d"), Ok(Duration::from_secs(604_800)));
-        for bad in ["", "5", "0s", "h", "-1h", "1w", "1ä"] {
-            assert!(duration(bad).is_err(), "{bad}");
-        }
     }
 }

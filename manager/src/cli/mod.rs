@@ -8,6 +8,7 @@ mod join;
 mod membership;
 mod network;
 mod render;
+mod snapshot;
 
 use crate::config::Config;
 use crate::data_dir::DataDir;
@@ -31,6 +32,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Subcommand::Network(command) => network::run(&data_dir, command).await,
         Subcommand::Endpoint(command) => admin::endpoint(&data_dir, command).await,
         Subcommand::Manager(command) => admin::manager(&data_dir, command).await,
+        Subcommand::Snapshot(command) => Box::pin(snapshot::run(&data_dir, command)).await,
         Subcommand::Status { json } => admin::status(&data_dir, json).await,
         Subcommand::Check => {
             cluster::check(&DataDir::open(&data_dir)?).await?;

@@ -5,6 +5,7 @@ use std::fmt::Display;
 use festoon_proto::ManagerId;
 use festoon_proto::map::EndpointKind;
 
+use crate::snapshot::{Entry, Standing, readable_time};
 use crate::status::{EndpointRow, ManagerRow, NetworkRow, Report};
 
 /// The whole report.
@@ -15,6 +16,9 @@ pub(super) fn status(report: &Report) -> String {
     text.push_str(&format!("registry at version {}: {registry}\n", report.version));
     for network in &report.networks {
         text.push_str(&format!("network {}: {}, mtu {}\n", network.name, list(&network.prefixes), network.mtu));
+    }
+    if let Some(standing) = &report.snapshots {
+        text.push_str(&format!("snapshots every {}: {}\n", standing.every, snapshot_standing(standing)));
     }
     text.push_str(&format!("\n{}", table(&manager_rows(report))));
     if !report.endpoints.is_empty() {
@@ -54,6 +58,25 @@ fn registry(report: &Report) -> String {
         Some(spare) => format!("{spare} managers may be lost at no cost"),
     };
     format!("{leader}, epoch {}, term {}; {change}", health.epoch, health.term)
+}
+
+fn snapshot_standing(standing: &Standing) -> String {
+    let directory = standing.directory.display();
+    let last = match &standing.last {
+        Some(last) => format!("the last good one is of {}, in {directory}", readable_time(last.created)),
+        None => "there is none yet".to_owned(),
+    };
+    match &standing.failure {
+        Some(failure) => format!("the last attempt FAILED: {failure}; {last}"),
+        None => last,
+    }
+}
+
+/// Snapshots.
+pub(super) fn snapshots(all: &[Entry]) -> String {
+    let head = ["SNAPSHOT", "TAKEN", "SIZE"].map(str::to_owned).to_vec();
+    let row = |entry: &Entry| vec![entry.name.clone(), readable_time(entry.created), bytes(entry.bytes)];
+    table(&std::iter::once(head).chain(all.iter().map(row)).collect::<Vec<_>>())
 }
 
 /// The networks alone.

@@ -19,6 +19,13 @@ pub const NETWORKS: &str = "/v1/networks";
 pub const ENDPOINTS: &str = "/v1/endpoints";
 /// `POST` to `/v1/managers/NAME`: a [`ManagerRequest`]. `DELETE`: removes one and gets [`Removed`].
 pub const MANAGERS: &str = "/v1/managers";
+/// `GET`: every [`Entry`](crate::snapshot::Entry) that this manager keeps. `POST`: takes one more and gets its entry. `GET` of
+/// `/v1/snapshots/NAME`: the bytes of that file.
+pub const SNAPSHOTS: &str = "/v1/snapshots";
+/// `GET`: a snapshot of now that is not kept, as the bytes of a file.
+pub const SNAPSHOT: &str = "/v1/snapshot";
+/// `PUT`: a [`RecoveryKeyRequest`].
+pub const RECOVERY_KEY: &str = "/v1/recovery-key";
 /// `PUT`: [`Draining`].
 pub const DRAINING: &str = "/v1/draining";
 /// `POST`: this manager leaves the cluster, and stops.
@@ -98,6 +105,13 @@ pub struct ManagerRequest {
 pub struct Promoted {
     /// The new epoch.
     pub epoch: u32,
+}
+
+/// Encrypt snapshots to this key from now on.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RecoveryKeyRequest {
+    /// Its public half, an age recipient. The other stays where it was made.
+    pub recipient: String,
 }
 
 /// What was removed.

@@ -1,11 +1,15 @@
 //! The end of the socket in an admin command.
 
+use std::future::poll_fn;
+use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
-use axum::http::{Method, Request, header};
+use axum::http::{Method, Request, Response, header};
 use festoon_proto::http::Problem;
+use hyper::body::{Body as _, Incoming};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -33,6 +37,9 @@ pub enum ClientError {
     /// The connection broke.
     #[error("the manager does not answer: see its log")]
     NoAnswer,
+    /// What it answers can't be written down.
+    #[error("can't write it down: {0}")]
+    Output(std::io::Error),
     /// The manager speaks another version.
     #[error("the running manager is of another version: restart it")]
     Nonsense,
@@ -76,12 +83,31 @@ impl Client {
         serde_json::from_slice(answer).map_err(|_| ClientError::Nonsense)
     }
 
+    /// `GET`s `path` and writes what comes to `output`, piece by piece. An answer that breaks off is an error.
+    pub async fn download(&self, path: &str, output: &mut impl Write) -> Result<(), ClientError> {
+        let copy = async {
+            let mut body = self.open(Method::GET, path, Body::empty()).await?.into_body();
+            while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
+                let frame = frame.map_err(|_| ClientError::NoAnswer)?;
+                output.write_all(frame.data_ref().map_or(&[], |data| &data[..])).map_err(ClientError::Output)?;
+            }
+            Ok(())
+        };
+        tokio::time::timeout(self.limit, copy).await.map_err(|_| ClientError::NoAnswer)?
+    }
+
     async fn send(&self, method: Method, path: &str, body: Body) -> Result<Vec<u8>, ClientError> {
         let exchange = tokio::time::timeout(self.limit, self.exchange(method, path, body));
         exchange.await.map_err(|_| ClientError::NoAnswer)?
     }
 
     async fn exchange(&self, method: Method, path: &str, body: Body) -> Result<Vec<u8>, ClientError> {
+        let response = self.open(method, path, body).await?;
+        whole(response).await
+    }
+
+    /// Asks, and gives the answer before its body has come. A refusal is an error.
+    async fn open(&self, method: Method, path: &str, body: Body) -> Result<Response<Incoming>, ClientError> {
         let stream = UnixStream::connect(DataDir::socket_in(&self.root)).await.map_err(|error| match error.kind() {
             std::io::ErrorKind::PermissionDenied => ClientError::NotAllowed(self.root.clone()),
             _ => ClientError::NotRunning(self.root.clone()),
@@ -97,11 +123,16 @@ impl Client {
             .body(body)
             .map_err(|_| ClientError::Nonsense)?;
         let response = sender.send_request(request).await.map_err(|_| ClientError::NoAnswer)?;
-        let success = response.status().is_success();
-        let body = to_bytes(Body::new(response.into_body()), MAX_ANSWER).await.map_err(|_| ClientError::NoAnswer)?;
-        if success {
-            return Ok(body.to_vec());
+        match response.status().is_success() {
+            true => Ok(response),
+            false => {
+                Err(serde_json::from_slice(&whole(response).await?).map_or(ClientError::Nonsense, ClientError::Refused))
+            }
         }
-        Err(serde_json::from_slice(&body).map_or(ClientError::Nonsense, ClientError::Refused))
     }
+}
+
+async fn whole(response: Response<Incoming>) -> Result<Vec<u8>, ClientError> {
+    let body = to_bytes(Body::new(response.into_body()), MAX_ANSWER).await.map_err(|_| ClientError::NoAnswer)?;
+    Ok(body.into())
 }

@@ -6,10 +6,12 @@ mod lookup;
 mod membership;
 mod networks;
 mod server;
+mod snapshots;
 
 pub use api::{
     ClientRequest, DRAINING, Draining, ENDPOINTS, LEAVE, MANAGERS, ManagerRequest, NETWORKS, NetworkRequest, PROMOTE,
-    Promoted, REJOIN, Removed, STATUS, TOKENS, TokenRequest, TokenResponse,
+    Promoted, RECOVERY_KEY, REJOIN, RecoveryKeyRequest, Removed, SNAPSHOT, SNAPSHOTS, STATUS, TOKENS, TokenRequest,
+    TokenResponse,
 };
 pub use client::{Client, ClientError};
 pub use server::{Admin, Leave, Server, build};

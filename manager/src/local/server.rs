@@ -23,14 +23,15 @@ use tokio::net::UnixListener;
 use tokio::sync::{mpsc, oneshot};
 
 use super::api::{
-    ClientRequest, DRAINING, Draining, ENDPOINTS, LEAVE, MANAGERS, ManagerRequest, NETWORKS, PROMOTE, REJOIN, Removed,
-    STATUS, TOKENS, TokenRequest, TokenResponse,
+    ClientRequest, DRAINING, Draining, ENDPOINTS, LEAVE, MANAGERS, ManagerRequest, NETWORKS, PROMOTE, RECOVERY_KEY,
+    REJOIN, Removed, SNAPSHOT, SNAPSHOTS, STATUS, TOKENS, TokenRequest, TokenResponse,
 };
-use super::{lookup, membership, networks};
+use super::{lookup, membership, networks, snapshots};
 use crate::cluster::{Cluster, ProposeError, unix_now};
 use crate::driver::{NodeHandle, Stopped};
 use crate::https::{ApiJson, Refused};
 use crate::node::Status;
+use crate::snapshot::Snapshots;
 use crate::status::{Page, Report, report};
 
 /// How long a report waits for what only the leader of the registry knows.
@@ -46,6 +47,8 @@ pub struct Admin {
     pub cluster: Cluster,
     /// The node; none on a witness.
     pub node: Option<NodeHandle>,
+    /// Its snapshots.
+    pub snapshots: Snapshots,
     /// This manager.
     pub manager: ManagerId,
     /// Takes the wish to leave the cluster.
@@ -84,6 +87,10 @@ impl Server {
             .route(LEAVE, post(membership::leave))
             .route(PROMOTE, post(membership::promote))
             .route(REJOIN, post(membership::rejoin))
+            .route(SNAPSHOT, get(snapshots::take))
+            .route(SNAPSHOTS, get(snapshots::list).post(snapshots::keep))
+            .route(&format!("{SNAPSHOTS}/{{name}}"), get(snapshots::read))
+            .route(RECOVERY_KEY, put(snapshots::set_recovery_key))
             .with_state(admin);
         axum::serve(self.0, routes).await
     }
@@ -106,7 +113,8 @@ async fn status(
         Some(node) => node.status(page.ids(&state)).await?,
         None => Status::default(),
     };
-    Ok(Json(report(&state, admin.manager, health, &node, page)))
+    let snapshots = Some(admin.snapshots.standing());
+    Ok(Json(Report { snapshots, ..report(&state, admin.manager, health, &node, page) }))
 }
 
 async fn create_token(

@@ -9,7 +9,10 @@ pub fn recovery_recipient() -> SecretName {
     SecretName("recovery-recipient".to_owned())
 }
 
-/// A recovery key, whole: only while it is made.
+/// How the secret half begins.
+const SECRET_PREFIX: &str = "AGE-SECRET-KEY-1";
+
+/// A recovery key, whole: only while it is made, and while something is restored.
 pub struct RecoveryKey(age::x25519::Identity);
 
 impl std::fmt::Debug for RecoveryKey {
@@ -22,6 +25,17 @@ impl RecoveryKey {
     /// A new one.
     pub fn generate() -> Self {
         Self(age::x25519::Identity::generate())
+    }
+
+    /// The key in a text of [`RecoveryKey::to_secret_text`], or in one that has it on a line among others.
+    pub fn from_secret_text(text: &str) -> Option<Self> {
+        let line = text.lines().map(str::trim).find(|line| line.starts_with(SECRET_PREFIX))?;
+        line.parse().ok().map(Self)
+    }
+
+    /// The key, for decryption.
+    pub(crate) const fn identity(&self) -> &age::x25519::Identity {
+        &self.0
     }
 
     /// The public half, which any program that knows age encrypts to.
@@ -46,5 +60,10 @@ mod tests {
         assert_eq!(read.to_public().to_string(), key.recipient());
         assert!(key.to_secret_text().starts_with("AGE-SECRET-KEY-1"));
         assert_eq!(format!("{key:?}"), "RecoveryKey(redacted)");
+        let noted = format!("# of our cluster\n\n    {}\n", *key.to_secret_text());
+        assert_eq!(RecoveryKey::from_secret_text(&noted).unwrap().recipient(), key.recipient());
+        for bad in ["", "AGE-SECRET-KEY-1", &key.recipient()] {
+            assert!(RecoveryKey::from_secret_text(bad).is_none(), "{bad}");
+        }
     }
 }

@@ -25,6 +25,8 @@ pub(crate) struct Manager {
     pub(crate) root: PathBuf,
     pub(crate) https: SocketAddr,
     pub(crate) underlay: SocketAddr,
+    /// What `init` printed.
+    pub(crate) founding: String,
     process: Option<Child>,
     _directory: tempfile::TempDir,
 }
@@ -38,18 +40,40 @@ fn free_ports() -> (SocketAddr, SocketAddr) {
 
 impl Manager {
     fn new() -> Self {
-        let directory = tempfile::tempdir().unwrap();
         let (https, underlay) = free_ports();
-        Self { root: directory.path().join("data"), https, underlay, process: None, _directory: directory }
+        Self::at(https, underlay)
+    }
+
+    fn at(https: SocketAddr, underlay: SocketAddr) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path().join("data");
+        Self { root, https, underlay, founding: String::new(), process: None, _directory: directory }
+    }
+
+    /// An empty machine in the place of this one, which is lost.
+    pub(crate) fn replaced(mut self) -> Self {
+        self.kill();
+        std::fs::remove_dir_all(&self.root).unwrap();
+        Self::at(self.https, self.underlay)
+    }
+
+    /// A file beside its directory.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.root.with_file_name(name)
+    }
+
+    /// Configures it, for its next start.
+    pub(crate) fn configure(&self, toml: &str) {
+        std::fs::write(self.file("manager.toml"), toml).unwrap();
     }
 
     /// The first manager of a new cluster, not yet running.
     pub(crate) fn init(name: &str) -> Self {
-        let manager = Self::new();
+        let mut manager = Self::new();
         let addresses = manager.addresses();
         let mut arguments = vec!["init", "--name", name, "--prefix", "172.31.0.0/16", "--prefix", "fd00:31::/64"];
         arguments.extend(addresses.iter().map(String::as_str));
-        manager.must(&arguments);
+        manager.founding = manager.must(&arguments);
         manager
     }
 
@@ -73,7 +97,7 @@ impl Manager {
         Self::new()
     }
 
-    fn addresses(&self) -> [String; 4] {
+    pub(crate) fn addresses(&self) -> [String; 4] {
         ["--underlay".to_owned(), self.underlay.to_string(), "--https".to_owned(), self.https.to_string()]
     }
 
@@ -107,7 +131,12 @@ impl Manager {
     pub(crate) async fn start(&mut self) {
         let log = File::options().create(true).append(true).open(self.log_path()).unwrap();
         let mut command = Command::new(PROGRAM);
-        command.arg("serve").arg("--data-dir").arg(&self.root).env("FESTOON_LOG", "debug");
+        command.arg("serve");
+        let config = self.file("manager.toml");
+        if config.exists() {
+            command.arg("--config").arg(config);
+        }
+        command.arg("--data-dir").arg(&self.root).env("FESTOON_LOG", "debug");
         self.process = Some(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap());
         let deadline = Instant::now() + DEADLINE;
         while !self.run(&["status"]).status.success() {

@@ -7,6 +7,7 @@ mod addresses;
 mod harness;
 mod keys;
 mod membership;
+mod snapshots;
 
 use std::net::TcpStream;
 use std::time::{Duration, Instant};

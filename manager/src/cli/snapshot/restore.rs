@@ -1,0 +1,101 @@
+//! `festoon-manager snapshot restore`: the first manager of a cluster that lost all of them.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::Context as _;
+use festoon_cluster::storage::{Execution, Label, seed};
+use festoon_control::registry::UnixMs;
+use festoon_proto::PrivateKey;
+use festoon_proto::map::EndpointKind;
+
+use super::{RestoreArgs, open};
+use crate::cluster::{self, unix_now};
+use crate::data_dir::{DataDir, DataDirError, Identity};
+use crate::pki::{Credentials, SigningRequest, TlsKey};
+use crate::snapshot::{NewManager, Restored, readable_time, restore};
+use crate::vault::{SealKey, trusted_pem};
+
+/// The keys of the new manager.
+struct Keys {
+    wireguard: PrivateKey,
+    seal: PrivateKey,
+}
+
+pub(super) async fn run(root: &Path, args: RestoreArgs) -> anyhow::Result<()> {
+    if DataDir::open(root).is_ok() {
+        return Err(DataDirError::Taken(root.to_owned()).into());
+    }
+    let content = open(&args.file, &args.key)?;
+    let (created, cluster) = (content.header.created, content.header.cluster);
+    let [wireguard, seal] = [(); 2].map(|()| PrivateKey::from_bytes(rand::random()));
+    let new = NewManager {
+        https: args.manager.https(),
+        name: args.manager.name,
+        public_key: wireguard.public_key(),
+        seal_key: SealKey::new(seal.clone()),
+        underlay: args.manager.underlay,
+        priority: args.manager.priority,
+    };
+    let restored = restore(content, &new, unix_now())?;
+    // Only now is anything written.
+    let data = DataDir::prepare(root)?;
+    let lines = summary(&restored, &new, created);
+    write(&data, &Keys { wireguard, seal }, &new, restored).await?;
+    println!("Cluster {cluster} is restored.");
+    lines.iter().for_each(|line| println!("{line}"));
+    println!("Next: festoon-manager serve --data-dir {}", root.display());
+    Ok(())
+}
+
+/// Writes all that a manager keeps; who it is comes last, so that an interrupted restore is none.
+async fn write(data: &DataDir, keys: &Keys, new: &NewManager, restored: Restored) -> anyhow::Result<()> {
+    let Restored { state, member, vault, .. } = restored;
+    let tls = TlsKey::generate()?;
+    let request = SigningRequest::from_pem(&tls.signing_request()?)?;
+    let chain = vault.certify(&state, member.manager, request, unix_now())?;
+    data.write_keys(&keys.wireguard, &keys.seal)?;
+    Credentials::create(data, &trusted_pem(&state), &tls, &chain)?;
+    let cluster = state.cluster().context("the registry in the snapshot belongs to no cluster")?;
+    let epoch = state.epoch().number;
+    // An interrupted restore may have left a part of one.
+    match fs::remove_file(data.registry()) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+        _ => {}
+    }
+    seed(cluster::open(&data.registry())?, Execution::Threads, Label { cluster, member, epoch }, state).await?;
+    let https_port = new.https.first().context("a manager has an HTTPS listener")?.port();
+    let identity = Identity { cluster, manager: member.manager, incarnation: member.incarnation, epoch, https_port };
+    Ok(data.write_identity(&identity)?)
+}
+
+/// What an admin has to know.
+fn summary(restored: &Restored, new: &NewManager, created: UnixMs) -> Vec<String> {
+    let Restored { state, member, lost, .. } = restored;
+    let is_client = |kind| kind == EndpointKind::Client;
+    let (clients, agents): (Vec<_>, Vec<_>) = state.endpoints().partition(|endpoint| is_client(endpoint.kind));
+    let mut lines = vec![
+        format!("This is its manager {} ({}), in epoch {}.", new.name, member.manager, state.epoch().number),
+        format!("Changes after {} are lost.", readable_time(created)),
+    ];
+    if !agents.is_empty() {
+        lines.push(format!(
+            "{} agents come back by themselves when they reach this manager where one of the lost ones was.",
+            agents.len()
+        ));
+    }
+    if !clients.is_empty() {
+        lines.push(format!(
+            "{} stock WireGuard clients need its new key and address in their configuration: PublicKey = {}",
+            clients.len(),
+            new.public_key
+        ));
+    }
+    if !lost.is_empty() {
+        lines.push(format!(
+            "Never start the lost managers again as they were: {}. Let new ones join, under these names if you like.",
+            lost.join(", ")
+        ));
+    }
+    lines
+}

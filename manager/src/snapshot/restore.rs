@@ -1,0 +1,277 @@
+//! A registry from a snapshot: of one manager, in the next epoch.
+//!
+//! All managers of before are taken for lost, and what was decided since the snapshot with them. Their keys are worth
+//! nothing from here on; they come back by joining. Endpoints keep addresses, keys and credentials, and trust the same CA.
+
+use std::net::SocketAddr;
+
+use festoon_cluster::MemberId;
+use festoon_cluster::storage::next_index;
+use festoon_control::registry::{
+    Addresses, AnnounceFormat, BeginEpoch, Command, CreateToken, FORMAT, JoinManager, ManagerRole, ManagerSpec,
+    Outcome, Refusal, RenewManager, RotateManagerKey, RotateSealKey, State, UnixMs, UpdateManager, apply,
+};
+use festoon_proto::token::{SecretHash, TokenKind};
+use festoon_proto::{ManagerId, PublicKey};
+
+use super::Content;
+use crate::vault::{SealKey, Vault, VaultError, new_keyring};
+
+/// The manager that the cluster goes on with.
+#[derive(Debug, Clone)]
+pub struct NewManager {
+    /// Its name. It takes the place of the manager of this name, if there was one.
+    pub name: String,
+    /// Its WireGuard identity.
+    pub public_key: PublicKey,
+    /// The key that secrets are sealed to for it.
+    pub seal_key: SealKey,
+    /// Where its tunnels are reached.
+    pub underlay: Vec<SocketAddr>,
+    /// Where its HTTPS listener is reached.
+    pub https: Vec<SocketAddr>,
+    /// Declared preference.
+    pub priority: u8,
+}
+
+/// A registry to begin with.
+#[derive(Debug)]
+pub struct Restored {
+    /// The registry.
+    pub state: State,
+    /// Its only member.
+    pub member: MemberId,
+    /// Its way to the secrets, the CA of before above all.
+    pub vault: Vault,
+    /// The names of the managers that are no longer in it.
+    pub lost: Vec<String>,
+}
+
+/// A snapshot is not restored, and nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    /// The manager would be a witness.
+    #[error("{0} was a witness, which carries no endpoints: restore under another --name")]
+    Witness(String),
+    /// The registry does not take the new manager.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The secrets in the snapshot can't be used.
+    #[error("the secrets in this snapshot can't be used: {0}")]
+    Vault(#[from] VaultError),
+    /// There is nobody to take over from.
+    #[error("the registry in this snapshot has no manager: use another one, and please report this")]
+    NoManager,
+}
+
+/// The registry of `content`, with `new` as its only manager.
+pub fn restore(content: Content, new: &NewManager, now: UnixMs) -> Result<Restored, RestoreError> {
+    let lost = content.state.managers().map(|manager| manager.name.clone()).filter(|name| *name != new.name).collect();
+    let from = content.state.version();
+    let mut log = Log::new(content, now);
+    let manager = log.replace_managers(new)?;
+    let vault = Vault::new(manager, Some(new.seal_key.clone()));
+    // Managers of before know the data key of now.
+    let keyring = new_keyring(&log.content.state, &vault)?;
+    log.add(&Command::SetKeyring(keyring))?;
+    let incarnation = log.content.state.manager(manager).map_or(0, |manager| manager.incarnation.saturating_add(1));
+    log.add(&Command::RenewManager(RenewManager { manager, incarnation }))?;
+    let epoch = log.content.state.epoch().number.saturating_add(1);
+    log.add(&Command::BeginEpoch(BeginEpoch { epoch, by: manager, from, now }))?;
+    let state = log.content.state;
+    // Without it no agent would take this manager for one of the cluster.
+    vault.authority(&state)?;
+    Ok(Restored { state, member: MemberId { manager, incarnation }, vault, lost })
+}
+
+/// The commands that make one registry of another.
+struct Log {
+    content: Content,
+    index: u64,
+    now: UnixMs,
+}
+
+impl Log {
+    /// Nodes take no map that is older than the one they have. So the versions begin behind all that any cluster of before
+    /// has come to, even one that was restored from the same snapshot: they count 2^24 for every minute since 1970.
+    fn new(content: Content, now: UnixMs) -> Self {
+        let minutes = now.0 / 60_000;
+        let index = next_index(&content.state).max(minutes << 24);
+        Self { content, index, now }
+    }
+
+    fn add(&mut self, command: &Command) -> Result<Outcome, Refusal> {
+        let (state, outcome) = apply(&self.content.state, self.index, command)?;
+        self.content.state = state;
+        self.index += 1;
+        Ok(outcome)
+    }
+
+    /// Makes `new` the only manager.
+    fn replace_managers(&mut self, new: &NewManager) -> Result<ManagerId, RestoreError> {
+        let before = self.content.state.managers().find(|manager| manager.name == new.name);
+        match before.map(|manager| (manager.id, manager.role)) {
+            Some((_, ManagerRole::Witness)) => Err(RestoreError::Witness(new.name.clone())),
+            Some((id, ManagerRole::Full)) => {
+                self.remove_all_but(id)?;
+                self.take_over(id, new)?;
+                Ok(id)
+            }
+            None => {
+                // One must be there while another comes.
+                let last = self.content.state.full_managers().next().ok_or(RestoreError::NoManager)?.id;
+                self.remove_all_but(last)?;
+                let id = self.join(new)?;
+                self.add(&Command::RemoveManager(last))?;
+                Ok(id)
+            }
+        }
+    }
+
+    fn remove_all_but(&mut self, stays: ManagerId) -> Result<(), Refusal> {
+        let all: Vec<_> = self.content.state.managers().map(|manager| manager.id).collect();
+        for gone in all.into_iter().filter(|id| *id != stays) {
+            self.add(&Command::RemoveManager(gone))?;
+        }
+        Ok(())
+    }
+
+    /// Puts `new` in the place of a manager that was.
+    fn take_over(&mut self, manager: ManagerId, new: &NewManager) -> Result<(), RestoreError> {
+        let seal_key = new.seal_key.public_key();
+        let data_key = self.content.data_key.seal_to(seal_key)?;
+        let update = UpdateManager {
+            manager,
+            name: None,
+            underlay: Some(new.underlay.clone()),
+            https: Some(new.https.clone()),
+            priority: Some(new.priority),
+        };
+        let (new_key, now) = (new.public_key, self.now);
+        self.add(&Command::RotateManagerKey(RotateManagerKey { manager, new_key, now, overlap_until: now }))?;
+        self.add(&Command::RotateSealKey(RotateSealKey { manager, seal_key, data_key: Some(data_key) }))?;
+        self.add(&Command::UpdateManager(update))?;
+        self.add(&Command::AnnounceFormat(AnnounceFormat { manager, format: FORMAT }))?;
+        Ok(())
+    }
+
+    /// Lets `new` in as a manager that was not there before.
+    fn join(&mut self, new: &NewManager) -> Result<ManagerId, RestoreError> {
+        let (hash, now) = (SecretHash::of(&rand::random::<[u8; 32]>()), self.now);
+        let token = CreateToken {
+            hash,
+            kind: TokenKind::Manager,
+            network: None,
+            addresses: Addresses::NONE,
+            now,
+            expires: now.after(1),
+        };
+        self.add(&Command::CreateToken(token))?;
+        let seal_key = new.seal_key.public_key();
+        let manager = ManagerSpec {
+            name: new.name.clone(),
+            role: ManagerRole::Full,
+            public_key: new.public_key,
+            seal_key: Some(seal_key),
+            underlay: new.underlay.clone(),
+            https: new.https.clone(),
+            priority: new.priority,
+            format: FORMAT,
+        };
+        let data_key = Some(self.content.data_key.seal_to(seal_key)?);
+        match self.add(&Command::JoinManager(JoinManager { token: hash, manager, data_key, now }))? {
+            Outcome::Manager(id) => Ok(id),
+            _ => Err(RestoreError::NoManager),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use festoon_control::compile::endpoint_map;
+    use festoon_control::registry::SecretName;
+    use festoon_proto::PrivateKey;
+
+    use super::super::testing::{NOW, authority_pem, cluster};
+    use super::*;
+
+    fn new(name: &str) -> NewManager {
+        NewManager {
+            name: name.to_owned(),
+            public_key: PrivateKey::from_bytes([90; 32]).public_key(),
+            seal_key: SealKey::new(PrivateKey::from_bytes([91; 32])),
+            underlay: vec![([192, 0, 2, 90], 51820).into()],
+            https: vec![([192, 0, 2, 90], 8443).into()],
+            priority: 7,
+        }
+    }
+
+    fn restored(name: &str) -> Restored {
+        restore(cluster(3), &new(name), NOW).unwrap()
+    }
+
+    #[test]
+    fn endpoints_find_their_addresses_and_a_newer_map() {
+        let before = cluster(3).state;
+        for name in ["m1", "m2", "fresh"] {
+            let Restored { state, .. } = restored(name);
+            for endpoint in before.endpoints() {
+                let (old, map) = (endpoint_map(&before, endpoint.id), endpoint_map(&state, endpoint.id));
+                let (old, map) = (old.unwrap(), map.unwrap());
+                assert_eq!((&map.addresses, &map.name, map.cluster), (&old.addresses, &old.name, old.cluster));
+                assert!(map.version.0 >= before.version().0 + (1 << 32), "newer than any map of before");
+                assert_eq!(state.endpoint(endpoint.id).unwrap().credential, endpoint.credential);
+                assert_eq!(map.managers.len(), 1);
+                assert_eq!(map.managers[0].public_key, new(name).public_key);
+            }
+            assert_eq!(state.networks().collect::<Vec<_>>(), before.networks().collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn a_manager_of_the_same_name_is_replaced_and_all_others_are_gone() {
+        let taken = restored("m2");
+        assert_eq!(taken.member, MemberId { manager: ManagerId(2), incarnation: 1 });
+        assert_eq!(taken.lost, ["m1", "witness"]);
+        let fresh = restored("fresh");
+        assert!(!cluster(3).state.was_given_to_manager(fresh.member.manager));
+        assert_eq!(fresh.lost, ["m1", "m2", "witness"]);
+        for Restored { state, member, .. } in [taken, fresh] {
+            let managers: Vec<_> = state.managers().collect();
+            assert_eq!(managers.len(), 1);
+            assert_eq!((managers[0].id, managers[0].incarnation), (member.manager, member.incarnation));
+            assert_eq!((managers[0].priority, &managers[0].underlay), (7, &new("").underlay));
+            assert_eq!(managers[0].previous_key, None);
+            assert_eq!(state.epoch().number, cluster(3).state.epoch().number + 1);
+        }
+    }
+
+    #[test]
+    fn the_ca_and_all_secrets_stay_and_managers_of_before_read_none() {
+        let old = cluster(3);
+        let Restored { state, vault, .. } = restored("m2");
+        assert_eq!(*vault.authority(&state).unwrap().to_secret_pem(), authority_pem());
+        let name = SecretName("a-secret".to_owned());
+        assert_eq!(vault.read(&state, &name).unwrap().as_slice(), b"attack at dawn");
+        assert!(old.data_key.decrypt(&name, state.vault().secret(&name).unwrap()).is_err(), "under a new data key");
+        assert_eq!(state.vault().keyring().copies.len(), 1);
+        assert!(!state.vault().keyring().is_known_outside);
+    }
+
+    #[test]
+    fn restored_twice_the_later_one_has_the_newer_maps() {
+        let first = restored("m1").state.version().0;
+        let later = restore(cluster(3), &new("m1"), NOW.after(60_000)).unwrap().state.version().0;
+        assert!(later > first + 1_000_000, "even after the first has changed a lot");
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        assert!(matches!(restore(cluster(1), &new("witness"), NOW), Err(RestoreError::Witness(_))));
+        let nowhere = NewManager { underlay: Vec::new(), ..new("m1") };
+        assert!(matches!(restore(cluster(1), &nowhere, NOW), Err(RestoreError::Refused(_))));
+        let mut other_key = cluster(1);
+        other_key.data_key = crate::vault::DataKey::generate(other_key.data_key.number());
+        assert!(matches!(restore(other_key, &new("m1"), NOW), Err(RestoreError::Vault(_))));
+    }
+}
