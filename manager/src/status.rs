@@ -68,7 +68,7 @@ pub struct ManagerRow {
     pub id: ManagerId,
     /// Its name.
     pub name: String,
-    /// `serving`, `draining` or `down`.
+    /// `serving`, `draining`, `down`, `witness`; `unknown` to a witness, which has no links.
     pub state: String,
     /// Declared preference.
     pub priority: u8,
@@ -146,7 +146,10 @@ impl Page {
 }
 
 /// The report of `manager`, with the endpoints of a page.
-pub fn report(state: &State, manager: ManagerId, registry: Health, node: &Status, page: Page) -> Report {
+pub fn report(state: &State, manager: ManagerId, registry: Health, node: Option<&Status>, page: Page) -> Report {
+    let nothing = Status::default();
+    let carries = node.is_some();
+    let node = node.unwrap_or(&nothing);
     let known: BTreeMap<_, _> = node.endpoints.iter().map(|endpoint| (endpoint.id, endpoint)).collect();
     Report {
         cluster: state.cluster().map(|cluster| cluster.to_string()).unwrap_or_default(),
@@ -155,7 +158,7 @@ pub fn report(state: &State, manager: ManagerId, registry: Health, node: &Status
         registry,
         version: state.version().0,
         networks: networks(state),
-        managers: state.managers().map(|row| manager_row(row, manager, node)).collect(),
+        managers: state.managers().map(|row| manager_row(row, manager, node, carries)).collect(),
         endpoint_count: state.endpoint_count(),
         endpoints: page.rows(state).map(|row| endpoint_row(state, row, known.get(&row.id).copied())).collect(),
         snapshots: None,
@@ -178,14 +181,20 @@ pub fn networks(state: &State) -> Vec<NetworkRow> {
     state.networks().map(row).collect()
 }
 
-fn manager_row(manager: &Manager, me: ManagerId, node: &Status) -> ManagerRow {
+fn manager_row(manager: &Manager, me: ManagerId, node: &Status, carries: bool) -> ManagerRow {
     let seen = node.managers.iter().find(|seen| seen.id == manager.id);
-    let own = if node.draining { "draining" } else { "serving" };
-    let state = seen.map_or(if manager.id == me { own } else { "down" }.to_owned(), |seen| seen.state.to_string());
+    let state = match seen {
+        _ if !manager.is_full() => "witness",
+        _ if !carries => "unknown",
+        Some(seen) => seen.state,
+        None if manager.id != me => "down",
+        None if node.draining => "draining",
+        None => "serving",
+    };
     ManagerRow {
         id: manager.id,
         name: manager.name.clone(),
-        state,
+        state: state.to_owned(),
         priority: manager.priority,
         underlay: manager.underlay.clone(),
         https: manager.https.clone(),

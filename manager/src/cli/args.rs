@@ -30,6 +30,9 @@ pub(super) enum Subcommand {
     Init(InitArgs),
     /// Join a cluster as another manager
     Join(JoinArgs),
+    /// Join a cluster as a witness: it votes and carries nothing, so that of two other managers either may be lost. The
+    /// smallest machine will do
+    Witness(WitnessArgs),
     /// Leave the cluster: move all endpoints to other managers, have the cluster forget this one, and stop
     Leave,
     /// When too few managers are left to agree on anything: go on from this one's copy alone
@@ -125,6 +128,18 @@ pub(super) struct JoinArgs {
     pub(super) token: String,
     #[command(flatten)]
     pub(super) manager: ManagerArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct WitnessArgs {
+    /// From `festoon-manager token create --manager`
+    pub(super) token: String,
+    /// Its name
+    #[arg(long)]
+    pub(super) name: String,
+    /// Where the managers reach its HTTPS listener over TCP, port 8443 by default; may be repeated, best first
+    #[arg(long, required = true, value_name = "IP[:PORT]", value_parser = https_address)]
+    pub(super) https: Vec<SocketAddr>,
 }
 
 #[derive(Debug, clap::Subcommand)]

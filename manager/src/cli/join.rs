@@ -10,7 +10,7 @@ use festoon_proto::address::MANAGER_TLS_NAME;
 use festoon_proto::http::{CLUSTER_JOIN, ManagerJoinRequest, ManagerJoinResponse, ManagerRole, Problem};
 use festoon_proto::token::{JoinToken, TokenKind};
 
-use super::args::JoinArgs;
+use super::args::{JoinArgs, ManagerArgs, WitnessArgs};
 use crate::cluster::NO_SECRETS;
 use crate::data_dir::{DataDir, Identity};
 use crate::pki::{Credentials, TlsKey, client_config, fingerprints};
@@ -18,25 +18,49 @@ use crate::pki::{Credentials, TlsKey, client_config, fingerprints};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-pub(super) async fn run(root: &Path, args: JoinArgs) -> anyhow::Result<()> {
-    let token: JoinToken = args.token.parse()?;
+pub(super) async fn full(root: &Path, args: JoinArgs) -> anyhow::Result<()> {
+    let https = args.manager.https();
+    let ManagerArgs { name, underlay, priority, .. } = args.manager;
+    join(root, &args.token, Newcomer { role: ManagerRole::Full, name, underlay, https, priority }).await
+}
+
+pub(super) async fn witness(root: &Path, args: WitnessArgs) -> anyhow::Result<()> {
+    let WitnessArgs { token, name, https } = args;
+    let newcomer = Newcomer { role: ManagerRole::Witness, name, underlay: Vec::new(), https, priority: 0 };
+    join(root, &token, newcomer).await
+}
+
+/// What a new manager says of itself.
+struct Newcomer {
+    role: ManagerRole,
+    name: String,
+    underlay: Vec<SocketAddr>,
+    https: Vec<SocketAddr>,
+    priority: u8,
+}
+
+async fn join(root: &Path, token: &str, newcomer: Newcomer) -> anyhow::Result<()> {
+    let token: JoinToken = token.parse()?;
     if token.kind != TokenKind::Manager {
         bail!("this join token is for an endpoint: make one with `festoon-manager token create --manager`");
     }
     let data = DataDir::prepare(root)?;
     let tls = TlsKey::generate()?;
-    let https = args.manager.https();
+    let Newcomer { role, name, underlay, https, priority } = newcomer;
     let https_port = https.first().context("a manager has an HTTPS listener")?.port();
     let request = ManagerJoinRequest {
         secret: token.secret.clone(),
-        name: args.manager.name,
-        role: ManagerRole::Full,
-        seal_key: Some(data.seal_key_or_new()?.public_key()),
+        name,
+        role,
+        seal_key: match role {
+            ManagerRole::Full => Some(data.seal_key_or_new()?.public_key()),
+            ManagerRole::Witness => None,
+        },
         public_key: data.private_key_or_new()?.public_key(),
         csr_pem: tls.signing_request()?,
-        underlay: args.manager.underlay,
+        underlay,
         https,
-        priority: args.manager.priority,
+        priority,
     };
     let response = ask_all(&token, &request).await?;
     if !fingerprints(&response.ca_pem)?.contains(&token.ca_fingerprint) || response.cluster != token.cluster {

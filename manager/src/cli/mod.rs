@@ -22,7 +22,8 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
     let Cli { data_dir, command } = cli;
     match command {
         Subcommand::Init(args) => Box::pin(init::run(&data_dir, args)).await,
-        Subcommand::Join(args) => join::run(&data_dir, args).await,
+        Subcommand::Join(args) => join::full(&data_dir, args).await,
+        Subcommand::Witness(args) => join::witness(&data_dir, args).await,
         Subcommand::Serve { config } => {
             let config = Config::load(config.as_deref())?;
             telemetry::start(&config.log);

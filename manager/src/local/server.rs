@@ -30,7 +30,6 @@ use super::{lookup, membership, networks, snapshots};
 use crate::cluster::{Cluster, ProposeError, unix_now};
 use crate::driver::{NodeHandle, Stopped};
 use crate::https::{ApiJson, Refused};
-use crate::node::Status;
 use crate::snapshot::Snapshots;
 use crate::status::{Page, Report, report};
 
@@ -110,11 +109,11 @@ async fn status(
     let health = admin.cluster.health_of_leader(LEADER_LIMIT).await;
     let state = admin.cluster.snapshot();
     let node = match &admin.node {
-        Some(node) => node.status(page.ids(&state)).await?,
-        None => Status::default(),
+        Some(node) => Some(node.status(page.ids(&state)).await?),
+        None => None,
     };
     let snapshots = Some(admin.snapshots.standing());
-    Ok(Json(Report { snapshots, ..report(&state, admin.manager, health, &node, page) }))
+    Ok(Json(Report { snapshots, ..report(&state, admin.manager, health, node.as_ref(), page) }))
 }
 
 async fn create_token(
@@ -132,7 +131,7 @@ async fn create_token(
     let expires = UnixMs(now.0.saturating_add(request.expires_s.saturating_mul(1000)));
     let command = CreateToken { hash: secret.hash(), kind, network, addresses, now, expires };
     admin.cluster.propose(Command::CreateToken(command)).await?;
-    let mut managers: Vec<_> = state.managers().collect();
+    let mut managers: Vec<_> = state.full_managers().collect();
     managers.sort_by_key(|manager| std::cmp::Reverse(manager.priority));
     let token = JoinToken {
         kind,

@@ -94,6 +94,39 @@ async fn a_survivor_is_promoted_and_the_other_rejoins_and_keeps_what_only_it_had
 }
 
 #[tokio::test]
+async fn with_a_witness_either_of_two_managers_may_be_lost() {
+    let mut first = Manager::init("m1").started().await;
+    let second = Manager::join("m2", &first).await;
+    let token = second.must(&["token", "create", "--manager"]);
+    let mut witness = Manager::unjoined();
+    let https = witness.https.to_string();
+    witness.must(&["witness", token.trim(), "--name", "w", "--https", &https]);
+    assert!(files(&witness, "seal.key").is_empty(), "it can read no secrets");
+    witness.start().await;
+    until("three vote", || votes(&second) == 3).await;
+    assert!(second.must(&["status"]).contains("one manager may be lost at no cost"));
+    let shown = witness.must(&["status"]);
+    assert!(shown.contains("witness") && !shown.contains("down"), "{shown}");
+    let token = second.token(&[]);
+    let map = Agent::new(1, &token).join(second.https, &token).await.unwrap().map;
+    assert_eq!(map.managers.len(), 2, "agents do not know of the witness");
+    first.kill();
+    until("changes go on", || second.run(&["network", "add", "blue", "--prefix", "10.1.0.0/16"]).status.success())
+        .await;
+    assert!(witness.must(&["network", "list"]).contains("blue"));
+    witness.must(&["token", "create", "--manager"]);
+    assert!(witness.must_fail(&["drain"]).contains("carries no endpoints"));
+    assert!(witness.must_fail(&["promote", "--yes"]).contains("nothing to promote"));
+    first.start().await;
+    until("three vote again", || votes(&first) == 3).await;
+    let token = witness.must(&["token", "create", "--manager"]);
+    let third = Manager::unjoined();
+    assert!(third.try_join("m3", token.trim()).status.success(), "a token that a witness made");
+    assert!(witness.must(&["leave"]).contains("has left"));
+    assert!(witness.ended("it stops").await.success());
+}
+
+#[tokio::test]
 async fn a_damaged_copy_is_named_and_replaced_by_one_from_the_others() {
     let (first, mut second, third) = three_managers().await;
     first.must(&["network", "add", "blue", "--prefix", "10.1.0.0/16"]);
