@@ -20,6 +20,7 @@ pub(super) struct Base {
     pub(super) me: ManagerId,
     pub(super) cluster: Cluster,
     pub(super) snapshots: Snapshots,
+    pub(super) keeper: Keeper,
     /// To be polled beside everything else. Gives the reason why it can't go on.
     pub(super) work: Pin<Box<dyn Future<Output = anyhow::Error> + Send>>,
 }
@@ -39,7 +40,8 @@ pub(super) async fn start(data: &DataDir, config: &Config) -> anyhow::Result<Bas
     let Parts { managers, vault, supervisor, .. } = parts;
     let snapshots = Snapshots::new(&config.snapshots, data, me, cluster.clone(), vault.clone());
     let schedule = snapshots.clone().run();
-    let keys = keep_keys(Keeper { me, vault, credentials, managers }, cluster.clone());
+    let keeper = Keeper { me, vault, credentials, managers };
+    let keys = keep_keys(keeper.clone(), cluster.clone());
     let work = async move {
         tokio::select! {
             () = https => anyhow!("the HTTPS listener ended"),
@@ -48,7 +50,7 @@ pub(super) async fn start(data: &DataDir, config: &Config) -> anyhow::Result<Bas
             never = schedule => match never {},
         }
     };
-    Ok(Base { me, cluster, snapshots, work: Box::pin(work) })
+    Ok(Base { me, cluster, keeper, snapshots, work: Box::pin(work) })
 }
 
 fn routes(parts: &Parts, credentials: &Credentials) -> Router {

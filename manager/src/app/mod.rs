@@ -34,7 +34,7 @@ const REMOVED: &str = "this manager was removed from the cluster: join it again,
 /// Runs the manager until it is asked to stop, or has left its cluster.
 pub async fn serve(data: DataDir, config: Config) -> anyhow::Result<()> {
     let mut stop = Stop::listen()?;
-    let Base { me, cluster, snapshots, mut work } = base::start(&data, &config).await?;
+    let Base { me, cluster, keeper, snapshots, mut work } = base::start(&data, &config).await?;
     let state = tokio::select! {
         state = first_state(&cluster, me) => state?,
         error = &mut work => return Err(error),
@@ -44,7 +44,8 @@ pub async fn serve(data: DataDir, config: Config) -> anyhow::Result<()> {
     let mut carrier = carrier::start(&config.underlay, &data, &state, me)?;
     let socket = local::build(&data.socket()).context("can't make the admin socket")?;
     let (leave, mut leaving) = mpsc::channel(1);
-    let admin = local::Admin { cluster: cluster.clone(), node: carrier.handle(), snapshots, manager: me, leave };
+    let admin =
+        local::Admin { cluster: cluster.clone(), node: carrier.handle(), manager: me, leave, snapshots, keeper };
     ready();
     let node = carrier.handle();
     let work = async {

@@ -44,8 +44,8 @@ pub enum KeepError {
     },
 }
 
-/// All it needs.
-#[derive(Debug)]
+/// All it needs. A clone keeps the same.
+#[derive(Debug, Clone)]
 pub struct Keeper {
     /// This manager.
     pub me: ManagerId,

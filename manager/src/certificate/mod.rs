@@ -9,4 +9,5 @@ mod tests;
 
 pub use due::{Due, due};
 pub use keeper::{KeepError, Keeper};
+pub(crate) use routes::SHOWN;
 pub use routes::{Shown, router};

@@ -94,7 +94,11 @@ pub(super) async fn manager(root: &Path, command: ManagerCommand) -> anyhow::Res
             let request = ManagerRequest { name, underlay: some(underlay), https: some(https), priority };
             Ok(client.send_json(Method::POST, &item(MANAGERS, &manager)?, &request).await?)
         }
-        ManagerCommand::Remove { manager } => remove(&client, MANAGERS, &manager).await,
+        ManagerCommand::Remove { manager } => {
+            remove(&client, MANAGERS, &manager).await?;
+            println!("If it fell into the wrong hands, replace the CA too: `festoon-manager ca rotate` begins it.");
+            Ok(())
+        }
     }
 }
 

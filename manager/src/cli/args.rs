@@ -9,6 +9,7 @@ use festoon_control::registry::DEFAULT_MTU;
 use festoon_proto::address::{HTTPS_PORT, UNDERLAY_PORT};
 use ipnet::IpNet;
 
+use super::ca::CaCommand;
 use super::network::NetworkCommand;
 use super::snapshot::SnapshotCommand;
 use crate::config::parse_duration;
@@ -66,6 +67,9 @@ pub(super) enum Subcommand {
     /// Take, check and restore snapshots of the registry
     #[command(subcommand)]
     Snapshot(SnapshotCommand),
+    /// Show and replace the CA that signs the certificates of managers
+    #[command(subcommand)]
+    Ca(CaCommand),
     /// Show how the cluster is doing
     Status {
         /// As JSON

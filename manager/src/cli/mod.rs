@@ -2,6 +2,7 @@
 
 mod admin;
 mod args;
+mod ca;
 mod client_conf;
 mod init;
 mod join;
@@ -34,6 +35,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Subcommand::Endpoint(command) => admin::endpoint(&data_dir, command).await,
         Subcommand::Manager(command) => admin::manager(&data_dir, command).await,
         Subcommand::Snapshot(command) => Box::pin(snapshot::run(&data_dir, command)).await,
+        Subcommand::Ca(command) => ca::run(&data_dir, command).await,
         Subcommand::Status { json } => admin::status(&data_dir, json).await,
         Subcommand::Check => {
             cluster::check(&DataDir::open(&data_dir)?).await?;

@@ -1,6 +1,7 @@
 //! The admin commands of this machine: HTTP over a Unix socket that only its owner can open.
 
 mod api;
+mod ca;
 mod client;
 mod lookup;
 mod membership;
@@ -13,5 +14,6 @@ pub use api::{
     Promoted, RECOVERY_KEY, REJOIN, RecoveryKeyRequest, Removed, SNAPSHOT, SNAPSHOTS, STATUS, TOKENS, TokenRequest,
     TokenResponse,
 };
+pub use ca::{AuthorityRow, CA, CA_PROMOTE, CA_RETIRE, CA_ROTATE, CaManagerRow, CaReport, Retire};
 pub use client::{Client, ClientError};
 pub use server::{Admin, Leave, Server, build};

@@ -26,7 +26,9 @@ use super::api::{
     ClientRequest, DRAINING, Draining, ENDPOINTS, LEAVE, MANAGERS, ManagerRequest, NETWORKS, PROMOTE, RECOVERY_KEY,
     REJOIN, Removed, SNAPSHOT, SNAPSHOTS, STATUS, TOKENS, TokenRequest, TokenResponse,
 };
+use super::ca::{self, CA, CA_PROMOTE, CA_RETIRE, CA_ROTATE};
 use super::{lookup, membership, networks, snapshots};
+use crate::certificate::Keeper;
 use crate::cluster::{Cluster, ProposeError, unix_now};
 use crate::driver::{NodeHandle, Stopped};
 use crate::https::{ApiJson, Refused};
@@ -52,6 +54,8 @@ pub struct Admin {
     pub manager: ManagerId,
     /// Takes the wish to leave the cluster.
     pub leave: mpsc::Sender<Leave>,
+    /// Its keys and certificates.
+    pub keeper: Keeper,
 }
 
 /// The socket, bound.
@@ -90,6 +94,10 @@ impl Server {
             .route(SNAPSHOTS, get(snapshots::list).post(snapshots::keep))
             .route(&format!("{SNAPSHOTS}/{{name}}"), get(snapshots::read))
             .route(RECOVERY_KEY, put(snapshots::set_recovery_key))
+            .route(CA, get(ca::show))
+            .route(CA_ROTATE, post(ca::rotate))
+            .route(CA_PROMOTE, post(ca::promote))
+            .route(CA_RETIRE, post(ca::retire))
             .with_state(admin);
         axum::serve(self.0, routes).await
     }

@@ -1,12 +1,19 @@
 //! Real managers on loopback ports, and an agent's side of HTTPS.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use festoon_manager::pki::client_config;
+use festoon_cluster::MemberId;
+use festoon_cluster::storage::{Execution, Storage};
+use festoon_control::registry::State;
+use festoon_manager::cluster;
+use festoon_manager::data_dir::DataDir;
+use festoon_manager::pki::{Credentials, client_config};
 use festoon_proto::address::MANAGER_TLS_NAME;
 use festoon_proto::http::{AGENT_JOIN, AGENT_MAP, Credential, JoinRequest, JoinResponse, Problem};
 use festoon_proto::map::EndpointMap;
@@ -189,6 +196,20 @@ impl Manager {
         })
         .await;
         status.unwrap()
+    }
+
+    /// What the registry on the disk of this manager says, while the manager does not run.
+    pub(crate) async fn stored_state(&self) -> Arc<State> {
+        let data = DataDir::open(&self.root).unwrap();
+        let (identity, credentials) = (data.identity().unwrap(), Credentials::load(&data).unwrap());
+        let database = cluster::open(&data.registry()).unwrap();
+        let Storage { log, machine, .. } = Storage::open(database, Execution::Threads).await.unwrap();
+        let others = cluster::Https::new(&credentials, machine.watch(), HashMap::new());
+        let me = MemberId { manager: identity.manager, incarnation: identity.incarnation };
+        let identity = festoon_cluster::Identity { me, epoch: identity.epoch };
+        let registry = festoon_cluster::Cluster::start(identity, log, machine, others).await.unwrap();
+        registry.shutdown().await;
+        registry.begun_with()
     }
 
     pub(crate) fn status(&self) -> Value {

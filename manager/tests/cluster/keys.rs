@@ -1,6 +1,16 @@
 //! The CA's key and other secrets: every full manager has them, and no file gives them away.
 
-use crate::harness::{Manager, until};
+use std::path::Path;
+
+use festoon_control::registry::SecretName;
+use festoon_manager::data_dir::DataDir;
+use festoon_manager::pki::client_config;
+use festoon_manager::vault::Vault;
+use festoon_proto::address::MANAGER_TLS_NAME;
+use festoon_proto::map::EndpointMap;
+use festoon_proto::{Fingerprint, ManagerId};
+
+use crate::harness::{Agent, Manager, text, until};
 
 #[tokio::test]
 async fn any_manager_lets_another_in_when_the_first_is_lost() {
@@ -12,4 +22,146 @@ async fn any_manager_lets_another_in_when_the_first_is_lost() {
     until("the others go on", || second.run(&["token", "create"]).status.success()).await;
     let fourth = Manager::join("m4", &second).await;
     until("it is in", || fourth.status()["managers"].as_array().unwrap().len() == 4).await;
+}
+
+fn ca(manager: &Manager) -> serde_json::Value {
+    serde_json::from_str(&manager.must(&["ca", "show", "--json"])).unwrap()
+}
+
+async fn until_ready(manager: &Manager) {
+    let ready = |row: &serde_json::Value| row["is_ready"] == true;
+    until("all are ready", || ca(manager)["managers"].as_array().unwrap().iter().all(ready)).await;
+}
+
+/// Whether a node that believes this CA alone believes a manager.
+async fn believes(ca: Fingerprint, manager: &Manager) -> bool {
+    let client = reqwest::Client::builder()
+        .tls_backend_preconfigured(client_config(&[ca], None).unwrap())
+        .resolve(MANAGER_TLS_NAME, manager.https)
+        .no_proxy()
+        .build()
+        .unwrap();
+    client.get(format!("https://{MANAGER_TLS_NAME}:{}/", manager.https.port())).send().await.is_ok()
+}
+
+#[tokio::test]
+async fn the_ca_is_replaced_while_agents_and_managers_work() {
+    let first = Manager::init("m1").started().await;
+    let mut second = Manager::join("m2", &first).await;
+    let (token, early) = (first.token(&[]), first.token(&[]));
+    let (old, mut web) = (token.ca_fingerprint, Agent::new(1, &token));
+    let endpoint = web.join(first.https, &token).await.unwrap().map.endpoint;
+    let map = async |web: &Agent, manager: &Manager| -> EndpointMap { web.map(manager.https, endpoint).await.unwrap() };
+    assert_eq!(map(&web, &first).await.authorities, [old]);
+    assert!(first.must_fail(&["ca", "promote"]).contains("begin with `festoon-manager ca rotate`"));
+    assert!(first.must_fail(&["ca", "retire"]).contains("begin with `festoon-manager ca rotate`"));
+
+    let before = map(&web, &first).await.version;
+    second.must(&["ca", "rotate"]);
+    assert!(second.must_fail(&["ca", "rotate"]).contains("is being replaced already"));
+    assert!(second.must_fail(&["ca", "retire"]).contains("nobody uses the next CA yet"));
+    until_ready(&first).await;
+    let learned = map(&web, &first).await;
+    assert!(learned.version > before, "its agent hears of it");
+    let [_, new] = learned.authorities[..] else { panic!("{learned:?}") };
+    assert!(!believes(new, &first).await);
+
+    first.must(&["ca", "promote"]);
+    until_ready(&first).await;
+    for manager in [&first, &second] {
+        assert!(believes(old, manager).await && believes(new, manager).await);
+    }
+    let late = second.token(&[]);
+    assert_eq!(late.ca_fingerprint, new);
+    Agent::new(2, &late).join(first.https, &late).await.unwrap();
+    Agent::new(3, &early).join(second.https, &early).await.unwrap();
+    map(&web, &second).await;
+
+    second.kill();
+    let needed = first.must_fail(&["ca", "retire"]);
+    assert!(needed.contains("manager m2 does not answer") && needed.contains("3 agents are away"), "{needed}");
+    second.start().await;
+    until_ready(&first).await;
+    until("changes are taken again", || first.run(&["ca", "retire", "--force"]).status.success()).await;
+    until("the old one is shown no more", || ca(&second)["authorities"].as_array().unwrap().len() == 1).await;
+    until_ready(&second).await;
+    web.ca_fingerprint = new;
+    assert_eq!(map(&web, &second).await.authorities, [new]);
+    for manager in [&first, &second] {
+        assert!(believes(new, manager).await && !believes(old, manager).await);
+    }
+    let third = Manager::join("m3", &second).await;
+    until("managers go on", || third.run(&["token", "create"]).status.success()).await;
+}
+
+/// Whether `needle` stands in the file.
+fn holds(path: &Path, needle: &[u8]) -> bool {
+    let bytes = std::fs::read(path).unwrap_or_default();
+    bytes.windows(needle.len()).any(|window| window == needle)
+}
+
+#[tokio::test]
+async fn no_file_of_any_manager_gives_a_secret_away() {
+    let first = Manager::init("m1").started().await;
+    let second = Manager::join("m2", &first).await;
+    first.must(&["ca", "rotate"]);
+    until_ready(&second).await;
+    let (first, second) = (stopped(first).await, stopped(second).await);
+    let recovery =
+        first.founding.split_whitespace().find(|word| word.starts_with("AGE-SECRET-KEY-1")).unwrap().to_owned();
+    let mut secrets = vec![recovery.into_bytes()];
+    for (number, manager) in [(1, &first), (2, &second)] {
+        let state = manager.stored_state().await;
+        let vault = Vault::load(&DataDir::open(&manager.root).unwrap(), ManagerId(number)).unwrap();
+        secrets.push(vault.data_key(&state).unwrap().secret_bytes().to_vec());
+        for authority in state.vault().authorities() {
+            let pem = vault.read(&state, &SecretName::of_authority(&authority.fingerprint)).unwrap();
+            assert!(text(&pem).contains("PRIVATE KEY"));
+            // Each line of it, and what the middle of it says in DER: the scalar.
+            secrets.extend(text(&pem).lines().filter(|line| !line.starts_with("---")).map(|line| line.into()));
+            secrets.push(scalar(&pem));
+        }
+    }
+    assert_eq!(secrets.len(), 1 + 2 * (1 + 2 * 4), "the canaries");
+    for entry in [&first, &second].iter().flat_map(|manager| std::fs::read_dir(&manager.root).unwrap()) {
+        let path = entry.unwrap().path();
+        for secret in &secrets {
+            assert!(secret.len() >= 20 && !holds(&path, secret), "{} holds a secret", path.display());
+        }
+    }
+    assert!(holds(&first.root.join("registry.redb"), b"BEGIN CERTIFICATE"), "what is no secret is found");
+}
+
+async fn stopped(mut manager: Manager) -> Manager {
+    assert!(manager.terminate().await.success());
+    manager
+}
+
+/// The private number of a P-256 key in PKCS#8: 32 bytes behind the header of an octet string (RFC 5915).
+fn scalar(pem: &[u8]) -> Vec<u8> {
+    use base64::Engine as _;
+    let body: String = text(pem).lines().filter(|line| !line.starts_with("---")).collect();
+    let der = base64::engine::general_purpose::STANDARD.decode(body).unwrap();
+    let at = der.windows(5).position(|window| window == [2, 1, 1, 4, 32]).unwrap() + 5;
+    der[at..at + 32].to_vec()
+}
+
+#[tokio::test]
+async fn a_manager_that_is_removed_is_locked_out_of_later_secrets() {
+    let first = Manager::init("m1").started().await;
+    let mut second = Manager::join("m2", &first).await;
+    let third = Manager::join("m3", &first).await;
+    first.must(&["manager", "remove", "m2"]);
+    second.ended("it is told").await;
+    until("there is a new data key", || [&first, &third].iter().any(|at| at.log().contains("a new data key"))).await;
+    let seen = first.status()["version"].clone();
+    until("both have it", || third.status()["version"] == seen).await;
+    for (number, manager) in [(1, first), (3, third)] {
+        let manager = stopped(manager).await;
+        let state = manager.stored_state().await;
+        let keyring = state.vault().keyring();
+        assert_eq!((keyring.number, keyring.is_known_outside, keyring.copies.len()), (2, false, 2));
+        let vault = Vault::load(&DataDir::open(&manager.root).unwrap(), ManagerId(number)).unwrap();
+        assert!(vault.authority(&state).is_ok());
+    }
 }

@@ -1,0 +1,143 @@
+//! `festoon-manager ca`: the CA of the cluster, shown and replaced.
+
+use std::path::Path;
+
+use axum::http::Method;
+use festoon_control::registry::AuthorityRole;
+use festoon_proto::Fingerprint;
+
+use super::render::table;
+use crate::cluster::unix_now;
+use crate::local::{CA, CA_PROMOTE, CA_RETIRE, CA_ROTATE, CaManagerRow, CaReport, Client, Retire};
+
+const DAY_MS: u64 = 24 * 3600 * 1000;
+/// Digits of a fingerprint that tell two CAs apart.
+const SHORT: usize = 16;
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum CaCommand {
+    /// Show the CAs that are trusted, which managers have certificates of them, and what comes next
+    Show {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Make the next CA: from now on it is trusted beside the one of now
+    Rotate,
+    /// Let the next CA issue certificates: all managers get one of it
+    Promote,
+    /// Trust the CA before no longer
+    Retire {
+        /// The next CA instead, which nobody uses yet
+        #[arg(long, conflicts_with = "force")]
+        next: bool,
+        /// Even if that locks managers or agents out
+        #[arg(long)]
+        force: bool,
+    },
+}
+
+pub(super) async fn run(root: &Path, command: CaCommand) -> anyhow::Result<()> {
+    let client = Client::new(root);
+    let report: CaReport = match command {
+        CaCommand::Show { json: true } => {
+            let report: CaReport = client.get(CA).await?;
+            println!("{}", serde_json::to_string_pretty(&report)?);
+            return Ok(());
+        }
+        CaCommand::Show { json: false } => client.get(CA).await?,
+        CaCommand::Rotate => client.send_json(Method::POST, CA_ROTATE, &()).await?,
+        CaCommand::Promote => client.send_json(Method::POST, CA_PROMOTE, &()).await?,
+        CaCommand::Retire { next, force } => client.send_json(Method::POST, CA_RETIRE, &Retire { next, force }).await?,
+    };
+    print!("{}", render(&report, unix_now().0));
+    Ok(())
+}
+
+fn render(report: &CaReport, now: u64) -> String {
+    let row = |cells: [&str; 2]| cells.map(str::to_owned).to_vec();
+    let mut authorities = vec![row(["CA", "FINGERPRINT"])];
+    authorities.extend(report.authorities.iter().map(|one| row([role(one.role), &one.fingerprint.to_string()])));
+    let head = ["MANAGER", "CERTIFICATE FROM", "GOOD FOR", "TRUSTS", "READY"];
+    let mut managers = vec![head.map(str::to_owned).to_vec()];
+    managers.extend(report.managers.iter().map(|manager| manager_row(manager, now)));
+    let mut text = format!("{}\n{}\n{}\n", table(&authorities), table(&managers), next_step(report));
+    let away = report.agents_away.filter(|count| *count > 0 && report.authorities.len() > 1);
+    if let Some(count) = away {
+        let names = report.names_of_away();
+        text.push_str(&format!("{count} agents are away and have perhaps not heard of the new CA: {names}\n"));
+    }
+    text
+}
+
+const fn role(role: AuthorityRole) -> &'static str {
+    match role {
+        AuthorityRole::Next => "next",
+        AuthorityRole::Current => "current",
+        AuthorityRole::Previous => "previous",
+    }
+}
+
+fn manager_row(manager: &CaManagerRow, now: u64) -> Vec<String> {
+    let short = |fingerprint: &Fingerprint| fingerprint.to_string()[..SHORT].to_owned();
+    let ready = if manager.is_ready { "yes" } else { "no" }.to_owned();
+    let Some(shown) = &manager.shown else {
+        return vec![manager.name.clone(), "no answer".to_owned(), "-".to_owned(), "-".to_owned(), ready];
+    };
+    vec![
+        manager.name.clone(),
+        shown.issuer.as_ref().map_or("-".to_owned(), short),
+        format!("{} days", shown.until_unix_ms.saturating_sub(now) / DAY_MS),
+        shown.trusted.iter().map(short).collect::<Vec<_>>().join(","),
+        ready,
+    ]
+}
+
+fn next_step(report: &CaReport) -> &'static str {
+    let all_ready = report.managers.iter().all(|manager| manager.is_ready);
+    let is = |role| report.authority(role).is_some();
+    match (is(AuthorityRole::Next), is(AuthorityRole::Previous), all_ready) {
+        (true, _, true) => "Next: `festoon-manager ca promote`.",
+        (true, _, false) => {
+            "Next: `festoon-manager ca promote`, once every manager is ready; `ca retire --next` gives the new CA up."
+        }
+        (_, true, true) => "Next: `festoon-manager ca retire`. Join tokens made before the promotion end with it.",
+        (_, true, false) => "Next: `festoon-manager ca retire`, once every manager is ready.",
+        _ => "The CA is not being replaced. `festoon-manager ca rotate` begins it.",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use festoon_proto::ManagerId;
+
+    use super::*;
+    use crate::certificate::Shown;
+    use crate::local::AuthorityRow;
+
+    #[test]
+    fn it_says_who_is_not_ready_and_what_comes_next() {
+        let (old, new) = (Fingerprint([1; 32]), Fingerprint([2; 32]));
+        let row = |fingerprint, role| AuthorityRow { fingerprint, role };
+        let shown = Shown { issuer: Some(new), until_unix_ms: 365 * DAY_MS, trusted: vec![old, new] };
+        let manager = |number, shown: Option<Shown>| CaManagerRow {
+            id: ManagerId(number),
+            name: format!("m{number}"),
+            is_ready: shown.is_some(),
+            shown,
+        };
+        let report = CaReport {
+            authorities: vec![row(old, AuthorityRole::Previous), row(new, AuthorityRole::Current)],
+            managers: vec![manager(1, Some(shown)), manager(2, None)],
+            agents_away: Some(2),
+            agents_away_names: vec!["web".to_owned()],
+        };
+        let text = render(&report, 0);
+        assert!(text.contains("m1       0202020202020202  365 days"), "{text}");
+        assert!(text.contains("m2       no answer"), "{text}");
+        assert!(text.contains("once every manager is ready"), "{text}");
+        assert!(text.contains("2 agents are away and have perhaps not heard of the new CA: web, ..."), "{text}");
+        let ready = CaReport { managers: Vec::new(), agents_away: Some(0), ..report };
+        assert!(render(&ready, 0).contains("Next: `festoon-manager ca retire`. "));
+    }
+}
