@@ -7,6 +7,7 @@ mod hostile;
 mod lifecycle;
 mod networks;
 mod paths;
+mod registry;
 
 use std::net::IpAddr;
 use std::time::Duration;
