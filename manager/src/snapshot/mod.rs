@@ -16,6 +16,8 @@ mod keeper;
 mod restore;
 mod schedule;
 mod sealed;
+#[cfg(test)]
+mod size;
 mod take;
 #[cfg(test)]
 mod testing;

@@ -58,7 +58,7 @@ mod tests {
     #[test]
     fn any_full_manager_takes_one_and_the_recovery_key_reads_it() {
         let key = RecoveryKey::generate();
-        let state = with_recipient(&key.recipient());
+        let state = with_recipient(cluster(2), &key.recipient());
         for number in [1, 2] {
             let me = ManagerId(number.into());
             let file = take(state.clone(), me, &vault(number), NOW).unwrap();
@@ -79,7 +79,7 @@ mod tests {
         assert!(error.to_string().contains("festoon-manager snapshot key"), "{error}");
         let witness = Vault::new(ManagerId(3), None);
         assert!(matches!(take(state, ManagerId(3), &witness, NOW), Err(TakeError::Vault(VaultError::Witness))));
-        let bad = take(with_recipient("age1nobody"), ManagerId(1), &vault(1), NOW);
+        let bad = take(with_recipient(cluster(2), "age1nobody"), ManagerId(1), &vault(1), NOW);
         assert!(matches!(bad, Err(TakeError::Seal(SealError::Recipient))));
     }
 }

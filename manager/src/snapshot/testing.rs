@@ -121,9 +121,9 @@ pub(super) fn cluster(endpoints: u64) -> Content {
     Content { header, data_key, state }
 }
 
-/// The registry of a cluster whose backups are encrypted to `recipient`.
-pub(super) fn with_recipient(recipient: &str) -> State {
-    let Content { state, data_key, .. } = cluster(2);
+/// The registry of a cluster whose snapshots are encrypted to `recipient`.
+pub(super) fn with_recipient(cluster: Content, recipient: &str) -> State {
+    let Content { state, data_key, .. } = cluster;
     let command = put(recovery_recipient(), recipient.as_bytes(), &data_key);
     apply(&state, state.version().0 + 1, &command).unwrap().0
 }

@@ -1,7 +1,7 @@
 //! A manager on a host, through its command line.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -63,6 +63,16 @@ impl Manager {
         Self::enter(host, dir, me, &args.collect::<Vec<_>>())
     }
 
+    /// Makes the first manager of a cluster that lost all of them, from a snapshot and the recovery key.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub fn restore(host: &Host, dir: PathBuf, me: &Introduction, file: &Path, key: &Path) -> anyhow::Result<Self> {
+        let snapshot = [file.display().to_string(), format!("--key={}", key.display())];
+        let args = ["snapshot", "restore"].map(str::to_owned).into_iter().chain(snapshot).chain(me.options());
+        Self::enter(host, dir, me, &args.collect::<Vec<_>>())
+    }
+
     fn enter(host: &Host, data_dir: PathBuf, me: &Introduction, args: &[String]) -> anyhow::Result<Self> {
         let mut manager = Self { host: host.clone(), id: 0, name: me.name.clone(), data_dir, program: None };
         manager.run(args)?;
@@ -79,7 +89,7 @@ impl Manager {
 
     /// Where its state is.
     #[must_use]
-    pub fn data_dir(&self) -> &std::path::Path {
+    pub fn data_dir(&self) -> &Path {
         &self.data_dir
     }
 

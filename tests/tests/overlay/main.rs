@@ -8,6 +8,7 @@ mod lifecycle;
 mod networks;
 mod paths;
 mod registry;
+mod restore;
 
 use std::net::IpAddr;
 use std::time::Duration;
