@@ -145,17 +145,4 @@ pub fn https_addresses(map: &EndpointMap, first: Option<ManagerId>) -> Vec<Socke
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pauses_grow_to_a_limit_and_differ_between_endpoints() {
-        assert_eq!(pause(Outcome::Newer, true, 0, 0.5), Duration::ZERO);
-        assert_eq!(pause(Outcome::Failed, true, 1, 1.0), FIRST_PAUSE);
-        assert_eq!(pause(Outcome::Failed, true, 2, 1.0), FIRST_PAUSE * 2);
-        assert_eq!(pause(Outcome::Failed, true, 2, 0.0), FIRST_PAUSE);
-        assert_eq!(pause(Outcome::NothingNew, false, u32::MAX, 1.0), LAST_PAUSE);
-        assert_eq!(pause(Outcome::Failed, true, u32::MAX, 1.0), LAST_PAUSE_LOST);
-        assert_eq!(pause(Outcome::Removed, true, 1, 0.0), REMOVED_PAUSE / 2);
-    }
-}
+mod tests;

@@ -65,4 +65,4 @@ where
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

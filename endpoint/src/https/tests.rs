@@ -13,7 +13,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::*;
 
-struct Ca {
+pub(crate) struct Ca {
     params: CertificateParams,
     issuer: Issuer<'static, KeyPair>,
     certificate: rcgen::Certificate,
@@ -22,7 +22,7 @@ struct Ca {
 }
 
 impl Ca {
-    fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, name);
@@ -31,7 +31,7 @@ impl Ca {
         Self { issuer: Issuer::new(params.clone(), key), params, certificate, more: Vec::new() }
     }
 
-    fn fingerprint(&self) -> Fingerprint {
+    pub(crate) fn fingerprint(&self) -> Fingerprint {
         Fingerprint::of(self.certificate.der())
     }
 
@@ -41,7 +41,8 @@ impl Ca {
     }
 
     /// A server with a certificate of this CA for `name`, that answers every request with `response`.
-    async fn serve(&self, name: &str, response: &'static str) -> SocketAddr {
+    pub(crate) async fn serve(&self, name: &str, response: &str) -> SocketAddr {
+        let response: Arc<str> = response.into();
         let key = KeyPair::generate().unwrap();
         let leaf = CertificateParams::new([name.to_owned()]).unwrap().signed_by(&key, &self.issuer).unwrap();
         let chain = [leaf.der(), self.certificate.der()].into_iter().chain(&self.more).cloned().collect();
@@ -55,14 +56,14 @@ impl Ca {
         tokio::spawn(async move {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
-                tokio::spawn(respond(acceptor.clone(), stream, response));
+                tokio::spawn(respond(acceptor.clone(), stream, Arc::clone(&response)));
             }
         });
         address
     }
 }
 
-async fn respond(acceptor: TlsAcceptor, stream: TcpStream, response: &'static str) {
+async fn respond(acceptor: TlsAcceptor, stream: TcpStream, response: Arc<str>) {
     let Ok(mut stream) = acceptor.accept(stream).await else { return };
     let mut request = vec![0; 4096];
     let _ = stream.read(&mut request).await;

@@ -9,10 +9,14 @@ use rustls::pki_types::CertificateDer;
 
 use crate::pki::{Leaf, VALIDITY_MS};
 
+/// By how much the clocks of managers may differ, in milliseconds: a day.
+const CLOCKS_DIFFER_MS: u64 = 24 * 3600 * 1000;
+
 /// Why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Due {
-    /// Two thirds of its time are over. The rest is for managers that can't renew, and for clocks that are fast.
+    /// Two thirds of its time are over: the rest is for managers that can't renew, and for clocks that are fast. Or such a
+    /// clock made it good for too long.
     Age,
     /// The manager is reached elsewhere.
     Addresses,
@@ -30,7 +34,8 @@ pub fn due(chain: &[CertificateDer<'_>], leaf: &Leaf, state: &State, me: Manager
     if addresses != leaf.addresses.iter().copied().collect() {
         return Some(Due::Addresses);
     }
-    (now.after(VALIDITY_MS / 3) >= leaf.until).then_some(Due::Age)
+    let is_old = now.after(VALIDITY_MS / 3) >= leaf.until;
+    (is_old || leaf.until > now.after(VALIDITY_MS + CLOCKS_DIFFER_MS)).then_some(Due::Age)
 }
 
 /// Whether a chain begins at the CA of now and leads to the one before, if that is still trusted.

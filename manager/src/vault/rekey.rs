@@ -16,8 +16,11 @@ use crate::cluster::{Cluster, ProposeError};
 const AGAIN: Duration = Duration::from_secs(2);
 
 /// Locks managers that were removed out of all secrets that are stored from then on. Runs on every full manager; the one
-/// that leads acts. Ends with the registry.
+/// that leads acts; a witness has no data key to keep. Ends with the registry.
 pub async fn keep_data_key_inside(cluster: Cluster, vault: Vault) {
+    if vault.seal_key.is_none() {
+        return std::future::pending().await;
+    }
     let mut states = cluster.watch();
     loop {
         let state = Arc::clone(&states.borrow_and_update());

@@ -8,6 +8,7 @@ use festoon_manager::pki::client_config;
 use festoon_manager::vault::Vault;
 use festoon_proto::address::MANAGER_TLS_NAME;
 use festoon_proto::map::EndpointMap;
+use festoon_proto::token::JoinToken;
 use festoon_proto::{Fingerprint, ManagerId};
 
 use crate::harness::{Agent, Manager, text, until};
@@ -92,6 +93,38 @@ async fn the_ca_is_replaced_while_agents_and_managers_work() {
     }
     let third = Manager::join("m3", &second).await;
     until("managers go on", || third.run(&["token", "create"]).status.success()).await;
+}
+
+#[tokio::test]
+async fn a_witness_signs_nothing_and_gets_its_certificate_from_a_full_manager() {
+    let first = Manager::init("m1").started().await;
+    let mut witness = Manager::unjoined();
+    let (token, https) = (first.must(&["token", "create", "--manager"]), witness.https.to_string());
+    witness.must(&["witness", token.trim(), "--name", "w", "--https", &https]);
+    witness.start().await;
+    until("it votes", || first.must(&["status"]).contains("the next manager lost stops changes")).await;
+
+    let asked = |token: JoinToken, managers: &[&Manager]| JoinToken {
+        managers: managers.iter().map(|manager| manager.https).collect(),
+        ..token
+    };
+    let (token, newcomer) = (first.token(&["--manager"]), Manager::unjoined());
+    let alone = newcomer.try_join("m2", &asked(token.clone(), &[&witness]).to_secret_string());
+    assert!(text(&alone.stderr).contains("is a witness and reads no secrets"), "{}", text(&alone.stderr));
+    assert!(newcomer.try_join("m2", &asked(token, &[&witness, &first]).to_secret_string()).status.success());
+    let second = newcomer.started().await;
+
+    assert!(witness.must_fail(&["ca", "rotate"]).contains("is a witness and reads no secrets"));
+    second.must(&["ca", "rotate"]);
+    until_ready(&first).await;
+    witness.must(&["ca", "promote"]);
+    until_ready(&second).await;
+    let certified = |manager: &Manager| manager.log().contains("a manager has a new certificate");
+    assert!(certified(&first) || certified(&second), "the witness asked one of them");
+    assert!(witness.must_fail(&["ca", "retire"]).contains("a witness can't see which agents are away"));
+    second.must(&["ca", "retire"]);
+    until_ready(&first).await;
+    until("changes go on", || witness.run(&["token", "create"]).status.success()).await;
 }
 
 /// Whether `needle` stands in the file.

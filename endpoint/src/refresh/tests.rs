@@ -1,0 +1,84 @@
+//! Maps from real TLS servers, and the pauses between attempts.
+
+use festoon_proto::address::MANAGER_TLS_NAME;
+use festoon_proto::map::{ManagerInfo, NetworkInfo, Timing};
+use festoon_proto::{ClusterId, EndpointId, Fingerprint, NetworkId, PublicKey};
+
+use super::*;
+use crate::https::tests::Ca;
+
+fn map(version: u64, at: SocketAddr, authorities: &[Fingerprint]) -> EndpointMap {
+    EndpointMap {
+        version: MapVersion(version),
+        cluster: ClusterId([1; 16]),
+        endpoint: EndpointId(7),
+        name: "web".into(),
+        network: NetworkInfo {
+            id: NetworkId(1),
+            name: "prod".into(),
+            prefixes: vec!["172.31.0.0/16".parse().unwrap()],
+            gateways: Vec::new(),
+            mtu: 1280,
+            changed: MapVersion(1),
+        },
+        addresses: vec!["172.31.0.5".parse().unwrap()],
+        managers: vec![ManagerInfo {
+            id: ManagerId(1),
+            name: "m1".into(),
+            public_key: PublicKey::from_bytes([9; 32]),
+            previous_key: None,
+            underlay: vec!["127.0.0.1:9".parse().unwrap()],
+            https: vec![at],
+            priority: 100,
+        }],
+        authorities: authorities.to_vec(),
+        timing: Timing::default(),
+    }
+}
+
+/// A manager of this CA that gives this map to everybody.
+async fn serve(ca: &Ca, map: &EndpointMap) -> SocketAddr {
+    let body = serde_json::to_string(map).unwrap();
+    let head = format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
+    ca.serve(MANAGER_TLS_NAME, &(head + &body)).await
+}
+
+#[tokio::test]
+async fn an_agent_learns_of_the_next_ca_from_the_one_it_knows() {
+    let (before, next) = (Ca::new("before"), Ca::new("next"));
+    let both = [before.fingerprint(), next.fingerprint()];
+    let nowhere = SocketAddr::from(([127, 0, 0, 1], 9));
+    // The last manager is of the next CA alone, and sends a map that would be the end of all trust.
+    let last = serve(&next, &map(4, nowhere, &[])).await;
+    let second = serve(&next, &map(3, last, &both[1..])).await;
+    let first = serve(&before, &map(2, second, &both)).await;
+    let directory = tempfile::tempdir().unwrap();
+    let state = StateDir::new(directory.path());
+    let (_session, want) = watch::channel(Want::default());
+    let (maps, mut new_maps) = mpsc::channel(8);
+    let credential = Credential::new(EndpointId(7), [1; 32]);
+    let known = Arc::new(map(1, second, &both[..1]));
+    let mut agent = Refresher { state: state.clone(), credential, map: known, want, maps };
+    assert_eq!(agent.attempt(Want::default(), true).await, Outcome::Failed, "nobody vouches for the next CA");
+    agent.map = Arc::new(map(1, first, &both[..1]));
+    for version in [2, 3] {
+        assert_eq!(agent.attempt(Want::default(), true).await, Outcome::Newer);
+        assert_eq!(new_maps.recv().await.unwrap().version, MapVersion(version));
+    }
+    assert_eq!(agent.map.authorities, both[1..]);
+    assert_eq!(agent.attempt(Want::default(), true).await, Outcome::Failed, "nobody would be believed any more");
+    assert_eq!(agent.map.version, MapVersion(3));
+    let stored = std::fs::read(directory.path().join("map.json")).unwrap();
+    assert_eq!(serde_json::from_slice::<EndpointMap>(&stored).unwrap(), *agent.map);
+}
+
+#[test]
+fn pauses_grow_to_a_limit_and_differ_between_endpoints() {
+    assert_eq!(pause(Outcome::Newer, true, 0, 0.5), Duration::ZERO);
+    assert_eq!(pause(Outcome::Failed, true, 1, 1.0), FIRST_PAUSE);
+    assert_eq!(pause(Outcome::Failed, true, 2, 1.0), FIRST_PAUSE * 2);
+    assert_eq!(pause(Outcome::Failed, true, 2, 0.0), FIRST_PAUSE);
+    assert_eq!(pause(Outcome::NothingNew, false, u32::MAX, 1.0), LAST_PAUSE);
+    assert_eq!(pause(Outcome::Failed, true, u32::MAX, 1.0), LAST_PAUSE_LOST);
+    assert_eq!(pause(Outcome::Removed, true, 1, 0.0), REMOVED_PAUSE / 2);
+}
