@@ -1,13 +1,15 @@
-//! What agents ask over HTTPS: to be let in, for their map, to leave.
+//! What agents ask over HTTPS: to be let in, for their map, for a new key, to leave.
 
 use axum::extract::State as Shared;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::routing::{get, post};
 use axum::{Extension, Json, Router};
 use festoon_control::compile::endpoint_map;
-use festoon_control::registry::{Command, JoinEndpoint, Outcome, RemoveEndpoint, State};
+use festoon_control::registry::{Command, JoinEndpoint, Outcome, RemoveEndpoint, RotateEndpointKey, State};
 use festoon_proto::EndpointId;
-use festoon_proto::http::{AGENT_JOIN, AGENT_LEAVE, AGENT_MAP, Credential, JoinRequest, JoinResponse};
+use festoon_proto::http::{
+    AGENT_JOIN, AGENT_LEAVE, AGENT_MAP, AGENT_ROTATE, Credential, JoinRequest, JoinResponse, RotateRequest,
+};
 use festoon_proto::map::EndpointMap;
 
 use crate::cluster::{Cluster, unix_now};
@@ -18,6 +20,7 @@ pub fn router(cluster: Cluster) -> Router {
     Router::new()
         .route(AGENT_JOIN, post(join))
         .route(AGENT_MAP, get(map))
+        .route(AGENT_ROTATE, post(rotate_key))
         .route(AGENT_LEAVE, post(leave))
         .with_state(cluster)
 }
@@ -47,6 +50,20 @@ async fn map(Shared(cluster): Shared<Cluster>, headers: HeaderMap) -> Result<Jso
     let state = cluster.snapshot();
     let endpoint = authenticate(&state, &headers)?;
     map_of(&state, endpoint).map(Json)
+}
+
+async fn rotate_key(
+    Shared(cluster): Shared<Cluster>,
+    headers: HeaderMap,
+    ApiJson(request): ApiJson<RotateRequest>,
+) -> Result<StatusCode, Refused> {
+    let endpoint = authenticate(&cluster.snapshot(), &headers)?;
+    let (now, new_key) = (unix_now(), request.public_key);
+    let overlap_until = now.after(u64::from(request.overlap_s) * 1000);
+    let command = RotateEndpointKey { endpoint, new_key, now, overlap_until };
+    cluster.propose(Command::RotateEndpointKey(command)).await?;
+    tracing::info!(%endpoint, public_key = %new_key, "an endpoint has a new key");
+    Ok(StatusCode::NO_CONTENT)
 }
 
 async fn leave(Shared(cluster): Shared<Cluster>, headers: HeaderMap) -> Result<StatusCode, Refused> {

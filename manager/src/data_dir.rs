@@ -13,7 +13,8 @@ use zeroize::Zeroizing;
 const IDENTITY: &str = "identity.toml";
 /// What becomes of it when the manager leaves.
 const LEFT: &str = "identity.left.toml";
-const WIREGUARD_KEY: &str = "wireguard.key";
+/// The private key of its tunnels and links. While that changes, it is one of [`own_key`](crate::own_key)'s files.
+pub const WIREGUARD_KEY: &str = "wireguard.key";
 const SEAL_KEY: &str = "seal.key";
 
 /// Its own TLS key, its certificate and those behind it, in PEM: in one file, for they are replaced together.
@@ -165,19 +166,13 @@ impl DataDir {
 
     /// Who this manager is.
     pub fn identity(&self) -> Result<Identity, DataDirError> {
-        let damaged = |_| DataDirError::Damaged { path: self.path(IDENTITY) };
-        toml::from_str(&self.read(IDENTITY)?).map_err(damaged)
+        toml::from_str(&self.read(IDENTITY)?).map_err(|_| self.damaged(IDENTITY))
     }
 
     /// Says who this manager is, and thereby that it exists.
     pub fn write_identity(&self, identity: &Identity) -> Result<(), DataDirError> {
-        let text = toml::to_string(identity).map_err(|_| DataDirError::Damaged { path: self.path(IDENTITY) })?;
+        let text = toml::to_string(identity).map_err(|_| self.damaged(IDENTITY))?;
         self.write(IDENTITY, &text)
-    }
-
-    /// The private key of its tunnels and links.
-    pub fn private_key(&self) -> Result<PrivateKey, DataDirError> {
-        self.read_key(WIREGUARD_KEY)
     }
 
     /// The private key of its tunnels and links, made now unless an interrupted `join` left one: the cluster may know it.
@@ -197,13 +192,34 @@ impl DataDir {
 
     /// Keeps keys that were made elsewhere: that of its tunnels and links, and the one that secrets are sealed to.
     pub fn write_keys(&self, private_key: &PrivateKey, seal_key: &PrivateKey) -> Result<(), DataDirError> {
-        self.write(WIREGUARD_KEY, &private_key.to_secret_base64())?;
-        self.write(SEAL_KEY, &seal_key.to_secret_base64())
+        self.write_key(WIREGUARD_KEY, private_key)?;
+        self.write_key(SEAL_KEY, seal_key)
     }
 
-    fn read_key(&self, name: &str) -> Result<PrivateKey, DataDirError> {
-        let damaged = |_| DataDirError::Damaged { path: self.path(name) };
-        Zeroizing::new(self.read(name)?).trim().parse().map_err(damaged)
+    /// The private key in the file `name`.
+    pub fn read_key(&self, name: &str) -> Result<PrivateKey, DataDirError> {
+        Zeroizing::new(self.read(name)?).trim().parse().map_err(|_| self.damaged(name))
+    }
+
+    /// That the file `name` makes no sense.
+    pub fn damaged(&self, name: &str) -> DataDirError {
+        DataDirError::Damaged { path: self.path(name) }
+    }
+
+    /// Writes a private key to the file `name`.
+    pub fn write_key(&self, name: &str, key: &PrivateKey) -> Result<(), DataDirError> {
+        self.write(name, &Zeroizing::new(key.to_secret_base64()))
+    }
+
+    /// Removes the file `name`, if it is there. It does not come back after a power cut.
+    pub fn remove(&self, name: &str) -> Result<(), DataDirError> {
+        let path = self.path(name);
+        let removed = match fs::remove_file(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+            Ok(()) => File::open(&self.root).and_then(|root| root.sync_all()),
+        };
+        removed.map_err(|source| DataDirError::Io { path, source })
     }
 
     fn key_or_new(&self, name: &str) -> Result<PrivateKey, DataDirError> {
@@ -211,7 +227,7 @@ impl DataDir {
             return self.read_key(name);
         }
         let key = PrivateKey::from_bytes(rand::random());
-        self.write(name, &key.to_secret_base64())?;
+        self.write_key(name, &key)?;
         Ok(key)
     }
 

@@ -7,12 +7,12 @@ use std::time::Instant;
 use anyhow::Context as _;
 use festoon_dataplane::io::{DriverError, DriverHandle, TunPort, UdpConfig, UdpPort, spawn};
 use festoon_proto::map::{ManagerMap, ManagerMapDelta};
-use festoon_proto::{EndpointId, ManagerId, PrivateKey};
+use festoon_proto::{EndpointId, ManagerId};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::cluster::unix_now;
-use crate::node::{Command, Event, ManagerNode, NodeConfig, Reply, Status};
+use crate::node::{Command, Event, ManagerNode, NodeConfig, NodeKeys, Reply, Status};
 
 /// Events nobody has asked for yet. More say nothing new.
 const EVENT_QUEUE: usize = 4;
@@ -64,12 +64,12 @@ pub fn build(
     config: &Config,
     port: u16,
     manager: ManagerId,
-    private_key: PrivateKey,
+    keys: NodeKeys,
     map: ManagerMap,
 ) -> anyhow::Result<Driver> {
     let socket = config.socket(port);
     let udp = UdpPort::bind(&socket).with_context(|| format!("can't listen on UDP port {}", socket.port))?;
-    let node = NodeConfig { private_key, manager, link_sequence: unix_now().0 };
+    let node = NodeConfig { keys, manager, link_sequence: unix_now().0 };
     #[expect(clippy::disallowed_methods, reason = "the shell starts the clock")]
     let now = Instant::now();
     let node = ManagerNode::new(&node, map, now);
@@ -118,6 +118,11 @@ impl NodeHandle {
     /// Gives it a change of its map. `false` if its map is another one, and it needs a whole new one.
     pub async fn change_map(&self, delta: ManagerMapDelta) -> Result<bool, Stopped> {
         self.ask(|reply| Command::ChangeMap(Box::new(delta), reply)).await
+    }
+
+    /// Gives it other keys.
+    pub async fn set_keys(&self, keys: NodeKeys) -> Result<(), Stopped> {
+        self.send(Command::SetKeys(keys)).await
     }
 
     /// Has it take no more endpoints and move away those it has, or take them again.

@@ -20,10 +20,14 @@ pub mod data_dir;
 #[cfg(feature = "shell")]
 pub mod driver;
 #[cfg(feature = "shell")]
+pub mod expiry;
+#[cfg(feature = "shell")]
 pub mod https;
 #[cfg(feature = "shell")]
 pub mod local;
 pub mod node;
+#[cfg(feature = "shell")]
+pub mod own_key;
 #[cfg(feature = "shell")]
 pub mod pki;
 #[cfg(feature = "shell")]

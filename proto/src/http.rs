@@ -19,6 +19,8 @@ pub const AGENT_JOIN: &str = "/agent/v1/join";
 pub const AGENT_MAP: &str = "/agent/v1/map";
 /// `POST`, with a [`Credential`]: an endpoint leaves for good.
 pub const AGENT_LEAVE: &str = "/agent/v1/leave";
+/// `POST`, with a [`Credential`]: an endpoint has a new key.
+pub const AGENT_ROTATE: &str = "/agent/v1/rotate-key";
 /// `POST`, without a login: a manager joins with a token.
 pub const CLUSTER_JOIN: &str = "/cluster/v1/join";
 
@@ -41,6 +43,15 @@ pub struct JoinRequest {
 pub struct JoinResponse {
     /// The first map. The CA of the token is among those it names.
     pub map: EndpointMap,
+}
+
+/// An endpoint has a new key. Asking again changes nothing, so an answer that was lost costs nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RotateRequest {
+    /// The new key. Its private half is on the endpoint's disk already.
+    pub public_key: PublicKey,
+    /// For how many seconds the one before is to be good too.
+    pub overlap_s: u32,
 }
 
 /// What a manager does.

@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::data_dir::DataDir;
 use crate::pki::Credentials;
 use crate::snapshot::Snapshots;
-use crate::{agents, https, vault};
+use crate::{agents, expiry, https, vault};
 
 /// The registry, running.
 pub(super) struct Base {
@@ -62,12 +62,13 @@ fn routes(parts: &Parts, credentials: &Credentials) -> Router {
     ))
 }
 
-/// Keeps certificates and the data key as they should be. Ends with the registry.
+/// Keeps certificates and the data key as they should be, and has what is past forgotten. Ends with the registry.
 async fn keep_keys(keeper: Keeper, cluster: Cluster) {
     let vault = keeper.vault.clone();
     tokio::select! {
         () = keeper.run(cluster.watch(), unix_now) => {}
         () = vault::keep_data_key_inside(cluster.clone(), vault) => {}
+        () = expiry::keep_forgetting(cluster.clone(), unix_now) => {}
     }
 }
 

@@ -11,8 +11,8 @@ use festoon_proto::map::ManagerMap;
 
 use super::REMOVED;
 use crate::cluster::{Cluster, ProposeError};
-use crate::data_dir::DataDir;
 use crate::driver::{self, Driver, NodeHandle};
+use crate::own_key::OwnKey;
 
 /// How long endpoints have to move away.
 const DRAIN_LIMIT: Duration = Duration::from_secs(10);
@@ -24,17 +24,19 @@ pub(super) struct Carrier {
     driver: Option<Driver>,
 }
 
-/// Starts what `me` is to carry endpoints with.
-pub(super) fn start(config: &driver::Config, data: &DataDir, state: &State, me: ManagerId) -> anyhow::Result<Carrier> {
+/// Starts what the manager is to carry endpoints with.
+pub(super) async fn start(config: &driver::Config, own_key: &OwnKey, state: &State) -> anyhow::Result<Carrier> {
+    let me = own_key.manager();
     let is_full = state.manager(me).context(REMOVED)?.is_full();
-    let driver = if is_full { Some(start_node(config, data, state, me)?) } else { None };
+    let driver = if is_full { Some(start_node(config, own_key, state).await?) } else { None };
     Ok(Carrier { me, driver })
 }
 
-fn start_node(config: &driver::Config, data: &DataDir, state: &State, me: ManagerId) -> anyhow::Result<Driver> {
+async fn start_node(config: &driver::Config, own_key: &OwnKey, state: &State) -> anyhow::Result<Driver> {
+    let me = own_key.manager();
     let map = manager_map(state, me).context(REMOVED)?;
     let port = underlay_port(&map)?;
-    let driver = driver::build(config, port, me, data.private_key()?, map)?;
+    let driver = driver::build(config, port, me, own_key.keys(state).await?, map)?;
     tracing::info!(manager = %me, underlay = port, "serving");
     Ok(driver)
 }

@@ -1,9 +1,10 @@
 //! The one composition root: what `festoon-manager serve` is made of.
 //!
-//! Tasks: the HTTPS listener, the admin socket, the one that opens the registry again, the one that keeps its data key
-//! among its managers, the one that takes snapshots, and the one that compiles what every new state changes for the node.
-//! None ends by itself; all are dropped together when the manager stops, and none keeps anything that is not on disk
-//! already. The listener runs first, for a manager that has just joined gets its copy of the registry through it.
+//! Tasks: the HTTPS listener, the admin socket, the one that opens the registry again, those that keep its keys as they
+//! should be and have it forget what is past, the one that takes snapshots, and those that give the node its keys and what
+//! every new state changes. None ends by itself; all are dropped together when the manager stops, and none keeps anything
+//! that is not on disk already. The listener runs first, for a manager that has just joined gets its copy of the registry
+//! through it.
 
 mod base;
 mod carrier;
@@ -22,6 +23,7 @@ use crate::cluster::Cluster;
 use crate::config::Config;
 use crate::data_dir::DataDir;
 use crate::local::{self, Leave};
+use crate::own_key::OwnKey;
 use base::Base;
 use carrier::{Carrier, follow};
 use stop::Stop;
@@ -41,17 +43,19 @@ pub async fn serve(data: DataDir, config: Config) -> anyhow::Result<()> {
         () = cluster.removed() => bail!(REMOVED),
         () = stop.asked() => return Ok(()),
     };
-    let mut carrier = carrier::start(&config.underlay, &data, &state, me)?;
+    let own_key = OwnKey::new(me, data.clone(), cluster.clone());
+    let mut carrier = carrier::start(&config.underlay, &own_key, &state).await?;
     let socket = local::build(&data.socket()).context("can't make the admin socket")?;
     let (leave, mut leaving) = mpsc::channel(1);
-    let admin =
-        local::Admin { cluster: cluster.clone(), node: carrier.handle(), manager: me, leave, snapshots, keeper };
+    let (registry, node, own) = (cluster.clone(), carrier.handle(), own_key.clone());
+    let admin = local::Admin { cluster: registry, node, manager: me, leave, snapshots, keeper, own_key: own };
     ready();
     let node = carrier.handle();
     let work = async {
         tokio::select! {
             error = work => Err(error),
             ended = socket.run(admin) => ended.context("the admin socket ended"),
+            ended = own_key.follow(state.version(), node.clone()) => ended,
             ended = follow(&cluster, me, state, node) => ended,
         }
     };

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::bail;
 use axum::http::Method;
@@ -11,8 +12,8 @@ use festoon_proto::{EndpointId, PrivateKey};
 use super::args::{EndpointCommand, ManagerCommand, TokenCommand};
 use super::{client_conf, render};
 use crate::local::{
-    Client, ClientRequest, DRAINING, Draining, ENDPOINTS, MANAGERS, ManagerRequest, Removed, STATUS, TOKENS,
-    TokenRequest, TokenResponse,
+    Client, ClientRequest, DRAINING, Draining, ENDPOINTS, MANAGERS, ManagerRequest, OWN_KEY, Removed, RotationRequest,
+    RotationResponse, STATUS, TOKENS, TokenRequest, TokenResponse,
 };
 use crate::status::{MOST_ROWS, Report};
 
@@ -94,12 +95,27 @@ pub(super) async fn manager(root: &Path, command: ManagerCommand) -> anyhow::Res
             let request = ManagerRequest { name, underlay: some(underlay), https: some(https), priority };
             Ok(client.send_json(Method::POST, &item(MANAGERS, &manager)?, &request).await?)
         }
+        ManagerCommand::RotateKey { overlap } => rotate_key(&client, overlap).await,
         ManagerCommand::Remove { manager } => {
             remove(&client, MANAGERS, &manager).await?;
             println!("If it fell into the wrong hands, replace the CA too: `festoon-manager ca rotate` begins it.");
             Ok(())
         }
     }
+}
+
+async fn rotate_key(client: &Client, overlap: Duration) -> anyhow::Result<()> {
+    let request = RotationRequest { overlap_s: overlap.as_secs() };
+    let rotated: RotationResponse = client.send_json(Method::POST, OWN_KEY, &request).await?;
+    println!("The key of this manager is {} from now on.", rotated.public_key);
+    match overlap.as_secs() {
+        0 => println!("The one before is refused."),
+        seconds => println!("The one before is good for {} more.", render::duration(seconds)),
+    }
+    if rotated.clients > 0 {
+        println!("Stock clients that use this manager need the new key as PublicKey in their configuration by then.");
+    }
+    Ok(())
 }
 
 async fn remove(client: &Client, kind: &str, name: &str) -> anyhow::Result<()> {

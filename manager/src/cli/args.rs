@@ -12,7 +12,7 @@ use ipnet::IpNet;
 use super::ca::CaCommand;
 use super::network::NetworkCommand;
 use super::snapshot::SnapshotCommand;
-use crate::config::parse_duration;
+use crate::config::{ParseDurationError, parse_duration};
 
 /// A Festoon manager: a virtual switch and router for the endpoints of an overlay
 #[derive(Debug, Parser)]
@@ -219,6 +219,13 @@ pub(super) enum ManagerCommand {
         #[arg(long)]
         priority: Option<u8>,
     },
+    /// Give the manager on this machine a new key for its tunnels and links; no traffic is lost
+    RotateKey {
+        /// How long the key before is good too. Agents and managers move within seconds; stock clients have the key in their
+        /// configuration: 1h, 7d, or 0s for a key that was stolen
+        #[arg(long, default_value = "1h", value_parser = overlap)]
+        overlap: Duration,
+    },
     /// Remove a manager from the cluster
     Remove {
         /// Its name or id
@@ -241,6 +248,10 @@ fn address(text: &str, port: u16) -> Result<SocketAddr, String> {
     text.parse().or_else(|_| bare.parse().map(with_port)).map_err(|_| {
         "expected an IP address, as in 192.0.2.1, 192.0.2.1:4000, 2001:db8::1 or [2001:db8::1]:4000".to_owned()
     })
+}
+
+fn overlap(text: &str) -> Result<Duration, ParseDurationError> {
+    if text == "0s" { Ok(Duration::ZERO) } else { parse_duration(text) }
 }
 
 #[cfg(test)]
@@ -267,5 +278,12 @@ mod tests {
         }
         assert!(underlay_address("host.example").is_err());
         assert!(underlay_address("").is_err());
+    }
+
+    #[test]
+    fn an_overlap_may_be_none() {
+        assert_eq!(overlap("0s"), Ok(Duration::ZERO));
+        assert_eq!(overlap("7d"), Ok(Duration::from_secs(604_800)));
+        assert!(overlap("0").is_err());
     }
 }

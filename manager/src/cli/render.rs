@@ -186,6 +186,13 @@ fn list<T: Display>(items: &[T]) -> String {
     if items.is_empty() { "-".to_owned() } else { items.iter().map(T::to_string).collect::<Vec<_>>().join(",") }
 }
 
+/// So many seconds, in the largest unit that divides them.
+pub(super) fn duration(seconds: u64) -> String {
+    const UNITS: [(u64, &str); 3] = [(86_400, "d"), (3600, "h"), (60, "m")];
+    let unit = UNITS.iter().find(|(unit, _)| seconds >= *unit && seconds % unit == 0);
+    unit.map_or_else(|| format!("{seconds}s"), |(unit, letter)| format!("{}{letter}", seconds / unit))
+}
+
 fn ago(ms: u64) -> String {
     match ms / 1000 {
         seconds @ 0..60 => format!("{seconds}s ago"),
@@ -223,6 +230,7 @@ mod tests {
 
     #[test]
     fn figures_are_short() {
+        assert_eq!([5, 90, 3600, 604_800].map(duration), ["5s", "90s", "1h", "7d"]);
         assert_eq!(bytes(1023), "1023 B");
         assert_eq!(bytes(1536), "1.5 KiB");
         assert_eq!(bytes(5 << 40), "5.0 TiB");

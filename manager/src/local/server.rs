@@ -23,15 +23,16 @@ use tokio::net::UnixListener;
 use tokio::sync::{mpsc, oneshot};
 
 use super::api::{
-    ClientRequest, DRAINING, Draining, ENDPOINTS, LEAVE, MANAGERS, ManagerRequest, NETWORKS, PROMOTE, RECOVERY_KEY,
-    REJOIN, Removed, SNAPSHOT, SNAPSHOTS, STATUS, TOKENS, TokenRequest, TokenResponse,
+    ClientRequest, DRAINING, Draining, ENDPOINTS, LEAVE, MANAGERS, ManagerRequest, NETWORKS, OWN_KEY, PROMOTE,
+    RECOVERY_KEY, REJOIN, Removed, SNAPSHOT, SNAPSHOTS, STATUS, TOKENS, TokenRequest, TokenResponse,
 };
 use super::ca::{self, CA, CA_PROMOTE, CA_RETIRE, CA_ROTATE};
-use super::{lookup, membership, networks, snapshots};
+use super::{lookup, membership, networks, own_key, snapshots};
 use crate::certificate::Keeper;
 use crate::cluster::{Cluster, ProposeError, unix_now};
 use crate::driver::{NodeHandle, Stopped};
 use crate::https::{ApiJson, Refused};
+use crate::own_key::OwnKey;
 use crate::snapshot::Snapshots;
 use crate::status::{Page, Report, report};
 
@@ -56,6 +57,8 @@ pub struct Admin {
     pub leave: mpsc::Sender<Leave>,
     /// Its keys and certificates.
     pub keeper: Keeper,
+    /// The key of its tunnels and links.
+    pub own_key: OwnKey,
 }
 
 /// The socket, bound.
@@ -98,6 +101,7 @@ impl Server {
             .route(CA_ROTATE, post(ca::rotate))
             .route(CA_PROMOTE, post(ca::promote))
             .route(CA_RETIRE, post(ca::retire))
+            .route(OWN_KEY, post(own_key::rotate))
             .with_state(admin);
         axum::serve(self.0, routes).await
     }

@@ -36,11 +36,20 @@ const CLIENT_MOVE_INTERVAL: Duration = Duration::from_secs(1);
 const EARLY_WARNINGS: usize = 1_000;
 const EARLY_WARNING_INTERVAL: Duration = Duration::from_secs(1);
 
+/// The keys of a node's tunnels and links.
+#[derive(Debug, Clone)]
+pub struct NodeKeys {
+    /// The one it starts handshakes with.
+    pub key: PrivateKey,
+    /// The one it had before, while it answers to that too.
+    pub former: Option<PrivateKey>,
+}
+
 /// What a node is made of.
 #[derive(Debug)]
 pub struct NodeConfig {
-    /// Its key.
-    pub private_key: PrivateKey,
+    /// Its keys.
+    pub keys: NodeKeys,
     /// Its id.
     pub manager: ManagerId,
     /// Where its link states begin: Unix milliseconds at the start.
@@ -56,6 +65,8 @@ pub enum Command {
     SetMap(Box<ManagerMap>),
     /// A change of the map. `false` if the node has another map than the change begins at, and needs a whole one.
     ChangeMap(Box<ManagerMapDelta>, Reply<bool>),
+    /// Use other keys. Sessions with one that stays live on, and move to the new one by and by.
+    SetKeys(NodeKeys),
     /// Take no more endpoints, or take them again.
     SetDraining(bool),
     /// Take no more endpoints, and say [`Event::Drained`] with this number once the last agent has left.
@@ -94,7 +105,7 @@ impl ManagerNode {
     pub fn new(config: &NodeConfig, map: ManagerMap, now: Instant) -> Self {
         let mut node = Self {
             me: config.manager,
-            forwarder: RouterForwarder::new(&config.private_key),
+            forwarder: RouterForwarder::new(&config.keys.key),
             mesh: Mesh::new(config.manager, config.link_sequence),
             links: BTreeMap::new(),
             warned_at: BTreeMap::new(),
@@ -104,8 +115,13 @@ impl ManagerNode {
             events: VecDeque::new(),
             settling: Vec::new(),
         };
+        node.set_keys(&config.keys);
         node.set_map(now, map);
         node
+    }
+
+    fn set_keys(&mut self, keys: &NodeKeys) {
+        self.forwarder.set_keys(&keys.key, keys.former.as_ref());
     }
 
     /// Which manager carries an endpoint, as far as this one knows.
@@ -397,6 +413,7 @@ impl Node for ManagerNode {
         match command {
             Command::SetMap(map) => self.set_map(now, *map),
             Command::ChangeMap(delta, done) => done(self.change_map(now, &delta)),
+            Command::SetKeys(keys) => self.set_keys(&keys),
             Command::SetDraining(draining) => self.set_draining(now, draining),
             Command::Drain(number) => {
                 self.set_draining(now, true);

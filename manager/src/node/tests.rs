@@ -7,10 +7,11 @@ use std::sync::mpsc;
 use festoon_control::compile::{endpoint_map, endpoint_version, manager_delta, manager_map};
 use festoon_control::registry::{
     AddClient, AddNetwork, Addresses, Bootstrap, Command as Change, CreateToken, DEFAULT_MTU, FORMAT, JoinEndpoint,
-    JoinManager, ManagerRole, ManagerSpec, RemoveEndpoint, State, UnixMs, UpdateManager, apply,
+    JoinManager, ManagerRole, ManagerSpec, RemoveEndpoint, RotateEndpointKey, State, UnixMs, UpdateManager, apply,
 };
 use festoon_dataplane::batch::{Coalesce, OverlayBatch, UnderlayBatch};
 use festoon_dataplane::forwarder::{HostArrival, HostForwarder};
+use festoon_proto::map::EndpointMap;
 use festoon_proto::token::{SecretHash, TokenKind};
 use festoon_proto::{ClusterId, NetworkId};
 use proptest::prelude::*;
@@ -78,6 +79,11 @@ fn join_manager(number: u8) -> Change {
     Change::JoinManager(JoinManager { token, manager: spec(number), data_key: None, now: UnixMs(1) })
 }
 
+fn rotate_key(endpoint: EndpointId, number: u32) -> Change {
+    let (new_key, now, overlap_until) = (key(number).public_key(), UnixMs(1), UnixMs(1000));
+    Change::RotateEndpointKey(RotateEndpointKey { endpoint, new_key, now, overlap_until })
+}
+
 fn set_priority(manager: u16, priority: u8) -> Change {
     let (manager, priority) = (ManagerId(manager), Some(priority));
     Change::UpdateManager(UpdateManager { manager, name: None, underlay: None, https: None, priority })
@@ -93,7 +99,7 @@ fn effects() -> Effects {
 }
 
 fn node(state: &State) -> ManagerNode {
-    let config = NodeConfig { private_key: key(1_000_001), manager: ME, link_sequence: 1 };
+    let config = NodeConfig { keys: NodeKeys { key: key(1_000_001), former: None }, manager: ME, link_sequence: 1 };
     ManagerNode::new(&config, manager_map(state, ME).unwrap(), now())
 }
 
@@ -155,14 +161,24 @@ impl World {
 /// The agent at the other end of a tunnel to the node.
 struct Agent {
     host: HostForwarder,
+    map: EndpointMap,
     probes: u32,
 }
 
 impl Agent {
     fn new(state: &State, number: u32) -> Self {
+        Self::with(endpoint_map(state, AGENT).unwrap(), number)
+    }
+
+    /// As `other` after a restart, which knows no more than its map.
+    fn of(other: &Self, number: u32) -> Self {
+        Self::with(other.map.clone(), number)
+    }
+
+    fn with(map: EndpointMap, number: u32) -> Self {
         let mut host = HostForwarder::new(&key(number));
-        host.set_map(&endpoint_map(state, AGENT).unwrap());
-        Self { host, probes: 0 }
+        host.set_map(&map);
+        Self { host, map, probes: 0 }
     }
 
     /// The map version the node names in answer to a probe.
@@ -230,6 +246,41 @@ fn an_endpoint_that_is_removed_is_cut_off_and_forgotten_at_once() {
     assert!(world.tell());
     assert_eq!((agent.probe(&mut world), world.node.attachment(AGENT)), (None, None));
     assert_eq!(world.status().drops, [("unknown_session".to_owned(), 1)]);
+}
+
+#[test]
+fn an_endpoint_that_is_removed_while_its_key_changes_is_cut_off_with_both() {
+    let mut world = World::new([token(1, TokenKind::Endpoint), join_agent(1, 1)]);
+    let (mut before, mut after) = (Agent::new(&world.state, 1), Agent::new(&world.state, 2));
+    assert!(before.probe(&mut world).is_some());
+    world.change(&rotate_key(AGENT, 2));
+    assert!(world.tell());
+    assert!(before.probe(&mut world).is_some() && after.probe(&mut world).is_some());
+    world.change(&remove(AGENT));
+    assert!(world.tell());
+    assert_eq!((before.probe(&mut world), after.probe(&mut world)), (None, None));
+    assert_eq!(world.status().drops, [("unknown_session".to_owned(), 2)]);
+    let (mut before, mut after) = (Agent::of(&before, 1), Agent::of(&after, 2));
+    assert_eq!((before.probe(&mut world), after.probe(&mut world)), (None, None), "and get no new session");
+    assert!(world.status().drops.contains(&("unknown_key".to_owned(), 2)));
+}
+
+#[test]
+fn the_keys_of_a_manager_are_good_for_as_long_as_it_is_told() {
+    let mut world = World::new([token(1, TokenKind::Endpoint), join_agent(1, 1)]);
+    let mut agent = Agent::new(&world.state, 1);
+    assert!(agent.probe(&mut world).is_some());
+    let set = |world: &mut World, keys| world.node.handle_command(world.now, Command::SetKeys(keys), &mut effects());
+    let (old, new) = (key(1_000_001), key(77));
+    set(&mut world, NodeKeys { key: new.clone(), former: Some(old) });
+    assert!(agent.probe(&mut world).is_some());
+    let mut late = Agent::of(&agent, 1);
+    assert!(late.probe(&mut world).is_some(), "a handshake with the key before is answered");
+    set(&mut world, NodeKeys { key: new, former: None });
+    assert_eq!(late.probe(&mut world), None);
+    assert_eq!(Agent::of(&agent, 1).probe(&mut world), None);
+    let drops = world.status().drops;
+    assert!(drops.contains(&("invalid_mac".to_owned(), 1)), "{drops:?}");
 }
 
 #[test]

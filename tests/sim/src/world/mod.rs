@@ -370,8 +370,8 @@ impl World {
     }
 
     fn new_manager(&self, manager: ManagerId, link_sequence: u64) -> Program {
-        let private_key = Cluster::manager_key(manager);
-        let config = manager::NodeConfig { private_key, manager, link_sequence };
+        let keys = manager::NodeKeys { key: Cluster::manager_key(manager), former: None };
+        let config = manager::NodeConfig { keys, manager, link_sequence };
         let map = self.cluster.manager_map(manager);
         Program::Manager(Box::new(ManagerNode::new(&config, map, self.start + self.now)))
     }
