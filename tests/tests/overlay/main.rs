@@ -4,6 +4,7 @@
 mod clients;
 mod failover;
 mod hostile;
+mod keys;
 mod lifecycle;
 mod networks;
 mod paths;
