@@ -86,6 +86,8 @@ pub struct ManagerJoinRequest {
     pub https: Vec<SocketAddr>,
     /// Declared preference.
     pub priority: u8,
+    /// The highest format of the registry that its program understands.
+    pub format: u16,
 }
 
 /// The manager is in.

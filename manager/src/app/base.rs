@@ -4,7 +4,7 @@ use std::pin::Pin;
 
 use anyhow::{Context as _, anyhow};
 use axum::Router;
-use festoon_control::registry::State;
+use festoon_control::registry::{FORMAT, State};
 use festoon_proto::ManagerId;
 
 use crate::certificate::{self, Keeper};
@@ -42,10 +42,12 @@ pub(super) async fn start(data: &DataDir, config: &Config) -> anyhow::Result<Bas
     let schedule = snapshots.clone().run();
     let keeper = Keeper { me, vault, credentials, managers };
     let keys = keep_keys(keeper.clone(), cluster.clone());
+    let format = cluster::announce_format(cluster.clone(), me, FORMAT);
     let work = async move {
         tokio::select! {
             () = https => anyhow!("the HTTPS listener ended"),
             () = keys => anyhow!("the registry ended"),
+            () = format => anyhow!("the registry ended"),
             never = supervisor.run() => match never {},
             never = schedule => match never {},
         }

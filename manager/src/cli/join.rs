@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use festoon_control::registry::FORMAT;
 use festoon_proto::address::MANAGER_TLS_NAME;
 use festoon_proto::http::{CLUSTER_JOIN, ManagerJoinRequest, ManagerJoinResponse, ManagerRole, Problem};
 use festoon_proto::token::{JoinToken, TokenKind};
@@ -61,6 +62,7 @@ async fn join(root: &Path, token: &str, newcomer: Newcomer) -> anyhow::Result<()
         underlay,
         https,
         priority,
+        format: FORMAT,
     };
     let response = ask_all(&token, &request).await?;
     if !fingerprints(&response.ca_pem)?.contains(&token.ca_fingerprint) || response.cluster != token.cluster {

@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use axum::routing::post;
 use axum::{Extension, Json, Router};
 use festoon_control::registry::{
-    Command, FORMAT, JoinManager, ManagerError, ManagerRole, ManagerSpec, Outcome, Refusal, RenewManager,
+    Command, JoinManager, ManagerError, ManagerRole, ManagerSpec, Outcome, Refusal, RenewManager,
 };
 use festoon_proto::ManagerId;
 use festoon_proto::http::{CLUSTER_JOIN, ManagerJoinRequest, ManagerJoinResponse};
@@ -115,7 +115,7 @@ fn spec(request: ManagerJoinRequest) -> ManagerSpec {
         underlay: request.underlay,
         https: request.https,
         priority: request.priority,
-        format: FORMAT,
+        format: request.format,
     }
 }
 
