@@ -5,7 +5,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use festoon_proto::{ClusterId, ManagerId, PrivateKey};
+use festoon_proto::{ClusterId, EpochId, ManagerId, PrivateKey};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -37,7 +37,7 @@ pub struct Identity {
     /// How often it began with an empty copy of the registry. To the others' votes every time is somebody new.
     pub incarnation: u32,
     /// The epoch of the cluster that its copy belongs to.
-    pub epoch: u32,
+    pub epoch: EpochId,
     /// The TCP port of its HTTPS listener, until it has a copy of the registry that names it.
     pub https_port: u16,
 }
@@ -288,8 +288,13 @@ mod tests {
         let seal_key = dir.seal_key_or_new().unwrap();
         assert_eq!(dir.seal_key().unwrap().unwrap().secret_bytes(), seal_key.secret_bytes());
         assert!(matches!(DataDir::open(&root), Err(DataDirError::Empty(_))));
-        let identity =
-            Identity { cluster: ClusterId([7; 16]), manager: ManagerId(3), incarnation: 1, epoch: 2, https_port: 8443 };
+        let identity = Identity {
+            cluster: ClusterId([7; 16]),
+            manager: ManagerId(3),
+            incarnation: 1,
+            epoch: EpochId::FIRST,
+            https_port: 8443,
+        };
         dir.write_identity(&identity).unwrap();
         assert_eq!(DataDir::open(&root).unwrap().identity().unwrap(), identity);
         assert!(matches!(DataDir::prepare(&root), Err(DataDirError::Taken(_))));

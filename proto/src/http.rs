@@ -11,7 +11,7 @@ use zeroize::Zeroize;
 
 use crate::map::EndpointMap;
 use crate::token::{SecretHash, TokenSecret};
-use crate::{ClusterId, EndpointId, ManagerId, PublicKey};
+use crate::{ClusterId, EndpointId, EpochId, ManagerId, PublicKey};
 
 /// `POST`, without a login: an endpoint joins with a token.
 pub const AGENT_JOIN: &str = "/agent/v1/join";
@@ -96,7 +96,7 @@ pub struct ManagerJoinResponse {
     /// The cluster.
     pub cluster: ClusterId,
     /// The epoch it is in.
-    pub epoch: u32,
+    pub epoch: EpochId,
     /// The id it got.
     pub manager: ManagerId,
     /// The certificates of all CAs that are trusted, in PEM.

@@ -70,6 +70,31 @@ impl fmt::Debug for ClusterId {
     }
 }
 
+/// An epoch of a cluster: whoever is of an earlier one is refused by those of a later one. Written `2/m3`: the second, begun
+/// from the copy of manager 3; the first one is `1`.
+///
+/// Two managers that are both promoted, each without knowing of the other, begin two epochs of the same number. One of them
+/// is the later one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct EpochId {
+    /// Its number. A cluster begins with 1.
+    pub number: u32,
+    /// Whose copy it began from; nobody's is the first.
+    pub by: Option<ManagerId>,
+}
+
+impl EpochId {
+    /// The epoch that a cluster begins with.
+    pub const FIRST: Self = Self { number: 1, by: None };
+}
+
+impl fmt::Display for EpochId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.number)?;
+        self.by.map_or(Ok(()), |by| write!(f, "/{by}"))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -81,6 +106,13 @@ mod tests {
         assert_eq!("42".parse(), Ok(EndpointId(42)));
         let error = "m99999".parse::<ManagerId>().unwrap_err();
         assert_eq!(error.to_string(), "\"m99999\" is not a manager id: expected a number, as in m7");
+    }
+
+    #[test]
+    fn of_two_epochs_one_is_later() {
+        let epoch = |number, by| EpochId { number, by: Some(ManagerId(by)) };
+        assert!(EpochId::FIRST < epoch(2, 1) && epoch(2, 1) < epoch(2, 3) && epoch(2, 3) < epoch(3, 1));
+        assert_eq!((EpochId::FIRST.to_string(), epoch(2, 3).to_string()), ("1".to_owned(), "2/m3".to_owned()));
     }
 
     #[test]

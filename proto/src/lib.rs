@@ -16,5 +16,5 @@ pub mod token;
 
 pub use attachment::{Attachment, Generation};
 pub use fingerprint::{Fingerprint, ParseFingerprintError};
-pub use ids::{ClusterId, EndpointId, ManagerId, NetworkId};
+pub use ids::{ClusterId, EndpointId, EpochId, ManagerId, NetworkId};
 pub use key::{PrivateKey, PublicKey};

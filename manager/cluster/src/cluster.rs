@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use festoon_control::registry::State;
-use festoon_proto::ManagerId;
 use festoon_proto::map::MapVersion;
+use festoon_proto::{EpochId, ManagerId};
 use openraft::error::{InitializeError, InstallSnapshotError, RaftError};
 use openraft::storage::RaftLogStorage as _;
 use openraft::{Config, EmptyNode, LogId, Raft, SnapshotPolicy};
@@ -57,7 +57,7 @@ pub struct Identity {
     /// Its id and incarnation.
     pub me: MemberId,
     /// The epoch of its log.
-    pub epoch: u32,
+    pub epoch: EpochId,
 }
 
 /// The registry of a cluster, as this manager holds it. A clone is the same registry.
@@ -349,7 +349,7 @@ async fn follow<T: Transport>(
         () = report_leaders(&raft) => {}
         () = ask_around(&raft, &network) => {}
         epoch = network.fence.closed() => {
-            tracing::error!(epoch, "the cluster has gone on in a later epoch: run `festoon-manager rejoin` here");
+            tracing::error!(%epoch, "the cluster has gone on in a later epoch: run `festoon-manager rejoin` here");
             raft.runtime_config().elect(false);
         }
     }

@@ -5,35 +5,36 @@
 
 use std::sync::Arc;
 
+use festoon_proto::EpochId;
 use tokio::sync::watch;
 
 /// In which epoch this manager is, and whether the cluster has gone on without it. A clone is the same fence.
 #[derive(Debug, Clone)]
 pub(crate) struct Fence {
-    epoch: u32,
+    epoch: EpochId,
     /// The epoch the cluster is in, once that is known to be a later one.
-    later: Arc<watch::Sender<Option<u32>>>,
+    later: Arc<watch::Sender<Option<EpochId>>>,
     /// Whether this manager was removed, as one that was not says.
     removed: Arc<watch::Sender<bool>>,
 }
 
 impl Fence {
-    pub(crate) fn new(epoch: u32) -> Self {
+    pub(crate) fn new(epoch: EpochId) -> Self {
         Self { epoch, later: Arc::new(watch::Sender::new(None)), removed: Arc::new(watch::Sender::new(false)) }
     }
 
     /// The epoch of our log.
-    pub(crate) const fn epoch(&self) -> u32 {
+    pub(crate) const fn epoch(&self) -> EpochId {
         self.epoch
     }
 
     /// The later epoch that the cluster is in, if it is in one.
-    pub(crate) fn later(&self) -> Option<u32> {
+    pub(crate) fn later(&self) -> Option<EpochId> {
         *self.later.borrow()
     }
 
     /// The cluster is in `epoch`, as one that is there says.
-    pub(crate) fn close(&self, epoch: u32) {
+    pub(crate) fn close(&self, epoch: EpochId) {
         self.later.send_if_modified(|later| {
             let news = epoch > self.epoch && later.is_none_or(|known| known < epoch);
             if news {
@@ -57,7 +58,7 @@ impl Fence {
     }
 
     /// Waits until the cluster has gone on without us. May be cancelled at any time.
-    pub(crate) async fn closed(&self) -> u32 {
+    pub(crate) async fn closed(&self) -> EpochId {
         let mut later = self.later.subscribe();
         // Cannot end: `self` holds the sender.
         match later.wait_for(Option::is_some).await.ok().and_then(|later| *later) {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use festoon_proto::EpochId;
 use openraft::{EmptyNode, RaftMetrics, ServerState};
 use serde::{Deserialize, Serialize};
 
@@ -53,9 +54,9 @@ pub struct Health {
     /// Who leads, if anybody.
     pub leader: Option<MemberId>,
     /// The epoch of its log.
-    pub epoch: u32,
+    pub epoch: EpochId,
     /// The later epoch that the cluster is in, if this manager was left behind.
-    pub later_epoch: Option<u32>,
+    pub later_epoch: Option<EpochId>,
     /// Raft's term.
     pub term: u64,
     /// Entries in the log.

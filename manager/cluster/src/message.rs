@@ -1,5 +1,6 @@
 //! What members ask each other, as bytes.
 
+use festoon_proto::EpochId;
 use openraft::error::InstallSnapshotError;
 use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, InstallSnapshotRequest, InstallSnapshotResponse, VoteRequest,
@@ -14,7 +15,7 @@ use crate::types::{Applied, MemberId, Proposal, TypeConfig};
 /// cluster, and must not answer as another: it would vouch for a log it does not have.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Envelope {
-    pub(crate) epoch: u32,
+    pub(crate) epoch: EpochId,
     pub(crate) from: MemberId,
     pub(crate) to: MemberId,
     pub(crate) request: Request,
@@ -49,10 +50,10 @@ pub enum Rejection {
     OtherMember(MemberId),
     /// The cluster has gone on in a later epoch, without the sender.
     #[error("the cluster is in epoch {0}")]
-    LaterEpoch(u32),
+    LaterEpoch(EpochId),
     /// The addressee has not heard yet that the cluster is in a later epoch.
     #[error("that manager is still in epoch {0}")]
-    EarlierEpoch(u32),
+    EarlierEpoch(EpochId),
     /// The sender was removed from the cluster.
     #[error("this manager was removed from the cluster")]
     Removed,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use festoon_control::registry::{Command, Outcome, Refusal, apply};
+use festoon_proto::EpochId;
 use openraft::error::{ClientWriteError, RaftError};
 use openraft::{EmptyNode, Raft, RaftMetrics};
 use serde::{Deserialize, Serialize};
@@ -45,9 +46,9 @@ pub enum ProposeError {
     )]
     Fenced {
         /// The epoch of its log.
-        ours: u32,
+        ours: EpochId,
         /// The epoch of the cluster.
-        theirs: u32,
+        theirs: EpochId,
     },
     /// This manager can take no part.
     #[error(

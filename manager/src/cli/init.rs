@@ -8,16 +8,13 @@ use festoon_control::registry::{
     AddNetwork, Bootstrap, Command, FORMAT, ManagerRole, ManagerSpec, PutSecret, SetKeyring, State, apply,
 };
 use festoon_proto::map::MapVersion;
-use festoon_proto::{ClusterId, ManagerId, PublicKey};
+use festoon_proto::{ClusterId, EpochId, ManagerId, PublicKey};
 
 use super::args::InitArgs;
 use crate::cluster;
 use crate::data_dir::{DataDir, Identity};
 use crate::pki::{Authority, Credentials, SigningRequest, TlsKey};
 use crate::vault::{DataKey, RecoveryKey, Vault, VaultError, add_authority, recovery_recipient, trusted_pem};
-
-/// The epoch a cluster begins with.
-const FIRST_EPOCH: u32 = 1;
 
 pub(super) async fn run(root: &Path, args: InitArgs) -> anyhow::Result<()> {
     let data = DataDir::prepare(root)?;
@@ -46,7 +43,7 @@ pub(super) async fn run(root: &Path, args: InitArgs) -> anyhow::Result<()> {
     let chain = Vault::load(&data, manager)?.certify(&state, manager, request, cluster::unix_now())?;
     Credentials::create(&data, &trusted_pem(&state), &tls, &chain)?;
     let https_port = https.first().context("a manager has an HTTPS listener")?.port();
-    let identity = Identity { cluster, manager, incarnation: 0, epoch: FIRST_EPOCH, https_port };
+    let identity = Identity { cluster, manager, incarnation: 0, epoch: EpochId::FIRST, https_port };
     found(&data, &identity, commands).await?;
     data.write_identity(&identity)?;
     println!("Cluster {cluster} is made; this is its manager {manager}.");

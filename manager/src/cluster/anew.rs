@@ -5,6 +5,7 @@ use std::time::Duration;
 use festoon_cluster::storage::{Execution, StorageError, next_epoch, seed};
 use festoon_cluster::{Logged, StartError};
 use festoon_control::registry::{Refusal, State};
+use festoon_proto::EpochId;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -31,7 +32,7 @@ pub enum AnewError {
     Witness,
     /// The cluster has gone on already.
     #[error("the cluster has gone on in epoch {0} without this manager: run `festoon-manager rejoin` here")]
-    Fenced(u32),
+    Fenced(EpochId),
     /// The cluster has not gone on.
     #[error("this manager is not fenced off: there is nothing to rejoin. See `festoon-manager status`")]
     NotFenced,
@@ -92,7 +93,7 @@ pub(super) struct RenewResponse {
     /// The incarnation that it is from now on.
     pub(super) incarnation: u32,
     /// The epoch of the cluster.
-    pub(super) epoch: u32,
+    pub(super) epoch: EpochId,
     /// How far the copy went that the epoch began from; 0 in the first.
     pub(super) began_from: u64,
 }
@@ -102,10 +103,10 @@ pub(super) async fn promote(data: &DataDir, identity: &Identity, state: &State) 
     let incarnation = identity.incarnation.saturating_add(1);
     let mut next = Identity { incarnation, ..identity.clone() };
     let state = next_epoch(state, member_of(&next), unix_now())?;
-    next.epoch = state.epoch().number;
+    next.epoch = state.epoch().id();
     let new = data.new_registry()?;
     seed(disk::open(&new)?, Execution::Threads, label_of(&next), state).await?;
-    data.replace_registry(&new, &format!("epoch-{}", identity.epoch))?;
+    data.replace_registry(&new, &format!("epoch-{}", identity.epoch.number))?;
     data.write_identity(&next)?;
     Ok(next)
 }

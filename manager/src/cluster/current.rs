@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use festoon_cluster::ProposeError;
 use festoon_control::registry::{Command, Outcome, State};
-use festoon_proto::ManagerId;
 use festoon_proto::map::MapVersion;
+use festoon_proto::{EpochId, ManagerId};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::anew::AnewError;
@@ -30,7 +30,7 @@ struct Shared {
 /// What an admin wants of the one who replaces members.
 pub(super) enum Order {
     /// Go on alone, in the next epoch.
-    Promote(Reply<u32>),
+    Promote(Reply<EpochId>),
     /// Give up the own copy and begin anew in the cluster's epoch.
     Rejoin(Reply<Rejoined>),
 }
@@ -41,7 +41,7 @@ pub(super) type Reply<T> = oneshot::Sender<Result<T, AnewError>>;
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Rejoined {
     /// The epoch it is in now.
-    pub epoch: u32,
+    pub epoch: EpochId,
     /// How many changes only its own copy had.
     pub unreplicated: usize,
     /// The file that they are in, if there are any.
@@ -146,8 +146,8 @@ impl Cluster {
         self.member().found().await
     }
 
-    /// Has the cluster go on from this manager's copy alone, in a new epoch, whose number it returns.
-    pub async fn promote(&self) -> Result<u32, AnewError> {
+    /// Has the cluster go on from this manager's copy alone, in a new epoch, which it returns.
+    pub async fn promote(&self) -> Result<EpochId, AnewError> {
         self.order(Order::Promote).await
     }
 

@@ -69,7 +69,7 @@ async fn renew(
     tracing::warn!(%manager, incarnation, "a manager begins anew, without the copy of the registry that it had");
     let epoch = routes.cluster.snapshot().epoch();
     let began_from = epoch.began.map_or(0, |began| began.from.0);
-    Ok(Json(RenewResponse { incarnation, epoch: epoch.number, began_from }))
+    Ok(Json(RenewResponse { incarnation, epoch: epoch.id(), began_from }))
 }
 
 /// The manager that asks, by its certificate alone. Whether it still belongs to the cluster is the registry's to say.

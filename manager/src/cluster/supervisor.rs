@@ -7,6 +7,7 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use festoon_cluster::Role;
+use festoon_proto::EpochId;
 use tokio::sync::mpsc;
 
 use super::anew::{self, AnewError};
@@ -96,7 +97,7 @@ impl Supervisor {
         Ok(())
     }
 
-    async fn promote(&mut self) -> Result<u32, AnewError> {
+    async fn promote(&mut self) -> Result<EpochId, AnewError> {
         let member = self.cluster.member();
         let health = member.health();
         if let Some(later) = health.later_epoch {
@@ -112,7 +113,7 @@ impl Supervisor {
         let identity = anew::promote(&self.data, &self.identity, &state).await?;
         let epoch = identity.epoch;
         self.replace(identity).await?;
-        tracing::warn!(epoch, "the cluster goes on from the copy of this manager");
+        tracing::warn!(%epoch, "the cluster goes on from the copy of this manager");
         Ok(epoch)
     }
 
@@ -122,12 +123,16 @@ impl Supervisor {
             return Err(AnewError::NotFenced);
         }
         let renewed = anew::ask(&self.transport, &self.identity).await?;
-        let (_, changes) = member.conclude(renewed.began_from.saturating_add(1)).await?;
-        let (left, unreplicated) = (self.identity.epoch, changes.len());
+        let left = self.identity.epoch.number;
+        // If it missed more than one epoch it can't tell what was new to the first of them.
+        let is_next = renewed.epoch.number <= left.saturating_add(1);
+        let first = if is_next { renewed.began_from.saturating_add(1) } else { 0 };
+        let (_, changes) = member.conclude(first).await?;
+        let unreplicated = changes.len();
         let kept_in = anew::keep_unreplicated(&self.data, left, &changes)?;
         let identity = anew::settle(&self.data, &self.identity, renewed, &format!("epoch-{left}"))?;
         self.replace(identity).await?;
-        tracing::info!(epoch = renewed.epoch, unreplicated, "this manager begins anew");
+        tracing::info!(epoch = %renewed.epoch, unreplicated, "this manager begins anew");
         Ok(Rejoined { epoch: renewed.epoch, unreplicated, kept_in })
     }
 }

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use festoon_control::registry::AddressRange;
-use festoon_proto::PublicKey;
+use festoon_proto::{EpochId, PublicKey};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
@@ -107,7 +107,7 @@ pub struct ManagerRequest {
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Promoted {
     /// The new epoch.
-    pub epoch: u32,
+    pub epoch: EpochId,
 }
 
 /// Encrypt snapshots to this key from now on.

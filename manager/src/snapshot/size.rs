@@ -46,7 +46,11 @@ fn a_large_cluster_is_saved_and_restored_within_seconds() {
     let restored = timed("restore", || {
         let content = read(&archive.read(&entry.name).unwrap(), &key).unwrap();
         let restored = restore(content, &new, NOW).unwrap();
-        let label = Label { cluster: restored.state.cluster().unwrap(), member: restored.member, epoch: 2 };
+        let label = Label {
+            cluster: restored.state.cluster().unwrap(),
+            member: restored.member,
+            epoch: restored.state.epoch().id(),
+        };
         let database = crate::cluster::open(&root.path().join("registry.redb")).unwrap();
         runtime.block_on(seed(database, Execution::Threads, label, restored.state.clone())).unwrap();
         restored

@@ -19,7 +19,7 @@ mod tests;
 
 use std::sync::Arc;
 
-use festoon_proto::ClusterId;
+use festoon_proto::{ClusterId, EpochId};
 use openraft::LogId;
 use redb::Database;
 use serde::{Deserialize, Serialize};
@@ -49,7 +49,7 @@ pub struct Label {
     /// The member whose vote and log this is.
     pub member: MemberId,
     /// The epoch of the cluster in which the log was begun.
-    pub epoch: u32,
+    pub epoch: EpochId,
 }
 
 /// The registry on a disk, in its parts. It is closed when all of them are gone.

@@ -3,7 +3,7 @@
 use festoon_cluster::storage::{Execution, Label, next_epoch, seed};
 use festoon_cluster::{Cluster, ProposeError, Role};
 use festoon_control::registry::{Command, RenewManager, UnixMs};
-use festoon_proto::{ClusterId, ManagerId};
+use festoon_proto::{ClusterId, EpochId, ManagerId};
 use redb::Database;
 use redb::backends::InMemoryBackend;
 use tokio::time::Duration;
@@ -11,12 +11,13 @@ use tokio::time::Duration;
 use super::world::{Wire, World, insist, member, network, until};
 
 /// Goes on alone from the copy of `number`.
-async fn promote(world: &World, number: u16, incarnation: u32, epoch: u32) -> Cluster<Wire> {
+async fn promote(world: &World, number: u16) -> Cluster<Wire> {
     let (state, _) = world.get(number).conclude(0).await.unwrap();
-    let me = member(number, incarnation);
+    let me = member(number, 1);
     let state = next_epoch(&state, me, UnixMs(1)).unwrap();
     let disk = tempfile::NamedTempFile::new().unwrap();
     let open = || Database::create(disk.path()).unwrap();
+    let epoch = state.epoch().id();
     let label = Label { cluster: ClusterId([1; 16]), member: me, epoch };
     let (_, no_delay) = tokio::sync::watch::channel(Duration::ZERO);
     seed(open(), Execution::Inline(no_delay), label, state).await.unwrap();
@@ -32,7 +33,7 @@ async fn a_promoted_survivor_goes_on_and_the_other_is_fenced_off_until_it_begins
     let refused = world.get(1).propose(network(2)).await;
     assert!(matches!(refused, Err(ProposeError::NoQuorum { .. })), "{refused:?}");
     let before = world.get(2).snapshot();
-    let promoted = promote(&world, 1, 1, 2).await;
+    let promoted = promote(&world, 1).await;
     insist(&promoted, network(3)).await;
     let state = promoted.snapshot();
     assert_eq!(state.epoch().number, 2);
@@ -42,16 +43,36 @@ async fn a_promoted_survivor_goes_on_and_the_other_is_fenced_off_until_it_begins
     let other = world.get(2);
     until("the other is told", || other.health().role == Role::Fenced).await;
     let fenced = other.propose(network(4)).await;
-    assert!(matches!(fenced, Err(ProposeError::Fenced { ours: 1, theirs: 2 })), "{fenced:?}");
+    assert!(
+        matches!(fenced, Err(ProposeError::Fenced { ours: EpochId::FIRST, theirs: EpochId { number: 2, .. } })),
+        "{fenced:?}"
+    );
     assert!(other.snapshot().network_named("n1").is_some(), "it reads on");
     assert!(promoted.propose(network(5)).await.is_ok(), "and disturbs nobody");
 
     world.kill(2).await;
     insist(&promoted, Command::RenewManager(RenewManager { manager: ManagerId(2), incarnation: 1 })).await;
-    let again =
-        world.start_on(Database::builder().create_with_backend(InMemoryBackend::new()).unwrap(), member(2, 1), 2);
+    let again = world.start_on(
+        Database::builder().create_with_backend(InMemoryBackend::new()).unwrap(),
+        member(2, 1),
+        state.epoch().id(),
+    );
     let again = again.await;
     world.settle([1, 2]).await;
     until("it has all", || again.snapshot().network_named("n5").is_some()).await;
     insist(&again, network(6)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_that_were_promoted_apart_one_is_fenced_off() {
+    let world = World::of(2).await;
+    world.isolate(&[2]);
+    let first = promote(&world, 1).await;
+    let second = promote(&world, 2).await;
+    insist(&first, network(1)).await;
+    insist(&second, network(2)).await;
+    world.heal();
+    until("one is told", || first.health().role == Role::Fenced).await;
+    assert_eq!(second.health().role, Role::Leader, "and the other goes on");
+    insist(&second, network(3)).await;
 }

@@ -11,7 +11,7 @@ use festoon_control::registry::{
     UnixMs,
 };
 use festoon_proto::token::{TokenKind, TokenSecret};
-use festoon_proto::{ClusterId, ManagerId, PublicKey};
+use festoon_proto::{ClusterId, EpochId, ManagerId, PublicKey};
 use redb::Database;
 use redb::backends::InMemoryBackend;
 use tokio::time::{Instant, sleep, timeout};
@@ -89,7 +89,7 @@ impl World {
     /// A cluster of one, with the id 1.
     pub(crate) async fn new() -> Self {
         let mut world = Self { net: Arc::default(), tokens: 0 };
-        let first = world.start(member(1, 0), 1).await;
+        let first = world.start(member(1, 0), EpochId::FIRST).await;
         first.found().await.unwrap();
         let bootstrap = Bootstrap { cluster: ClusterId([1; 16]), manager: spec(1) };
         assert_eq!(first.propose(Command::Bootstrap(bootstrap)).await, Ok(Outcome::Manager(ManagerId(1))));
@@ -108,12 +108,12 @@ impl World {
     }
 
     /// Starts a manager with an empty disk.
-    pub(crate) async fn start(&self, me: MemberId, epoch: u32) -> Cluster<Wire> {
+    pub(crate) async fn start(&self, me: MemberId, epoch: EpochId) -> Cluster<Wire> {
         self.start_on(Database::builder().create_with_backend(InMemoryBackend::new()).unwrap(), me, epoch).await
     }
 
     /// Starts a manager with what is on its disk.
-    pub(crate) async fn start_on(&self, database: Database, me: MemberId, epoch: u32) -> Cluster<Wire> {
+    pub(crate) async fn start_on(&self, database: Database, me: MemberId, epoch: EpochId) -> Cluster<Wire> {
         let (_, no_delay) = tokio::sync::watch::channel(Duration::ZERO);
         let Storage { log, machine, .. } = Storage::open(database, Execution::Inline(no_delay)).await.unwrap();
         let wire = Wire { me: me.manager, net: Arc::clone(&self.net) };
@@ -139,7 +139,7 @@ impl World {
         some.propose(Command::CreateToken(token)).await.unwrap();
         let join = JoinManager { token: secret.hash(), manager: spec(number), data_key: None, now: UnixMs(0) };
         assert_eq!(some.propose(Command::JoinManager(join)).await, Ok(Outcome::Manager(ManagerId(number))));
-        self.start(member(number, 0), 1).await
+        self.start(member(number, 0), EpochId::FIRST).await
     }
 
     pub(crate) fn get(&self, number: u16) -> Cluster<Wire> {

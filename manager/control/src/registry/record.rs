@@ -6,7 +6,7 @@ use std::sync::Arc;
 use festoon_proto::http::ManagerRole;
 use festoon_proto::map::{EndpointKind, MapVersion};
 use festoon_proto::token::{SecretHash, TokenKind};
-use festoon_proto::{EndpointId, ManagerId, NetworkId, PublicKey};
+use festoon_proto::{EndpointId, EpochId, ManagerId, NetworkId, PublicKey};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
@@ -188,6 +188,13 @@ pub struct Epoch {
     pub number: u32,
     /// How it began; the first began with nothing.
     pub began: Option<Beginning>,
+}
+
+impl Epoch {
+    /// What tells it from every other.
+    pub fn id(&self) -> EpochId {
+        EpochId { number: self.number, by: self.began.map(|began| began.by) }
+    }
 }
 
 /// How an epoch began.

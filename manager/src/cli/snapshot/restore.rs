@@ -57,7 +57,7 @@ async fn write(data: &DataDir, keys: &Keys, new: &NewManager, restored: Restored
     data.write_keys(&keys.wireguard, &keys.seal)?;
     Credentials::create(data, &trusted_pem(&state), &tls, &chain)?;
     let cluster = state.cluster().context("the registry in the snapshot belongs to no cluster")?;
-    let epoch = state.epoch().number;
+    let epoch = state.epoch().id();
     // An interrupted restore may have left a part of one.
     match fs::remove_file(data.registry()) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),

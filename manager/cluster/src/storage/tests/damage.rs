@@ -12,7 +12,7 @@ use super::*;
 async fn written() -> FaultyDisk {
     let disk = FaultyDisk::default();
     let mut storage = open(&disk, inline()).await.unwrap();
-    let label = Label { cluster: ClusterId([7; 16]), member: MemberId::from(3), epoch: 2 };
+    let label = Label { cluster: ClusterId([7; 16]), member: MemberId::from(3), epoch: EpochId::FIRST };
     storage.labels.set(label).await.unwrap();
     storage.log.save_vote(&Vote::new(4, MemberId::from(3))).await.unwrap();
     storage.log.blocking_append(commands(0..50)).await.unwrap();

@@ -9,7 +9,7 @@ use super::*;
 #[tokio::test]
 async fn the_log_the_vote_and_the_label_are_there_after_a_restart() {
     let disk = FaultyDisk::default();
-    let label = Label { cluster: ClusterId([7; 16]), member: MemberId::from(3), epoch: 2 };
+    let label = Label { cluster: ClusterId([7; 16]), member: MemberId::from(3), epoch: EpochId::FIRST };
     let mut storage = open(&disk, inline()).await.unwrap();
     assert_eq!(storage.labels.get(), None);
     storage.labels.set(label).await.unwrap();

@@ -18,7 +18,7 @@ fn promoted(member: MemberId) -> State {
 async fn a_seeded_registry_has_the_state_one_voter_and_versions_of_its_own() {
     let disk = FaultyDisk::default();
     let member = MemberId { manager: ManagerId(1), incarnation: 4 };
-    let label = Label { cluster: ClusterId([7; 16]), member, epoch: 2 };
+    let label = Label { cluster: ClusterId([7; 16]), member, epoch: EpochId::FIRST };
     let state = promoted(member);
     let database = redb::Builder::new().create_with_backend(disk.backend()).unwrap();
     seed(database, inline(), label, state.clone()).await.unwrap();

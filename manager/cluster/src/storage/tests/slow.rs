@@ -38,7 +38,11 @@ async fn what_waits_for_the_disk_shares_a_commit_and_keeps_its_order() {
     let Storage { log, mut labels, machine } = open(&disk, Execution::Threads).await.unwrap();
     disk.stall();
     let before = disk.syncs();
-    let label = |epoch| Label { cluster: ClusterId([7; 16]), member: MemberId::from(1), epoch };
+    let label = |epoch: u32| Label {
+        cluster: ClusterId([7; 16]),
+        member: MemberId::from(1),
+        epoch: EpochId { number: epoch, by: None },
+    };
     let (told, mut order) = tokio::sync::mpsc::unbounded_channel();
     for epoch in 0..50 {
         let change = Change::record(Record::Label, &label(epoch)).unwrap();
