@@ -30,7 +30,7 @@ struct Disk {
     /// What was done since the last sync.
     unsynced: Vec<Change>,
     /// How often whoever had the disk open has lost it.
-    openings: u64,
+    losses: u64,
     power_cuts: u64,
     /// Writes and syncs until the power goes, and the seed that decides what survives.
     cut: Option<(u64, u64)>,
@@ -51,13 +51,13 @@ enum Change {
 #[derive(Debug)]
 pub struct Backend {
     disk: FaultyDisk,
-    opening: u64,
+    losses: u64,
 }
 
 impl FaultyDisk {
     /// What redb writes to. It fails once the power goes.
     pub fn backend(&self) -> Backend {
-        Backend { disk: self.clone(), opening: self.lock().openings }
+        Backend { disk: self.clone(), losses: self.lock().losses }
     }
 
     /// The power goes now: of what was not synced, `seed` decides sector by sector what survives.
@@ -68,7 +68,7 @@ impl FaultyDisk {
 
     /// Whoever has the disk open is killed: it loses the disk, which loses nothing.
     pub fn kill(&self) {
-        self.lock().openings += 1;
+        self.lock().losses += 1;
         self.0.resumed.notify_all();
     }
 
@@ -82,9 +82,19 @@ impl FaultyDisk {
         self.lock().power_cuts
     }
 
+    /// How often whoever had the disk open has lost it.
+    pub fn losses(&self) -> u64 {
+        self.lock().losses
+    }
+
     /// From now on there is room for this many bytes; for any number if `None`.
     pub fn set_limit(&self, limit: Option<usize>) {
         self.lock().limit = limit;
+    }
+
+    /// Whether there is room for so many bytes only.
+    pub fn is_limited(&self) -> bool {
+        self.lock().limit.is_some()
     }
 
     /// From now on a sync blocks its thread until [`FaultyDisk::resume`].
@@ -156,7 +166,7 @@ impl Disk {
         }
         self.seen.clone_from(&self.synced);
         self.cut = None;
-        self.openings += 1;
+        self.losses += 1;
         self.power_cuts += 1;
     }
 
@@ -221,7 +231,7 @@ impl Backend {
     /// The disk, if it was not lost since it was opened.
     fn disk(&self) -> io::Result<MutexGuard<'_, Disk>> {
         let disk = self.disk.lock();
-        if disk.openings == self.opening { Ok(disk) } else { Err(io::Error::other("the disk is gone")) }
+        if disk.losses == self.losses { Ok(disk) } else { Err(io::Error::other("the disk is gone")) }
     }
 
     /// The disk for a write or a sync, at which the power may go.
@@ -256,7 +266,7 @@ impl StorageBackend for Backend {
     fn sync_data(&self) -> io::Result<()> {
         let disk = self.disk_to_change()?;
         let resumed = &self.disk.0.resumed;
-        let is_waiting = |disk: &mut Disk| disk.is_stalled && disk.openings == self.opening;
+        let is_waiting = |disk: &mut Disk| disk.is_stalled && disk.losses == self.losses;
         drop(resumed.wait_while(disk, is_waiting).unwrap_or_else(PoisonError::into_inner));
         let mut disk = self.disk()?;
         disk.sync();

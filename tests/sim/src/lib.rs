@@ -12,6 +12,7 @@ pub mod invariants;
 pub mod observation;
 pub mod packet;
 pub mod random;
+pub mod registry;
 pub mod run;
 pub mod scenario;
 pub mod underlay;

@@ -182,7 +182,9 @@ impl World {
         match &mut host.program {
             Program::Manager(node) => {
                 let reply = move |status: manager::Status| answer.send(status.drops).unwrap_or_default();
-                node.handle_command(instant, manager::Command::Status(Box::new(reply)), &mut self.effects);
+                // Only drops are of interest.
+                let nobody = EndpointId(0)..=EndpointId(0);
+                node.handle_command(instant, manager::Command::Status(nobody, Box::new(reply)), &mut self.effects);
             }
             Program::Endpoint(node) => {
                 let reply = move |status: endpoint::status::Status| answer.send(status.drops).unwrap_or_default();

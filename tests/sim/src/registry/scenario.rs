@@ -1,0 +1,219 @@
+//! Clusters, clients and faults made from a seed.
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{sleep, timeout};
+
+use super::admin::Admin;
+use super::check::{Verdict, judge};
+use super::clients::{Client, Memory};
+use super::faults::{self, Fault, Weather};
+use super::net::Conditions;
+use super::world::World;
+use crate::random::Random;
+
+/// How many notes a failure shows.
+const SHOWN: usize = 60;
+/// How many calls clients make together: more take the search for an order too long.
+const CALLS: usize = 400;
+/// When a world must have come to its end.
+const LIMIT: Duration = Duration::from_secs(600);
+
+/// A cluster and its clients, and what goes wrong.
+#[derive(Debug, Clone)]
+pub struct Scenario {
+    seed: u64,
+    /// How many managers there are, one size after the other.
+    sizes: Vec<usize>,
+    clients: u64,
+    lasts: Duration,
+    /// After how many entries of the log there is a snapshot, and how many stay nevertheless.
+    snapshots: (u64, u64),
+    /// One fault at a time for each of these.
+    weathers: Vec<Weather>,
+    do_disks_lie: bool,
+}
+
+/// What happened, in numbers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// How often the power of a machine went.
+    pub power_cuts: u64,
+    /// Changes that were acknowledged.
+    pub acknowledged: usize,
+    /// Changes whose clients never knew.
+    pub unknown: usize,
+    /// Different states that managers published.
+    pub states: usize,
+}
+
+/// What came of a scenario.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// Whether clients were told the truth.
+    pub verdict: Verdict,
+    /// What else must not be: a manager stopped by itself, or the cluster does not recover.
+    pub wrong: Vec<String>,
+    /// What happened, in numbers.
+    pub figures: Figures,
+    /// Another number if anything went differently.
+    pub digest: u64,
+    scenario: Scenario,
+    notes: Vec<String>,
+}
+
+impl Outcome {
+    /// Whether nothing was found.
+    pub fn is_good(&self) -> bool {
+        self.verdict.is_good() && self.wrong.is_empty()
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { verdict, wrong, figures, scenario, notes, .. } = self;
+        let Scenario { seed, .. } = scenario;
+        let verbose = std::env::var_os("FESTOON_SEED").is_some();
+        let from = if verbose { 0 } else { notes.len().saturating_sub(SHOWN) };
+        writeln!(f, "seed {seed}: {verdict:#?}")?;
+        wrong.iter().try_for_each(|wrong| writeln!(f, "wrong: {wrong}"))?;
+        notes[from..].iter().try_for_each(|note| writeln!(f, "{note}"))?;
+        if let Some(unordered) = &verdict.unordered {
+            writeln!(f, "{unordered}")?;
+        }
+        writeln!(f, "{figures:?}\n{scenario:?}")?;
+        write!(f, "again with: FESTOON_SEED={seed} cargo test --release -p festoon-sim --test registry")
+    }
+}
+
+const fn millis(range: Range<u64>) -> Range<Duration> {
+    Duration::from_millis(range.start)..Duration::from_millis(range.end)
+}
+
+impl Scenario {
+    /// Anything that can go wrong.
+    pub fn random(seed: u64) -> Self {
+        let mut random = Random::new(seed);
+        let sizes: &[usize] = random.pick(&[&[3][..], &[3, 5, 3], &[1, 3], &[2, 3], &[5], &[3, 2, 1]]).copied().unwrap_or(&[3]);
+        let weathers = (0..random.in_range(1..4)).map(|_| any_weather(&mut random)).collect();
+        Self {
+            seed,
+            sizes: sizes.to_vec(),
+            clients: random.in_range(2..6),
+            lasts: random.duration(millis(8_000..20_000)),
+            snapshots: (random.in_range(10..200), random.in_range(0..60)),
+            weathers,
+            do_disks_lie: false,
+        }
+    }
+
+    /// Machines lose their power again and again, and nothing else happens.
+    pub fn power_cuts(seed: u64) -> Self {
+        let mut random = Random::new(seed);
+        let weather = Weather { pause: millis(0..600), lasts: millis(5..1200), faults: vec![Fault::PowerCut, Fault::PowerCut, Fault::Blackout] };
+        Self {
+            seed,
+            sizes: vec![*random.pick(&[3, 3, 5]).unwrap_or(&3)],
+            clients: 4,
+            lasts: Duration::from_secs(20),
+            snapshots: (random.in_range(10..200), random.in_range(0..60)),
+            weathers: vec![weather.clone(), weather],
+            do_disks_lie: false,
+        }
+    }
+
+    /// The same on disks that acknowledge a sync and do nothing: whatever is promised then will be broken.
+    pub fn lying_disks(seed: u64) -> Self {
+        Self { do_disks_lie: true, ..Self::power_cuts(seed) }
+    }
+
+    /// Runs it to its end.
+    pub fn run(&self) -> Outcome {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+        match runtime {
+            Ok(runtime) => runtime.block_on(self.play()),
+            Err(error) => self.failed(format!("no runtime: {error}")),
+        }
+    }
+
+    fn failed(&self, why: String) -> Outcome {
+        let (verdict, figures) = (Verdict::default(), Figures::default());
+        Outcome { verdict, wrong: vec![why], figures, digest: 0, scenario: self.clone(), notes: Vec::new() }
+    }
+
+    async fn play(&self) -> Outcome {
+        let mut random = Random::new(self.seed);
+        let world = Arc::new(World::new(random.fork(), Conditions::good(), self.snapshots));
+        let mut admin = Admin::new(Arc::clone(&world), random.fork());
+        admin.found().await;
+        let (&first, later) = self.sizes.split_first().unwrap_or((&1, &[]));
+        admin.resize(first).await;
+        if self.do_disks_lie {
+            world.machines().iter().for_each(|machine| machine.disk().lie());
+        }
+        let mut actors = self.actors(&world, &mut random);
+        actors.push(tokio::spawn(resize(admin, later.to_vec(), self.lasts / (later.len() as u32 + 1))));
+        sleep(self.lasts).await;
+        world.end();
+        let all_end = async {
+            for actor in actors {
+                if actor.await.is_err() {
+                    world.wrong("a client, a fault or the admin panicked".to_owned());
+                }
+            }
+        };
+        if timeout(LIMIT, all_end).await.is_err() {
+            world.wrong("clients, faults or the admin do not come to an end".to_owned());
+        }
+        self.outcome(&world).await
+    }
+
+    fn actors(&self, world: &Arc<World>, random: &mut Random) -> Vec<tokio::task::JoinHandle<()>> {
+        let memory = Arc::new(Memory::default());
+        let mut actors = Vec::new();
+        for number in 1..=self.clients {
+            let (world, memory) = (Arc::clone(world), Arc::clone(&memory));
+            actors.push(tokio::spawn(Client { number, world, random: random.fork(), memory, calls: CALLS }.run()));
+        }
+        for weather in &self.weathers {
+            actors.push(tokio::spawn(faults::make(Arc::clone(world), random.fork(), weather.clone())));
+        }
+        actors
+    }
+
+    async fn outcome(&self, world: &World) -> Outcome {
+        let last = world.settle().await.unwrap_or_default();
+        let calls = world.history.all();
+        let figures = Figures {
+            power_cuts: world.power_cuts(),
+            acknowledged: calls.iter().filter(|call| call.is_acknowledged()).count(),
+            unknown: calls.iter().filter(|call| call.is_unknown()).count(),
+            states: world.sightings.count(),
+        };
+        Outcome {
+            verdict: judge(&world.history, &world.sightings, &last),
+            wrong: world.all_wrong(),
+            figures,
+            digest: world.digest(),
+            scenario: self.clone(),
+            notes: world.notes(),
+        }
+    }
+}
+
+/// Goes from size to size.
+async fn resize(mut admin: Admin, sizes: Vec<usize>, pause: Duration) {
+    for size in sizes {
+        sleep(pause).await;
+        admin.resize(size).await;
+    }
+}
+
+fn any_weather(random: &mut Random) -> Weather {
+    let pause = *random.pick(&[500, 1500, 4000]).unwrap_or(&1500);
+    let lasts = *random.pick(&[300, 2000, 5000]).unwrap_or(&2000);
+    Weather { pause: millis(0..pause), lasts: millis(5..lasts), faults: faults::ALL.to_vec() }
+}
