@@ -52,7 +52,7 @@ pub enum ProposeError {
     },
     /// This manager can take no part.
     #[error(
-        "the registry can't be changed through this manager: it is stopping, or its disk fails; see its log, or ask another manager"
+        "the registry can't be changed through this manager: it is stopping, or its disk fails, see its log; it is not certain that nothing was changed: look through another manager before you try again there"
     )]
     Stopped,
 }
@@ -69,14 +69,19 @@ impl<T: Transport> Cluster<T> {
     /// Changes the registry, through whichever manager leads. When it returns `Ok`, a majority has the change on disk, and
     /// [`Cluster::snapshot`] has it.
     pub async fn propose(&self, command: Command) -> Result<Outcome, ProposeError> {
+        match self.submit(command).await?.result {
+            Some(result) => Ok(result?),
+            None => Err(ProposeError::Stopped),
+        }
+    }
+
+    /// As [`Cluster::propose`], and says where in the log the change stands. One that was refused stands there too.
+    pub async fn submit(&self, command: Command) -> Result<Applied, ProposeError> {
         let deadline = Instant::now() + PROPOSE_LIMIT;
         let proposal = Proposal { id: self.ids.next(), command };
         let applied = self.carry(&proposal, deadline).await?;
         self.reach(applied.index, deadline).await;
-        match applied.result {
-            Some(result) => Ok(result?),
-            None => Err(ProposeError::Stopped),
-        }
+        Ok(applied)
     }
 
     /// Brings a proposal into the log. It may be sent several times, and is carried out once.
@@ -117,8 +122,8 @@ impl<T: Transport> Cluster<T> {
             Some(leader) if leader == self.network.me => self.write(proposal.clone()).await,
             Some(leader) => match self.network.ask(leader, Request::Propose(proposal.clone()), PROPOSE_LIMIT).await {
                 Ok(Answer::Applied(applied)) => Ok(applied),
-                // It may have led when it took the proposal.
-                Err(AskError::Rejected(Rejection::NotLeader)) => Err(Attempt::Unknown),
+                // It may have led when it took the proposal, and it may have stopped after that.
+                Err(AskError::Rejected(Rejection::NotLeader | Rejection::Stopped)) => Err(Attempt::Unknown),
                 Err(AskError::Call(CallError::NotSent(_)) | AskError::Rejected(_)) => Err(Attempt::NotTaken),
                 _ => Err(Attempt::Unknown),
             },

@@ -5,6 +5,8 @@
 //! the operating system, but nothing that a node decides depends on them.)
 //!
 //! A [`Run`] checks [`invariants`] while the world goes on. [`scenario`] makes worlds and faults from a seed.
+//!
+//! [`registry`] is a world of its own: managers that agree on the desired state, on disks that fail.
 
 pub mod cluster;
 pub mod fault;
@@ -15,6 +17,7 @@ pub mod random;
 pub mod registry;
 pub mod run;
 pub mod scenario;
+pub mod seeds;
 pub mod underlay;
 pub mod world;
 

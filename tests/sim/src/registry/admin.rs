@@ -11,7 +11,7 @@ use festoon_proto::token::{SecretHash, TokenKind};
 use festoon_proto::{ManagerId, PublicKey};
 use tokio::time::{sleep, timeout};
 
-use super::history::Answer;
+use super::history::{Answer, Said};
 use super::machine::{CLUSTER, Machine};
 use super::world::{LOOK, World};
 use crate::random::Random;
@@ -79,7 +79,7 @@ impl Admin {
         self.insist(Command::CreateToken(create)).await;
         let join = Command::JoinManager(JoinManager { token, manager, data_key: None, now });
         match self.insist(join).await {
-            Answer::Said(Ok(Outcome::Manager(id)), _) => self.begin(id).await,
+            Answer::Said(Said { result: Ok(Outcome::Manager(id)), .. }) => self.begin(id).await,
             other => self.world.wrong(format!("a manager may not join: {other:?}")),
         }
     }

@@ -4,11 +4,11 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use festoon_control::registry::{AddClient, Addresses, Command, RemoveEndpoint, State, UnixMs, UpdateManager};
+use festoon_control::registry::{AddClient, Addresses, Command, Outcome, RemoveEndpoint, State, UnixMs, UpdateManager};
 use festoon_proto::{EndpointId, NetworkId, PublicKey};
 use tokio::time::sleep;
 
-use super::history::Answer;
+use super::history::{Answer, Said};
 use super::world::{LOOK, World};
 use crate::random::Random;
 
@@ -56,7 +56,7 @@ impl Client {
             let (now, state) = (machine.clock(&self.world), process.cluster.snapshot());
             let Some(command) = self.command(now, &state) else { continue };
             let answer = self.world.propose(self.number, machine.id, &process, command).await;
-            if let Answer::Said(Ok(festoon_control::registry::Outcome::Endpoint(id)), _) = answer {
+            if let Answer::Said(Said { result: Ok(Outcome::Endpoint(id)), .. }) = answer {
                 self.memory.known().endpoints.push(id);
             }
         }

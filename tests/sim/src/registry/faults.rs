@@ -131,8 +131,9 @@ async fn lose(world: &World, random: &mut Random, machine: &Machine, fault: Faul
     let losses = machine.disk().losses();
     let death = match fault {
         Fault::Kill => Death::Kill,
-        // A copy that is lost is one less: at most one at a time, and only while all others are there.
-        Fault::DiskLost if world.is_whole() => Death::DiskLost,
+        // A copy that is lost is one less: at most one at a time, and only while all others are there. Those that remain
+        // must be a majority, for it is they who agree to the new member.
+        Fault::DiskLost if world.machines().len() > 2 && world.is_whole() => Death::DiskLost,
         _ if random.chance(700) => Death::PowerCutSoon(random.in_range(0..12)),
         _ => Death::PowerCut,
     };

@@ -2,28 +2,39 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use festoon_cluster::ProposeError;
+use festoon_cluster::{Applied, ProposeError};
 use festoon_control::registry::{Addresses, Command, Outcome, Refusal};
 use festoon_proto::ManagerId;
+
+/// What came of a call that was carried out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Said {
+    pub(super) result: Result<Outcome, Refusal>,
+    /// The addresses of the endpoint that it made, unless that was gone again already.
+    pub(super) addresses: Option<Addresses>,
+    /// Its place in the log, if that is known.
+    pub(super) place: Option<u64>,
+}
 
 /// What a client was told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Answer {
-    /// It was carried out, and this came of it. For an endpoint, its addresses too, unless it was gone again already.
-    Said(Result<Outcome, Refusal>, Option<Addresses>),
+    /// It was carried out, and this came of it.
+    Said(Said),
     /// It failed, and nothing was changed for certain.
     Unchanged,
     /// It failed, and may have been carried out, or may still be.
     Unknown,
 }
 
-impl From<Result<Outcome, ProposeError>> for Answer {
-    fn from(answer: Result<Outcome, ProposeError>) -> Self {
+impl From<Result<Applied, ProposeError>> for Answer {
+    fn from(answer: Result<Applied, ProposeError>) -> Self {
         match answer {
-            Ok(outcome) => Self::Said(Ok(outcome), None),
-            Err(ProposeError::Refused(refusal)) => Self::Said(Err(refusal), None),
+            Ok(Applied { index, result: Some(result) }) => {
+                Self::Said(Said { result, addresses: None, place: Some(index) })
+            }
             Err(ProposeError::NoQuorum { is_uncertain: false, .. }) => Self::Unchanged,
-            Err(_) => Self::Unknown,
+            _ => Self::Unknown,
         }
     }
 }
@@ -45,16 +56,16 @@ pub(super) struct Call {
 
 impl Call {
     /// What was said for certain.
-    pub(super) fn said(&self) -> Option<&Result<Outcome, Refusal>> {
+    pub(super) fn said(&self) -> Option<&Said> {
         match &self.returned {
-            Some((_, Answer::Said(result, _))) => Some(result),
+            Some((_, Answer::Said(said))) => Some(said),
             _ => None,
         }
     }
 
     /// Whether it was acknowledged: carried out, and not refused.
     pub(super) fn is_acknowledged(&self) -> bool {
-        self.said().is_some_and(Result::is_ok)
+        self.said().is_some_and(|said| said.result.is_ok())
     }
 
     /// Whether it may have been carried out though nobody said so.

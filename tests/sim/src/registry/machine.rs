@@ -12,7 +12,7 @@ use festoon_proto::{ClusterId, ManagerId};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use super::history::Answer;
+use super::history::{Answer, Said};
 use super::net::{Process, Wire};
 use super::world::World;
 use crate::random::Random;
@@ -153,7 +153,9 @@ impl Machine {
             let (losses, cuts) = (self.disk().losses(), self.disk().power_cuts());
             match self.start(&world, losses).await {
                 Ok(process) => self.run(&world, process, losses).await,
-                Err(_) if self.disk().losses() > losses => world.note(&format!("{} lost its disk at the start", self.id)),
+                Err(_) if self.disk().losses() > losses => {
+                    world.note(&format!("{} lost its disk at the start", self.id));
+                }
                 Err(error) => return world.wrong(format!("{} does not start: {error}", self.id)),
             }
             // Power cuts count only where a program was running or starting.
@@ -233,7 +235,7 @@ impl Machine {
         let client = OWN_CLIENT + u64::from(self.id.0);
         let answer = world.insist(client, &mut random, renew).await;
         world.note(&format!("{} begins anew: {answer:?}", self.id));
-        if matches!(answer, Answer::Said(Err(_), _)) {
+        if matches!(answer, Answer::Said(Said { result: Err(_), .. })) {
             self.condition().is_retired = true;
         } else if let Err(error) = self.format().await {
             world.wrong(format!("{} can't make a registry: {error}", self.id));

@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::runtime::Builder;
 use tokio::time::{sleep, timeout};
 
 use super::admin::Admin;
@@ -18,7 +19,7 @@ use crate::random::Random;
 /// How many notes a failure shows.
 const SHOWN: usize = 60;
 /// How many calls clients make together: more take the search for an order too long.
-const CALLS: usize = 400;
+const CALLS: usize = 300;
 /// When a world must have come to its end.
 const LIMIT: Duration = Duration::from_secs(600);
 
@@ -43,9 +44,9 @@ pub struct Figures {
     /// How often the power of a machine went.
     pub power_cuts: u64,
     /// Changes that were acknowledged.
-    pub acknowledged: usize,
+    pub acknowledged: u64,
     /// Changes whose clients never knew.
-    pub unknown: usize,
+    pub unknown: u64,
     /// Different states that managers published.
     pub states: usize,
 }
@@ -85,7 +86,11 @@ impl fmt::Display for Outcome {
             writeln!(f, "{unordered}")?;
         }
         writeln!(f, "{figures:?}\n{scenario:?}")?;
-        write!(f, "again with: FESTOON_SEED={seed} cargo test --release -p festoon-sim --test registry")
+        writeln!(f, "again with, once or a few times if tokio draws by itself:")?;
+        write!(
+            f,
+            "RUSTFLAGS='--cfg tokio_unstable' FESTOON_SEED={seed} cargo test --release -p festoon-sim --test registry"
+        )
     }
 }
 
@@ -97,7 +102,8 @@ impl Scenario {
     /// Anything that can go wrong.
     pub fn random(seed: u64) -> Self {
         let mut random = Random::new(seed);
-        let sizes: &[usize] = random.pick(&[&[3][..], &[3, 5, 3], &[1, 3], &[2, 3], &[5], &[3, 2, 1]]).copied().unwrap_or(&[3]);
+        let sizes: &[usize] =
+            random.pick(&[&[3][..], &[3, 5, 3], &[1, 3], &[2, 3], &[5], &[3, 2, 1]]).copied().unwrap_or(&[3]);
         let weathers = (0..random.in_range(1..4)).map(|_| any_weather(&mut random)).collect();
         Self {
             seed,
@@ -113,7 +119,11 @@ impl Scenario {
     /// Machines lose their power again and again, and nothing else happens.
     pub fn power_cuts(seed: u64) -> Self {
         let mut random = Random::new(seed);
-        let weather = Weather { pause: millis(0..600), lasts: millis(5..1200), faults: vec![Fault::PowerCut, Fault::PowerCut, Fault::Blackout] };
+        let weather = Weather {
+            pause: millis(0..600),
+            lasts: millis(5..1200),
+            faults: vec![Fault::PowerCut, Fault::PowerCut, Fault::Blackout],
+        };
         Self {
             seed,
             sizes: vec![*random.pick(&[3, 3, 5]).unwrap_or(&3)],
@@ -127,13 +137,13 @@ impl Scenario {
 
     /// The same on disks that acknowledge a sync and do nothing: whatever is promised then will be broken.
     pub fn lying_disks(seed: u64) -> Self {
-        Self { do_disks_lie: true, ..Self::power_cuts(seed) }
+        let blackouts = Weather { pause: millis(500..2000), lasts: millis(5..1200), faults: vec![Fault::Blackout] };
+        Self { do_disks_lie: true, weathers: vec![blackouts], ..Self::power_cuts(seed) }
     }
 
     /// Runs it to its end.
     pub fn run(&self) -> Outcome {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-        match runtime {
+        match seeded(Builder::new_current_thread(), self.seed).build() {
             Ok(runtime) => runtime.block_on(self.play()),
             Err(error) => self.failed(format!("no runtime: {error}")),
         }
@@ -189,8 +199,8 @@ impl Scenario {
         let calls = world.history.all();
         let figures = Figures {
             power_cuts: world.power_cuts(),
-            acknowledged: calls.iter().filter(|call| call.is_acknowledged()).count(),
-            unknown: calls.iter().filter(|call| call.is_unknown()).count(),
+            acknowledged: calls.iter().filter(|call| call.is_acknowledged()).count() as u64,
+            unknown: calls.iter().filter(|call| call.is_unknown()).count() as u64,
             states: world.sightings.count(),
         };
         Outcome {
@@ -203,6 +213,21 @@ impl Scenario {
         }
     }
 }
+
+/// A runtime in which no real time passes. Tokio draws from the seed too, if it is built so that it can.
+fn seeded(mut builder: Builder, seed: u64) -> Builder {
+    builder.enable_time().start_paused(true);
+    seed_tokio(&mut builder, seed);
+    builder
+}
+
+#[cfg(tokio_unstable)]
+fn seed_tokio(builder: &mut Builder, seed: u64) {
+    builder.rng_seed(tokio::runtime::RngSeed::from_bytes(&seed.to_le_bytes()));
+}
+
+#[cfg(not(tokio_unstable))]
+const fn seed_tokio(_: &mut Builder, _: u64) {}
 
 /// Goes from size to size.
 async fn resize(mut admin: Admin, sizes: Vec<usize>, pause: Duration) {

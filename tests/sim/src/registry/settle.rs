@@ -8,12 +8,14 @@ use festoon_control::registry::{Command, State};
 use festoon_proto::ManagerId;
 use tokio::time::{sleep, timeout};
 
-use super::history::Answer;
+use super::history::{Answer, Said};
 use super::net::Process;
 use super::world::{LOOK, World};
 
 /// How long it may take.
 const LIMIT: Duration = Duration::from_secs(60);
+/// How soon all hear of the last change.
+const SOON: Duration = Duration::from_secs(2);
 /// The client that sees whether changes are taken again.
 const CLIENT: u64 = 999;
 
@@ -26,23 +28,32 @@ impl World {
             let health = process.cluster.health();
             health.leader == Some(health.me)
         };
-        processes.len() == wanted.len() && processes.iter().filter(leads).any(|(_, leader)| {
-            let health = leader.cluster.health();
-            let voters: BTreeSet<_> = health.members.iter().filter(|it| it.votes).map(|it| it.id).collect();
-            voters == wanted && !health.is_changing && health.members.iter().all(|it| it.votes && it.is_heard)
-        })
+        processes.len() == wanted.len()
+            && processes.iter().filter(leads).any(|(_, leader)| {
+                let health = leader.cluster.health();
+                let voters: BTreeSet<_> = health.members.iter().filter(|it| it.votes).map(|it| it.id).collect();
+                voters == wanted && !health.is_changing && health.members.iter().all(|it| it.votes && it.is_heard)
+            })
     }
 
-    /// Whether all have carried out the same.
-    fn agrees(&self) -> bool {
-        let states: Vec<_> = self.net.processes().iter().map(|(_, process)| progress(process)).collect();
-        states.windows(2).all(|pair| pair[0] == pair[1])
+    /// Whether all have carried out the same, soon after the last change.
+    async fn agree_soon(&self) -> bool {
+        let agree = || {
+            let states: Vec<_> = self.net.processes().iter().map(|(_, process)| progress(process)).collect();
+            states.windows(2).all(|pair| pair[0] == pair[1])
+        };
+        let wait = async {
+            while !agree() {
+                sleep(LOOK).await;
+            }
+        };
+        timeout(SOON, wait).await.is_ok()
     }
 
     /// Waits until the cluster is in order, and gives the state that all have then.
     pub(super) async fn settle(&self) -> Option<std::sync::Arc<State>> {
         let in_order = async {
-            while !(self.is_whole() && self.writes_everywhere().await && self.agrees()) {
+            while !(self.is_whole() && self.writes_everywhere().await && self.agree_soon().await) {
                 sleep(LOOK).await;
             }
         };
@@ -58,7 +69,7 @@ impl World {
     async fn writes_everywhere(&self) -> bool {
         for (id, process) in self.net.processes() {
             let command = Command::Expire(self.clock(0));
-            if !matches!(self.propose(CLIENT, id, &process, command).await, Answer::Said(Ok(_), _)) {
+            if !matches!(self.propose(CLIENT, id, &process, command).await, Answer::Said(Said { result: Ok(_), .. })) {
                 return false;
             }
         }

@@ -13,6 +13,8 @@ use festoon_proto::{EndpointId, ManagerId, NetworkId, PublicKey};
 pub(super) struct Seen {
     pub(super) id: EndpointId,
     pub(super) addresses: Addresses,
+    /// Where in the log it was added.
+    pub(super) place: u64,
     /// When it was seen first, in moments of the history.
     pub(super) since: usize,
 }
@@ -96,9 +98,10 @@ impl Record {
         }
         let mut taken: HashSet<(NetworkId, IpAddr)> = HashSet::new();
         for endpoint in state.endpoints() {
-            let seen = Seen { id: endpoint.id, addresses: endpoint.addresses, since: moment };
+            let (id, addresses, place) = (endpoint.id, endpoint.addresses, endpoint.changed.0);
+            let seen = Seen { id, addresses, place, since: moment };
             let known = *self.endpoints.entry(endpoint.public_key).or_insert(seen);
-            if (known.id, known.addresses) != (seen.id, seen.addresses) {
+            if (known.id, known.addresses, known.place) != (id, addresses, place) {
                 self.wrong.push(format!("{} changed its id or addresses at {version:?}", endpoint.id));
             }
             self.twice += endpoint.addresses.iter().filter(|at| !taken.insert((endpoint.network, *at))).count();

@@ -10,7 +10,7 @@ use festoon_control::registry::{Command, Outcome, UnixMs};
 use festoon_proto::ManagerId;
 use tokio::time::Instant;
 
-use super::history::{Answer, History};
+use super::history::{Answer, History, Said};
 use super::machine::Machine;
 use super::net::{Conditions, Net, Process};
 use super::sightings::Sightings;
@@ -85,7 +85,6 @@ impl World {
     /// Writes down what happened, for a person who looks for the cause.
     pub(super) fn note(&self, text: &str) {
         let line = format!("{:>9.3} {text}", self.elapsed().as_secs_f64());
-        if std::env::var_os("FESTOON_LIVE").is_some() { eprintln!("{line}"); }
         lock(&self.notes).push(line);
     }
 
@@ -138,7 +137,7 @@ impl World {
         let answer = tokio::select! {
             biased;
             () = process.ended() => Answer::Unknown,
-            answer = process.cluster.propose(command) => with_addresses(answer.into(), process),
+            answer = process.cluster.submit(command) => with_addresses(answer.into(), process),
         };
         self.note(&format!("client {client} through {through}: call {call} {answer:?}"));
         self.history.answer(call, answer.clone());
@@ -160,14 +159,11 @@ impl World {
 }
 
 /// What an API answers: the addresses stand in the copy of the manager that was asked.
-fn with_addresses(answer: Answer, process: &Process) -> Answer {
-    match answer {
-        Answer::Said(Ok(Outcome::Endpoint(id)), _) => {
-            let addresses = process.cluster.snapshot().endpoint(id).map(|endpoint| endpoint.addresses);
-            Answer::Said(Ok(Outcome::Endpoint(id)), addresses)
-        }
-        answer => answer,
+fn with_addresses(mut answer: Answer, process: &Process) -> Answer {
+    if let Answer::Said(Said { result: Ok(Outcome::Endpoint(id)), addresses, .. }) = &mut answer {
+        *addresses = process.cluster.snapshot().endpoint(*id).map(|endpoint| endpoint.addresses);
     }
+    answer
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

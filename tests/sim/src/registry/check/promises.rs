@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use festoon_control::registry::{Addresses, Command, Outcome, State};
 use festoon_proto::{EndpointId, ManagerId, NetworkId, PublicKey};
 
-use super::super::history::{Answer, Call};
+use super::super::history::{Answer, Call, Said};
 use super::super::sightings::Sightings;
 use super::Verdict;
 
 /// Addresses that were given to an endpoint while another had them: one that nobody had begun to remove.
 pub(super) fn twice(calls: &[Call]) -> Vec<String> {
-    let removals: BTreeMap<EndpointId, usize> = calls.iter().filter_map(|call| Some((removed(call)?, call.invoked))).collect();
+    let removals: BTreeMap<EndpointId, usize> =
+        calls.iter().filter_map(|call| Some((removed(call)?, call.invoked))).collect();
     let given: Vec<_> = calls.iter().filter_map(given).collect();
     let mut twice = Vec::new();
     for (index, first) in given.iter().enumerate() {
@@ -38,7 +39,7 @@ struct Given {
 fn given(call: &Call) -> Option<Given> {
     let Command::AddClient(command) = &call.command else { return None };
     match &call.returned {
-        Some((told, Answer::Said(Ok(Outcome::Endpoint(id)), Some(addresses)))) => {
+        Some((told, Answer::Said(Said { result: Ok(Outcome::Endpoint(id)), addresses: Some(addresses), .. }))) => {
             Some(Given { id: *id, network: command.network, addresses: *addresses, told: *told })
         }
         _ => None,
@@ -56,10 +57,13 @@ fn removed(call: &Call) -> Option<EndpointId> {
 pub(super) fn lost(calls: &[Call], last: &State, verdict: &mut Verdict) {
     let tried: BTreeSet<EndpointId> = calls.iter().filter_map(removed).collect();
     for call in calls.iter().filter(|call| call.is_acknowledged()) {
-        let is_there = match (&call.command, call.said()) {
-            (Command::AddClient(command), Some(Ok(Outcome::Endpoint(id)))) if !tried.contains(id) => last
-                .endpoint(*id)
-                .is_some_and(|it| it.public_key == command.public_key && given(call).is_none_or(|given| given.addresses == it.addresses)),
+        let is_there = match (&call.command, call.said().map(|said| &said.result)) {
+            (Command::AddClient(command), Some(Ok(Outcome::Endpoint(id)))) if !tried.contains(id) => {
+                last.endpoint(*id).is_some_and(|it| {
+                    it.public_key == command.public_key
+                        && given(call).is_none_or(|given| given.addresses == it.addresses)
+                })
+            }
             (Command::RemoveEndpoint(command), _) => last.endpoint(command.endpoint).is_none(),
             (Command::RemoveManager(id), _) => last.manager(*id).is_none(),
             (Command::RenewManager(command), _) => {
@@ -98,7 +102,8 @@ fn lost_names(calls: &[Call], last: &State, verdict: &mut Verdict) {
 pub(super) fn untrue(calls: &[Call], sightings: &Sightings, last: &State, verdict: &mut Verdict) {
     let mut asked: BTreeSet<PublicKey> = BTreeSet::new();
     for call in calls {
-        let is_unchanged = matches!(call.returned, Some((_, Answer::Unchanged) | (_, Answer::Said(Err(_), _))));
+        let is_unchanged =
+            matches!(call.returned, Some((_, Answer::Unchanged) | (_, Answer::Said(Said { result: Err(_), .. }))));
         let is_made = match &call.command {
             Command::AddClient(command) => {
                 asked.insert(command.public_key);
@@ -114,4 +119,3 @@ pub(super) fn untrue(calls: &[Call], sightings: &Sightings, last: &State, verdic
     let unasked = last.endpoints().filter(|endpoint| !asked.contains(&endpoint.public_key));
     verdict.untrue.extend(unasked.map(|endpoint| format!("nobody asked for {}", endpoint.id)));
 }
-
