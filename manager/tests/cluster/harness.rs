@@ -110,7 +110,7 @@ impl Manager {
 
     /// Runs an admin command.
     pub(crate) fn run(&self, arguments: &[&str]) -> Output {
-        Command::new(PROGRAM).args(arguments).arg("--data-dir").arg(&self.root).output().unwrap()
+        run_at(&self.root, arguments)
     }
 
     /// Runs an admin command that must succeed, and gives what it prints.
@@ -220,6 +220,11 @@ impl Manager {
         let arguments = [&["token", "create"], more].concat();
         self.must(&arguments).trim().parse().unwrap()
     }
+}
+
+/// Runs an admin command against the manager with this directory.
+pub(crate) fn run_at(root: &Path, arguments: &[&str]) -> Output {
+    Command::new(PROGRAM).args(arguments).arg("--data-dir").arg(root).output().unwrap()
 }
 
 impl Drop for Manager {

@@ -6,6 +6,7 @@
 mod addresses;
 mod harness;
 mod keys;
+mod kills;
 mod membership;
 mod snapshots;
 

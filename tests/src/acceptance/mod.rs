@@ -11,6 +11,7 @@ mod kill9;
 mod leader;
 mod loss;
 mod one_way;
+mod registry_kills;
 mod report;
 mod restart;
 mod series;
@@ -34,7 +35,7 @@ struct Measurement {
     run: fn(&Lab, &mut Report) -> anyhow::Result<()>,
 }
 
-const ALL: [Measurement; 14] = [
+const ALL: [Measurement; 15] = [
     Measurement { name: "kill9", run: kill9::measure },
     Measurement { name: "blackhole", run: blackhole::measure },
     Measurement { name: "one_way", run: one_way::measure },
@@ -44,6 +45,7 @@ const ALL: [Measurement; 14] = [
     Measurement { name: "asymmetric", run: asymmetric::measure },
     Measurement { name: "restart", run: restart::measure },
     Measurement { name: "leader_killed", run: leader::measure },
+    Measurement { name: "registry_kills", run: registry_kills::measure },
     Measurement { name: "throughput", run: throughput::measure },
     Measurement { name: "bad_datagrams", run: bad_datagrams::measure },
     Measurement { name: "bad_keys", run: bad_keys::measure },
