@@ -62,7 +62,7 @@ fn first_manager(state: &State) -> anyhow::Result<ManagerId> {
     state.managers().next().map(|manager| manager.id).context("a bootstrap makes no manager")
 }
 
-/// The data key, the CA and what backups are encrypted to, in the order in which each needs the one before.
+/// The data key, the CA and what snapshots are encrypted to, in the order in which each needs the one before.
 fn first_secrets(
     manager: ManagerId,
     seal_key: PublicKey,
@@ -87,8 +87,8 @@ fn tell_recovery_key(recovery: &RecoveryKey) {
     println!();
     println!("    {}", &*recovery.to_secret_text());
     println!();
-    println!("Write it down and keep it away from the managers. Backups are encrypted to it: without it no backup can");
-    println!("be restored, and whoever has it and a backup has the whole cluster.");
+    println!("Write it down and keep it away from the managers. Snapshots are encrypted to it: without it none can be");
+    println!("restored, and whoever has it and a snapshot has the whole cluster.");
     println!();
 }
 

@@ -14,7 +14,7 @@ pub enum DiskError {
     InUse,
     /// It is no registry, or a damaged one.
     #[error(
-        "{path} is damaged ({reason}): remove this manager with `festoon-manager manager remove` on another and join it again with another --data-dir, or restore the file from a backup if it is the only one"
+        "{path} is damaged ({reason}): remove this manager with `festoon-manager manager remove` on another and join it again with another --data-dir, or, if it is the only one, restore a snapshot with `festoon-manager snapshot restore`"
     )]
     Damaged {
         /// Which.

@@ -26,7 +26,7 @@ pub enum PkiError {
     #[error("this is not a certificate signing request: run the same version of Festoon on both managers")]
     BadRequest,
     /// A certificate and a key are no CA.
-    #[error("the CA's certificate or key is damaged: restore the registry from a backup")]
+    #[error("the CA's certificate or key is damaged: restore a snapshot")]
     BadAuthority,
     /// A key can't be made, or a signature fails.
     #[error("a certificate can't be made")]

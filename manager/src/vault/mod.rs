@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | data key | in the registry, sealed to every full manager | every secret |
 //! | seal key | `seal.key`, on its manager alone | that manager's copy of the data key |
-//! | recovery key | outside, by the admin | backups |
+//! | recovery key | outside, by the admin | snapshots |
 //!
 //! Nothing in the clear outlives a call: the data key is unsealed for each use, which takes a fraction of a millisecond.
 
@@ -50,7 +50,7 @@ pub enum VaultError {
     #[error("the registry holds no secret {0}")]
     Unknown(SecretName),
     /// It can't be decrypted.
-    #[error("the secret {0} is damaged, or was encrypted under another data key: restore the registry from a backup")]
+    #[error("the secret {0} is damaged, or was encrypted under another data key: restore a snapshot")]
     Damaged(SecretName),
     /// No CA issues certificates.
     #[error("the registry holds no CA: this cluster was made by another version of Festoon")]

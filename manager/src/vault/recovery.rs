@@ -1,4 +1,4 @@
-//! The recovery key: backups are encrypted to it, and its secret half is on no manager.
+//! The recovery key: snapshots are encrypted to it, and its secret half is on no manager.
 
 use age::secrecy::ExposeSecret as _;
 use festoon_control::registry::SecretName;

@@ -46,7 +46,7 @@ pub enum StorageError {
 }
 
 /// What to do about damage.
-pub(super) const CURE: &str = "its disk may be failing. Remove this manager from the cluster and join it again with an empty --data-dir; if it is the only one, restore a backup";
+pub(super) const CURE: &str = "its disk may be failing. Remove this manager from the cluster and join it again with an empty --data-dir; if it is the only one, restore a snapshot with `festoon-manager snapshot restore`";
 
 fn at(detail: &Option<String>) -> String {
     detail.as_ref().map(|detail| format!(" ({detail})")).unwrap_or_default()

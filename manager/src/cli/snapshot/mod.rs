@@ -119,7 +119,7 @@ async fn new_key(client: &Client) -> anyhow::Result<()> {
 
 fn verify(file: &Path, key: &KeyArgs) -> anyhow::Result<()> {
     let content = open(file, key)?;
-    content.check_secrets()?;
+    content.check_secrets().context("the secrets in it can't be read")?;
     let Content { header, state, .. } = content;
     let managers: Vec<_> = state.managers().map(|manager| manager.name.as_str()).collect();
     println!("{} is whole and can be restored.", file.display());

@@ -46,7 +46,9 @@ const REMEMBER_TOKEN_MS: u64 = 7 * 24 * 3600 * 1000;
 
 /// Stored records contradict one another.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the stored registry is damaged: {0}. Restore a backup, or let this manager begin anew and copy from another")]
+#[error(
+    "the stored registry is damaged: {0}. Restore a snapshot, or let this manager begin anew and copy from another"
+)]
 pub(in crate::registry) struct DamagedError(String);
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
