@@ -1,19 +1,20 @@
 //! The commands of `festoon`.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use tokio::runtime::{Builder, Runtime};
 
-use crate::config::Config;
+use crate::config::{Config, duration};
 use crate::control::{self, ControlError};
 use crate::join::join;
 use crate::leave::{Left, leave};
 use crate::state::StateDir;
 use crate::{session, systemd};
 
-/// What `festoon status` exits with when there is no agent to ask.
+/// What `festoon status` and `festoon rotate-key` exit with when there is no agent to ask.
 const NOT_RUNNING: u8 = 3;
 
 /// Joins this host to a Festoon overlay and keeps it there.
@@ -46,6 +47,12 @@ enum Command {
         #[arg(long)]
         force: bool,
     },
+    /// Give the endpoint a new key; no traffic is lost
+    RotateKey {
+        /// How long the key before is good too: 90s, 10m, or 0s for a key that was stolen
+        #[arg(long, default_value = "10m", value_parser = duration)]
+        overlap: Duration,
+    },
     /// Show the running agent's addresses, managers and counters
     Status {
         /// As JSON
@@ -64,6 +71,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Up => run_up(&config)?,
         Command::Down => run_down(&config)?,
         Command::Leave { force } => run_leave(&config, force)?,
+        Command::RotateKey { overlap } => return run_rotate_key(&config, overlap),
         Command::Status { json } => return run_status(&config, json),
         Command::Version => println!("festoon {}", env!("CARGO_PKG_VERSION")),
     }
@@ -126,6 +134,18 @@ fn run_leave(config: &Config, force: bool) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+fn run_rotate_key(config: &Config, overlap: Duration) -> anyhow::Result<ExitCode> {
+    match control::rotate_key(&config.socket(), overlap) {
+        Ok(key) => println!("the key of this endpoint is {key} from now on"),
+        Err(ControlError::NotRunning) => {
+            eprintln!("festoon: {}", what_to_do(config));
+            return Ok(ExitCode::from(NOT_RUNNING));
+        }
+        Err(error) => return Err(error.into()),
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn run_status(config: &Config, json: bool) -> anyhow::Result<ExitCode> {

@@ -1,6 +1,7 @@
 //! Where an agent keeps its things. Several agents on one machine differ in their state directory.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::Args;
 
@@ -31,6 +32,25 @@ pub struct Config {
     /// Send and receive packets one by one, for network drivers that get joined ones wrong; slower
     #[arg(long, global = true, env = "FESTOON_NO_SEGMENTATION")]
     pub no_segmentation: bool,
+
+    /// Replace the endpoint's key by itself once it is so old, as in 30d [default: never]
+    #[arg(long, global = true, env = "FESTOON_ROTATE_KEY_EVERY", value_parser = duration)]
+    pub rotate_key_every: Option<Duration>,
+}
+
+/// A length of time as people write it.
+pub fn duration(text: &str) -> Result<Duration, &'static str> {
+    const EXPECTED: &str = "expected a number and a unit, as in 45s, 30m, 12h or 7d";
+    let (number, unit) = text.split_at_checked(text.len().saturating_sub(1)).ok_or(EXPECTED)?;
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        _ => return Err(EXPECTED),
+    };
+    let number: u32 = number.parse().map_err(|_| EXPECTED)?;
+    Ok(Duration::from_secs(u64::from(number) * seconds))
 }
 
 impl Config {
@@ -61,7 +81,15 @@ mod tests {
     fn config(state_dir: &str, socket: Option<&str>) -> Config {
         let socket = socket.map(PathBuf::from);
         let interface = "festoon0".into();
-        Config { state_dir: state_dir.into(), socket, interface, listen_port: 0, no_segmentation: false }
+        let (listen_port, no_segmentation, rotate_key_every) = (0, false, None);
+        Config { state_dir: state_dir.into(), socket, interface, listen_port, no_segmentation, rotate_key_every }
+    }
+
+    #[test]
+    fn durations_have_a_unit() {
+        assert_eq!(duration("45s"), Ok(Duration::from_secs(45)));
+        assert_eq!(duration("7d"), Ok(Duration::from_secs(604_800)));
+        assert!(["", "5", "h", "-1h", "1w", "1ä"].iter().all(|bad| duration(bad).is_err()));
     }
 
     #[test]

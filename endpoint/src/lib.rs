@@ -23,6 +23,8 @@ pub mod leave;
 #[cfg(feature = "shell")]
 pub mod refresh;
 #[cfg(feature = "shell")]
+pub mod rotate;
+#[cfg(feature = "shell")]
 pub mod session;
 #[cfg(feature = "shell")]
 pub mod state;

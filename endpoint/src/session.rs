@@ -7,6 +7,7 @@
 //! | [`Server::serve`] | connections hold no state |
 //! | [`Watch::run`] | a change is missed only by a session that is gone |
 //! | [`Refresher::run`] | a map is stored, atomically, before it is used |
+//! | [`Rotator::run`] | a new key is stored before a manager hears of it |
 //!
 //! The main loop owns what changes; the other tasks hand it messages. It serves whichever is ready, one at a time.
 
@@ -25,8 +26,9 @@ use crate::config::Config;
 use crate::control::{AgentStatus, Ask, Server, Setup};
 use crate::host::{Change, Desired, Host, Watch};
 use crate::node::status::Status;
-use crate::node::{Command, EndpointNode, Event, NodeConfig};
+use crate::node::{Command, EndpointNode, Event, NodeConfig, NodeKeys};
 use crate::refresh::{Refresher, Want};
+use crate::rotate::{Rotation, Rotator};
 use crate::state::{Membership, StateDir};
 use crate::systemd;
 
@@ -49,6 +51,13 @@ pub async fn run(config: &Config) -> anyhow::Result<()> {
     tasks.spawn(watch.run(outlets.changes));
     // Only now, so that no change falls between.
     session.set_host().await?;
+    let rotator = Rotator {
+        state: state.clone(),
+        every: config.rotate_key_every,
+        rotations: outlets.rotations,
+        keys: outlets.keys,
+    };
+    tasks.spawn(rotator.run());
     tasks.spawn(session.refresher(state, membership, outlets.maps).run());
     tracing::info!(endpoint = %session.map.endpoint, interface = session.interface, "the agent has started");
     systemd::ready("looking for a manager");
@@ -66,7 +75,10 @@ struct Inputs {
     events: mpsc::Receiver<Event>,
     changes: mpsc::Receiver<Change>,
     maps: mpsc::Receiver<Arc<EndpointMap>>,
+    keys: mpsc::Receiver<NodeKeys>,
     asks: mpsc::Receiver<Ask>,
+    /// What the main loop hands on.
+    rotations: mpsc::Sender<Rotation>,
 }
 
 /// The other ends of [`Inputs`].
@@ -74,16 +86,27 @@ struct Outlets {
     events: mpsc::Sender<Event>,
     changes: mpsc::Sender<Change>,
     maps: mpsc::Sender<Arc<EndpointMap>>,
+    keys: mpsc::Sender<NodeKeys>,
     asks: mpsc::Sender<Ask>,
+    rotations: mpsc::Receiver<Rotation>,
 }
 
 fn channels() -> (Inputs, Outlets) {
-    let (events_sender, events) = mpsc::channel(BACKLOG);
-    let (changes_sender, changes) = mpsc::channel(BACKLOG);
-    let (maps_sender, maps) = mpsc::channel(BACKLOG);
-    let (asks_sender, asks) = mpsc::channel(BACKLOG);
-    let outlets = Outlets { events: events_sender, changes: changes_sender, maps: maps_sender, asks: asks_sender };
-    (Inputs { events, changes, maps, asks }, outlets)
+    let (events_out, events) = mpsc::channel(BACKLOG);
+    let (changes_out, changes) = mpsc::channel(BACKLOG);
+    let (maps_out, maps) = mpsc::channel(BACKLOG);
+    let (keys_out, keys) = mpsc::channel(BACKLOG);
+    let (asks_out, asks) = mpsc::channel(BACKLOG);
+    let (rotations, rotations_out) = mpsc::channel(BACKLOG);
+    let outlets = Outlets {
+        events: events_out,
+        changes: changes_out,
+        maps: maps_out,
+        keys: keys_out,
+        asks: asks_out,
+        rotations: rotations_out,
+    };
+    (Inputs { events, changes, maps, keys, asks, rotations }, outlets)
 }
 
 /// What the main loop owns.
@@ -145,7 +168,10 @@ impl Session {
                 Some(event) = inputs.events.recv() => self.handle_event(event),
                 Some(change) = inputs.changes.recv() => self.handle_change(change).await,
                 Some(map) = inputs.maps.recv() => self.handle_map(map).await,
+                Some(keys) = inputs.keys.recv() => self.handle_keys(keys).await,
                 Some(ask) = inputs.asks.recv() => match ask {
+                    // The reply is dropped with it if too many wait.
+                    Ask::RotateKey(rotation) => drop(inputs.rotations.try_send(rotation)),
                     Ask::Status(reply) => self.report(reply).await,
                     Ask::Down => return Ok(()),
                 },
@@ -197,6 +223,11 @@ impl Session {
         if let Err(error) = self.set_host().await {
             tracing::error!(%error, "cannot apply the new map to the overlay's device");
         }
+    }
+
+    async fn handle_keys(&mut self, keys: NodeKeys) {
+        self.public_key = keys.key.public_key();
+        self.tell(Command::SetKeys(keys)).await;
     }
 
     /// Brings device and routes into the state of the map. What cannot be done is logged when it is new.

@@ -5,9 +5,13 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use festoon_proto::PublicKey;
+
 use super::{AgentStatus, Reply, Request};
 
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+/// The agent asks one manager after the other, and each may take its time.
+const ROTATE_TIMEOUT: Duration = Duration::from_secs(90);
 const STOP_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The agent could not be asked.
@@ -28,13 +32,28 @@ pub enum ControlError {
     /// The answer was made by another version.
     #[error("the running agent does not understand this command: it is of another version, restart it")]
     Answer,
+    /// The agent says no.
+    #[error("{0}")]
+    Failed(String),
 }
 
 /// Asks the agent how it is.
 pub fn status(socket: &Path) -> Result<AgentStatus, ControlError> {
     match Connection::open(socket)?.ask(Request::Status)? {
         Reply::Status(status) => Ok(*status),
-        Reply::Stopping => Err(ControlError::Answer),
+        Reply::Failed(reason) => Err(ControlError::Failed(reason)),
+        Reply::Rotated(_) | Reply::Stopping => Err(ControlError::Answer),
+    }
+}
+
+/// Has the agent change its key, and waits until a manager has agreed. The one before is good for `overlap` more.
+pub fn rotate_key(socket: &Path, overlap: Duration) -> Result<PublicKey, ControlError> {
+    let mut connection = Connection::open(socket)?;
+    connection.patience = ROTATE_TIMEOUT;
+    match connection.ask(Request::RotateKey { overlap_s: overlap.as_secs() })? {
+        Reply::Rotated(key) => Ok(key),
+        Reply::Failed(reason) => Err(ControlError::Failed(reason)),
+        Reply::Status(_) | Reply::Stopping => Err(ControlError::Answer),
     }
 }
 
@@ -48,12 +67,14 @@ pub fn down(socket: &Path) -> Result<(), ControlError> {
 struct Connection<'a> {
     socket: &'a Path,
     stream: BufReader<UnixStream>,
+    /// How long it waits for an answer.
+    patience: Duration,
 }
 
 impl<'a> Connection<'a> {
     fn open(socket: &'a Path) -> Result<Self, ControlError> {
         match UnixStream::connect(socket) {
-            Ok(stream) => Ok(Self { socket, stream: BufReader::new(stream) }),
+            Ok(stream) => Ok(Self { socket, stream: BufReader::new(stream), patience: ANSWER_TIMEOUT }),
             // A socket without a listener is what a killed agent leaves.
             Err(error) if [io::ErrorKind::NotFound, io::ErrorKind::ConnectionRefused].contains(&error.kind()) => {
                 Err(ControlError::NotRunning)
@@ -70,7 +91,7 @@ impl<'a> Connection<'a> {
     }
 
     fn exchange(&mut self, line: &str) -> io::Result<String> {
-        self.stream.get_ref().set_read_timeout(Some(ANSWER_TIMEOUT))?;
+        self.stream.get_ref().set_read_timeout(Some(self.patience))?;
         self.stream.get_mut().write_all(line.as_bytes())?;
         let mut answer = String::new();
         self.stream.read_line(&mut answer)?;

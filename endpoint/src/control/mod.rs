@@ -1,4 +1,5 @@
-//! How `festoon status` and `festoon down` talk to the running agent: one line of JSON each way over a Unix socket.
+//! How `festoon status`, `festoon rotate-key` and `festoon down` talk to the running agent: one line of JSON each way over
+//! a Unix socket.
 
 mod client;
 mod server;
@@ -10,7 +11,7 @@ use festoon_proto::map::MapVersion;
 use festoon_proto::{EndpointId, ManagerId, NetworkId, PublicKey};
 use serde::{Deserialize, Serialize};
 
-pub use client::{ControlError, down, status};
+pub use client::{ControlError, down, rotate_key, status};
 pub use server::{Ask, BindError, Server};
 
 use crate::node::status::{ManagerStatus, Status, UplinkState};
@@ -21,6 +22,11 @@ use crate::node::status::{ManagerStatus, Status, UplinkState};
 pub enum Request {
     /// How are you?
     Status,
+    /// Change your key.
+    RotateKey {
+        /// For how many seconds the one before is to be good too.
+        overlap_s: u64,
+    },
     /// Stop. The agent closes the connection once it has taken everything back.
     Down,
 }
@@ -31,6 +37,10 @@ pub enum Request {
 pub enum Reply {
     /// This is how.
     Status(Box<AgentStatus>),
+    /// It has a new key: this.
+    Rotated(PublicKey),
+    /// It has not done it, for this reason.
+    Failed(String),
     /// It stops.
     Stopping,
 }

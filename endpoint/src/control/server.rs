@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use super::{AgentStatus, Reply, Request};
+use crate::rotate::Rotation;
 use crate::state::Lock;
 
 /// A request is a word; more is no request.
@@ -36,6 +37,8 @@ pub struct BindError {
 pub enum Ask {
     /// Its state.
     Status(oneshot::Sender<AgentStatus>),
+    /// Another key.
+    RotateKey(Rotation),
     /// Its end.
     Down,
 }
@@ -125,6 +128,15 @@ async fn answer(request: Request, asks: &mpsc::Sender<Ask>) -> Option<Reply> {
             let (reply, status) = oneshot::channel();
             asks.send(Ask::Status(reply)).await.ok()?;
             status.await.ok().map(|status| Reply::Status(Box::new(status)))
+        }
+        Request::RotateKey { overlap_s } => {
+            let (reply, rotated) = oneshot::channel();
+            let overlap = Duration::from_secs(overlap_s);
+            asks.send(Ask::RotateKey(Rotation { overlap, reply })).await.ok()?;
+            Some(match rotated.await.ok()? {
+                Ok(key) => Reply::Rotated(key),
+                Err(error) => Reply::Failed(error.to_string()),
+            })
         }
         Request::Down => asks.send(Ask::Down).await.ok().map(|()| Reply::Stopping),
     }

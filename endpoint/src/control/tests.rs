@@ -1,8 +1,11 @@
+use std::time::Duration;
+
 use festoon_proto::Generation;
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::state::StateDir;
+use crate::rotate::RotateError;
+use crate::state::{StateDir, StateError};
 
 fn status() -> AgentStatus {
     let manager = |id, name: &str, state| ManagerStatus {
@@ -79,6 +82,10 @@ async fn session(mut asks: mpsc::Receiver<Ask>) {
     while let Some(ask) = asks.recv().await {
         match ask {
             Ask::Status(reply) => reply.send(status()).unwrap(),
+            Ask::RotateKey(rotation) if rotation.overlap.is_zero() => {
+                rotation.reply.send(Err(RotateError::State(StateError::NotJoined))).unwrap();
+            }
+            Ask::RotateKey(rotation) => rotation.reply.send(Ok(PublicKey::from_bytes([9; 32]))).unwrap(),
             Ask::Down => return,
         }
     }
@@ -105,6 +112,9 @@ fn commands_reach_the_session_and_down_waits_for_its_end() {
         });
     });
     assert_eq!(client::status(&socket).unwrap(), status());
+    assert_eq!(rotate_key(&socket, Duration::from_secs(1)).unwrap(), PublicKey::from_bytes([9; 32]));
+    let refused = rotate_key(&socket, Duration::ZERO).unwrap_err();
+    assert_eq!(refused.to_string(), StateError::NotJoined.to_string());
     down(&socket).unwrap();
     // No waiting here: `down` has.
     StateDir::new(directory.path()).lock().unwrap();

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use festoon_proto::Fingerprint;
 use festoon_proto::address::MANAGER_TLS_NAME;
-use festoon_proto::http::{AGENT_JOIN, AGENT_LEAVE, AGENT_MAP, Credential, JoinRequest, JoinResponse, Problem};
+use festoon_proto::http::{
+    AGENT_JOIN, AGENT_LEAVE, AGENT_MAP, AGENT_ROTATE, Credential, JoinRequest, JoinResponse, Problem, RotateRequest,
+};
 use festoon_proto::map::EndpointMap;
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use rustls::CertificateError;
@@ -102,6 +104,12 @@ impl Client {
         let request = self.request(Method::GET, AGENT_MAP).bearer_auth(credential.to_secret_string());
         let response = self.send(request).await?;
         self.body(response).await
+    }
+
+    /// Says that the endpoint has a new key.
+    pub async fn rotate_key(self, credential: &Credential, request: &RotateRequest) -> Result<(), RequestError> {
+        let post = self.request(Method::POST, AGENT_ROTATE).bearer_auth(credential.to_secret_string()).json(request);
+        self.send(post).await.map(drop)
     }
 
     /// Leaves for good.

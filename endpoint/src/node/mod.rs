@@ -31,10 +31,21 @@ pub struct NodeConfig {
     pub generation: Generation,
 }
 
+/// The keys of an endpoint's tunnels.
+#[derive(Debug, Clone)]
+pub struct NodeKeys {
+    /// The one it starts handshakes with.
+    pub key: PrivateKey,
+    /// The one it had before, while sessions with that are good.
+    pub former: Option<PrivateKey>,
+}
+
 /// What the shell asks of the node.
 pub enum Command {
     /// A newer map.
     SetMap(Arc<EndpointMap>),
+    /// Other keys. Sessions with one that stays live on, and move to the new one.
+    SetKeys(NodeKeys),
     /// An address or route of the host changed.
     UnderlayChanged,
     /// Tell the manager that the endpoint goes.
@@ -279,6 +290,7 @@ impl Node for EndpointNode {
     fn handle_command(&mut self, now: Instant, command: Command, effects: &mut Effects) {
         match command {
             Command::SetMap(map) => self.set_map(now, map),
+            Command::SetKeys(keys) => self.forwarder.set_keys(&keys.key, keys.former.as_ref()),
             Command::UnderlayChanged => {
                 self.liveness.values_mut().for_each(|liveness| liveness.handle_change(now));
             }

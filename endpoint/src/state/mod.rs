@@ -2,7 +2,7 @@
 //!
 //! | file | content | written |
 //! |---|---|---|
-//! | `identity.json` | private key, credential, the token they were made for | before a manager is asked |
+//! | `identity.json` | private key, perhaps the next one, credential, the token they were made for | before a manager is asked |
 //! | `map.json` | the last known map and whom to believe; the host has joined once it is here | with every newer map |
 //! | `boot` | how often the agent was started | before each start |
 //! | `agent.lock` | nothing; locked by whoever may change the rest | once |
@@ -14,13 +14,14 @@ mod lock;
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use std::{fs, num::ParseIntError};
 
 use festoon_proto::http::Credential;
 use festoon_proto::map::EndpointMap;
 use festoon_proto::{Generation, PrivateKey};
 
-pub use identity::Identity;
+pub use identity::{Identity, NextKey};
 pub use lock::{Lock, LockError};
 
 const IDENTITY: &str = "identity.json";
@@ -115,6 +116,11 @@ impl StateDir {
     pub fn identity(&self) -> Result<Option<Identity>, StateError> {
         let Some(bytes) = self.read(IDENTITY)? else { return Ok(None) };
         Identity::from_json(&bytes).map(Some).map_err(|error| self.damaged(IDENTITY, &error))
+    }
+
+    /// How old the key is: nothing else is written to its file. `None` if the host's clock was set back since.
+    pub fn key_age(&self) -> Option<Duration> {
+        fs::metadata(self.path.join(IDENTITY)).and_then(|file| file.modified()).ok()?.elapsed().ok()
     }
 
     /// Keeps what the host made for itself.

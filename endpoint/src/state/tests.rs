@@ -60,6 +60,26 @@ fn a_membership_survives_on_disk_for_its_owner_alone() {
 }
 
 #[test]
+fn a_key_to_come_survives_on_disk_and_stays_the_same_until_it_has_come() {
+    let (_directory, state) = state();
+    let mut identity = Identity::generate(&TokenSecret::from_bytes([5; 32]));
+    let next = identity.prepare(Duration::from_secs(7));
+    state.store_identity(&identity).unwrap();
+    let mut read = state.identity().unwrap().unwrap();
+    assert_eq!(read.private_key.public_key(), identity.private_key.public_key());
+    assert_eq!(read.next.as_ref().unwrap().overlap(), Duration::from_secs(7));
+    let again = read.prepare(Duration::from_secs(9));
+    assert_eq!(again.private_key.public_key(), next.private_key.public_key());
+    assert_eq!(again.overlap(), Duration::from_secs(9));
+    read.next = None;
+    state.store_identity(&read).unwrap();
+    assert!(state.identity().unwrap().unwrap().next.is_none());
+    assert!(state.key_age().unwrap() < Duration::from_secs(60));
+    let other = read.prepare(Duration::ZERO);
+    assert_ne!(other.private_key.public_key(), next.private_key.public_key());
+}
+
+#[test]
 fn every_start_has_a_higher_generation() {
     let (_directory, state) = state();
     assert_eq!(state.next_boot().unwrap(), Generation::first_of_boot(1));
