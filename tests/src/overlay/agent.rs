@@ -38,6 +38,18 @@ impl Agent {
         Ok(agent)
     }
 
+    /// Runs an agent that joined before, on `host`, with its state in `state_dir`.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn resume(host: &Host, name: &str, state_dir: PathBuf) -> anyhow::Result<Self> {
+        let (host, name) = (host.clone(), name.to_owned());
+        let mut agent = Self { host, name, state_dir, addresses: Vec::new(), program: None };
+        agent.up()?;
+        agent.addresses = agent.status()?.addresses;
+        Ok(agent)
+    }
+
     /// Its name.
     #[must_use]
     pub fn name(&self) -> &str {

@@ -15,6 +15,8 @@ pub struct AgentStatus {
     pub listen_port: u16,
     /// The overlay addresses.
     pub addresses: Vec<IpAddr>,
+    /// Its WireGuard identity.
+    pub public_key: String,
     /// The version of its map.
     pub map_version: u64,
     /// What an admin should look at.

@@ -10,6 +10,7 @@ mod networks;
 mod paths;
 mod registry;
 mod restore;
+mod rotation;
 
 use std::net::IpAddr;
 use std::time::Duration;

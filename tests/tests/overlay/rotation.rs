@@ -1,0 +1,126 @@
+//! Keys change while traffic goes on, and old ones are no longer good for anything.
+
+use std::time::Duration;
+
+use festoon_tests::lab::Lab;
+use festoon_tests::overlay::{Agent, Manager, Overlay, Spec, Traffic, WireGuard, let_pass, wait_until_slowly};
+
+use crate::{SOON, agent, ping, wait_all_reach, wait_reaches};
+
+/// The overlap of these tests. The one of a registry that has half a second for it is nobody's.
+const OVERLAP: &str = "--overlap=6s";
+/// When it is over, and everybody has heard.
+const OVER: Duration = Duration::from_secs(9);
+
+/// What a manager may have dropped because nobody it knows has that key, or it has another one itself.
+fn strangers(manager: &Manager) -> anyhow::Result<u64> {
+    let status = manager.status()?;
+    Ok(status.dropped("unknown_key") + status.dropped("invalid_mac") + status.dropped("unknown_session"))
+}
+
+#[test]
+fn an_endpoint_changes_its_key_under_traffic() -> anyhow::Result<()> {
+    Lab::run(|lab| {
+        let overlay = Overlay::start(lab, &Spec::default())?;
+        let (a, b) = (agent(&overlay, "a")?, agent(&overlay, "b")?);
+        let thief = lab.dir().join("thief");
+        a.host.run("cp", &["-r", &a.state_dir().to_string_lossy(), &thief.to_string_lossy()])?;
+        let key = a.status()?.public_key;
+        let there = Traffic::start(&a.host, &b.host, b.v4()?)?;
+        let back = Traffic::start(&b.host, &a.host, a.v6()?)?;
+        let said = a.run(&["rotate-key", OVERLAP])?;
+        let new_key = a.status()?.public_key;
+        assert!(said.contains(&new_key) && new_key != key, "{said}");
+        let_pass(OVER);
+        for outcome in [there.finish()?, back.finish()?] {
+            assert!(outcome.ping.lost == 0 && outcome.ping.sent > 1000, "{:?}", outcome.ping);
+            assert!(outcome.stream.kept && outcome.stream.bytes_lost == 0, "{:?}", outcome.stream);
+        }
+        overlay.wait_until_ready()?;
+        // Whoever copied the old key gets nowhere with it.
+        let before: Vec<u64> = overlay.managers.iter().map(strangers).collect::<Result<_, _>>()?;
+        let (active, generation) = (a.active()?, a.status()?.generation);
+        let thief = Agent::resume(&overlay.clouds[0].host("thief")?, "thief", thief)?;
+        for (manager, before) in overlay.managers.iter().zip(before) {
+            wait_until_slowly(SOON, "a refused handshake", || Ok(strangers(manager)? > before))?;
+        }
+        assert_eq!((thief.status()?.active, thief.status()?.public_key), (None, key));
+        assert_eq!((a.active()?, a.status()?.generation), (active, generation));
+        Ok(())
+    })
+}
+
+#[test]
+fn managers_change_their_keys_under_traffic() -> anyhow::Result<()> {
+    Lab::run(|lab| {
+        let overlay = Overlay::start(lab, &Spec { priorities: &[100, 100, 100], ..Spec::default() })?;
+        let (a, b) = (agent(&overlay, "a")?, agent(&overlay, "b")?);
+        let generations = (a.status()?.generation, b.status()?.generation);
+        let client = WireGuard::start(&overlay.clouds[2].host("laptop")?, overlay.new_client("laptop", 0)?)?;
+        wait_reaches(&client.host, a.v4()?)?;
+        let there = Traffic::start(&a.host, &b.host, b.v4()?)?;
+        let back = Traffic::start(&b.host, &a.host, a.v6()?)?;
+        let from_client = Traffic::start(&client.host, &b.host, b.v4()?)?;
+        for manager in &overlay.managers {
+            let said = manager.run(&["manager", "rotate-key", OVERLAP])?;
+            assert!(said.contains("good for 6s more") && said.contains("Stock clients"), "{said}");
+        }
+        // A stock client knows nothing of it, and is served as long as the key in its configuration is good.
+        let_pass(Duration::from_secs(3));
+        let outcome = from_client.finish()?;
+        assert!(outcome.ping.lost == 0 && outcome.stream.kept, "{outcome:?}");
+        let_pass(OVER);
+        for outcome in [there.finish()?, back.finish()?] {
+            assert!(outcome.ping.lost == 0 && outcome.ping.sent > 1000, "{:?}", outcome.ping);
+            assert!(outcome.stream.kept && outcome.stream.bytes_lost == 0, "{:?}", outcome.stream);
+        }
+        overlay.wait_until_ready()?;
+        assert_eq!((a.status()?.generation, b.status()?.generation), generations, "nobody moved");
+        let before = strangers(&overlay.managers[0])?;
+        assert_eq!(ping(&client.host, a.v4()?, 20)?.received, 0, "the old key is refused");
+        wait_until_slowly(SOON, "a refused handshake", || Ok(strangers(&overlay.managers[0])? > before))
+    })
+}
+
+#[test]
+fn new_keys_survive_restarts_within_the_overlap_and_after_it() -> anyhow::Result<()> {
+    Lab::run(|lab| {
+        let mut overlay = Overlay::start(lab, &Spec::default())?;
+        let key = |overlay: &Overlay<'_>| anyhow::Ok(overlay.agents[0].status()?.public_key);
+        overlay.managers[0].run(&["manager", "rotate-key"])?;
+        overlay.agents[0].run(&["rotate-key"])?;
+        let new_key = key(&overlay)?;
+        overlay.managers[0].program()?.kill()?;
+        overlay.agents[0].program()?.kill()?;
+        overlay.managers[0].start()?;
+        overlay.agents[0].up()?;
+        overlay.wait_until_ready()?;
+        wait_all_reach(&overlay)?;
+        assert_eq!(key(&overlay)?, new_key);
+        // Once more, and without any overlap: whoever holds a key that was stolen is cut off at once.
+        overlay.managers[0].run(&["manager", "rotate-key", "--overlap=0s"])?;
+        overlay.agents[0].run(&["rotate-key", "--overlap=0s"])?;
+        overlay.managers[0].program()?.kill()?;
+        overlay.managers[0].start()?;
+        overlay.wait_until_ready()?;
+        wait_all_reach(&overlay)?;
+        assert_ne!(key(&overlay)?, new_key);
+        Ok(())
+    })
+}
+
+#[test]
+fn a_removed_endpoint_is_cut_off_everywhere_with_both_of_its_keys() -> anyhow::Result<()> {
+    Lab::run(|lab| {
+        let overlay = Overlay::start(lab, &Spec::default())?;
+        let (a, b) = (agent(&overlay, "a")?, agent(&overlay, "b")?);
+        a.run(&["rotate-key"])?;
+        assert_eq!(ping(&a.host, b.v4()?, 20)?.lost, 0);
+        overlay.managers[1].run(&["endpoint", "remove", "a"])?;
+        wait_until_slowly(SOON, "silence", || Ok(ping(&a.host, b.v4()?, 5)?.received == 0))?;
+        wait_until_slowly(SOON, "no manager for it", || Ok(a.status()?.active.is_none()))?;
+        let sessions = a.status()?.managers;
+        assert!(sessions.iter().all(|manager| manager.state == "down"), "{sessions:?}");
+        Ok(())
+    })
+}
