@@ -51,14 +51,14 @@ pub async fn serve(data: DataDir, config: Config) -> anyhow::Result<()> {
     let admin = local::Admin { cluster: registry, node, manager: me, leave, snapshots, keeper, own_key: own };
     ready();
     let node = carrier.handle();
-    let work = async {
+    let work = Box::pin(async {
         tokio::select! {
             error = work => Err(error),
             ended = socket.run(admin) => ended.context("the admin socket ended"),
             ended = own_key.follow(state.version(), node.clone()) => ended,
             ended = follow(&cluster, me, state, node) => ended,
         }
-    };
+    });
     let end = until_end(work, &mut stop, &mut leaving, &mut carrier, &cluster).await?;
     if matches!(end, End::Left) {
         data.forget_identity()?;

@@ -189,7 +189,7 @@ fn list<T: Display>(items: &[T]) -> String {
 /// So many seconds, in the largest unit that divides them.
 pub(super) fn duration(seconds: u64) -> String {
     const UNITS: [(u64, &str); 3] = [(86_400, "d"), (3600, "h"), (60, "m")];
-    let unit = UNITS.iter().find(|(unit, _)| seconds >= *unit && seconds % unit == 0);
+    let unit = UNITS.iter().find(|(unit, _)| seconds >= *unit && seconds.is_multiple_of(*unit));
     unit.map_or_else(|| format!("{seconds}s"), |(unit, letter)| format!("{}{letter}", seconds / unit))
 }
 
