@@ -12,21 +12,28 @@ use festoon_proto::http::{
 };
 use festoon_proto::map::EndpointMap;
 
+use crate::certificate::Told;
 use crate::cluster::{Cluster, unix_now};
 use crate::https::{ApiJson, Peer, Refused};
 
-/// The routes under `/agent/v1/`.
-pub fn router(cluster: Cluster) -> Router {
+#[derive(Debug, Clone)]
+struct Agents {
+    cluster: Cluster,
+    told: Told,
+}
+
+/// The routes under `/agent/v1/`. Keeps in `told` who knows of the next CA.
+pub fn router(cluster: Cluster, told: Told) -> Router {
     Router::new()
         .route(AGENT_JOIN, post(join))
         .route(AGENT_MAP, get(map))
         .route(AGENT_ROTATE, post(rotate_key))
         .route(AGENT_LEAVE, post(leave))
-        .with_state(cluster)
+        .with_state(Agents { cluster, told })
 }
 
 async fn join(
-    Shared(cluster): Shared<Cluster>,
+    Shared(agents): Shared<Agents>,
     Extension(peer): Extension<Peer>,
     ApiJson(request): ApiJson<JoinRequest>,
 ) -> Result<Json<JoinResponse>, Refused> {
@@ -38,37 +45,40 @@ async fn join(
         name: request.name.chars().take(253).collect(),
         now: unix_now(),
     };
-    let Outcome::Endpoint(endpoint) = cluster.propose(Command::JoinEndpoint(command)).await? else {
+    let Outcome::Endpoint(endpoint) = agents.cluster.propose(Command::JoinEndpoint(command)).await? else {
         return Err(Refused::internal());
     };
     tracing::info!(%endpoint, remote = %peer.remote, "an endpoint joined");
-    let map = map_of(&cluster.snapshot(), endpoint)?;
+    let map = map_of(&agents.cluster.snapshot(), endpoint)?;
+    agents.told.note(&map);
     Ok(Json(JoinResponse { map }))
 }
 
-async fn map(Shared(cluster): Shared<Cluster>, headers: HeaderMap) -> Result<Json<EndpointMap>, Refused> {
-    let state = cluster.snapshot();
+async fn map(Shared(agents): Shared<Agents>, headers: HeaderMap) -> Result<Json<EndpointMap>, Refused> {
+    let state = agents.cluster.snapshot();
     let endpoint = authenticate(&state, &headers)?;
-    map_of(&state, endpoint).map(Json)
+    let map = map_of(&state, endpoint)?;
+    agents.told.note(&map);
+    Ok(Json(map))
 }
 
 async fn rotate_key(
-    Shared(cluster): Shared<Cluster>,
+    Shared(agents): Shared<Agents>,
     headers: HeaderMap,
     ApiJson(request): ApiJson<RotateRequest>,
 ) -> Result<StatusCode, Refused> {
-    let endpoint = authenticate(&cluster.snapshot(), &headers)?;
+    let endpoint = authenticate(&agents.cluster.snapshot(), &headers)?;
     let (now, new_key) = (unix_now(), request.public_key);
     let overlap_until = now.after(u64::from(request.overlap_s) * 1000);
     let command = RotateEndpointKey { endpoint, new_key, now, overlap_until };
-    cluster.propose(Command::RotateEndpointKey(command)).await?;
+    agents.cluster.propose(Command::RotateEndpointKey(command)).await?;
     tracing::info!(%endpoint, public_key = %new_key, "an endpoint has a new key");
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn leave(Shared(cluster): Shared<Cluster>, headers: HeaderMap) -> Result<StatusCode, Refused> {
-    let endpoint = authenticate(&cluster.snapshot(), &headers)?;
-    cluster.propose(Command::RemoveEndpoint(RemoveEndpoint { endpoint, now: unix_now() })).await?;
+async fn leave(Shared(agents): Shared<Agents>, headers: HeaderMap) -> Result<StatusCode, Refused> {
+    let endpoint = authenticate(&agents.cluster.snapshot(), &headers)?;
+    agents.cluster.propose(Command::RemoveEndpoint(RemoveEndpoint { endpoint, now: unix_now() })).await?;
     tracing::info!(%endpoint, "an endpoint left");
     Ok(StatusCode::NO_CONTENT)
 }

@@ -7,7 +7,7 @@ use axum::Router;
 use festoon_control::registry::{FORMAT, State};
 use festoon_proto::ManagerId;
 
-use crate::certificate::{self, Keeper};
+use crate::certificate::{self, Keeper, Told};
 use crate::cluster::{self, Cluster, Parts, unix_now};
 use crate::config::Config;
 use crate::data_dir::DataDir;
@@ -36,11 +36,12 @@ pub(super) async fn start(data: &DataDir, config: &Config) -> anyhow::Result<Bas
     let https = https::build(&config.https, port, &credentials).await;
     let https = https.with_context(|| format!("can't listen on TCP port {port}"))?;
     tracing::info!(manager = %me, https = %https.local_addr()?, "listening");
-    let https = https.run(routes(&parts, &credentials));
-    let Parts { managers, vault, supervisor, .. } = parts;
+    let (vault, managers) = (parts.vault.clone(), parts.managers.clone());
     let snapshots = Snapshots::new(&config.snapshots, data, me, cluster.clone(), vault.clone());
     let schedule = snapshots.clone().run();
-    let keeper = Keeper { me, vault, credentials, managers };
+    let keeper = Keeper { me, vault, credentials, managers, told: Told::default() };
+    let https = https.run(routes(&parts, &keeper));
+    let Parts { supervisor, .. } = parts;
     let keys = keep_keys(keeper.clone(), cluster.clone());
     let format = cluster::announce_format(cluster.clone(), me, FORMAT);
     let work = async move {
@@ -55,13 +56,11 @@ pub(super) async fn start(data: &DataDir, config: &Config) -> anyhow::Result<Bas
     Ok(Base { me, cluster, keeper, snapshots, work: Box::pin(work) })
 }
 
-fn routes(parts: &Parts, credentials: &Credentials) -> Router {
-    let (cluster, vault) = (parts.cluster.clone(), parts.vault.clone());
-    Router::new().merge(agents::router(parts.cluster.clone())).merge(cluster::router(parts)).merge(certificate::router(
-        cluster,
-        vault,
-        credentials.clone(),
-    ))
+fn routes(parts: &Parts, keeper: &Keeper) -> Router {
+    Router::new()
+        .merge(agents::router(parts.cluster.clone(), keeper.told.clone()))
+        .merge(cluster::router(parts))
+        .merge(certificate::router(parts.cluster.clone(), keeper.clone()))
 }
 
 /// Keeps certificates and the data key as they should be, and has what is past forgotten. Ends with the registry.

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 
 use super::due::due;
 use super::routes::CERTIFICATE;
+use super::told::Told;
 use crate::cluster::Https;
 use crate::pki::{Credentials, CredentialsError, PkiError, SigningRequest, TlsKey};
 use crate::vault::{Vault, VaultError, trusted_pem};
@@ -55,6 +56,8 @@ pub struct Keeper {
     pub credentials: Credentials,
     /// The way to the others: a witness can't certify itself.
     pub managers: Https,
+    /// The agents that know of the next CA.
+    pub told: Told,
 }
 
 impl Keeper {

@@ -6,8 +6,10 @@ mod keeper;
 mod routes;
 #[cfg(test)]
 mod tests;
+mod told;
 
 pub use due::{Due, due};
 pub use keeper::{KeepError, Keeper};
-pub(crate) use routes::SHOWN;
+pub(crate) use routes::{Answer, SHOWN};
 pub use routes::{Shown, router};
+pub use told::Told;

@@ -1,20 +1,22 @@
 //! What managers ask each other about certificates.
 
+use std::collections::BTreeSet;
+
 use axum::extract::State as Shared;
 use axum::http::StatusCode;
 use axum::routing::post;
 use axum::{Extension, Json, Router};
-use festoon_proto::Fingerprint;
+use festoon_proto::{EndpointId, Fingerprint};
 use serde::{Deserialize, Serialize};
 
+use super::Keeper;
 use crate::cluster::{Cluster, authenticate, unix_now};
 use crate::https::{Peer, Refused};
 use crate::pki::{Credentials, SigningRequest};
-use crate::vault::Vault;
 
 /// `POST`, managers only: a signing request in PEM gets a certificate for whoever asks, and those behind it, in PEM.
 pub(super) const CERTIFICATE: &str = "/cluster/v1/certificate";
-/// `POST`, managers only: a [`Shown`].
+/// `POST`, managers only: an [`Answer`].
 pub(crate) const SHOWN: &str = "/cluster/v1/certificate/shown";
 
 /// How far a manager is while the CA is replaced.
@@ -40,17 +42,32 @@ impl Shown {
     }
 }
 
+/// What a manager says to [`SHOWN`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Answer {
+    pub(crate) shown: Shown,
+    /// The agents that it told of the CA that was added last.
+    pub(crate) told: BTreeSet<EndpointId>,
+}
+
+impl Answer {
+    /// This manager's own.
+    pub(crate) fn of(keeper: &Keeper) -> Self {
+        let shown = Shown::of(&keeper.credentials);
+        let told = shown.trusted.last().map(|newest| keeper.told.of(*newest)).unwrap_or_default();
+        Self { shown, told }
+    }
+}
+
 #[derive(Debug, Clone)]
 struct Routes {
     cluster: Cluster,
-    vault: Vault,
-    credentials: Credentials,
+    keeper: Keeper,
 }
 
 /// The routes under `/cluster/v1/certificate`.
-pub fn router(cluster: Cluster, vault: Vault, credentials: Credentials) -> Router {
-    let routes = Routes { cluster, vault, credentials };
-    Router::new().route(CERTIFICATE, post(certify)).route(SHOWN, post(shown)).with_state(routes)
+pub fn router(cluster: Cluster, keeper: Keeper) -> Router {
+    Router::new().route(CERTIFICATE, post(certify)).route(SHOWN, post(shown)).with_state(Routes { cluster, keeper })
 }
 
 async fn certify(
@@ -61,12 +78,12 @@ async fn certify(
     let manager = authenticate(&peer, &routes.cluster)?;
     let request = SigningRequest::from_pem(&request)
         .map_err(|error| Refused::new(StatusCode::BAD_REQUEST, "bad-csr", &error.to_string()))?;
-    let chain = routes.vault.certify(&routes.cluster.snapshot(), manager, request, unix_now())?;
+    let chain = routes.keeper.vault.certify(&routes.cluster.snapshot(), manager, request, unix_now())?;
     tracing::info!(%manager, "a manager has a new certificate");
     Ok(chain)
 }
 
-async fn shown(Shared(routes): Shared<Routes>, Extension(peer): Extension<Peer>) -> Result<Json<Shown>, Refused> {
+async fn shown(Shared(routes): Shared<Routes>, Extension(peer): Extension<Peer>) -> Result<Json<Answer>, Refused> {
     authenticate(&peer, &routes.cluster)?;
-    Ok(Json(Shown::of(&routes.credentials)))
+    Ok(Json(Answer::of(&routes.keeper)))
 }

@@ -49,7 +49,7 @@ impl Member {
         Credentials::create(&data, &trusted_pem(state), &key, &chain).unwrap();
         let credentials = Credentials::load(&data).unwrap();
         let managers = Https::new(&credentials, states, HashMap::new());
-        Self { keeper: Keeper { me, vault, credentials, managers }, directory }
+        Self { keeper: Keeper { me, vault, credentials, managers, told: Told::default() }, directory }
     }
 
     fn data(&self) -> DataDir {

@@ -62,10 +62,8 @@ fn render(report: &CaReport, now: u64) -> String {
     let mut managers = vec![head.map(str::to_owned).to_vec()];
     managers.extend(report.managers.iter().map(|manager| manager_row(manager, now)));
     let mut text = format!("{}\n{}\n{}\n", table(&authorities), table(&managers), next_step(report));
-    let away = report.agents_away.filter(|count| *count > 0 && report.authorities.len() > 1);
-    if let Some(count) = away {
-        let names = report.names_of_away();
-        text.push_str(&format!("{count} agents are away and have perhaps not heard of the new CA: {names}\n"));
+    if let Some(untold) = report.untold() {
+        text.push_str(&format!("They could never connect again once the old CA is retired; {untold}\n"));
     }
     text
 }
@@ -129,15 +127,15 @@ mod tests {
         let report = CaReport {
             authorities: vec![row(old, AuthorityRole::Previous), row(new, AuthorityRole::Current)],
             managers: vec![manager(1, Some(shown)), manager(2, None)],
-            agents_away: Some(2),
-            agents_away_names: vec!["web".to_owned()],
+            agents_untold: 2,
+            agents_untold_names: vec!["web".to_owned()],
         };
         let text = render(&report, 0);
         assert!(text.contains("m1       0202020202020202  365 days"), "{text}");
         assert!(text.contains("m2       no answer"), "{text}");
         assert!(text.contains("once every manager is ready"), "{text}");
-        assert!(text.contains("2 agents are away and have perhaps not heard of the new CA: web, ..."), "{text}");
-        let ready = CaReport { managers: Vec::new(), agents_away: Some(0), ..report };
+        assert!(text.contains("agents not told of the new CA: 2 (web, ...)"), "{text}");
+        let ready = CaReport { managers: Vec::new(), agents_untold: 0, ..report };
         assert!(render(&ready, 0).contains("Next: `festoon-manager ca retire`. "));
     }
 }

@@ -1,25 +1,23 @@
 //! The CA of the cluster, step by step: the next one is trusted, then it issues certificates, then the one before is no
 //! longer trusted. The registry keeps the order; what is asked here besides is who would be lost.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State as Shared;
 use axum::http::StatusCode;
-use festoon_control::registry::{AuthorityRole, Command, State};
+use festoon_control::registry::{AuthorityRole, Command, Endpoint, State};
 use festoon_proto::map::EndpointKind;
-use festoon_proto::{Fingerprint, ManagerId};
+use festoon_proto::{EndpointId, Fingerprint, ManagerId};
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
 
 use super::Admin;
-use crate::certificate::{SHOWN, Shown};
+use crate::certificate::{Answer, SHOWN, Shown};
 use crate::https::{ApiJson, Refused};
-use crate::node::EndpointStatus;
 use crate::pki::Authority;
-use crate::status::{MOST_ROWS, Page};
 use crate::vault::{VaultError, add_authority};
 
 /// `GET`: a [`CaReport`].
@@ -52,10 +50,10 @@ pub struct CaReport {
     pub authorities: Vec<AuthorityRow>,
     /// All managers.
     pub managers: Vec<CaManagerRow>,
-    /// Agents that no manager carries now: they have perhaps not heard of the newest CA. A witness can't see them.
-    pub agents_away: Option<usize>,
+    /// While the CA is replaced: agents that no manager which answers has told of the new one.
+    pub agents_untold: usize,
     /// The names of the first of them.
-    pub agents_away_names: Vec<String>,
+    pub agents_untold_names: Vec<String>,
 }
 
 /// A CA.
@@ -86,10 +84,12 @@ impl CaReport {
         self.authorities.iter().find(|authority| authority.role == role).map(|authority| authority.fingerprint)
     }
 
-    /// The agents that are away, not all of them if they are many.
-    pub fn names_of_away(&self) -> String {
-        let is_all = self.agents_away.is_none_or(|count| count <= self.agents_away_names.len());
-        format!("{}{}", self.agents_away_names.join(", "), if is_all { "" } else { ", ..." })
+    /// The agents that nobody has told yet, not all of them if they are many; none if there are none.
+    pub fn untold(&self) -> Option<String> {
+        let more = if self.agents_untold > self.agents_untold_names.len() { ", ..." } else { "" };
+        let names = self.agents_untold_names.join(", ");
+        (self.agents_untold > 0)
+            .then(|| format!("agents not told of the new CA: {} ({names}{more})", self.agents_untold))
     }
 
     /// Who could never connect again if the CA before were retired now.
@@ -98,13 +98,7 @@ impl CaReport {
             Some(_) => format!("manager {} has no certificate of the new CA yet", row.name),
             None => format!("manager {} does not answer", row.name),
         });
-        let mut lost: Vec<_> = managers.collect();
-        match self.agents_away {
-            Some(0) => {}
-            Some(count) => lost.push(format!("{count} agents are away ({})", self.names_of_away())),
-            None => lost.push("a witness can't see which agents are away, so ask a full manager".to_owned()),
-        }
-        lost
+        managers.chain(self.untold()).collect()
     }
 }
 
@@ -145,8 +139,7 @@ pub(super) async fn retire(
     let fingerprint = named(&admin.cluster.snapshot(), role)?;
     let lost = if request.next || request.force { Vec::new() } else { report(&admin).await?.lost() };
     if !lost.is_empty() {
-        let text =
-            format!("the CA before is still needed: {}; wait for them, or give them up with --force", lost.join("; "));
+        let text = format!("the CA before is still needed ({}): wait, or give them up with --force", lost.join("; "));
         return Err(Refused::new(StatusCode::CONFLICT, "authority-needed", &text));
     }
     admin.cluster.propose(Command::RetireAuthority(fingerprint)).await?;
@@ -168,55 +161,48 @@ fn named(state: &State, role: AuthorityRole) -> Result<Fingerprint, Refused> {
 
 async fn report(admin: &Admin) -> Result<CaReport, Refused> {
     let state = admin.cluster.snapshot();
-    let mut shown = ask_all(admin, &state).await;
-    let (agents_away, agents_away_names) = away(admin, &state).await?;
+    let mut answers = ask_all(admin, &state).await;
+    let told = answers.values_mut().flat_map(|answer| std::mem::take(&mut answer.told)).collect();
+    let (agents_untold, agents_untold_names) = untold(&state, &told);
     let authorities = state.vault().authorities().iter();
     let managers = state.managers().map(|manager| {
-        let shown = shown.remove(&manager.id);
+        let shown = answers.remove(&manager.id).map(|answer| answer.shown);
         let is_ready = is_ready(&state, shown.as_ref());
         CaManagerRow { id: manager.id, name: manager.name.clone(), shown, is_ready }
     });
     Ok(CaReport {
         authorities: authorities.map(|one| AuthorityRow { fingerprint: one.fingerprint, role: one.role }).collect(),
         managers: managers.collect(),
-        agents_away,
-        agents_away_names,
+        agents_untold,
+        agents_untold_names,
     })
 }
 
-/// What the managers show that answer.
-async fn ask_all(admin: &Admin, state: &State) -> BTreeMap<ManagerId, Shown> {
+/// What the managers say that answer.
+async fn ask_all(admin: &Admin, state: &State) -> BTreeMap<ManagerId, Answer> {
     let mut asked = JoinSet::new();
     for id in state.managers().map(|manager| manager.id).filter(|id| *id != admin.manager) {
         let managers = admin.keeper.managers.clone();
         asked.spawn(async move { (id, managers.post(id, SHOWN, Bytes::new(), ASK_LIMIT).await) });
     }
-    let mut shown = BTreeMap::from([(admin.manager, Shown::of(&admin.keeper.credentials))]);
+    let mut answers = BTreeMap::from([(admin.manager, Answer::of(&admin.keeper))]);
     while let Some(answered) = asked.join_next().await {
         let Ok((id, Ok(answer))) = answered else { continue };
         if let Ok(answer) = serde_json::from_slice(&answer) {
-            shown.insert(id, answer);
+            answers.insert(id, answer);
         }
     }
-    shown
+    answers
 }
 
-/// How many agents no manager carries, and the names of the first of them. Page by page, for packets wait for each.
-async fn away(admin: &Admin, state: &State) -> Result<(Option<usize>, Vec<String>), Refused> {
-    let Some(node) = &admin.node else { return Ok((None, Vec::new())) };
-    let (mut count, mut names) = (0, Vec::new());
-    let mut page = Page { after: None, limit: MOST_ROWS };
-    while let Some(last) = state.endpoints_after(page.after).take(MOST_ROWS).last().map(|endpoint| endpoint.id) {
-        let rows = node.status(page.ids(state)).await?.endpoints;
-        let is_away = |row: &&EndpointStatus| row.attachment.is_none();
-        let agents = rows.iter().filter(is_away).filter_map(|row| state.endpoint(row.id));
-        for agent in agents.filter(|endpoint| endpoint.kind == EndpointKind::Agent) {
-            count += 1;
-            names.extend((names.len() < MAX_NAMES).then(|| agent.name.to_string()));
-        }
-        page.after = Some(last);
+/// How many agents were not told of the CA that was added last, and the names of the first of them.
+fn untold(state: &State, told: &BTreeSet<EndpointId>) -> (usize, Vec<String>) {
+    if state.vault().authorities().len() < 2 {
+        return (0, Vec::new());
     }
-    Ok((Some(count), names))
+    let is_untold = |endpoint: &&Endpoint| endpoint.kind == EndpointKind::Agent && !told.contains(&endpoint.id);
+    let untold = || state.endpoints().filter(is_untold);
+    (untold().count(), untold().take(MAX_NAMES).map(|agent| agent.name.to_string()).collect())
 }
 
 #[cfg(test)]

@@ -28,7 +28,7 @@ fn wait_managers_ready(manager: &Manager) -> anyhow::Result<()> {
     wait_until_slowly(SOON, "all managers ready for the next step", || {
         let report: Value = serde_json::from_str(&manager.run(&["ca", "show", "--json"])?)?;
         let managers = report["managers"].as_array().context("no managers")?;
-        Ok(report["agents_away"] == 0 && managers.iter().all(|manager| manager["is_ready"] == true))
+        Ok(report["agents_untold"] == 0 && managers.iter().all(|manager| manager["is_ready"] == true))
     })
 }
 
@@ -46,7 +46,7 @@ fn the_ca_is_replaced_under_traffic_and_agents_go_on_by_themselves() -> anyhow::
         wait_managers_ready(&overlay.managers[1])?;
         overlay.managers[1].run(&["ca", "promote"])?;
         wait_managers_ready(&overlay.managers[0])?;
-        // Nobody is away, so it needs no force.
+        // Everybody was told, so it needs no force.
         overlay.managers[0].run(&["ca", "retire"])?;
         wait_all(&overlay, "the agents believe the new CA alone", |agent| {
             let now = believed(agent)?;
