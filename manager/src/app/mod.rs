@@ -59,7 +59,7 @@ pub async fn serve(data: DataDir, config: Config) -> anyhow::Result<()> {
             ended = follow(&cluster, me, state, node) => ended,
         }
     });
-    let end = until_end(work, &mut stop, &mut leaving, &mut carrier, &cluster).await?;
+    let end = Box::pin(until_end(work, &mut stop, &mut leaving, &mut carrier, &cluster)).await?;
     if matches!(end, End::Left) {
         data.forget_identity()?;
     }
