@@ -8,7 +8,7 @@ use festoon_cluster::testing::FaultyDisk;
 use festoon_cluster::{Cluster, Identity, MemberId, Role, Settings};
 use festoon_control::registry::{Command, RenewManager, State, UnixMs};
 use festoon_proto::map::MapVersion;
-use festoon_proto::{ClusterId, ManagerId};
+use festoon_proto::{ClusterId, EpochId, ManagerId};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
@@ -18,7 +18,7 @@ use super::world::World;
 use crate::random::Random;
 
 pub(super) const CLUSTER: ClusterId = ClusterId([1; 16]);
-const EPOCH: u32 = 1;
+const EPOCH: EpochId = EpochId::FIRST;
 /// How soon a machine notices that its program is gone. Until then the program goes on without its disk.
 const NOTICE: Duration = Duration::from_millis(2);
 /// Clients of the machines themselves have numbers from here on.
