@@ -1,16 +1,19 @@
 //! The desired state of a simulated cluster: keys, addresses and the maps made of them.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use festoon_proto::map::{
     EndpointInfo, EndpointKind, EndpointMap, ManagerInfo, ManagerMap, MapVersion, NetworkInfo, Timing,
 };
-use festoon_proto::{ClusterId, EndpointId, ManagerId, NetworkId, PrivateKey};
+use festoon_proto::{ClusterId, EndpointId, ManagerId, NetworkId, PrivateKey, PublicKey};
 use ipnet::IpNet;
 
+use crate::world::NodeId;
+
 const PORT: u16 = 51_820;
-const VERSION: MapVersion = MapVersion(1);
+const FIRST: MapVersion = MapVersion(1);
 
 /// What a cluster looks like.
 #[derive(Debug, Clone)]
@@ -41,7 +44,13 @@ pub struct Agent {
     pub network: NetworkId,
     /// Its addresses in the overlay, IPv4 first. An agent of another network may have the same.
     pub addresses: [IpAddr; 2],
-    key: [u8; 32],
+}
+
+/// How often the key of a node has changed, and whether the one before is good too.
+#[derive(Debug, Clone, Copy, Default)]
+struct Keys {
+    changes: u8,
+    overlap: bool,
 }
 
 /// A cluster.
@@ -51,6 +60,9 @@ pub struct Cluster {
     networks: Vec<NetworkInfo>,
     agents: Vec<Agent>,
     timing: Timing,
+    version: MapVersion,
+    /// Of the nodes whose key was not always the same.
+    keys: BTreeMap<NodeId, Keys>,
 }
 
 impl Cluster {
@@ -64,7 +76,7 @@ impl Cluster {
             .map(|((network, host), id)| agent(EndpointId(id), network, host))
             .collect();
         let managers = (1..).zip(&layout.priorities).map(|(id, &priority)| manager(ManagerId(id), priority)).collect();
-        Self { managers, networks, agents, timing: layout.timing }
+        Self { managers, networks, agents, timing: layout.timing, version: FIRST, keys: BTreeMap::new() }
     }
 
     /// All managers.
@@ -99,14 +111,29 @@ impl Cluster {
         self.agents.iter().find(owns).map(|agent| agent.id)
     }
 
-    /// The key of a manager.
-    pub fn manager_key(id: ManagerId) -> PrivateKey {
-        PrivateKey::from_bytes(key_bytes(1, u64::from(id.0)))
+    /// The key of a node, and the one before while that is good too.
+    pub fn keys(&self, node: NodeId) -> (PrivateKey, Option<PrivateKey>) {
+        let Keys { changes, overlap } = self.keys.get(&node).copied().unwrap_or_default();
+        let former = changes.checked_sub(1).filter(|_| overlap);
+        (key(node, changes), former.map(|changes| key(node, changes)))
     }
 
-    /// The key of an agent.
-    pub fn agent_key(agent: &Agent) -> PrivateKey {
-        PrivateKey::from_bytes(agent.key)
+    /// A node has another key. The one before is good until [`Cluster::forget_key`].
+    pub fn new_key(&mut self, node: NodeId) {
+        let keys = self.keys.entry(node).or_default();
+        *keys = Keys { changes: keys.changes.wrapping_add(1), overlap: true };
+        self.version.0 += 1;
+    }
+
+    /// The key of a node before its key of now is no longer good.
+    pub fn forget_key(&mut self, node: NodeId) {
+        self.keys.entry(node).or_default().overlap = false;
+        self.version.0 += 1;
+    }
+
+    fn public_keys(&self, node: NodeId) -> (PublicKey, Option<PublicKey>) {
+        let (key, former) = self.keys(node);
+        (key.public_key(), former.map(|former| former.public_key()))
     }
 
     /// Where a manager is reached. `m2` has only IPv6.
@@ -121,36 +148,63 @@ impl Cluster {
     /// The map of a manager.
     pub fn manager_map(&self, manager: ManagerId) -> ManagerMap {
         ManagerMap {
-            version: VERSION,
+            version: self.version,
             manager,
             networks: self.networks.clone(),
-            endpoints: self.agents.iter().map(endpoint_info).collect(),
-            managers: self.managers.clone(),
-            managers_changed: VERSION,
+            endpoints: self.agents.iter().map(|agent| self.endpoint_info(agent)).collect(),
+            managers: self.manager_infos(),
+            managers_changed: self.version,
             timing: self.timing,
         }
+    }
+
+    fn endpoint_info(&self, agent: &Agent) -> EndpointInfo {
+        let (public_key, previous_key) = self.public_keys(NodeId::Endpoint(agent.id));
+        EndpointInfo {
+            id: agent.id,
+            name: agent.id.to_string(),
+            network: agent.network,
+            public_key,
+            previous_key,
+            kind: EndpointKind::Agent,
+            allowed: agent.addresses.iter().map(|&address| IpNet::from(address)).collect(),
+            changed: self.version,
+        }
+    }
+
+    fn manager_infos(&self) -> Vec<ManagerInfo> {
+        let with_keys = |manager: &ManagerInfo| {
+            let (public_key, previous_key) = self.public_keys(NodeId::Manager(manager.id));
+            ManagerInfo { public_key, previous_key, ..manager.clone() }
+        };
+        self.managers.iter().map(with_keys).collect()
     }
 
     /// The map of an agent.
     pub fn endpoint_map(&self, agent: &Agent) -> Arc<EndpointMap> {
         Arc::new(EndpointMap {
-            version: VERSION,
+            version: self.version,
             cluster: ClusterId([7; 16]),
             endpoint: agent.id,
             name: agent.id.to_string(),
             network: network(agent.network.0),
             addresses: agent.addresses.to_vec(),
-            managers: self.managers.clone(),
+            managers: self.manager_infos(),
             authorities: Vec::new(),
             timing: self.timing,
         })
     }
 }
 
-fn key_bytes(kind: u8, id: u64) -> [u8; 32] {
+fn key(node: NodeId, changes: u8) -> PrivateKey {
+    let (kind, id) = match node {
+        NodeId::Manager(id) => (1, u64::from(id.0)),
+        NodeId::Endpoint(id) => (2, id.0),
+    };
     let mut bytes = [kind; 32];
     bytes[8..16].copy_from_slice(&id.to_be_bytes());
-    bytes
+    bytes[16] = bytes[16].wrapping_add(changes);
+    PrivateKey::from_bytes(bytes)
 }
 
 fn network(id: u32) -> NetworkInfo {
@@ -162,7 +216,7 @@ fn network(id: u32) -> NetworkInfo {
         prefixes: vec![v4, v6],
         gateways: vec![Ipv4Addr::new(172, 31, 0, 1).into(), overlay_v6(1).into()],
         mtu: 1380,
-        changed: VERSION,
+        changed: FIRST,
     }
 }
 
@@ -176,30 +230,17 @@ fn host_number(layout: &Layout, network: NetworkId, index: u8) -> u8 {
 
 fn agent(id: EndpointId, network: NetworkId, host: u8) -> Agent {
     let addresses = [Ipv4Addr::new(172, 31, 0, host).into(), overlay_v6(host.into()).into()];
-    Agent { id, network, addresses, key: key_bytes(2, id.0) }
+    Agent { id, network, addresses }
 }
 
 fn manager(id: ManagerId, priority: u8) -> ManagerInfo {
     ManagerInfo {
         id,
         name: id.to_string(),
-        public_key: Cluster::manager_key(id).public_key(),
+        public_key: key(NodeId::Manager(id), 0).public_key(),
         previous_key: None,
         underlay: vec![Cluster::manager_address(id)],
         https: Vec::new(),
         priority,
-    }
-}
-
-fn endpoint_info(agent: &Agent) -> EndpointInfo {
-    EndpointInfo {
-        id: agent.id,
-        name: agent.id.to_string(),
-        network: agent.network,
-        public_key: Cluster::agent_key(agent).public_key(),
-        previous_key: None,
-        kind: EndpointKind::Agent,
-        allowed: agent.addresses.iter().map(|&address| IpNet::from(address)).collect(),
-        changed: VERSION,
     }
 }

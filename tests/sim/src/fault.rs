@@ -46,12 +46,16 @@ pub enum Fault {
         /// Whether it is told.
         told: bool,
     },
+    /// A node has a new key, and all hear of it by and by. The one before is good too.
+    NewKey(NodeId),
+    /// The one before is no longer good.
+    ForgetKey(NodeId),
 }
 
 impl Fault {
-    /// Whether packets may be lost by it. Draining is maintenance, and must lose none.
+    /// Whether packets may be lost by it. Draining and new keys are maintenance, and must lose none.
     pub fn is_damage(&self) -> bool {
-        !matches!(self, Self::Drain(_) | Self::Undrain(_))
+        !matches!(self, Self::Drain(_) | Self::Undrain(_) | Self::NewKey(_) | Self::ForgetKey(_))
     }
 }
 
@@ -69,6 +73,8 @@ impl fmt::Display for Fault {
             Self::Thaw(manager) => write!(f, "thaw {manager}"),
             Self::Drain(manager) => write!(f, "drain {manager}"),
             Self::Undrain(manager) => write!(f, "undrain {manager}"),
+            Self::NewKey(node) => write!(f, "new key of {node}"),
+            Self::ForgetKey(node) => write!(f, "end of the key before of {node}"),
             Self::Roam { endpoint, told: true } => write!(f, "roam {endpoint}"),
             Self::Roam { endpoint, told: false } => write!(f, "roam {endpoint}, untold"),
         }

@@ -117,16 +117,26 @@ fn episode(random: &mut Random, cluster: &Cluster, lasts: Duration) -> Vec<(Dura
     let longest = if random.chance(500) { Duration::from_secs(1) } else { Duration::from_secs(20) };
     let begin = random.duration(Duration::ZERO..lasts);
     let end = (begin + random.duration(Duration::from_millis(20)..longest)).min(lasts);
-    let pairs = match random.in_range(0..9) {
+    let pairs = match random.in_range(0..10) {
         0 | 1 => kills(random, cluster),
         2 => anywhere(random, cluster, |m| (Fault::Freeze(m), Fault::Thaw(m))),
         3 => anywhere(random, cluster, |m| (Fault::Drain(m), Fault::Undrain(m))),
         4 | 5 => cut(random, cluster),
         6 => partition(random, cluster),
         7 => isolated(random, cluster),
+        8 => return new_key(random, cluster, begin),
         _ => return roam(random, cluster).map(|fault| (begin, fault)).into_iter().collect(),
     };
     pairs.into_iter().flat_map(|(fault, remedy)| [(begin, fault), (end, remedy)]).collect()
+}
+
+/// A node changes its key. The one before is good for long enough that all can have heard.
+fn new_key(random: &mut Random, cluster: &Cluster, begin: Duration) -> Vec<(Duration, Fault)> {
+    let endpoints = cluster.agents().iter().map(|agent| NodeId::Endpoint(agent.id));
+    let nodes: Vec<_> = managers(cluster).into_iter().map(NodeId::Manager).chain(endpoints).collect();
+    let Some(&node) = random.pick(&nodes) else { return Vec::new() };
+    let overlap = random.duration(Duration::from_secs(10)..Duration::from_secs(30));
+    vec![(begin, Fault::NewKey(node)), (begin + overlap, Fault::ForgetKey(node))]
 }
 
 fn managers(cluster: &Cluster) -> Vec<ManagerId> {

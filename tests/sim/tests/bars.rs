@@ -210,3 +210,22 @@ fn when_all_managers_restarted_tunnels_carry_traffic_again_within_5_s() {
         }
     }
 }
+
+#[test]
+fn keys_change_all_at_once_or_one_by_one_and_nothing_is_lost() {
+    for seed in 0..SEEDS {
+        let mut run = Run::new(world(seed, &[100, 50], Conditions::good())).and(NoSwitch { since: WARM });
+        pass(&mut run, WARM);
+        let nodes = run.world().nodes();
+        let apart = millis(if seed % 2 == 0 { 0 } else { 100 * seed });
+        for fault in [Fault::NewKey, Fault::ForgetKey] {
+            for &node in &nodes {
+                run.world().apply(fault(node));
+                pass(&mut run, apart);
+            }
+            pass(&mut run, seconds(3));
+        }
+        let until = run.world().now() - seconds(1);
+        assert_eq!(undelivered(&mut run, until), [], "seed {seed}\n{}", run.history());
+    }
+}

@@ -33,6 +33,8 @@ impl World {
             Fault::Drain(manager) => self.set_draining(manager, true),
             Fault::Undrain(manager) => self.set_draining(manager, false),
             Fault::Roam { endpoint, told } => self.roam(endpoint, told),
+            Fault::NewKey(node) => self.new_key(node),
+            Fault::ForgetKey(node) => self.forget_key(node),
         }
         self.last_fault = self.now;
         if fault.is_damage() {

@@ -2,6 +2,7 @@
 
 mod faults;
 mod host;
+mod keys;
 mod traffic;
 
 use std::collections::BTreeMap;
@@ -49,10 +50,20 @@ impl fmt::Display for NodeId {
 
 #[derive(Debug)]
 enum Event {
-    Datagram { sender: NodeId, from: SocketAddr, to: SocketAddr, bytes: Vec<u8> },
-    Unreachable { told: NodeId, to: SocketAddr },
+    Datagram {
+        sender: NodeId,
+        from: SocketAddr,
+        to: SocketAddr,
+        bytes: Vec<u8>,
+    },
+    Unreachable {
+        told: NodeId,
+        to: SocketAddr,
+    },
     Flow(usize),
     Fault(Fault),
+    /// A node hears what the cluster looks like now.
+    News(NodeId),
 }
 
 /// A simulated world. Times are counted from its beginning.
@@ -243,6 +254,7 @@ impl World {
             Event::Unreachable { told, to } => self.feed(told, Input::Unreachable(to)),
             Event::Flow(index) => self.continue_flow(index),
             Event::Fault(fault) => self.apply(fault),
+            Event::News(id) => self.hear_news(id),
         }
     }
 
@@ -372,14 +384,15 @@ impl World {
     }
 
     fn new_manager(&self, manager: ManagerId, link_sequence: u64) -> Program {
-        let keys = manager::NodeKeys { key: Cluster::manager_key(manager), former: None };
+        let (key, former) = self.cluster.keys(NodeId::Manager(manager));
+        let keys = manager::NodeKeys { key, former };
         let config = manager::NodeConfig { keys, manager, link_sequence };
         let map = self.cluster.manager_map(manager);
         Program::Manager(Box::new(ManagerNode::new(&config, map, self.start + self.now)))
     }
 
     fn new_endpoint(&self, agent: &Agent) -> Program {
-        let private_key = Cluster::agent_key(agent);
+        let (private_key, _) = self.cluster.keys(NodeId::Endpoint(agent.id));
         let config = endpoint::NodeConfig { private_key, generation: Generation::first_of_boot(1) };
         let map = self.cluster.endpoint_map(agent);
         Program::Endpoint(Box::new(EndpointNode::new(&config, map, self.start + self.now)))
