@@ -1,11 +1,12 @@
 //! Keys change while traffic goes on, and old ones are no longer good for anything.
 
+use std::fs;
 use std::time::Duration;
 
 use festoon_tests::lab::Lab;
 use festoon_tests::overlay::{Agent, Manager, Overlay, Spec, Traffic, WireGuard, let_pass, wait_until_slowly};
 
-use crate::{SOON, agent, ping, wait_all_reach, wait_reaches};
+use crate::{SOON, agent, ping, refusal, wait_all_reach, wait_reaches};
 
 /// The overlap of these tests. The one of a registry that has half a second for it is nobody's.
 const OVERLAP: &str = "--overlap=6s";
@@ -106,6 +107,35 @@ fn new_keys_survive_restarts_within_the_overlap_and_after_it() -> anyhow::Result
         wait_all_reach(&overlay)?;
         assert_ne!(key(&overlay)?, new_key);
         Ok(())
+    })
+}
+
+#[test]
+fn a_change_of_a_key_that_was_interrupted_is_completed() -> anyhow::Result<()> {
+    const KEY: &str = "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=";
+    Lab::run(|lab| {
+        let mut overlay = Overlay::start(lab, &Spec::default())?;
+        let key = overlay.agents[0].status()?.public_key;
+        for manager in &mut overlay.managers {
+            manager.program()?.kill()?;
+        }
+        let said = refusal(overlay.agents[0].run(&["rotate-key"]))?;
+        assert!(said.contains("no manager answers") && said.contains("the new key is kept"), "{said}");
+        assert_eq!(overlay.agents[0].status()?.public_key, key);
+        overlay.agents[0].program()?.kill()?;
+        // As a power cut leaves it between the disk and the registry.
+        let dir = overlay.managers[0].data_dir().to_owned();
+        let (next, current) = (dir.join("wireguard-next.key"), dir.join("wireguard.key"));
+        fs::write(&next, format!("{KEY} 3600\n"))?;
+        for manager in &mut overlay.managers {
+            manager.start()?;
+        }
+        overlay.agents[0].up()?;
+        wait_until_slowly(2 * SOON, "the new key of the agent", || Ok(overlay.agents[0].status()?.public_key != key))?;
+        wait_until_slowly(2 * SOON, "the new key of the manager", || Ok(!next.exists()))?;
+        assert_eq!(fs::read_to_string(current)?.trim(), KEY);
+        overlay.wait_until_ready()?;
+        wait_all_reach(&overlay)
     })
 }
 
