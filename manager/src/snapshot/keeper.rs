@@ -86,14 +86,17 @@ impl Snapshots {
             tokio::time::sleep(pause).await;
             let last = self.standing().last.map(|last| last.created);
             pause = look;
-            if self.is_full() && is_due(unix_now(), last, every, self.0.me) && self.keep().await.is_err() {
+            if self.is_fit() && is_due(unix_now(), last, every, self.0.me) && self.keep().await.is_err() {
                 pause = AGAIN.min(every / 4);
             }
         }
     }
 
-    fn is_full(&self) -> bool {
-        self.0.cluster.snapshot().manager(self.0.me).is_some_and(|manager| manager.is_full())
+    /// Whether this manager reads the secrets, and the cluster has not gone on without it.
+    fn is_fit(&self) -> bool {
+        let cluster = &self.0.cluster;
+        let is_full = cluster.snapshot().manager(self.0.me).is_some_and(|manager| manager.is_full());
+        is_full && cluster.health().later_epoch.is_none()
     }
 
     /// Takes one and keeps it.

@@ -76,7 +76,10 @@ fn summary(restored: &Restored, new: &NewManager, created: UnixMs) -> Vec<String
     let (clients, agents): (Vec<_>, Vec<_>) = state.endpoints().partition(|endpoint| is_client(endpoint.kind));
     let mut lines = vec![
         format!("This is its manager {} ({}), in epoch {}.", new.name, member.manager, state.epoch().number),
-        format!("Changes after {} are lost.", readable_time(created)),
+        format!(
+            "Changes after {} are lost: who joined since then has to join again, and who was removed is in again.",
+            readable_time(created)
+        ),
     ];
     if !agents.is_empty() {
         lines.push(format!(
