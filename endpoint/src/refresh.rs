@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use festoon_proto::ManagerId;
-use festoon_proto::http::Credential;
+use festoon_proto::http::{Credential, RotateRequest};
 use festoon_proto::map::{EndpointMap, MapVersion};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
@@ -23,6 +23,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LAST_PAUSE: Duration = Duration::from_secs(30);
 /// While no manager answers in its tunnel, one that was restored from a backup is found only so: it has other keys.
 const LAST_PAUSE_LOST: Duration = Duration::from_secs(5);
+/// Attempts after which it is odd that managers answer here and not in their tunnels: some 3 seconds.
+const ODD: u32 = 5;
 const REMOVED_PAUSE: Duration = Duration::from_secs(300);
 
 /// What the session knows of newer maps.
@@ -71,6 +73,9 @@ impl Refresher {
             sleep(SPREAD.mul_f64(rand::random())).await;
             let outcome = self.attempt(want, failures == 0).await;
             failures = if outcome == Outcome::Newer { 0 } else { failures + 1 };
+            if want.lost && outcome == Outcome::NothingNew && failures == ODD {
+                self.tell_key().await;
+            }
             // A change in what the session knows, a manager that answers again above all, is a reason to try again now.
             let woken = timeout(pause(outcome, want.lost, failures, rand::random()), self.want.changed()).await;
             if let Ok(Err(_)) = woken {
@@ -85,6 +90,22 @@ impl Refresher {
         match asked {
             Ok(map) => self.accept(map).await,
             Err(error) => report(&error, first),
+        }
+    }
+
+    /// Managers that were restored from a snapshot know the key that this endpoint had then. Changes nothing if it is that
+    /// of now.
+    async fn tell_key(&self) {
+        let identity = match self.state.identity() {
+            // One that is being changed is told of anyhow.
+            Ok(Some(identity)) if identity.next.is_none() => identity,
+            _ => return,
+        };
+        let request = RotateRequest { public_key: identity.private_key.public_key(), overlap_s: 0 };
+        let managers = https_addresses(&self.map, None);
+        let told = ask_any(&managers, &self.map.authorities, |manager| manager.rotate_key(&self.credential, &request));
+        if let Err(error) = told.await {
+            tracing::warn!(%error, "managers answer, but not in their tunnels, and do not take this endpoint's key");
         }
     }
 
