@@ -22,6 +22,7 @@ use crate::own_log::{Logged, OwnLog, UntilEnd};
 use crate::propose::Attempt;
 use crate::reach::Reach;
 use crate::settings::{ProposalIds, Settings};
+use crate::silence::Silence;
 use crate::storage::{LogStore, Machine};
 use crate::transport::Transport;
 use crate::types::{MemberId, TypeConfig};
@@ -68,6 +69,7 @@ pub struct Cluster<T> {
     state: watch::Receiver<Arc<State>>,
     pub(crate) network: Network<T>,
     pub(crate) leaving: Leaving,
+    pub(crate) silence: Silence,
     log: UntilEnd,
     begun_with: Arc<State>,
     follow: Arc<Task>,
@@ -133,7 +135,8 @@ impl<T: Transport> Cluster<T> {
         let follow = Arc::new(Task(tokio::spawn(follow)));
         let (log, begun_with) = (UntilEnd::new(own_log), Arc::new(begun_with));
         let ids = ProposalIds::new(settings.seed);
-        Ok(Self { raft, ids, state, network, leaving, log, begun_with, follow })
+        let silence = Silence::default();
+        Ok(Self { raft, ids, state, network, leaving, silence, log, begun_with, follow })
     }
 
     /// Makes this manager, with an empty disk, the only member of a new cluster.

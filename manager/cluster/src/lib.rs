@@ -15,6 +15,7 @@ mod propose;
 mod reach;
 mod recent;
 mod settings;
+mod silence;
 pub mod storage;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

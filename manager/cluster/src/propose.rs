@@ -5,7 +5,7 @@ use std::time::Duration;
 use festoon_control::registry::{Command, Outcome, Refusal, apply};
 use festoon_proto::EpochId;
 use openraft::error::{ClientWriteError, RaftError};
-use openraft::{EmptyNode, Raft, RaftMetrics};
+use openraft::{EmptyNode, RaftMetrics};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
@@ -15,7 +15,7 @@ use crate::members;
 use crate::message::{Answer, Rejection, Request};
 use crate::network::AskError;
 use crate::transport::{CallError, Transport};
-use crate::types::{Applied, MemberId, Proposal, TypeConfig};
+use crate::types::{Applied, MemberId, Proposal};
 
 /// How long a proposal may take before whoever made it hears that it failed.
 const PROPOSE_LIMIT: Duration = Duration::from_millis(1800);
@@ -132,7 +132,9 @@ impl<T: Transport> Cluster<T> {
 
     /// Writes a proposal to the log as the leader, and waits until it is carried out.
     pub(crate) async fn write(&self, proposal: Proposal) -> Result<Applied, Attempt> {
-        let Command::RemoveManager(manager) = proposal.command else { return self.append(proposal).await };
+        let Command::RemoveManager(manager) = proposal.command else {
+            return if self.silence.is_on() { Err(Attempt::NotTaken) } else { self.append(proposal).await };
+        };
         let state = self.snapshot();
         let is_refused = apply(&state, state.version().0 + 1, &proposal.command).is_err();
         if is_refused || !self.is_leader() {
@@ -156,7 +158,7 @@ impl<T: Transport> Cluster<T> {
 
     /// Falls silent until another leads, if there is another. May be cancelled at any time.
     async fn step_down(&self) {
-        let _silence = Silence::begin(&self.raft);
+        let _silent = self.silence.begin(&self.raft);
         let mut metrics = self.raft.metrics();
         let followed = metrics.wait_for(|metrics| metrics.current_leader != Some(self.network.me));
         if tokio::time::timeout(PROPOSE_LIMIT, followed).await.is_err() {
@@ -171,22 +173,6 @@ impl<T: Transport> Cluster<T> {
         if timeout_at(deadline, reached).await.is_err() {
             tracing::warn!(index, "the copy of the registry lags behind");
         }
-    }
-}
-
-/// While it lives the leader says nothing of itself.
-struct Silence<'a>(&'a Raft<TypeConfig>);
-
-impl<'a> Silence<'a> {
-    fn begin(raft: &'a Raft<TypeConfig>) -> Self {
-        raft.runtime_config().heartbeat(false);
-        Self(raft)
-    }
-}
-
-impl Drop for Silence<'_> {
-    fn drop(&mut self) {
-        self.0.runtime_config().heartbeat(true);
     }
 }
 

@@ -173,7 +173,13 @@ async fn add_client(
     let Outcome::Endpoint(endpoint) = admin.cluster.propose(Command::AddClient(command)).await? else {
         return Err(Refused::internal());
     };
-    endpoint_map(&admin.cluster.snapshot(), endpoint).map(Json).ok_or_else(Refused::internal)
+    // The others may have taken it just before this manager was cut off from them.
+    endpoint_map(&admin.cluster.snapshot(), endpoint).map(Json).ok_or_else(|| {
+        let text = format!(
+            "endpoint {endpoint} was added, but this manager was cut off before it heard which addresses it has: remove it on another manager and add it there"
+        );
+        Refused::new(StatusCode::SERVICE_UNAVAILABLE, "endpoint-not-yet", &text)
+    })
 }
 
 async fn remove_endpoint(

@@ -133,3 +133,19 @@ async fn a_manager_that_was_removed_while_it_was_away_is_told() {
         tokio::time::timeout(Duration::from_secs(10), removed.removed()).await.expect("it is told");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_busy_leader_can_be_removed_too() {
+    let world = World::of(3).await;
+    let leader = world.leader().await;
+    let (one, other) = (world.get(leader % 3 + 1), world.get((leader + 1) % 3 + 1));
+    let writer = tokio::spawn(async move {
+        for number in 0..=u8::MAX {
+            insist(&one, network(number)).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    other.propose(Command::RemoveManager(ManagerId(leader))).await.unwrap();
+    assert!(!writer.is_finished(), "changes came in all the time");
+    writer.abort();
+}

@@ -11,7 +11,7 @@ use super::flood::MAX_NEIGHBOURS;
 /// The shortest time between two statements that differ only in round-trip times.
 const RTT_INTERVAL: Duration = Duration::from_secs(5);
 /// A round-trip time that moved by no more than this is not news.
-const RTT_NOISE: Duration = Duration::from_millis(1);
+pub(super) const RTT_NOISE: Duration = Duration::from_millis(1);
 
 /// The links of this manager, and what it last said of them.
 #[derive(Debug)]

@@ -7,9 +7,11 @@ use std::time::Duration;
 use festoon_proto::ManagerId;
 use festoon_proto::signal::LinkState;
 
+use super::own_links::RTT_NOISE;
+
 /// What passing through one more manager costs in microseconds, so that a hair's breadth in round-trip times does not
-/// turn traffic away from a direct link.
-const HOP_COST: u64 = 200;
+/// turn traffic away from a direct link: what a link state may be off for good.
+const HOP_COST: u64 = RTT_NOISE.as_micros() as u64;
 /// Link states kept of managers that are not members: the registry may yet say that they are.
 const MAX_STRANGERS: usize = 32;
 
@@ -124,9 +126,9 @@ impl Topology {
     fn shortest_paths(&self) -> BTreeMap<ManagerId, Path> {
         let mut paths = BTreeMap::new();
         let mut visited = BTreeSet::new();
-        // Cost and round-trip time in microseconds. Ordered by cost, then by ids, so that all ties end the same way.
-        let mut frontier = BTreeSet::from([(0, self.me, None, 0)]);
-        while let Some((cost, at, first, rtt)) = frontier.pop_first() {
+        // Cost and round-trip time in microseconds. Ordered by these, then by ids, so that all ties end the same way.
+        let mut frontier = BTreeSet::from([(0, 0, self.me, None)]);
+        while let Some((cost, rtt, at, first)) = frontier.pop_first() {
             if !visited.insert(at) {
                 continue;
             }
@@ -134,7 +136,7 @@ impl Topology {
                 paths.insert(at, Path { next_hop, rtt: Duration::from_micros(rtt) });
             }
             for (neighbour, link) in self.links_of(at) {
-                frontier.insert((cost + link + HOP_COST, neighbour, first.or(Some(neighbour)), rtt + link));
+                frontier.insert((cost + link + HOP_COST, rtt + link, neighbour, first.or(Some(neighbour))));
             }
         }
         paths
@@ -180,7 +182,7 @@ mod tests {
 
     #[test]
     fn the_shortest_path_by_rtt_is_taken_but_not_for_a_hairs_breadth() {
-        for (direct, next_hop) in [(5 * MS, 2), (2 * MS, 3), (2 * MS + 100, 3)] {
+        for (direct, next_hop) in [(5 * MS, 2), (2 * MS, 3), (3 * MS - 1, 3)] {
             let topology = topology(&[
                 state(1, 1, &[(2, MS), (3, direct)]),
                 state(2, 1, &[(1, MS), (3, MS)]),
