@@ -1,18 +1,12 @@
 //! The leader of the registry is killed with SIGKILL while changes come in through the other two managers.
 
-use std::collections::BTreeSet;
-use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::Context;
-
+use super::load::{Change, Load, acknowledged, all_agree, leader, longest_stall, lost, twice};
 use super::report::{Limit, Report};
 use super::series::{RUNS, median};
-use crate::clock::now;
 use crate::lab::{Echo, Lab};
-use crate::overlay::{Manager, Overlay, Spec, let_pass, wait_until_slowly};
+use crate::overlay::{Overlay, Spec, let_pass, wait_until_slowly};
 
 const CALM: Duration = Duration::from_millis(1000);
 /// Longer than any stall that could still meet its bar.
@@ -59,24 +53,13 @@ fn run(overlay: &mut Overlay<'_>, number: usize, watched: &mut Watched) -> anyho
     let (from, to) = (&overlay.agents[0], &overlay.agents[1]);
     let mut ping = Echo::ping(&from.host, to.v4()?, PING_INTERVAL)?;
     ping.wait_first(SETTLE)?;
-    let stop = AtomicBool::new(false);
-    let (before, after) = overlay.managers.split_at_mut(leader);
-    let (dying, after) = after.split_first_mut().context("a leader that is no manager")?;
-    let survivors = before.iter().chain(after.iter());
-    let (killed, writers) = thread::scope(|scope| {
-        let stop = &stop;
-        let writers: Vec<_> = survivors
-            .enumerate()
-            .map(|(index, manager)| scope.spawn(move || write(manager, &format!("w{number}-{index}"), stop)))
-            .collect();
-        let_pass(CALM);
-        let killed = dying.program().and_then(|program| program.kill());
-        let_pass(AFTERMATH);
-        stop.store(true, Ordering::Relaxed);
-        let writers = writers.into_iter().map(|writer| writer.join().unwrap_or_default()).collect::<Vec<_>>();
-        (killed, writers)
-    });
-    killed?;
+    let loads = overlay.managers.iter().enumerate().filter(|(index, _)| *index != leader);
+    let loads = loads.map(|(index, manager)| Load::start(manager, from, &format!("w{number}-{index}")));
+    let loads = loads.collect::<anyhow::Result<Vec<_>>>()?;
+    let_pass(CALM);
+    overlay.managers[leader].program()?.kill()?;
+    let_pass(AFTERMATH);
+    let changes: Vec<Change> = loads.into_iter().flat_map(|load| load.finish().0).collect();
     let pings = ping.finish()?;
     if active != leader {
         watched.runs += 1;
@@ -86,60 +69,5 @@ fn run(overlay: &mut Overlay<'_>, number: usize, watched: &mut Watched) -> anyho
     overlay.managers[leader].start()?;
     overlay.wait_until_ready()?;
     wait_until_slowly(SETTLE, "a registry that all take part in", || all_agree(overlay))?;
-    let mut acknowledgements: Vec<(Instant, String)> = writers.into_iter().flatten().collect();
-    acknowledgements.sort();
-    let stall = acknowledgements.windows(2).map(|pair| (pair[1].0 - pair[0].0).as_secs_f64()).fold(f64::NAN, f64::max);
-    Ok(Run { stall, acknowledged: acknowledgements.into_iter().map(|(_, name)| name).collect() })
-}
-
-/// Adds endpoints one after the other until it is stopped: when each was acknowledged, and its name.
-fn write(manager: &Manager, prefix: &str, stop: &AtomicBool) -> Vec<(Instant, String)> {
-    let mut acknowledged = Vec::new();
-    for number in 0.. {
-        if stop.load(Ordering::Relaxed) {
-            break;
-        }
-        let name = format!("{prefix}-{number}");
-        if manager.run(&["endpoint", "add", &name, "--client"]).is_ok() {
-            acknowledged.push((now(), name));
-        }
-    }
-    acknowledged
-}
-
-fn leader(overlay: &Overlay<'_>) -> anyhow::Result<usize> {
-    let status = overlay.first_manager()?.status()?;
-    overlay.index_of(status.registry.leader.context("nobody leads the registry")?.manager)
-}
-
-fn all_agree(overlay: &Overlay<'_>) -> anyhow::Result<bool> {
-    for manager in &overlay.managers {
-        let registry = manager.status()?.registry;
-        let lags = |member: &crate::overlay::Member| !member.votes || !member.is_heard || member.lag != Some(0);
-        if registry.leader.is_none()
-            || registry.members.len() != overlay.managers.len()
-            || registry.members.iter().any(lags)
-        {
-            return Ok(false);
-        }
-    }
-    Ok(true)
-}
-
-/// Changes that were acknowledged and that some manager does not have.
-fn lost(overlay: &Overlay<'_>, acknowledged: &[String]) -> anyhow::Result<u64> {
-    let mut lost = BTreeSet::new();
-    for manager in &overlay.managers {
-        let endpoints = manager.endpoints()?;
-        let there: BTreeSet<&str> = endpoints.iter().map(|row| &*row.name).collect();
-        lost.extend(acknowledged.iter().filter(|name| !there.contains(&***name)).cloned());
-    }
-    Ok(lost.len() as u64)
-}
-
-/// Addresses that two endpoints have.
-fn twice(overlay: &Overlay<'_>) -> anyhow::Result<u64> {
-    let endpoints = overlay.first_manager()?.endpoints()?;
-    let all: Vec<IpAddr> = endpoints.iter().flat_map(|row| row.addresses.iter().copied()).collect();
-    Ok((all.len() - all.iter().collect::<BTreeSet<_>>().len()) as u64)
+    Ok(Run { stall: longest_stall(&changes), acknowledged: acknowledged(&changes) })
 }

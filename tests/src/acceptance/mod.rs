@@ -9,12 +9,18 @@ mod blackhole;
 mod drain;
 mod kill9;
 mod leader;
+mod load;
 mod loss;
 mod one_way;
+mod partition;
 mod registry_kills;
 mod report;
+mod resize;
 mod restart;
+mod restore;
+mod revocation;
 mod series;
+mod size;
 mod spoofed;
 mod stopped;
 mod throughput;
@@ -35,7 +41,7 @@ struct Measurement {
     run: fn(&Lab, &mut Report) -> anyhow::Result<()>,
 }
 
-const ALL: [Measurement; 15] = [
+const ALL: [Measurement; 20] = [
     Measurement { name: "kill9", run: kill9::measure },
     Measurement { name: "blackhole", run: blackhole::measure },
     Measurement { name: "one_way", run: one_way::measure },
@@ -46,6 +52,11 @@ const ALL: [Measurement; 15] = [
     Measurement { name: "restart", run: restart::measure },
     Measurement { name: "leader_killed", run: leader::measure },
     Measurement { name: "registry_kills", run: registry_kills::measure },
+    Measurement { name: "partition", run: partition::measure },
+    Measurement { name: "resize", run: resize::measure },
+    Measurement { name: "revocation", run: revocation::measure },
+    Measurement { name: "restore", run: restore::measure },
+    Measurement { name: "size", run: size::measure },
     Measurement { name: "throughput", run: throughput::measure },
     Measurement { name: "bad_datagrams", run: bad_datagrams::measure },
     Measurement { name: "bad_keys", run: bad_keys::measure },

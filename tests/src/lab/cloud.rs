@@ -156,8 +156,21 @@ impl Cloud {
         Ok(())
     }
 
+    /// A new host with the addresses of one here, which is cut off for good.
+    pub(super) fn replace(&self, gone: &Host, name: &str) -> anyhow::Result<Host> {
+        let (site, addresses) = (&self.inner.router.site, gone.place().addresses);
+        gone.namespace().ip("link del eth0")?;
+        let namespace = site.namespace(name)?;
+        let place = self.connect_as(&namespace, addresses)?;
+        site.cabled.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&namespace));
+        Ok(Host::new(site, name, namespace, place))
+    }
+
     fn connect(&self, namespace: &super::Namespace) -> anyhow::Result<Place> {
-        let addresses = self.next_addresses()?;
+        self.connect_as(namespace, self.next_addresses()?)
+    }
+
+    fn connect_as(&self, namespace: &super::Namespace, addresses: Addresses) -> anyhow::Result<Place> {
         let gateway = self.address(1).context("no address for the gateway")?;
         let cable = self.inner.router.lay_cable(namespace, addresses, gateway)?;
         Ok(Place { cloud: self.clone(), cable, addresses })

@@ -109,6 +109,14 @@ impl Host {
         Ok(())
     }
 
+    /// A new host in its place, with its addresses. This one is cut off for good.
+    ///
+    /// # Errors
+    /// As [`Cloud::host`].
+    pub fn replace(&self, name: &str) -> anyhow::Result<Self> {
+        self.place().cloud.replace(self, name)
+    }
+
     /// Has a file removed with the lab that a program on this host leaves outside of it.
     pub fn remove_with_lab(&self, path: PathBuf) {
         self.inner.site.litter.lock().unwrap_or_else(PoisonError::into_inner).push(path);

@@ -75,6 +75,18 @@ impl Admin {
         self.send("POST", &format!("/v1/managers/{manager}"), &json!({ "priority": priority })).map(drop)
     }
 
+    /// Changes the largest packet of a network.
+    ///
+    /// # Errors
+    /// When it stays.
+    pub fn set_mtu(&mut self, network: &str, mtu: u16) -> anyhow::Result<()> {
+        let nothing: [&str; 0] = [];
+        let request = json!({
+            "mtu": mtu, "add_prefixes": nothing, "remove_prefixes": nothing, "reserve": nothing, "unreserve": nothing
+        });
+        self.send("POST", &format!("/v1/networks/{network}"), &request).map(drop)
+    }
+
     /// What the manager says of itself and the cluster, with the first `limit` endpoints.
     ///
     /// # Errors

@@ -1,17 +1,24 @@
 //! An agent on a host, through its command line.
 
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::IpAddr;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::status::AgentStatus;
-use super::wait_until_slowly;
+use super::{Manager, wait_until_slowly};
 use crate::lab::{Host, Program, tool};
 
 const START: Duration = Duration::from_secs(10);
 const END: Duration = Duration::from_secs(10);
+const ANSWER: Duration = Duration::from_secs(10);
+const TLS_NAME: &str = "manager.festoon.internal";
+const HTTPS_PORT: u16 = 8443;
 
 /// An agent. Its state outlives its process.
 #[derive(Debug)]
@@ -124,6 +131,42 @@ impl Agent {
         serde_json::from_str(&text).with_context(|| format!("this is no status of an agent: {text}"))
     }
 
+    /// The version of the map in use, from the control socket: a command line would cost a process each time.
+    ///
+    /// # Errors
+    /// When it does not run, or says something else.
+    pub fn map_version(&self) -> anyhow::Result<u64> {
+        let mut stream = UnixStream::connect(self.state_dir.join("agent.sock")).context("no agent answers")?;
+        stream.set_read_timeout(Some(ANSWER))?;
+        stream.write_all(b"\"status\"\n")?;
+        let mut line = String::new();
+        BufReader::new(stream).read_line(&mut line)?;
+        let answer: serde_json::Value = serde_json::from_str(&line)?;
+        answer["status"]["map_version"].as_u64().with_context(|| format!("no status: {line}"))
+    }
+
+    /// For fetching its map from `manager`, as the agent does.
+    ///
+    /// # Errors
+    /// When the agent has not joined.
+    pub fn map_reader(&self, manager: &Manager) -> anyhow::Result<MapReader> {
+        let read = |file: &str| -> anyhow::Result<serde_json::Value> {
+            let path = self.state_dir.join(file);
+            Ok(serde_json::from_slice(&std::fs::read(&path).with_context(|| path.display().to_string())?)?)
+        };
+        let secret: Vec<u8> = serde_json::from_value(read("identity.json")?["credential_secret"].take())?;
+        let credential = format!("e{}.{}", read("map.json")?["endpoint"], URL_SAFE_NO_PAD.encode(secret));
+        let ca = manager.data_dir().join("ca.crt");
+        let at = format!("{TLS_NAME}:{HTTPS_PORT}");
+        let (resolve, header) = (format!("{at}:{}", manager.host.v4()), format!("authorization: Bearer {credential}"));
+        let (ca, limit) = (ca.to_string_lossy(), ANSWER.as_secs().to_string());
+        let options = [("--max-time", &*limit), ("--cacert", &*ca), ("--resolve", &*resolve), ("--header", &*header)];
+        let mut args: Vec<String> = ["--silent", "--show-error", "--fail"].map(str::to_owned).to_vec();
+        args.extend(options.into_iter().flat_map(|(option, value)| [option.to_owned(), value.to_owned()]));
+        args.push(format!("https://{at}/agent/v1/map"));
+        Ok(MapReader { host: self.host.clone(), args })
+    }
+
     /// The id of the manager that carries it.
     ///
     /// # Errors
@@ -138,5 +181,23 @@ impl Agent {
     /// When it was never started.
     pub fn program(&mut self) -> anyhow::Result<&mut Program> {
         self.program.as_mut().with_context(|| format!("agent {} was never started", self.name))
+    }
+}
+
+/// Fetches the map of an agent from one manager, with `curl`.
+#[derive(Debug, Clone)]
+pub struct MapReader {
+    host: Host,
+    args: Vec<String>,
+}
+
+impl MapReader {
+    /// The version of the map.
+    ///
+    /// # Errors
+    /// When the manager does not give it.
+    pub fn read(&self) -> anyhow::Result<u64> {
+        let map: serde_json::Value = serde_json::from_str(&self.host.run("curl", &self.args)?)?;
+        map["version"].as_u64().context("a map without a version")
     }
 }

@@ -18,7 +18,7 @@ use crate::clock::now;
 use crate::lab::{Cloud, Host, Internet, Lab};
 
 pub use admin::{Admin, Problem};
-pub use agent::Agent;
+pub use agent::{Agent, MapReader};
 pub use manager::{Introduction, Manager};
 pub use status::{AgentStatus, Endpoint, ManagerStatus, Member, MemberId, Neighbour, Registry, Uplink};
 pub use traffic::{Outcome, Traffic};
@@ -118,6 +118,17 @@ impl<'a> Overlay<'a> {
             Some(first) => Manager::join(&host, dir, &me, first.run(&["token", "create", "--manager"])?.trim())?,
         };
         self.managers.push(manager);
+        Ok(())
+    }
+
+    /// Has a manager move its endpoints away, leave the cluster and end.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub fn remove_manager(&mut self, index: usize) -> anyhow::Result<()> {
+        let mut manager = self.managers.remove(index);
+        manager.run(&["leave"])?;
+        manager.program()?.wait(SETTLE)?;
         Ok(())
     }
 

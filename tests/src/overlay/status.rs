@@ -98,6 +98,8 @@ pub struct MemberId {
 /// A manager's part in the registry's consensus.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Member {
+    /// Which.
+    pub id: MemberId,
     /// Whether it votes.
     pub votes: bool,
     /// Whether it was heard lately.
