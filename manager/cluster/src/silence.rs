@@ -1,4 +1,5 @@
-//! A leader that gives way: it says nothing of itself and takes no proposals, until the others miss it and one of them leads.
+//! A leader that gives way: it says nothing of itself and takes no proposals, until the others miss it and one of them
+//! leads.
 //!
 //! Without the second half a busy leader would never be missed, for every entry it sends is a sign of life.
 

@@ -1,5 +1,5 @@
-//! A manager under load: changes of the registry through it one after the other, and reads of its report and of a map, until
-//! it is stopped.
+//! A manager under load: changes of the registry through it one after the other, and reads of its report and of a map,
+//! until it is stopped.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;

@@ -1,5 +1,5 @@
-//! One of three managers cannot reach the other two, and agents reach all of them: under changes through each manager, reads
-//! of the one alone, and pings. In every other run the one alone is the leader of the registry.
+//! One of three managers cannot reach the other two, and agents reach all of them: under changes through each manager,
+//! reads of the one alone, and pings. In every other run the one alone is the leader of the registry.
 
 use std::time::{Duration, Instant};
 
@@ -16,8 +16,8 @@ const CALM: Duration = Duration::from_millis(500);
 const APART: Duration = Duration::from_secs(5);
 const PING_INTERVAL: Duration = Duration::from_millis(5);
 const SETTLE: Duration = Duration::from_secs(20);
-/// What the manager alone says when it refuses a change; of one that the others made just before the cut; and when it is certain
-/// that none was made.
+/// What the manager alone says when it refuses a change; of one that the others made just before the cut; and when it
+/// is certain that none was made.
 const REFUSALS: [&str; 2] = ["the registry can't be changed now", "was added, but this manager was cut off"];
 const CERTAIN: &str = "nothing was changed: try again";
 
@@ -51,8 +51,8 @@ pub(super) fn measure(lab: &Lab, report: &mut Report) -> anyhow::Result<()> {
     sum.report(&overlay, report)
 }
 
-/// Sends the third agent to the second manager and the fourth to the third, for as long as what it returns lives. The other
-/// two stay with the first manager.
+/// Sends the third agent to the second manager and the fourth to the third, for as long as what it returns lives. The
+/// other two stay with the first manager.
 fn spread(overlay: &Overlay<'_>) -> anyhow::Result<Vec<Fault>> {
     let cuts = [(2, 0), (3, 0), (3, 1)];
     let cuts = cuts.map(|(agent, manager)| {
@@ -66,7 +66,8 @@ fn spread(overlay: &Overlay<'_>) -> anyhow::Result<Vec<Fault>> {
     Ok(cuts)
 }
 
-/// Who is cut off: in every other run whoever leads, and in the others the first manager, which carries traffic, if it can be.
+/// Who is cut off: in every other run whoever leads, and in the others the first manager, which carries traffic, if it
+/// can be.
 fn choose(overlay: &Overlay<'_>, number: usize) -> anyhow::Result<(usize, usize)> {
     let leader = leader(overlay)?;
     let alone = if number.is_multiple_of(2) { leader } else { usize::from(leader == 0) };
@@ -102,8 +103,8 @@ fn run(overlay: &Overlay<'_>, number: usize, sum: &mut Sum) -> anyhow::Result<()
     Ok(())
 }
 
-/// Whether packets between any two managers take the link between them: the round-trip times of a busy machine may make the way
-/// over the third look shorter for a while, and then a cut concerns these packets, too.
+/// Whether packets between any two managers take the link between them: the round-trip times of a busy machine may make
+/// the way over the third look shorter for a while, and then a cut concerns these packets, too.
 fn are_direct(overlay: &Overlay<'_>) -> anyhow::Result<bool> {
     for manager in &overlay.managers {
         let neighbours = manager.admin().status(1)?.managers;
@@ -115,7 +116,8 @@ fn are_direct(overlay: &Overlay<'_>) -> anyhow::Result<bool> {
     Ok(true)
 }
 
-/// The pings that the cut does not concern: between agents of one manager, and between those of two that still reach each other.
+/// The pings that the cut does not concern: between agents of one manager, and between those of two that still reach
+/// each other.
 fn ping_all(overlay: &Overlay<'_>, alone: usize) -> anyhow::Result<Vec<Echo>> {
     let across = (alone == 0).then_some((2, 3));
     let pairs = [(0, 1)].into_iter().chain(across);

@@ -1,5 +1,5 @@
-//! A cluster grows from one manager to three and to five and shrinks again, under changes and reads through every manager and
-//! pings between two agents.
+//! A cluster grows from one manager to three and to five and shrinks again, under changes and reads through every
+//! manager and pings between two agents.
 
 use std::time::Duration;
 
@@ -88,7 +88,8 @@ impl Cluster<'_> {
         Ok(())
     }
 
-    /// The leader goes, and when there is an even number of managers, whoever joined first of the others: no manager is special.
+    /// The leader goes, and when there is an even number of managers, whoever joined first of the others: no manager is
+    /// special.
     fn take_away(&mut self) -> anyhow::Result<()> {
         let leader = leader(&self.overlay)?;
         let is_even = self.overlay.managers.len().is_multiple_of(2);

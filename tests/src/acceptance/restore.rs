@@ -1,5 +1,5 @@
-//! All managers and all their disks are lost at once, and one is restored from a snapshot: once on the machine of one of them,
-//! and once on a new machine that got its address. Nobody lends the agents a hand.
+//! All managers and all their disks are lost at once, and one is restored from a snapshot: once on the machine of one
+//! of them, and once on a new machine that got its address. Nobody lends the agents a hand.
 
 use std::fs;
 use std::path::PathBuf;
@@ -67,8 +67,8 @@ fn lose_all(overlay: &mut Overlay<'_>) -> anyhow::Result<Host> {
         manager.program()?.kill()?;
         fs::remove_dir_all(manager.data_dir())?;
     }
-    let hosts = overlay.managers.drain(..).map(|manager| manager.host.clone());
-    hosts.last().context("no manager")
+    let hosts: Vec<Host> = overlay.managers.drain(..).map(|manager| manager.host.clone()).collect();
+    hosts.last().cloned().context("no manager")
 }
 
 /// Seconds from when the restored manager serves until all agents have traffic, and how many have.

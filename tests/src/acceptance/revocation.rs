@@ -1,4 +1,5 @@
-//! Live agents are removed while they ping and are pinged, each with a session with every manager; and try to come back.
+//! Live agents are removed while they ping and are pinged, each with a session with every manager; and try to come
+//! back.
 
 use std::time::Duration;
 

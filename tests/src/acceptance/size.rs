@@ -1,5 +1,5 @@
-//! 100,000 endpoints: how long a manager takes to start and another to join, how soon a change is everywhere, and what it all
-//! takes in memory.
+//! 100,000 endpoints: how long a manager takes to start and another to join, how soon a change is everywhere, and what
+//! it all takes in memory.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -90,9 +90,9 @@ fn fill(manager: &Manager, report: &mut Report) -> anyhow::Result<()> {
 fn restart(manager: &mut Manager, is_killed: bool) -> anyhow::Result<f64> {
     let had = manager.admin().status(0)?.endpoint_count;
     if is_killed {
-        manager.program()?.kill()?
+        manager.program()?.kill()?;
     } else {
-        manager.stop()?
+        manager.stop()?;
     }
     let start = now();
     manager.spawn()?;
@@ -122,8 +122,8 @@ fn is_in_sync(newcomer: &ManagerStatus, first: &ManagerStatus) -> bool {
     is_equal && member.is_some_and(|member| member.votes && member.lag == Some(0))
 }
 
-/// Seconds from the acknowledgement of a change that concerns all endpoints until the last of the agents has it. It goes through
-/// each manager in turn.
+/// Seconds from the acknowledgement of a change that concerns all endpoints until the last of the agents has it. It
+/// goes through each manager in turn.
 fn change(overlay: &Overlay<'_>, number: u16) -> anyhow::Result<f64> {
     let before = overlay.agents.iter().map(|agent| agent.map_version()).collect::<anyhow::Result<Vec<u64>>>()?;
     let mut admin = overlay.managers[usize::from(number) % overlay.managers.len()].admin();

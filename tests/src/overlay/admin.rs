@@ -1,5 +1,5 @@
-//! The admin socket of a manager, asked directly: a command line costs a process, and some scenarios ask thousands of times a
-//! second. HTTP/1.1 as RFC 9112 has it, as far as this server speaks it: every body has a length.
+//! The admin socket of a manager, asked directly: a command line costs a process, and some scenarios ask thousands of
+//! times a second. HTTP/1.1 as RFC 9112 has it, as far as this server speaks it: every body has a length.
 
 use std::fmt;
 use std::io::{BufRead, BufReader, Write};
