@@ -115,7 +115,7 @@ fn judge(all: &[Added], there: &BTreeMap<String, (u64, Vec<String>)>) {
         let found = there.get(&added.name);
         match &added.said {
             Said::Done(addresses) => {
-                assert_eq!(found.map(|(_, found)| found), Some(addresses), "{} is lost", added.name)
+                assert_eq!(found.map(|(_, found)| found), Some(addresses), "{} is lost", added.name);
             }
             Said::Unchanged => assert_eq!(found, None, "{} was said not to be there", added.name),
             Said::Unknown => {}
