@@ -38,6 +38,10 @@ pub struct Identity {
     pub incarnation: u32,
     /// The epoch of the cluster that its copy belongs to.
     pub epoch: EpochId,
+    /// The later epoch that fenced it off, until it begins anew.
+    pub fenced_by: Option<EpochId>,
+    /// Whether there is a registry of this incarnation. If it is gone then, so is what this manager promised with its vote.
+    pub has_registry: bool,
     /// The TCP port of its HTTPS listener, until it has a copy of the registry that names it.
     pub https_port: u16,
 }
@@ -50,6 +54,9 @@ pub enum DataDirError {
         "{0} holds no manager yet: run `festoon-manager init` or `festoon-manager join TOKEN`, or name another --data-dir"
     )]
     Empty(PathBuf),
+    /// Its most important file is gone.
+    #[error("{0} is missing, and there is a registry beside it: put the file back from a backup of the directory")]
+    NoIdentity(PathBuf),
     /// Somebody did already.
     #[error("{0} holds a manager already: name another --data-dir for another manager")]
     Taken(PathBuf),
@@ -79,7 +86,11 @@ impl DataDir {
     /// The directory at `root`, of a manager that exists.
     pub fn open(root: &Path) -> Result<Self, DataDirError> {
         let dir = Self { root: root.to_owned() };
-        if dir.path(IDENTITY).exists() { Ok(dir) } else { Err(DataDirError::Empty(dir.root)) }
+        match (dir.has(IDENTITY), dir.has(LEFT)) {
+            (true, _) => Ok(dir),
+            (false, false) if dir.registry().exists() => Err(DataDirError::NoIdentity(dir.path(IDENTITY))),
+            (false, _) => Err(DataDirError::Empty(dir.root)),
+        }
     }
 
     /// The directory at `root`, made if need be, for a manager that does not exist yet.
@@ -162,6 +173,11 @@ impl DataDir {
     /// Where the socket for admin commands is, under `root`.
     pub fn socket_in(root: &Path) -> PathBuf {
         root.join("manager.sock")
+    }
+
+    /// Whether somebody is this manager already, so that what changes is to be written down.
+    pub fn has_identity(&self) -> bool {
+        self.has(IDENTITY)
     }
 
     /// Who this manager is.
@@ -293,6 +309,8 @@ mod tests {
             manager: ManagerId(3),
             incarnation: 1,
             epoch: EpochId::FIRST,
+            fenced_by: None,
+            has_registry: true,
             https_port: 8443,
         };
         dir.write_identity(&identity).unwrap();

@@ -73,10 +73,13 @@ impl fmt::Debug for ClusterId {
 /// An epoch of a cluster: whoever is of an earlier one is refused by those of a later one. Written `2/m3`: the second, begun
 /// from the copy of manager 3; the first one is `1`.
 ///
-/// Two managers that are both promoted, each without knowing of the other, begin two epochs of the same number. One of them
-/// is the later one.
+/// Two managers that are both promoted, each without knowing of the other, begin two epochs of the same number; so do two
+/// restores. The one that began later is the later one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct EpochId {
+    // In this order they are compared.
+    /// When it began, in milliseconds since 1970; 0 for the first.
+    pub began_unix_ms: u64,
     /// Its number. A cluster begins with 1.
     pub number: u32,
     /// Whose copy it began from; nobody's is the first.
@@ -85,7 +88,7 @@ pub struct EpochId {
 
 impl EpochId {
     /// The epoch that a cluster begins with.
-    pub const FIRST: Self = Self { number: 1, by: None };
+    pub const FIRST: Self = Self { began_unix_ms: 0, number: 1, by: None };
 }
 
 impl fmt::Display for EpochId {
@@ -110,9 +113,10 @@ mod tests {
 
     #[test]
     fn of_two_epochs_one_is_later() {
-        let epoch = |number, by| EpochId { number, by: Some(ManagerId(by)) };
-        assert!(EpochId::FIRST < epoch(2, 1) && epoch(2, 1) < epoch(2, 3) && epoch(2, 3) < epoch(3, 1));
-        assert_eq!((EpochId::FIRST.to_string(), epoch(2, 3).to_string()), ("1".to_owned(), "2/m3".to_owned()));
+        let epoch = |began_unix_ms, number, by| EpochId { began_unix_ms, number, by: Some(ManagerId(by)) };
+        let in_order = [EpochId::FIRST, epoch(5, 3, 9), epoch(6, 2, 1), epoch(6, 2, 3), epoch(7, 2, 1)];
+        assert!(in_order.is_sorted_by(|earlier, later| earlier < later), "{in_order:?}");
+        assert_eq!((EpochId::FIRST.to_string(), epoch(5, 2, 3).to_string()), ("1".to_owned(), "2/m3".to_owned()));
     }
 
     #[test]

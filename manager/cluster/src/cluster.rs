@@ -18,7 +18,7 @@ use crate::health::{Health, SILENT};
 use crate::members::{self, Leaving};
 use crate::message::{Answer, Envelope, Rejection, Request, decode, encode};
 use crate::network::Network;
-use crate::own_log::{Logged, OwnLog, UntilEnd};
+use crate::own_log::{OwnLog, Tail, UntilEnd};
 use crate::propose::Attempt;
 use crate::reach::Reach;
 use crate::settings::{ProposalIds, Settings};
@@ -59,6 +59,8 @@ pub struct Identity {
     pub me: MemberId,
     /// The epoch of its log.
     pub epoch: EpochId,
+    /// The later epoch that it was fenced off by, if it knows of one.
+    pub later: Option<EpochId>,
 }
 
 /// The registry of a cluster, as this manager holds it. A clone is the same registry.
@@ -126,6 +128,9 @@ impl<T: Transport> Cluster<T> {
         let own_log = OwnLog { reader: log.get_log_reader().await, flush: log.flusher() };
         let network =
             Network { me: identity.me, transport, fence: Fence::new(identity.epoch), reach: Reach::default() };
+        if let Some(later) = identity.later {
+            network.fence.close(later);
+        }
         let raft = Raft::new(identity.me, Arc::new(config), network.clone(), log, machine).await;
         let raft = raft.map_err(|error| StartError::Raft(error.to_string()))?;
         let known = State::clone(&state.borrow());
@@ -228,10 +233,13 @@ impl<T: Transport> Cluster<T> {
     fn admit(&self, envelope: &Envelope) -> Result<(), Rejection> {
         let Network { me, fence, .. } = &self.network;
         if self.is_removed(envelope.from.manager) {
-            return Err(Rejection::Removed);
+            return Err(Rejection::Removed(fence.epoch()));
         }
         let current = fence.later().unwrap_or(fence.epoch());
         if envelope.epoch > fence.epoch() {
+            if !self.may_know_better(envelope.from.manager) {
+                return Err(Rejection::Removed(fence.epoch()));
+            }
             fence.close(envelope.epoch);
             return Err(Rejection::EarlierEpoch(fence.epoch()));
         }
@@ -242,6 +250,12 @@ impl<T: Transport> Cluster<T> {
             return Err(Rejection::OtherMember(*me));
         }
         Ok(())
+    }
+
+    /// Whether a manager is one of those whose later epoch counts: whoever was removed may call one for itself.
+    fn may_know_better(&self, manager: ManagerId) -> bool {
+        let state = self.state.borrow();
+        state.manager(manager).is_some() || !state.was_given_to_manager(manager)
     }
 
     /// Whether a manager was in the cluster and is not any more, not even to those that vote: one that leaves may lead
@@ -259,6 +273,12 @@ impl<T: Transport> Cluster<T> {
     /// Waits until another manager says that this one was removed from the cluster. May be cancelled at any time.
     pub async fn removed(&self) {
         self.network.fence.removed().await;
+    }
+
+    /// Waits until the cluster is known to have gone on in a later epoch, without this manager. That must not be forgotten in
+    /// a restart. May be cancelled at any time.
+    pub async fn fenced(&self) -> EpochId {
+        self.network.fence.closed().await
     }
 
     /// Waits until this manager's part has ended, by its own doing: its disk fails, or it was shut down. May be cancelled
@@ -280,12 +300,12 @@ impl<T: Transport> Cluster<T> {
 
     /// Ends this manager's part, and gives what the whole of its log says: the state if all of that counts, and the
     /// commands from `first` on that are still in it. The disk is let go.
-    pub async fn conclude(&self, first: u64) -> Result<(State, Vec<Logged>), StartError> {
+    pub async fn conclude(&self, first: u64) -> Result<(State, Tail), StartError> {
         let log = self.end().await.ok_or_else(|| StartError::Raft("it has ended before".to_owned()))?;
         let failed = |error: openraft::StorageError<MemberId>| StartError::Raft(error.to_string());
         let known = State::clone(&self.state.borrow());
         let state = log.carry_out(known).await.map_err(failed)?;
-        Ok((state, log.commands(first).await.map_err(failed)?))
+        Ok((state, log.tail(first).await.map_err(failed)?))
     }
 
     async fn end(&self) -> Option<OwnLog> {

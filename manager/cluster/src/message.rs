@@ -54,9 +54,9 @@ pub enum Rejection {
     /// The addressee has not heard yet that the cluster is in a later epoch.
     #[error("that manager is still in epoch {0}")]
     EarlierEpoch(EpochId),
-    /// The sender was removed from the cluster.
-    #[error("this manager was removed from the cluster")]
-    Removed,
+    /// The sender was removed from the cluster, in this epoch.
+    #[error("this manager was removed from the cluster, in epoch {0}")]
+    Removed(EpochId),
     /// The addressee does not lead.
     #[error("that manager does not lead")]
     NotLeader,

@@ -57,7 +57,8 @@ impl<T: Transport> Network<T> {
             Answer::Rejected(rejection) => {
                 match rejection {
                     Rejection::LaterEpoch(epoch) => self.fence.close(epoch),
-                    Rejection::Removed => self.fence.remove(),
+                    // Those of an earlier epoch have no say.
+                    Rejection::Removed(epoch) if epoch >= self.fence.epoch() => self.fence.remove(),
                     _ => {}
                 }
                 Err(rejection.into())

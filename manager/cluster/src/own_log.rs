@@ -13,6 +13,15 @@ use crate::types::{MemberId, Proposal};
 /// A command of the log, and its place.
 pub type Logged = (u64, Command);
 
+/// The end of a log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tail {
+    /// Commands, each with its place.
+    pub commands: Vec<Logged>,
+    /// Whether that is all: older ones have given way to a snapshot.
+    pub is_whole: bool,
+}
+
 /// The way to the log. It keeps the disk open.
 #[derive(Clone)]
 pub(crate) struct OwnLog {
@@ -33,10 +42,12 @@ impl OwnLog {
         }))
     }
 
-    /// The commands from `first` on that are still in the log.
-    pub(crate) async fn commands(&self, first: u64) -> Result<Vec<Logged>, openraft::StorageError<MemberId>> {
+    /// The commands from `first` on.
+    pub(crate) async fn tail(&self, first: u64) -> Result<Tail, openraft::StorageError<MemberId>> {
+        let begins_at = self.reader.clone().try_get_log_entries(..).await?.first().map(|entry| entry.log_id.index);
         let proposals = self.proposals(first).await?;
-        Ok(proposals.into_iter().map(|(index, proposal)| (index, proposal.command)).collect())
+        let commands = proposals.into_iter().map(|(index, proposal)| (index, proposal.command)).collect();
+        Ok(Tail { commands, is_whole: begins_at.is_none_or(|begins_at| begins_at <= first) })
     }
 
     async fn proposals(&self, first: u64) -> Result<Vec<(u64, Proposal)>, openraft::StorageError<MemberId>> {

@@ -99,7 +99,9 @@ fn next_step(report: &CaReport) -> &'static str {
         (true, _, false) => {
             "Next: `festoon-manager ca promote`, once every manager is ready; `ca retire --next` gives the new CA up."
         }
-        (_, true, true) => "Next: `festoon-manager ca retire`. Join tokens made before the promotion end with it.",
+        (_, true, true) => {
+            "Next: `festoon-manager ca retire`. Join tokens and snapshots made before the promotion are of no use after it."
+        }
         (_, true, false) => "Next: `festoon-manager ca retire`, once every manager is ready.",
         _ => "The CA is not being replaced. `festoon-manager ca rotate` begins it.",
     }

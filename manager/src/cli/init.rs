@@ -1,6 +1,6 @@
 //! `festoon-manager init`: a new cluster.
 
-use std::fs;
+use std::io::{self, Write as _};
 use std::path::Path;
 
 use anyhow::Context as _;
@@ -43,13 +43,19 @@ pub(super) async fn run(root: &Path, args: InitArgs) -> anyhow::Result<()> {
     let chain = Vault::load(&data, manager)?.certify(&state, manager, request, cluster::unix_now())?;
     Credentials::create(&data, &trusted_pem(&state), &tls, &chain)?;
     let https_port = https.first().context("a manager has an HTTPS listener")?.port();
-    let identity = Identity { cluster, manager, incarnation: 0, epoch: EpochId::FIRST, https_port };
+    let identity = Identity {
+        cluster,
+        manager,
+        incarnation: 0,
+        epoch: EpochId::FIRST,
+        fenced_by: None,
+        has_registry: false,
+        https_port,
+    };
     found(&data, &identity, commands).await?;
-    data.write_identity(&identity)?;
-    println!("Cluster {cluster} is made; this is its manager {manager}.");
-    tell_recovery_key(&recovery);
-    println!("Next: festoon-manager serve --data-dir {}", root.display());
-    Ok(())
+    // Shown before the cluster counts: a key that nobody has seen would be lost.
+    tell(&recovery, cluster, manager, root).context("the recovery key can't be shown, so no cluster is made")?;
+    Ok(data.write_identity(&identity)?)
 }
 
 /// The state after these commands, if all are accepted.
@@ -81,24 +87,24 @@ fn first_secrets(
     ])
 }
 
-fn tell_recovery_key(recovery: &RecoveryKey) {
-    println!();
-    println!("The recovery key of this cluster, shown this once and kept nowhere:");
-    println!();
-    println!("    {}", &*recovery.to_secret_text());
-    println!();
-    println!("Write it down and keep it away from the managers. Snapshots are encrypted to it: without it none can be");
-    println!("restored, and whoever has it and a snapshot has the whole cluster.");
-    println!();
+fn tell(recovery: &RecoveryKey, cluster: ClusterId, manager: ManagerId, root: &Path) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "Cluster {cluster} is made; this is its manager {manager}.\n")?;
+    writeln!(out, "The recovery key of this cluster, shown this once and kept nowhere:\n")?;
+    writeln!(out, "    {}\n", &*recovery.to_secret_text())?;
+    writeln!(
+        out,
+        "Write it down and keep it away from the managers. Snapshots are encrypted to it: without it none can be"
+    )?;
+    writeln!(out, "restored, and whoever has it and a snapshot has the whole cluster.\n")?;
+    writeln!(out, "Next: festoon-manager serve --data-dir {}", root.display())?;
+    out.flush()
 }
 
 /// Makes a registry whose first commands are these.
 async fn found(data: &DataDir, identity: &Identity, commands: impl IntoIterator<Item = Command>) -> anyhow::Result<()> {
-    // An interrupted `init` may have left one. It belongs to no manager, for its identity was never written.
-    match fs::remove_file(data.registry()) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
-        _ => {}
-    }
+    // Of an interrupted `init`, or of a manager that was.
+    data.put_registry_aside("before-init")?;
     let parts = cluster::build(data, identity, &Credentials::load(data)?).await?;
     parts.cluster.found().await?;
     for command in commands {

@@ -1,6 +1,5 @@
 //! `festoon-manager join`: another manager for a cluster.
 
-use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
@@ -69,20 +68,21 @@ async fn join(root: &Path, token: &str, newcomer: Newcomer) -> anyhow::Result<()
         bail!("the manager that answered shows another cluster than the token: make a new token");
     }
     Credentials::create(&data, &response.ca_pem, &tls, &response.chain_pem)?;
-    forget_registry(&data)?;
+    // Of an interrupted `join`, or of a manager that left.
+    data.put_registry_aside("before-join")?;
     let ManagerJoinResponse { cluster, manager, epoch, .. } = response;
-    data.write_identity(&Identity { cluster, manager, incarnation: 0, epoch, https_port })?;
+    data.write_identity(&Identity {
+        cluster,
+        manager,
+        incarnation: 0,
+        epoch,
+        fenced_by: None,
+        has_registry: false,
+        https_port,
+    })?;
     println!("This is manager {} of cluster {}.", response.manager, response.cluster);
     println!("Next: festoon-manager serve --data-dir {}", root.display());
     Ok(())
-}
-
-/// An interrupted `join` may have left a part of one.
-fn forget_registry(data: &DataDir) -> anyhow::Result<()> {
-    match fs::remove_file(data.registry()) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
-        _ => Ok(()),
-    }
 }
 
 /// Asks the managers of the token one after the other, until one lets us in or says no.

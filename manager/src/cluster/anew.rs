@@ -101,7 +101,7 @@ pub(super) struct RenewResponse {
 /// Makes `state`, in the next epoch, the registry of this manager alone. The one before is kept aside.
 pub(super) async fn promote(data: &DataDir, identity: &Identity, state: &State) -> Result<Identity, AnewError> {
     let incarnation = identity.incarnation.saturating_add(1);
-    let mut next = Identity { incarnation, ..identity.clone() };
+    let mut next = Identity { incarnation, has_registry: true, ..identity.clone() };
     let state = next_epoch(state, member_of(&next), unix_now())?;
     next.epoch = state.epoch().id();
     let new = data.new_registry()?;
@@ -136,7 +136,8 @@ pub(super) fn settle(
     renewed: RenewResponse,
     reason: &str,
 ) -> Result<Identity, DataDirError> {
-    let next = Identity { incarnation: renewed.incarnation, epoch: renewed.epoch, ..identity.clone() };
+    let RenewResponse { incarnation, epoch, .. } = renewed;
+    let next = Identity { incarnation, epoch, fenced_by: None, has_registry: false, ..identity.clone() };
     data.write_identity(&next)?;
     data.put_registry_aside(reason)?;
     Ok(next)
@@ -151,7 +152,9 @@ pub(super) fn keep_unreplicated(
     if changes.is_empty() {
         return Ok(None);
     }
-    let name = format!("{UNREPLICATED}.epoch-{epoch}.jsonl");
+    let first = format!("{UNREPLICATED}.epoch-{epoch}.jsonl");
+    let more = (2..).map(|number| format!("{UNREPLICATED}.epoch-{epoch}-{number}.jsonl"));
+    let name = std::iter::once(first.clone()).chain(more).find(|name| !data.has(name)).unwrap_or(first);
     let line = |(index, command): &Logged| format!("{}\n", json!({ "index": index, "command": command }));
     data.write(&name, &changes.iter().map(line).collect::<String>())?;
     Ok(Some(name))

@@ -3,6 +3,7 @@
 //! redb takes a file that was closed properly for undamaged and panics where it is not, and a manager that carries traffic
 //! must not die of that. So the file is first read by another process, which may.
 
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -13,6 +14,9 @@ use crate::data_dir::DataDir;
 
 /// What the other process ends with when it panics: what Rust ends with.
 const PANICKED: i32 = 101;
+
+/// The signals that a program gets for what it did itself: SIGILL, SIGABRT, SIGBUS, SIGSEGV.
+const CRASHES: [i32; 4] = [4, 6, 7, 11];
 
 /// Reads and checks all of the registry in `data`; an error says what is wrong. Ends the process if the file makes redb
 /// panic, so it is for a process of its own: `festoon-manager check`.
@@ -42,13 +46,14 @@ pub(super) async fn check_apart(data: &DataDir) -> Result<(), BuildError> {
     let io = |reason: String| BuildError::Disk(DiskError::Io { path: path.clone(), reason });
     let output = output.map_err(|error| io(error.to_string()))?;
     let output = output.map_err(|error| io(format!("it can't be checked: {error}")))?;
-    match output.status.code() {
-        Some(code) if code != PANICKED => Ok(()),
-        _ => {
-            let said = String::from_utf8_lossy(&output.stderr);
-            let reason = said.lines().next().unwrap_or("it can't be read").to_owned();
-            Err(DiskError::Damaged { path, reason }.into())
-        }
+    let said = String::from_utf8_lossy(&output.stderr);
+    let reason = said.lines().next().unwrap_or("it can't be read").to_owned();
+    match (output.status.code(), output.status.signal()) {
+        (Some(PANICKED), _) => Err(DiskError::Damaged { path, reason }.into()),
+        (_, Some(signal)) if CRASHES.contains(&signal) => Err(DiskError::Damaged { path, reason }.into()),
+        // Somebody ended it, which says nothing of the file.
+        (_, Some(signal)) => Err(io(format!("its check was ended by signal {signal}: start this manager again"))),
+        _ => Ok(()),
     }
 }
 

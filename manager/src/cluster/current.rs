@@ -42,10 +42,18 @@ pub(super) type Reply<T> = oneshot::Sender<Result<T, AnewError>>;
 pub struct Rejoined {
     /// The epoch it is in now.
     pub epoch: EpochId,
-    /// How many changes only its own copy had.
+    /// How many changes are in the file.
     pub unreplicated: usize,
+    /// Whether those are all that only its own copy had, and nothing else. If it was away for more than one epoch, or for many
+    /// changes, they are the last ones of its copy, whatever the cluster knows of them.
+    pub is_exact: bool,
     /// The file that they are in, if there are any.
     pub kept_in: Option<String>,
+}
+
+/// What grows from state to state, of this epoch and from one epoch to the next.
+fn age(state: &State) -> (EpochId, MapVersion) {
+    (state.epoch().id(), state.version())
 }
 
 impl fmt::Debug for Cluster {
@@ -65,7 +73,7 @@ impl Cluster {
     pub(super) fn publish(&self) {
         let state = self.member().snapshot();
         self.0.states.send_if_modified(|published| {
-            let is_news = state.version() > published.version();
+            let is_news = age(&state) > age(published);
             if is_news {
                 *published = state;
             }
@@ -90,7 +98,7 @@ impl Cluster {
     /// The state now. Reading needs no quorum.
     pub fn snapshot(&self) -> Arc<State> {
         let (own, published) = (self.member().snapshot(), Arc::clone(&*self.0.states.borrow()));
-        if own.version() > published.version() { own } else { published }
+        if age(&own) > age(&published) { own } else { published }
     }
 
     /// As [`festoon_cluster::Cluster::propose`].

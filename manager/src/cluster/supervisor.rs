@@ -6,7 +6,8 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use festoon_cluster::Role;
+use festoon_cluster::ProposeError;
+use festoon_control::registry::{Command, UnixMs};
 use festoon_proto::EpochId;
 use tokio::sync::mpsc;
 
@@ -51,12 +52,21 @@ impl Supervisor {
             tokio::select! {
                 never = publish(&self.cluster, &member, &mut self.peers) => match never {},
                 () = member.stopped() => self.open_again(&member).await,
+                later = fenced(&member, self.identity.fenced_by) => self.note_fence(later),
                 order = self.orders.recv() => match order {
                     Some(order) => self.carry_out(order).await,
                     // Cannot end: `self` holds a sender.
                     None => std::future::pending().await,
                 },
             }
+        }
+    }
+
+    /// Who was fenced off stays so in a restart, whoever it meets first then.
+    fn note_fence(&mut self, later: EpochId) {
+        self.identity.fenced_by = Some(later);
+        if let Err(error) = self.data.write_identity(&self.identity) {
+            tracing::error!(%error, "a restart would forget that the cluster is in a later epoch");
         }
     }
 
@@ -99,12 +109,11 @@ impl Supervisor {
 
     async fn promote(&mut self) -> Result<EpochId, AnewError> {
         let member = self.cluster.member();
-        let health = member.health();
-        if let Some(later) = health.later_epoch {
-            return Err(AnewError::Fenced(later));
-        }
-        if health.leader.is_some() && health.spare().is_some() && health.role != Role::Stopped {
-            return Err(AnewError::HasQuorum);
+        // Whether the others are enough is known for certain only by asking them: a leader may be about to be elected.
+        match member.propose(Command::Expire(UnixMs(0))).await {
+            Ok(_) | Err(ProposeError::Refused(_)) => return Err(AnewError::HasQuorum),
+            Err(ProposeError::Fenced { theirs, .. }) => return Err(AnewError::Fenced(theirs)),
+            Err(ProposeError::NoQuorum { .. } | ProposeError::Stopped) => {}
         }
         if self.cluster.snapshot().manager(self.identity.manager).is_some_and(|me| !me.is_full()) {
             return Err(AnewError::Witness);
@@ -123,17 +132,28 @@ impl Supervisor {
             return Err(AnewError::NotFenced);
         }
         let renewed = anew::ask(&self.transport, &self.identity).await?;
+        if renewed.epoch <= self.identity.epoch {
+            return Err(AnewError::NotRenewed("those that answered are of this manager's epoch".to_owned()));
+        }
         let left = self.identity.epoch.number;
         // If it missed more than one epoch it can't tell what was new to the first of them.
         let is_next = renewed.epoch.number <= left.saturating_add(1);
         let first = if is_next { renewed.began_from.saturating_add(1) } else { 0 };
-        let (_, changes) = member.conclude(first).await?;
-        let unreplicated = changes.len();
-        let kept_in = anew::keep_unreplicated(&self.data, left, &changes)?;
+        let (_, tail) = member.conclude(first).await?;
+        let (unreplicated, is_exact) = (tail.commands.len(), is_next && tail.is_whole);
+        let kept_in = anew::keep_unreplicated(&self.data, left, &tail.commands)?;
         let identity = anew::settle(&self.data, &self.identity, renewed, &format!("epoch-{left}"))?;
         self.replace(identity).await?;
         tracing::info!(epoch = %renewed.epoch, unreplicated, "this manager begins anew");
-        Ok(Rejoined { epoch: renewed.epoch, unreplicated, kept_in })
+        Ok(Rejoined { epoch: renewed.epoch, unreplicated, is_exact, kept_in })
+    }
+}
+
+/// Waits until the member is fenced off, unless that is known.
+async fn fenced(member: &Member, known: Option<EpochId>) -> EpochId {
+    match (member.fenced().await, known) {
+        (later, Some(known)) if later <= known => std::future::pending().await,
+        (later, _) => later,
     }
 }
 

@@ -5,7 +5,7 @@ use festoon_cluster::{MemberId, StartError};
 
 use super::check::check_apart;
 use super::current::Member;
-use super::{BuildError, Https, disk};
+use super::{BuildError, DiskError, Https, disk};
 use crate::data_dir::{DataDir, Identity};
 
 /// Opens the registry and takes part in it as `identity` says. Must run inside tokio.
@@ -13,6 +13,7 @@ use crate::data_dir::{DataDir, Identity};
 /// The label in the file wins if it is newer, for it came with the file, in one step; the identity does if it is newer, and
 /// then the file is kept aside.
 pub(super) async fn take_part(data: &DataDir, identity: &mut Identity, transport: Https) -> Result<Member, BuildError> {
+    expect_registry(data, identity)?;
     check_apart(data).await?;
     let mut storage = Storage::open(disk::open(&data.registry())?, Execution::Threads).await?;
     if let Some(label) = storage.labels.get() {
@@ -31,9 +32,26 @@ pub(super) async fn take_part(data: &DataDir, identity: &mut Identity, transport
     if storage.labels.get().is_none() {
         storage.labels.set(label_of(identity)).await?;
     }
+    if !identity.has_registry {
+        identity.has_registry = true;
+        // `init` writes it when all else is done.
+        if data.has_identity() {
+            data.write_identity(identity)?;
+        }
+    }
     let Storage { log, machine, .. } = storage;
-    let (me, epoch) = (member_of(identity), identity.epoch);
-    Ok(Member::start(festoon_cluster::Identity { me, epoch }, log, machine, transport).await?)
+    let (me, epoch, later) = (member_of(identity), identity.epoch, identity.fenced_by);
+    Ok(Member::start(festoon_cluster::Identity { me, epoch, later }, log, machine, transport).await?)
+}
+
+/// A registry that is gone must not become an empty one: this manager would vote as if it had promised nothing.
+fn expect_registry(data: &DataDir, identity: &Identity) -> Result<(), DiskError> {
+    let path = data.registry();
+    let is_there = path.metadata().is_ok_and(|file| file.len() > 0);
+    match is_there || !identity.has_registry {
+        true => Ok(()),
+        false => Err(DiskError::Damaged { path, reason: "it is missing or empty".to_owned() }),
+    }
 }
 
 fn check(identity: &Identity, label: Label) -> Result<(), StartError> {

@@ -211,6 +211,7 @@ async fn remove_manager(
 ) -> Result<Json<Removed>, Refused> {
     let state = admin.cluster.snapshot();
     let manager = lookup::manager(&state, &name)?;
+    membership::see_that_others_carry(&admin, manager.id).await?;
     admin.cluster.propose(Command::RemoveManager(manager.id)).await?;
     Ok(Json(Removed { id: manager.id.to_string(), name: manager.name.clone() }))
 }

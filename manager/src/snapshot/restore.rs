@@ -92,11 +92,8 @@ struct Log {
 }
 
 impl Log {
-    /// Nodes take no map that is older than the one they have. So the versions begin behind all that any cluster of before
-    /// has come to, even one that was restored from the same snapshot: they count 2^24 for every minute since 1970.
     fn new(content: Content, now: UnixMs) -> Self {
-        let minutes = now.0 / 60_000;
-        let index = next_index(&content.state).max(minutes << 24);
+        let index = next_index(&content.state, now);
         Self { content, index, now }
     }
 

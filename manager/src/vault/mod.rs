@@ -37,6 +37,9 @@ pub enum VaultError {
     /// This manager reads none.
     #[error("this manager is a witness and reads no secrets: ask a full manager of the cluster")]
     Witness,
+    /// Its own key is gone.
+    #[error("seal.key is missing: restore that file, or remove this manager from the cluster and join it again")]
+    NoSealKey,
     /// There is no data key that this manager could read.
     #[error("the registry holds no data key for this manager: remove it from the cluster and join it again")]
     NoCopy,
@@ -88,7 +91,9 @@ impl Vault {
 
     /// The data key of now.
     pub fn data_key(&self, state: &State) -> Result<DataKey, VaultError> {
-        let seal_key = self.seal_key.as_ref().ok_or(VaultError::Witness)?;
+        let is_full = state.manager(self.me).is_some_and(|me| me.is_full());
+        let none = if is_full { VaultError::NoSealKey } else { VaultError::Witness };
+        let seal_key = self.seal_key.as_ref().ok_or(none)?;
         let keyring = state.vault().keyring();
         let sealed = keyring.copies.get(&self.me).cloned().ok_or(VaultError::NoCopy)?;
         DataKey::unseal(&DataKeyCopy { number: keyring.number, sealed }, seal_key)

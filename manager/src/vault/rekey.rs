@@ -7,13 +7,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use festoon_control::registry::{Command, SetKeyring, State};
-use festoon_proto::ManagerId;
 
 use super::{DataKey, Vault, VaultError};
 use crate::cluster::{Cluster, ProposeError};
 
 /// How long after a failure it is tried again, and how soon a new leader sees that it is its turn.
 const AGAIN: Duration = Duration::from_secs(2);
+
+/// How often it is looked at before others than the leader do it: that may be a witness, or have lost its seal key. The first
+/// new key makes those of all others stale.
+const PATIENCE: u32 = 2;
 
 /// Locks managers that were removed out of all secrets that are stored from then on. Runs on every full manager; the one
 /// that leads acts; a witness has no data key to keep. Ends with the registry.
@@ -22,10 +25,12 @@ pub async fn keep_data_key_inside(cluster: Cluster, vault: Vault) {
         return std::future::pending().await;
     }
     let mut states = cluster.watch();
+    let mut looks = 0;
     loop {
         let state = Arc::clone(&states.borrow_and_update());
-        let is_due = state.vault().keyring().is_known_outside;
-        if is_due && is_turn_of(vault.me, &state, cluster.health().leader.map(|leader| leader.manager)) {
+        looks = if state.vault().keyring().is_known_outside { looks + 1 } else { 0 };
+        let leader = cluster.health().leader.map(|leader| leader.manager);
+        if looks > 0 && (leader == Some(vault.me) || looks > PATIENCE) {
             renew(&cluster, &vault, &state).await;
         }
         tokio::select! {
@@ -33,11 +38,6 @@ pub async fn keep_data_key_inside(cluster: Cluster, vault: Vault) {
             () = tokio::time::sleep(AGAIN) => {}
         }
     }
-}
-
-/// A witness that leads can't do it, so then all others try: the first new key makes those of the others stale.
-fn is_turn_of(me: ManagerId, state: &State, leader: Option<ManagerId>) -> bool {
-    leader.is_some_and(|leader| leader == me || !state.full_managers().any(|manager| manager.id == leader))
 }
 
 async fn renew(cluster: &Cluster, vault: &Vault, state: &State) {

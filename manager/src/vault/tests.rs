@@ -82,7 +82,8 @@ fn any_full_manager_has_the_ca_and_a_witness_has_not() {
     for number in [1, 2] {
         assert_eq!(vault(number).authority(&state).unwrap().to_secret_pem(), authority.to_secret_pem());
     }
-    assert!(matches!(Vault::new(ManagerId(1), None).authority(&state), Err(VaultError::Witness)));
+    assert!(matches!(Vault::new(ManagerId(1), None).authority(&state), Err(VaultError::NoSealKey)));
+    assert!(matches!(Vault::new(ManagerId(3), None).authority(&state), Err(VaultError::Witness)));
     assert!(matches!(vault(3).authority(&state), Err(VaultError::NoCopy)));
     let foreign = Vault::new(ManagerId(1), Some(seal_key(9)));
     assert!(matches!(foreign.authority(&state), Err(VaultError::Unseal)));

@@ -206,7 +206,7 @@ impl Manager {
         let Storage { log, machine, .. } = Storage::open(database, Execution::Threads).await.unwrap();
         let others = cluster::Https::new(&credentials, machine.watch(), HashMap::new());
         let me = MemberId { manager: identity.manager, incarnation: identity.incarnation };
-        let identity = festoon_cluster::Identity { me, epoch: identity.epoch };
+        let identity = festoon_cluster::Identity { me, epoch: identity.epoch, later: None };
         let registry = festoon_cluster::Cluster::start(identity, log, machine, others).await.unwrap();
         registry.shutdown().await;
         registry.begun_with()

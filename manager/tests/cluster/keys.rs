@@ -1,6 +1,7 @@
 //! The CA's key and other secrets: every full manager has them, and no file gives them away.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use festoon_control::registry::SecretName;
 use festoon_manager::data_dir::DataDir;
@@ -9,7 +10,7 @@ use festoon_manager::vault::Vault;
 use festoon_proto::address::MANAGER_TLS_NAME;
 use festoon_proto::map::EndpointMap;
 use festoon_proto::token::JoinToken;
-use festoon_proto::{Fingerprint, ManagerId};
+use festoon_proto::{EndpointId, Fingerprint, ManagerId};
 
 use crate::harness::{Agent, Manager, text, until};
 
@@ -32,6 +33,15 @@ fn ca(manager: &Manager) -> serde_json::Value {
 async fn until_ready(manager: &Manager) {
     let ready = |row: &serde_json::Value| row["is_ready"] == true;
     until("all are ready", || ca(manager)["managers"].as_array().unwrap().iter().all(ready)).await;
+}
+
+/// Waits until a manager serves an agent's map: one that has just started may not be certain yet of what came last.
+async fn until_served(agent: &Agent, manager: &Manager, endpoint: EndpointId) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while let Err(problem) = agent.map(manager.https, endpoint).await {
+        assert!(Instant::now() < deadline && problem.kind == "endpoint-not-yet", "{problem:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 /// Whether a node that believes this CA alone believes a manager.
@@ -88,7 +98,7 @@ async fn the_ca_is_replaced_while_agents_and_managers_work() {
     second.start().await;
     until_ready(&first).await;
     assert!(first.must_fail(&["ca", "retire"]).contains("web-3"), "who told it has forgotten that");
-    third.map(second.https, endpoint_of_third).await.unwrap();
+    until_served(&third, &second, endpoint_of_third).await;
     until("changes are taken again", || first.run(&["ca", "retire"]).status.success()).await;
     until("the old one is shown no more", || ca(&second)["authorities"].as_array().unwrap().len() == 1).await;
     until_ready(&second).await;

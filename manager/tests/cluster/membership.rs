@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use super::harness::{Agent, Manager, text, until};
 
@@ -76,13 +77,16 @@ async fn a_survivor_is_promoted_and_the_other_rejoins_and_keeps_what_only_it_had
     until("it is fenced off", || first.must(&["status"]).contains("FENCED OFF")).await;
     assert!(first.must_fail(&["token", "create"]).contains("rejoin"));
     assert!(second.must_fail(&["rejoin"]).contains("not fenced"));
+    second.freeze();
+    first.terminate().await;
+    first.start().await;
+    assert!(first.must(&["status"]).contains("FENCED OFF"), "a restart does not forget it");
+    second.thaw();
     let said = first.must(&["rejoin"]);
     assert!(said.contains("epoch 2/m2"), "{said}");
-    // The leader alone had it in its log: the other refused it if it led.
-    for kept in files(&first, "unreplicated") {
-        let kept = fs::read_to_string(first.root.join(kept)).unwrap();
-        assert!(kept.lines().all(|line| line.starts_with('{')) && kept.contains("only-here"), "{kept}");
-    }
+    let kept = files(&first, "unreplicated").pop().unwrap();
+    let kept = fs::read_to_string(first.root.join(kept)).unwrap();
+    assert!(kept.lines().all(|line| line.starts_with('{')) && kept.contains("only-here"), "{kept}");
     assert_eq!(files(&first, "registry.epoch-1").len(), 1);
     until("both vote again", || votes(&first) == 2 && votes(&second) == 2).await;
     until("it has all", || first.must(&["network", "list"]).contains("after")).await;
@@ -92,6 +96,56 @@ async fn a_survivor_is_promoted_and_the_other_rejoins_and_keeps_what_only_it_had
     first.start().await;
     until("and has it after a restart", || first.status()["registry"]["epoch"]["number"] == 2 && votes(&first) == 2)
         .await;
+}
+
+#[tokio::test]
+async fn of_two_that_are_promoted_apart_the_later_one_goes_on() {
+    let mut first = Manager::init("m1").started().await;
+    let mut second = Manager::join("m2", &first).await;
+    until("both vote", || votes(&first) == 2 && votes(&second) == 2).await;
+    second.kill();
+    until("the quorum is lost", || first.run(&["promote", "--yes"]).status.success()).await;
+    for number in 0..8 {
+        first.must(&["network", "add", &format!("first-{number}"), "--prefix", &format!("10.{number}.0.0/16")]);
+    }
+    first.kill();
+    second.start().await;
+    until("the quorum is lost", || second.run(&["promote", "--yes"]).status.success()).await;
+    second.must(&["network", "add", "second", "--prefix", "10.50.0.0/16"]);
+    first.start().await;
+    until("one is fenced off", || first.must(&["status"]).contains("FENCED OFF")).await;
+    assert!(first.must(&["rejoin"]).contains("unreplicated"));
+    let kept = files(&first, "unreplicated").pop().unwrap();
+    assert!(fs::read_to_string(first.root.join(kept)).unwrap().contains("first-7"));
+    until("both vote again", || votes(&first) == 2 && votes(&second) == 2).await;
+    until("it has what the other has", || first.must(&["network", "list"]).contains("second")).await;
+    assert!(!first.must(&["network", "list"]).contains("first-"), "and what it had itself no more");
+    first.must(&["network", "add", "both", "--prefix", "10.60.0.0/16"]);
+    assert!(first.must(&["network", "list"]).contains("both"), "whoever changes something sees it");
+}
+
+#[tokio::test]
+async fn a_registry_that_is_gone_is_not_begun_again_as_if_nothing_had_been_promised() {
+    let (first, mut second, mut third) = three_managers().await;
+    second.terminate().await;
+    third.terminate().await;
+    fs::remove_file(second.root.join("registry.redb")).unwrap();
+    fs::write(third.root.join("registry.redb"), b"").unwrap();
+    let said = second.run(&["serve"]);
+    let said = text(&said.stderr);
+    assert!(said.lines().last().unwrap().contains("missing or empty"), "{said}");
+    drop(first);
+}
+
+#[tokio::test]
+async fn a_registry_that_is_gone_comes_back_from_the_others() {
+    let (first, mut second, third) = three_managers().await;
+    second.terminate().await;
+    fs::remove_file(second.root.join("registry.redb")).unwrap();
+    second.start().await;
+    until("it votes again", || votes(&first) == 3 && votes(&third) == 3).await;
+    let members = second.status()["registry"]["members"].as_array().unwrap().clone();
+    assert!(members.iter().any(|member| member["id"]["incarnation"] == 1), "as somebody new: {members:?}");
 }
 
 #[tokio::test]
@@ -112,6 +166,11 @@ async fn with_a_witness_either_of_two_managers_may_be_lost() {
     let map = Agent::new(1, &token).join(second.https, &token).await.unwrap().map;
     assert_eq!(map.managers.len(), 2, "agents do not know of the witness");
     first.kill();
+    let killed = Instant::now();
+    // Whoever leads heard it at last before that.
+    until("it is missed", || killed.elapsed() > Duration::from_secs(2) && second.must(&["status"]).contains("silent"))
+        .await;
+    assert!(second.must_fail(&["leave"]).contains("start m1 first"));
     until("changes go on", || second.run(&["network", "add", "blue", "--prefix", "10.1.0.0/16"]).status.success())
         .await;
     assert!(witness.must(&["network", "list"]).contains("blue"));

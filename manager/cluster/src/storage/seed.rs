@@ -13,23 +13,26 @@ use super::tables::{Change, Record};
 use super::{Execution, FORMAT, Label, StorageError};
 use crate::types::MemberId;
 
-/// How far versions jump. Others may have gone on from the same state and told nodes of what they did; a version must not
-/// mean two things, and nodes take no map that is older than the one they have.
+/// How far versions jump at least. Others may have gone on from the same state and told nodes of what they did; a version
+/// must not mean two things, and nodes take no map that is older than the one they have.
 const JUMP: u64 = 1 << 32;
+/// Versions that an epoch has for every millisecond before the next can begin: more than anybody needs. So the versions of
+/// an epoch that began later are higher, whatever was done in one that began from the same state.
+const IN_A_MILLISECOND: u64 = 1 << 20;
 
 /// The term that such a registry begins with. Nobody has an older log of it, so any would do.
 const TERM: u64 = 1;
 
-/// The place in the log of the next command that is applied to a state which is to be a seed.
-pub fn next_index(state: &State) -> u64 {
-    state.version().0.saturating_add(JUMP)
+/// The place in the log of the first command that makes `state` the seed of an epoch which begins at `now`.
+pub fn next_index(state: &State, now: UnixMs) -> u64 {
+    state.version().0.saturating_add(JUMP).max(now.0.saturating_mul(IN_A_MILLISECOND))
 }
 
 /// The state from which `member` goes on alone, in the next epoch.
 pub fn next_epoch(state: &State, member: MemberId, now: UnixMs) -> Result<State, Refusal> {
     let (by, epoch) = (member.manager, state.epoch().number.saturating_add(1));
     let renew = RenewManager { manager: by, incarnation: member.incarnation };
-    let index = next_index(state);
+    let index = next_index(state, now);
     let (state, _) = apply(state, index, &Command::BeginEpoch(BeginEpoch { epoch, by, from: state.version(), now }))?;
     Ok(apply(&state, index + 1, &Command::RenewManager(renew))?.0)
 }

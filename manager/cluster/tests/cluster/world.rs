@@ -117,7 +117,7 @@ impl World {
         let (_, no_delay) = tokio::sync::watch::channel(Duration::ZERO);
         let Storage { log, machine, .. } = Storage::open(database, Execution::Inline(no_delay)).await.unwrap();
         let wire = Wire { me: me.manager, net: Arc::clone(&self.net) };
-        let cluster = Cluster::start(Identity { me, epoch }, log, machine, wire).await.unwrap();
+        let cluster = Cluster::start(Identity { me, epoch, later: None }, log, machine, wire).await.unwrap();
         self.net.members.lock().unwrap().insert(me.manager, cluster.clone());
         cluster
     }

@@ -193,7 +193,8 @@ pub struct Epoch {
 impl Epoch {
     /// What tells it from every other.
     pub fn id(&self) -> EpochId {
-        EpochId { number: self.number, by: self.began.map(|began| began.by) }
+        let began_unix_ms = self.began.map_or(0, |began| began.at.0);
+        EpochId { began_unix_ms, number: self.number, by: self.began.map(|began| began.by) }
     }
 }
 

@@ -4,6 +4,7 @@ mod output;
 mod restore;
 
 use std::fs;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
@@ -110,11 +111,21 @@ async fn list(client: &Client, json: bool) -> anyhow::Result<()> {
 async fn new_key(client: &Client) -> anyhow::Result<()> {
     let key = RecoveryKey::generate();
     let request = RecoveryKeyRequest { recipient: key.recipient() };
-    client.send_json::<()>(Method::PUT, RECOVERY_KEY, &request).await?;
-    println!("# The recovery key of this cluster, shown this once and kept nowhere. Keep it away from the managers.");
-    println!("# Snapshots from now on are read with it, and those of before with the key of before.");
-    println!("{}", &*key.to_secret_text());
-    Ok(())
+    // Shown before it is used: a key that nobody has seen would be lost.
+    tell_key(&key).context("the new key can't be shown, so nothing was changed")?;
+    let changed = client.send_json::<()>(Method::PUT, RECOVERY_KEY, &request).await;
+    changed.context("keep the key of before too: it is not certain that the one above is in use")
+}
+
+fn tell_key(key: &RecoveryKey) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(
+        out,
+        "# The recovery key of this cluster, shown this once and kept nowhere. Keep it away from the managers."
+    )?;
+    writeln!(out, "# Snapshots from now on are read with it, and those of before with the key of before.")?;
+    writeln!(out, "{}", &*key.to_secret_text())?;
+    out.flush()
 }
 
 fn verify(file: &Path, key: &KeyArgs) -> anyhow::Result<()> {

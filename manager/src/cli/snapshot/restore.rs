@@ -1,9 +1,9 @@
 //! `festoon-manager snapshot restore`: the first manager of a cluster that lost all of them.
 
-use std::fs;
 use std::path::Path;
 
 use anyhow::Context as _;
+use festoon_cluster::MemberId;
 use festoon_cluster::storage::{Execution, Label, seed};
 use festoon_control::registry::UnixMs;
 use festoon_proto::PrivateKey;
@@ -58,14 +58,12 @@ async fn write(data: &DataDir, keys: &Keys, new: &NewManager, restored: Restored
     Credentials::create(data, &trusted_pem(&state), &tls, &chain)?;
     let cluster = state.cluster().context("the registry in the snapshot belongs to no cluster")?;
     let epoch = state.epoch().id();
-    // An interrupted restore may have left a part of one.
-    match fs::remove_file(data.registry()) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
-        _ => {}
-    }
+    // Of an interrupted `restore`, or of a manager that was.
+    data.put_registry_aside("before-restore")?;
     seed(cluster::open(&data.registry())?, Execution::Threads, Label { cluster, member, epoch }, state).await?;
     let https_port = new.https.first().context("a manager has an HTTPS listener")?.port();
-    let identity = Identity { cluster, manager: member.manager, incarnation: member.incarnation, epoch, https_port };
+    let MemberId { manager, incarnation } = member;
+    let identity = Identity { cluster, manager, incarnation, epoch, fenced_by: None, has_registry: true, https_port };
     Ok(data.write_identity(&identity)?)
 }
 

@@ -41,7 +41,7 @@ async fn what_waits_for_the_disk_shares_a_commit_and_keeps_its_order() {
     let label = |epoch: u32| Label {
         cluster: ClusterId([7; 16]),
         member: MemberId::from(1),
-        epoch: EpochId { number: epoch, by: None },
+        epoch: EpochId { began_unix_ms: 0, number: epoch, by: None },
     };
     let (told, mut order) = tokio::sync::mpsc::unbounded_channel();
     for epoch in 0..50 {
