@@ -186,7 +186,7 @@ impl Machine {
         let (snapshot_after, keep) = world.snapshots;
         let settings = Settings { snapshot_after, keep, seed };
         let wire = Wire { me: self.id, life, net: Arc::clone(&world.net) };
-        let identity = Identity { me, epoch: EPOCH };
+        let identity = Identity { me, epoch: EPOCH, later: None };
         let started = Cluster::start_with(settings, identity, storage.log, storage.machine, wire).await;
         let cluster = started.map_err(|error| error.to_string())?;
         if self.disk().losses() > losses {
