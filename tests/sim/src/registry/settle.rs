@@ -24,16 +24,17 @@ impl World {
     pub(super) fn is_whole(&self) -> bool {
         let wanted: BTreeSet<MemberId> = self.machines().iter().map(|machine| machine.member()).collect();
         let processes = self.net.processes();
-        let leads = |(_, process): &&(ManagerId, Process)| {
+        // All must know that no change of the voters is under way: what the leader alone has in its log may be lost with it.
+        let knows = |(_, process): &(ManagerId, Process)| {
             let health = process.cluster.health();
-            health.leader == Some(health.me)
+            let voters: BTreeSet<_> = health.members.iter().filter(|it| it.votes).map(|it| it.id).collect();
+            voters == wanted && !health.is_changing && health.members.iter().all(|it| it.votes)
         };
-        processes.len() == wanted.len()
-            && processes.iter().filter(leads).any(|(_, leader)| {
-                let health = leader.cluster.health();
-                let voters: BTreeSet<_> = health.members.iter().filter(|it| it.votes).map(|it| it.id).collect();
-                voters == wanted && !health.is_changing && health.members.iter().all(|it| it.votes && it.is_heard)
-            })
+        let hears_all = |(_, process): &(ManagerId, Process)| {
+            let health = process.cluster.health();
+            health.leader == Some(health.me) && health.members.iter().all(|it| it.is_heard)
+        };
+        processes.len() == wanted.len() && processes.iter().all(knows) && processes.iter().any(hears_all)
     }
 
     /// Whether all have carried out the same, soon after the last change.
