@@ -133,7 +133,7 @@ async fn lose(world: &World, random: &mut Random, machine: &Machine, fault: Faul
         Fault::Kill => Death::Kill,
         // A copy that is lost is one less: at most one at a time, and only while all others are there. Those that remain
         // must be a majority, for it is they who agree to the new member.
-        Fault::DiskLost if world.machines().len() > 2 && world.is_whole() => Death::DiskLost,
+        Fault::DiskLost if world.machines().len() > 2 && !world.is_removing() && world.is_whole() => Death::DiskLost,
         _ if random.chance(700) => Death::PowerCutSoon(random.in_range(0..12)),
         _ => Death::PowerCut,
     };

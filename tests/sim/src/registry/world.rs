@@ -33,6 +33,7 @@ pub(super) struct World {
     wrong: Mutex<Vec<String>>,
     power_cuts: AtomicU64,
     is_over: AtomicBool,
+    is_removing: AtomicBool,
     begin: Instant,
 }
 
@@ -49,6 +50,7 @@ impl World {
             wrong: Mutex::default(),
             power_cuts: AtomicU64::new(0),
             is_over: AtomicBool::new(false),
+            is_removing: AtomicBool::new(false),
             begin: Instant::now(),
         }
     }
@@ -71,6 +73,16 @@ impl World {
 
     pub(super) fn is_over(&self) -> bool {
         self.is_over.load(Ordering::Relaxed)
+    }
+
+    /// Whether a manager is being removed: then those that remain are fewer already.
+    pub(super) fn is_removing(&self) -> bool {
+        self.is_removing.load(Ordering::Relaxed)
+    }
+
+    /// A manager is being removed, or is not any more.
+    pub(super) fn set_removing(&self, is_so: bool) {
+        self.is_removing.store(is_so, Ordering::Relaxed);
     }
 
     /// The power of machines went so often.
