@@ -21,7 +21,7 @@ use stateright::semantics::{ConsistencyTester as _, LinearizabilityTester, Seque
 use super::super::history::{Answer, Call, Said};
 
 /// Calls that the search may try.
-const STEPS: u64 = 100_000;
+const STEPS: u64 = 3_000_000;
 /// Calls whose clients were told nothing are of nobody, and come last in the search.
 const UNANSWERED: u64 = 1 << 32;
 /// The search goes as deep as the history is long.
