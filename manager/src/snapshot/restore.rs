@@ -3,7 +3,7 @@
 //! All managers of before are taken for lost, and what was decided since the snapshot with them. Their keys are worth
 //! nothing from here on; they come back by joining. Endpoints keep addresses, keys and credentials, and trust the same CA.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use festoon_cluster::MemberId;
 use festoon_cluster::storage::next_index;
@@ -16,6 +16,9 @@ use festoon_proto::{ManagerId, PublicKey};
 
 use super::Content;
 use crate::vault::{SealKey, Vault, VaultError, new_keyring};
+
+/// Packets to it are thrown away everywhere (RFC 6666), so no manager is there.
+const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::new(0x100, 0, 0, 0, 0, 0, 0, 0)), 1);
 
 /// The manager that the cluster goes on with.
 #[derive(Debug, Clone)]
@@ -115,9 +118,10 @@ impl Log {
                 Ok(id)
             }
             None => {
-                // One must be there while another comes.
+                // One must be there while another comes, and not where that one is.
                 let last = self.content.state.full_managers().next().ok_or(RestoreError::NoManager)?.id;
                 self.remove_all_but(last)?;
+                self.move_away(last)?;
                 let id = self.join(new)?;
                 self.add(&Command::RemoveManager(last))?;
                 Ok(id)
@@ -130,6 +134,13 @@ impl Log {
         for gone in all.into_iter().filter(|id| *id != stays) {
             self.add(&Command::RemoveManager(gone))?;
         }
+        Ok(())
+    }
+
+    /// Makes room where a manager was that is about to be removed.
+    fn move_away(&mut self, manager: ManagerId) -> Result<(), Refusal> {
+        let (underlay, https) = (Some(vec![NOWHERE]), Some(vec![NOWHERE]));
+        self.add(&Command::UpdateManager(UpdateManager { manager, name: None, underlay, https, priority: None }))?;
         Ok(())
     }
 
@@ -240,6 +251,18 @@ mod tests {
             assert_eq!((managers[0].priority, &managers[0].underlay), (7, &new("").underlay));
             assert_eq!(managers[0].previous_key, None);
             assert_eq!(state.epoch().number, cluster(3).state.epoch().number + 1);
+        }
+    }
+
+    #[test]
+    fn it_may_be_where_any_of_the_lost_ones_was() {
+        for name in ["m1", "m2", "fresh"] {
+            for lost in cluster(1).state.managers().filter(|manager| manager.is_full()) {
+                let place = NewManager { underlay: lost.underlay.clone(), https: lost.https.clone(), ..new(name) };
+                let state = restore(cluster(1), &place, NOW).unwrap().state;
+                let managers: Vec<_> = state.managers().collect();
+                assert_eq!((managers.len(), &managers[0].underlay), (1, &lost.underlay), "{name} where {}", lost.name);
+            }
         }
     }
 

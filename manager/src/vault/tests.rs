@@ -25,8 +25,8 @@ fn spec(number: u8) -> ManagerSpec {
         role: ManagerRole::Full,
         public_key: PrivateKey::from_bytes([100 + number; 32]).public_key(),
         seal_key: Some(seal_key(number).public_key()),
-        underlay: vec!["192.0.2.1:51820".parse().unwrap()],
-        https: vec!["192.0.2.1:8443".parse().unwrap()],
+        underlay: vec![([192, 0, 2, number], 51820).into()],
+        https: vec![([192, 0, 2, number], 8443).into()],
         priority: 100,
         format: FORMAT,
     }

@@ -188,6 +188,9 @@ async fn joining_managers_are_checked() {
     let word = first.token(&["--manager"]).to_secret_string();
     assert!(join(&word[..40], "m2").contains("damaged or cut off"));
     assert!(join(&word, "m1").contains("a manager m1 exists already"));
+    let there = ["--underlay".to_owned(), first.underlay.to_string(), "--https".to_owned(), outsider.https.to_string()];
+    let taken = [&["join", word.as_str(), "--name", "m2"], &there.each_ref().map(String::as_str)[..]].concat();
+    assert!(outsider.must_fail(&taken).contains(&format!("{} belongs to manager m1", first.underlay)));
     let token: JoinToken = word.parse().unwrap();
     let forged = JoinToken { ca_fingerprint: Fingerprint([0; 32]), ..token }.to_secret_string();
     assert!(join(&forged, "m2").contains("no manager let this one in"));

@@ -79,6 +79,18 @@ pub enum ManagerError {
     /// Nobody would carry the endpoints.
     #[error("{0} is the last manager that carries endpoints: join another one first")]
     LastFull(ManagerId),
+    /// Another manager is there.
+    #[error(
+        "{at} belongs to manager {name} ({id}): name an address of this machine, or remove that manager first if it is gone"
+    )]
+    AddressTaken {
+        /// The address.
+        at: SocketAddr,
+        /// Whose it is.
+        name: String,
+        /// Its id.
+        id: ManagerId,
+    },
 }
 
 impl ManagerError {
@@ -98,6 +110,7 @@ impl ManagerError {
             Self::Format(error) => error.kind(),
             Self::Incarnation { .. } => "manager-incarnation",
             Self::LastFull(_) => "manager-is-last",
+            Self::AddressTaken { .. } => "address-taken",
         }
     }
 }
@@ -149,9 +162,11 @@ pub(super) fn update(state: &mut State, command: &UpdateManager) -> Result<(), M
         manager.name.clone_from(name);
     }
     if let Some(underlay) = &command.underlay {
+        check_free(state, Some(manager.id), underlay, |other| &other.underlay)?;
         manager.underlay.clone_from(underlay);
     }
     if let Some(https) = &command.https {
+        check_free(state, Some(manager.id), https, |other| &other.https)?;
         manager.https.clone_from(https);
     }
     check_reach(manager.role, &manager.underlay, &manager.https)?;
@@ -199,6 +214,8 @@ pub(super) fn remove(state: &mut State, id: ManagerId) -> Result<(), ManagerErro
 fn insert(state: &mut State, spec: &ManagerSpec) -> Result<ManagerId, ManagerError> {
     check_name(state, &spec.name)?;
     check_reach(spec.role, &spec.underlay, &spec.https)?;
+    check_free(state, None, &spec.underlay, |other| &other.underlay)?;
+    check_free(state, None, &spec.https, |other| &other.https)?;
     if spec.role == ManagerRole::Witness && spec.seal_key.is_some() {
         return Err(ManagerError::Witness);
     }
@@ -247,4 +264,22 @@ fn check_addresses(addresses: &[SocketAddr]) -> Result<(), ManagerError> {
     }
     let bad = |at: &&SocketAddr| at.port() == 0 || at.ip().is_unspecified() || at.ip().is_multicast();
     addresses.iter().find(bad).map_or(Ok(()), |at| Err(ManagerError::Address(*at)))
+}
+
+/// Whether no other manager than `me` has any of `addresses` among `those` of the same kind.
+fn check_free(
+    state: &State,
+    me: Option<ManagerId>,
+    addresses: &[SocketAddr],
+    those: impl Fn(&Manager) -> &[SocketAddr],
+) -> Result<(), ManagerError> {
+    // An IPv4 address in an IPv6 one is the same place.
+    let place = |at: &SocketAddr| (at.ip().to_canonical(), at.port());
+    for other in state.managers().filter(|other| Some(other.id) != me) {
+        let is_there = |at: &&SocketAddr| those(other).iter().any(|theirs| place(theirs) == place(at));
+        if let Some(&at) = addresses.iter().find(is_there) {
+            return Err(ManagerError::AddressTaken { at, name: other.name.clone(), id: other.id });
+        }
+    }
+    Ok(())
 }

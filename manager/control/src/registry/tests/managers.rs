@@ -59,6 +59,45 @@ fn a_witness_carries_nothing() {
 }
 
 #[test]
+fn no_two_managers_are_in_one_place() {
+    let at = |address: &str| vec![address.parse().unwrap()];
+    let move_to = |manager: u16, underlay: Option<&str>, https: Option<&str>| {
+        let (underlay, https) = (underlay.map(at), https.map(at));
+        Command::UpdateManager(UpdateManager {
+            manager: ManagerId(manager),
+            name: None,
+            underlay,
+            https,
+            priority: None,
+        })
+    };
+    let joins = |spec: ManagerSpec| [manager_token(2), join_with(2, spec)];
+    let (kind, text) = refusal(&joins(ManagerSpec { underlay: spec(1).underlay, ..spec(2) }));
+    assert_eq!(kind, "address-taken");
+    assert_eq!(
+        text,
+        "192.0.2.1:51820 belongs to manager m1 (m1): name an address of this machine, or remove that manager first if it is gone"
+    );
+    for there in ["192.0.2.1:8443", "[::ffff:192.0.2.1]:8443"] {
+        let https = vec!["192.0.2.7:8443".parse().unwrap(), there.parse().unwrap()];
+        assert_eq!(refusal(&joins(ManagerSpec { https: https.clone(), ..spec(2) })).0, "address-taken");
+        assert_eq!(refusal(&joins(ManagerSpec { https, ..witness(2) })).0, "address-taken");
+    }
+    let two = joins(spec(2));
+    let then = |more: &[Command]| last_of(&[&two[..], more].concat()).1.map_err(|refusal| refusal.kind());
+    assert_eq!(then(&[move_to(2, Some("192.0.2.1:51820"), None)]), Err("address-taken"));
+    assert_eq!(then(&[move_to(2, None, Some("192.0.2.1:8443"))]), Err("address-taken"));
+    assert_eq!(then(&[move_to(2, Some("192.0.2.1:51821"), Some("192.0.2.1:51820"))]), Ok(Outcome::Done), "UDP and TCP");
+    assert_eq!(then(&[move_to(2, Some("192.0.2.2:51820"), Some("192.0.2.2:8443"))]), Ok(Outcome::Done), "its own");
+    let gone = [
+        manager_token(3),
+        Command::RemoveManager(ManagerId(2)),
+        join_with(3, ManagerSpec { name: "m3".to_owned(), ..spec(2) }),
+    ];
+    assert_eq!(then(&gone), Ok(Outcome::Manager(ManagerId(3))), "whoever is removed makes room");
+}
+
+#[test]
 fn an_incarnation_only_grows() {
     let (state, last) = last_of(&[renew(1, 3), renew(1, 3)]);
     assert_eq!(last, Ok(Outcome::Done));
