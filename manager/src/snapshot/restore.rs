@@ -2,14 +2,17 @@
 //!
 //! All managers of before are taken for lost, and what was decided since the snapshot with them. Their keys are worth
 //! nothing from here on; they come back by joining. Endpoints keep addresses, keys and credentials, and trust the same CA.
+//!
+//! The new manager has an id that none of before has, even under the name and at the address of one. So if some of them live
+//! on after all, none takes it for the one it knew, and nothing that it says for its own removal.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use festoon_cluster::MemberId;
 use festoon_cluster::storage::next_index;
 use festoon_control::registry::{
-    Addresses, AnnounceFormat, BeginEpoch, Command, CreateToken, FORMAT, JoinManager, ManagerRole, ManagerSpec,
-    Outcome, Refusal, RenewManager, RotateManagerKey, RotateSealKey, State, UnixMs, UpdateManager, apply,
+    Addresses, BeginEpoch, Command, CreateToken, FORMAT, JoinManager, ManagerRole, ManagerSpec, Outcome, Refusal,
+    State, UnixMs, UpdateManager, apply,
 };
 use festoon_proto::token::{SecretHash, TokenKind};
 use festoon_proto::{ManagerId, PublicKey};
@@ -23,7 +26,7 @@ const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::new(0x100, 0, 0
 /// The manager that the cluster goes on with.
 #[derive(Debug, Clone)]
 pub struct NewManager {
-    /// Its name. It takes the place of the manager of this name, if there was one.
+    /// Its name, which may be that of a lost one.
     pub name: String,
     /// Its WireGuard identity.
     pub public_key: PublicKey,
@@ -53,9 +56,6 @@ pub struct Restored {
 /// A snapshot is not restored, and nothing was changed.
 #[derive(Debug, thiserror::Error)]
 pub enum RestoreError {
-    /// The manager would be a witness.
-    #[error("{0} was a witness, which carries no endpoints: restore under another --name")]
-    Witness(String),
     /// The registry does not take the new manager.
     #[error(transparent)]
     Refused(#[from] Refusal),
@@ -70,21 +70,16 @@ pub enum RestoreError {
 /// The registry of `content`, with `new` as its only manager.
 pub fn restore(content: Content, new: &NewManager, now: UnixMs) -> Result<Restored, RestoreError> {
     let lost = content.state.managers().map(|manager| manager.name.clone()).filter(|name| *name != new.name).collect();
-    let from = content.state.version();
     let mut log = Log::new(content, now);
     let manager = log.replace_managers(new)?;
     let vault = Vault::new(manager, Some(new.seal_key.clone()));
     // Managers of before know the data key of now.
     let keyring = new_keyring(&log.content.state, &vault)?;
     log.add(&Command::SetKeyring(keyring))?;
-    let incarnation = log.content.state.manager(manager).map_or(0, |manager| manager.incarnation.saturating_add(1));
-    log.add(&Command::RenewManager(RenewManager { manager, incarnation }))?;
-    let epoch = log.content.state.epoch().number.saturating_add(1);
-    log.add(&Command::BeginEpoch(BeginEpoch { epoch, by: manager, from, now }))?;
     let state = log.content.state;
     // Without it no agent would take this manager for one of the cluster.
     vault.authority(&state)?;
-    Ok(Restored { state, member: MemberId { manager, incarnation }, vault, lost })
+    Ok(Restored { state, member: MemberId { manager, incarnation: 0 }, vault, lost })
 }
 
 /// The commands that make one registry of another.
@@ -109,24 +104,24 @@ impl Log {
 
     /// Makes `new` the only manager.
     fn replace_managers(&mut self, new: &NewManager) -> Result<ManagerId, RestoreError> {
-        let before = self.content.state.managers().find(|manager| manager.name == new.name);
-        match before.map(|manager| (manager.id, manager.role)) {
-            Some((_, ManagerRole::Witness)) => Err(RestoreError::Witness(new.name.clone())),
-            Some((id, ManagerRole::Full)) => {
-                self.remove_all_but(id)?;
-                self.take_over(id, new)?;
-                Ok(id)
-            }
-            None => {
-                // One must be there while another comes, and not where that one is.
-                let last = self.content.state.full_managers().next().ok_or(RestoreError::NoManager)?.id;
-                self.remove_all_but(last)?;
-                self.move_away(last)?;
-                let id = self.join(new)?;
-                self.add(&Command::RemoveManager(last))?;
-                Ok(id)
-            }
-        }
+        let from = self.content.state.version();
+        // One must be there while another comes.
+        let last = self.author().ok_or(RestoreError::NoManager)?;
+        self.remove_all_but(last)?;
+        // First, for it passes over the ids that were given since.
+        let epoch = self.content.state.epoch().number.saturating_add(1);
+        self.add(&Command::BeginEpoch(BeginEpoch { epoch, by: last, from, now: self.now }))?;
+        self.make_room(last, new)?;
+        let manager = self.join(new)?;
+        self.add(&Command::RemoveManager(last))?;
+        Ok(manager)
+    }
+
+    /// Whose copy the snapshot is.
+    fn author(&self) -> Option<ManagerId> {
+        let Content { state, header, .. } = &self.content;
+        let author = state.full_managers().find(|manager| manager.name == header.manager);
+        author.or_else(|| state.full_managers().next()).map(|manager| manager.id)
     }
 
     fn remove_all_but(&mut self, stays: ManagerId) -> Result<(), Refusal> {
@@ -137,33 +132,15 @@ impl Log {
         Ok(())
     }
 
-    /// Makes room where a manager was that is about to be removed.
-    fn move_away(&mut self, manager: ManagerId) -> Result<(), Refusal> {
+    /// Has a manager that is about to be removed give up its name and its addresses: `new` may want them.
+    fn make_room(&mut self, manager: ManagerId, new: &NewManager) -> Result<(), Refusal> {
+        let name = if new.name == "lost" { "gone" } else { "lost" };
         let (underlay, https) = (Some(vec![NOWHERE]), Some(vec![NOWHERE]));
-        self.add(&Command::UpdateManager(UpdateManager { manager, name: None, underlay, https, priority: None }))?;
-        Ok(())
+        let update = UpdateManager { manager, name: Some(name.to_owned()), underlay, https, priority: None };
+        self.add(&Command::UpdateManager(update)).map(drop)
     }
 
-    /// Puts `new` in the place of a manager that was.
-    fn take_over(&mut self, manager: ManagerId, new: &NewManager) -> Result<(), RestoreError> {
-        let seal_key = new.seal_key.public_key();
-        let data_key = self.content.data_key.seal_to(seal_key)?;
-        let update = UpdateManager {
-            manager,
-            name: None,
-            underlay: Some(new.underlay.clone()),
-            https: Some(new.https.clone()),
-            priority: Some(new.priority),
-        };
-        let (new_key, now) = (new.public_key, self.now);
-        self.add(&Command::RotateManagerKey(RotateManagerKey { manager, new_key, now, overlap_until: now }))?;
-        self.add(&Command::RotateSealKey(RotateSealKey { manager, seal_key, data_key: Some(data_key) }))?;
-        self.add(&Command::UpdateManager(update))?;
-        self.add(&Command::AnnounceFormat(AnnounceFormat { manager, format: FORMAT }))?;
-        Ok(())
-    }
-
-    /// Lets `new` in as a manager that was not there before.
+    /// Lets `new` in.
     fn join(&mut self, new: &NewManager) -> Result<ManagerId, RestoreError> {
         let (hash, now) = (SecretHash::of(&rand::random::<[u8; 32]>()), self.now);
         let token = CreateToken {
@@ -237,20 +214,34 @@ mod tests {
     }
 
     #[test]
-    fn a_manager_of_the_same_name_is_replaced_and_all_others_are_gone() {
-        let taken = restored("m2");
-        assert_eq!(taken.member, MemberId { manager: ManagerId(2), incarnation: 1 });
-        assert_eq!(taken.lost, ["m1", "witness"]);
-        let fresh = restored("fresh");
-        assert!(!cluster(3).state.was_given_to_manager(fresh.member.manager));
-        assert_eq!(fresh.lost, ["m1", "m2", "witness"]);
-        for Restored { state, member, .. } in [taken, fresh] {
+    fn all_managers_are_gone_whatever_the_new_one_is_called() {
+        for (name, others) in [
+            ("m2", &["m1", "witness"][..]),
+            ("witness", &["m1", "m2"]),
+            ("lost", &["m1", "m2", "witness"]),
+            ("fresh", &["m1", "m2", "witness"]),
+        ] {
+            let Restored { state, member, lost, .. } = restored(name);
+            assert_eq!(lost, others);
             let managers: Vec<_> = state.managers().collect();
             assert_eq!(managers.len(), 1);
             assert_eq!((managers[0].id, managers[0].incarnation), (member.manager, member.incarnation));
+            assert_eq!((managers[0].name.as_str(), managers[0].is_full()), (name, true));
             assert_eq!((managers[0].priority, &managers[0].underlay), (7, &new("").underlay));
             assert_eq!(managers[0].previous_key, None);
             assert_eq!(state.epoch().number, cluster(3).state.epoch().number + 1);
+        }
+    }
+
+    #[test]
+    fn nobody_of_before_has_the_id_of_the_new_one() {
+        for name in ["m1", "fresh"] {
+            let Restored { state, member, .. } = restored(name);
+            // Not even one that joined after the snapshot was taken.
+            let mut since = (1..=cluster(3).state.managers().count() as u16 + 5).map(ManagerId);
+            assert!(
+                since.all(|id| id != member.manager && state.was_given_to_manager(id) && state.manager(id).is_none())
+            );
         }
     }
 
@@ -287,7 +278,6 @@ mod tests {
 
     #[test]
     fn what_makes_no_sense_is_refused() {
-        assert!(matches!(restore(cluster(1), &new("witness"), NOW), Err(RestoreError::Witness(_))));
         let nowhere = NewManager { underlay: Vec::new(), ..new("m1") };
         assert!(matches!(restore(cluster(1), &nowhere, NOW), Err(RestoreError::Refused(_))));
         let mut other_key = cluster(1);

@@ -19,9 +19,13 @@ fn path(path: &Path) -> &str {
 }
 
 fn restore(manager: &Manager, file: &Path, key: &Path, name: &str) -> Output {
+    restore_with(&[], manager, file, key, name)
+}
+
+fn restore_with(more: &[&str], manager: &Manager, file: &Path, key: &Path, name: &str) -> Output {
     let addresses = manager.addresses();
     let mut arguments = vec!["snapshot", "restore", path(file), "--key", path(key), "--name", name];
-    arguments.extend(addresses.iter().map(String::as_str));
+    arguments.extend(addresses.iter().map(String::as_str).chain(more.iter().copied()));
     manager.run(&arguments)
 }
 
@@ -63,7 +67,7 @@ async fn a_cluster_that_lost_all_its_managers_is_restored_and_agents_find_it_by_
     assert_eq!((&after.addresses, &after.name, after.cluster), (&before.addresses, &before.name, before.cluster));
     assert!(after.version > newest.version, "it takes the place of any map of before");
     assert_eq!(after.managers.len(), 1);
-    assert_eq!(after.managers[0].id, before.managers[0].id);
+    assert!(before.managers.iter().all(|lost| lost.id != after.managers[0].id), "nobody takes it for a lost one");
     assert_ne!(after.managers[0].public_key, before.managers[0].public_key);
     let gone = lost.map(first.https, lost_endpoint).await.unwrap_err();
     assert_eq!(gone.kind, "endpoint-removed", "it is told to join again");
@@ -111,7 +115,7 @@ async fn it_is_restored_under_another_name_too() {
 
 #[tokio::test]
 async fn what_can_t_be_read_is_refused_and_nothing_is_written() {
-    let first = Manager::init("m1").started().await;
+    let mut first = Manager::init("m1").started().await;
     let key = recovery_key(&first);
     let file = first.file("backup.age");
     first.must(&["snapshot", "create", path(&file)]);
@@ -147,7 +151,42 @@ async fn what_can_t_be_read_is_refused_and_nothing_is_written() {
     let taken = restore(&first, &file, &key, "m1");
     assert!(text(&taken.stderr).contains("holds a manager already"));
     assert_eq!(first.status()["managers"].as_array().unwrap().len(), 1, "it runs on");
+    first.kill();
     assert!(restore(&fresh, &file, &key, "m1").status.success(), "the file itself is good");
+}
+
+#[tokio::test]
+async fn a_cluster_that_lives_is_restored_only_by_force_and_lives_on() {
+    let first = Manager::init("m1").started().await;
+    let outside = tempfile::tempdir().unwrap();
+    let (key, file) = (outside.path().join("key"), outside.path().join("backup.age"));
+    fs::copy(recovery_key(&first), &key).unwrap();
+    let second = Manager::join("m2", &first).await;
+    let third = Manager::join("m3", &first).await;
+    until("three vote", || third.must(&["status"]).contains("one manager may be lost at no cost")).await;
+    first.must(&["snapshot", "create", path(&file)]);
+
+    let mut first = first.replaced();
+    let refused = restore(&first, &file, &key, "m1");
+    let said = text(&refused.stderr);
+    assert!(!refused.status.success() && said.lines().count() == 1, "{said}");
+    let there = format!("m2 ({}), m3 ({}) of it still serve", second.https, third.https);
+    assert!(said.contains(&there) && said.contains("--force") && !said.contains("m1 ("), "{said}");
+    assert!(!first.root.exists(), "something was written");
+
+    let forced = restore_with(&["--force"], &first, &file, &key, "m1");
+    let said = text(&forced.stdout);
+    assert!(forced.status.success() && said.contains("stop them now"), "{said}{}", text(&forced.stderr));
+    first.start().await;
+    // They speak to whoever is where their third manager was, and its certificate is not that manager's.
+    until("they met", || first.log().matches("a TLS handshake failed").count() > 4).await;
+    until("the majority goes on", || second.run(&["network", "add", "on", "--prefix", "10.1.0.0/16"]).status.success())
+        .await;
+    for survivor in [&second, &third] {
+        let shown = survivor.must(&["status"]);
+        assert!(!shown.contains("FENCED") && shown.contains("epoch 1,"), "{shown}");
+    }
+    assert_eq!(first.status()["managers"].as_array().unwrap().len(), 1);
 }
 
 #[tokio::test]

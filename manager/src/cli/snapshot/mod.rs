@@ -2,6 +2,7 @@
 
 mod output;
 mod restore;
+mod survivors;
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -65,6 +66,9 @@ pub(super) struct RestoreArgs {
     key: KeyArgs,
     #[command(flatten)]
     manager: ManagerArgs,
+    /// Even if managers of the cluster still serve: they are given up, with all that was decided since the snapshot
+    #[arg(long)]
+    force: bool,
 }
 
 pub(super) async fn run(root: &Path, command: SnapshotCommand) -> anyhow::Result<()> {

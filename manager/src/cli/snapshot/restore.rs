@@ -2,13 +2,14 @@
 
 use std::path::Path;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use festoon_cluster::MemberId;
 use festoon_cluster::storage::{Execution, Label, seed};
 use festoon_control::registry::UnixMs;
 use festoon_proto::PrivateKey;
 use festoon_proto::map::EndpointKind;
 
+use super::survivors::{self, Survivor};
 use super::{RestoreArgs, open};
 use crate::cluster::{self, unix_now};
 use crate::data_dir::{DataDir, DataDirError, Identity};
@@ -27,7 +28,7 @@ pub(super) async fn run(root: &Path, args: RestoreArgs) -> anyhow::Result<()> {
         return Err(DataDirError::Taken(root.to_owned()).into());
     }
     let content = open(&args.file, &args.key)?;
-    let (created, cluster) = (content.header.created, content.header.cluster);
+    let (created, cluster, before) = (content.header.created, content.header.cluster, content.state.clone());
     let [wireguard, seal] = [(); 2].map(|()| PrivateKey::from_bytes(rand::random()));
     let new = NewManager {
         https: args.manager.https(),
@@ -38,9 +39,16 @@ pub(super) async fn run(root: &Path, args: RestoreArgs) -> anyhow::Result<()> {
         priority: args.manager.priority,
     };
     let restored = restore(content, &new, unix_now())?;
+    let survivors = survivors::find(&before).await?;
+    if !survivors.is_empty() && !args.force {
+        bail!("{}", refusal(&survivors, created));
+    }
     // Only now is anything written.
     let data = DataDir::prepare(root)?;
-    let lines = summary(&restored, &new, created);
+    let mut lines = summary(&restored, &new, created);
+    if !survivors.is_empty() {
+        lines.push(format!("{} of the cluster of before still serve: stop them now.", list(&survivors)));
+    }
     write(&data, &Keys { wireguard, seal }, &new, restored).await?;
     println!("Cluster {cluster} is restored.");
     lines.iter().for_each(|line| println!("{line}"));
@@ -65,6 +73,19 @@ async fn write(data: &DataDir, keys: &Keys, new: &NewManager, restored: Restored
     let MemberId { manager, incarnation } = member;
     let identity = Identity { cluster, manager, incarnation, epoch, fenced_by: None, has_registry: true, https_port };
     Ok(data.write_identity(&identity)?)
+}
+
+/// Why a cluster of which some managers live is not restored.
+fn refusal(survivors: &[Survivor], created: UnixMs) -> String {
+    format!(
+        "this cluster is not lost: {} of it still serve, and restoring would make a second cluster beside them, with the same endpoints and without any change after {}. To replace lost managers, let new ones join (`festoon-manager token create --manager`); if too few are left to agree, run `festoon-manager promote` on one first. To give up those that serve and all that they know, stop them, or restore with --force",
+        list(survivors),
+        readable_time(created)
+    )
+}
+
+fn list(survivors: &[Survivor]) -> String {
+    survivors.iter().map(Survivor::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// What an admin has to know.
