@@ -26,6 +26,9 @@ pub(super) async fn promote(root: &Path, yes: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What only a witness has to say of it.
+const WITNESS_ALONE: &str = " This is a witness, which reads no secrets: a full manager whose copy is damaged gets it back from here, but if none has its directory any more, restore a snapshot instead.";
+
 /// What a promotion costs, for whoever has not said yet that he knows.
 fn warning(report: &Report) -> String {
     let members = report.registry.members.iter().filter(|member| member.id.manager != report.manager);
@@ -34,10 +37,12 @@ fn warning(report: &Report) -> String {
         report.managers.iter().find(|row| row.id == id).map_or_else(|| id.to_string(), |row| row.name.clone())
     };
     let others: Vec<_> = members.map(name).collect();
+    let is_witness = report.managers.iter().any(|row| row.id == report.manager && row.state == "witness");
     format!(
-        "promoting makes this manager's copy, version {}, the cluster's. Changes that only {} have are left out, and they are refused until they rejoin. If they run somewhere and only this one is cut off, repair that instead. To go on: festoon-manager promote --yes",
+        "promoting makes this manager's copy, version {}, the cluster's. Changes that only {} have are left out, and they are refused until they rejoin. If they run somewhere and only this one is cut off, repair that instead.{} To go on: festoon-manager promote --yes",
         report.version,
         if others.is_empty() { "others".to_owned() } else { others.join(", ") },
+        if is_witness { WITNESS_ALONE } else { "" },
     )
 }
 

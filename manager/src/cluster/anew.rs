@@ -27,9 +27,6 @@ pub enum AnewError {
         "the managers that answer are enough to change the registry: there is nothing to promote. See `festoon-manager status`"
     )]
     HasQuorum,
-    /// A witness has nothing to carry endpoints with.
-    #[error("a witness can't go on alone: promote a full manager")]
-    Witness,
     /// The cluster has gone on already.
     #[error("the cluster has gone on in epoch {0} without this manager: run `festoon-manager rejoin` here")]
     Fenced(EpochId),
@@ -38,7 +35,7 @@ pub enum AnewError {
     NotFenced,
     /// The cluster must agree and does not.
     #[error(
-        "no manager of the cluster let this one begin anew: {0}. See that enough of them run; if too few are left, run `festoon-manager promote` on one"
+        "no manager of the cluster let this one begin anew: {0}. See that a majority of all managers runs without this one; if that can't be, as of two, run `festoon-manager promote` on one that runs, if need be on a witness"
     )]
     NotRenewed(String),
     /// The registry refuses.
@@ -69,7 +66,6 @@ impl AnewError {
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::HasQuorum => "has-quorum",
-            Self::Witness => "manager-is-witness",
             Self::Fenced(_) => "fenced",
             Self::NotFenced => "not-fenced",
             Self::NotRenewed(_) => "not-renewed",

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use festoon_cluster::storage::CURE;
 use redb::{Database, DatabaseError, StorageError};
 
 /// The file can't be opened.
@@ -13,9 +14,7 @@ pub enum DiskError {
     #[error("the registry is in use: another festoon-manager runs on this --data-dir")]
     InUse,
     /// It is no registry, or a damaged one.
-    #[error(
-        "{path} is damaged ({reason}): remove this manager with `festoon-manager manager remove` on another and join it again with another --data-dir, or, if it is the only one, restore a snapshot with `festoon-manager snapshot restore`"
-    )]
+    #[error("{path} is damaged ({reason}): {CURE}")]
     Damaged {
         /// Which.
         path: PathBuf,

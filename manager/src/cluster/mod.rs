@@ -57,6 +57,16 @@ pub enum BuildError {
     /// It can't take part.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// It is damaged, and no other manager can replace it now.
+    #[error(
+        "{damage}. And {refused}; then start this one again. If there is no other, restore a snapshot with `festoon-manager snapshot restore` and another --data-dir"
+    )]
+    NoOtherCopy {
+        /// What is wrong with it.
+        damage: Box<BuildError>,
+        /// Why there is no other.
+        refused: Box<AnewError>,
+    },
 }
 
 impl BuildError {

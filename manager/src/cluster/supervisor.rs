@@ -115,9 +115,6 @@ impl Supervisor {
             Err(ProposeError::Fenced { theirs, .. }) => return Err(AnewError::Fenced(theirs)),
             Err(ProposeError::NoQuorum { .. } | ProposeError::Stopped) => {}
         }
-        if self.cluster.snapshot().manager(self.identity.manager).is_some_and(|me| !me.is_full()) {
-            return Err(AnewError::Witness);
-        }
         let (state, _) = member.conclude(u64::MAX).await?;
         let identity = anew::promote(&self.data, &self.identity, &state).await?;
         let epoch = identity.epoch;
@@ -182,10 +179,7 @@ pub(super) async fn open_or_repair(
     tracing::error!(%damage, "this manager's copy of the registry is given up for one from the others");
     let renewed = match anew::ask(transport, identity).await {
         Ok(renewed) => renewed,
-        Err(error) => {
-            tracing::error!(%error, "there is no other copy now");
-            return Err(damage);
-        }
+        Err(refused) => return Err(BuildError::NoOtherCopy { damage: Box::new(damage), refused: Box::new(refused) }),
     };
     *identity = anew::settle(data, identity, renewed, "damaged")?;
     take_part(data, identity, transport.clone()).await

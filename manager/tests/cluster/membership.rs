@@ -20,6 +20,14 @@ async fn three_managers() -> (Manager, Manager, Manager) {
     (first, second, third)
 }
 
+async fn join_witness(first: &Manager) -> Manager {
+    let token = first.must(&["token", "create", "--manager"]);
+    let witness = Manager::unjoined();
+    let https = witness.https.to_string();
+    witness.must(&["witness", token.trim(), "--name", "w", "--https", &https]);
+    witness.started().await
+}
+
 /// The files in the directory of `manager` whose name begins so.
 fn files(manager: &Manager, prefix: &str) -> Vec<String> {
     let names = fs::read_dir(&manager.root).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
@@ -152,12 +160,8 @@ async fn a_registry_that_is_gone_comes_back_from_the_others() {
 async fn with_a_witness_either_of_two_managers_may_be_lost() {
     let mut first = Manager::init("m1").started().await;
     let second = Manager::join("m2", &first).await;
-    let token = second.must(&["token", "create", "--manager"]);
-    let mut witness = Manager::unjoined();
-    let https = witness.https.to_string();
-    witness.must(&["witness", token.trim(), "--name", "w", "--https", &https]);
+    let mut witness = join_witness(&second).await;
     assert!(files(&witness, "seal.key").is_empty(), "it can read no secrets");
-    witness.start().await;
     until("three vote", || votes(&second) == 3).await;
     assert!(second.must(&["status"]).contains("one manager may be lost at no cost"));
     let shown = witness.must(&["status"]);
@@ -198,6 +202,31 @@ async fn a_damaged_copy_is_named_and_replaced_by_one_from_the_others() {
     until("it votes again", || votes(&first) == 3 && votes(&third) == 3).await;
     assert_eq!(files(&second, "registry.damaged").len(), 1);
     second.must(&["token", "create"]);
+}
+
+#[tokio::test]
+async fn of_two_a_damaged_copy_comes_back_once_the_other_is_promoted_a_witness_too() {
+    for is_witness in [false, true] {
+        let mut damaged = Manager::init("m1").started().await;
+        let other = if is_witness { join_witness(&damaged).await } else { Manager::join("m2", &damaged).await };
+        until("both vote", || votes(&damaged) == 2 && votes(&other) == 2).await;
+        damaged.must(&["network", "add", "blue", "--prefix", "10.1.0.0/16"]);
+        damaged.terminate().await;
+        flip_bytes(&damaged.root.join("registry.redb"));
+        let said = text(&damaged.run(&["serve"]).stderr);
+        let last = said.lines().last().unwrap();
+        assert!(last.contains("is damaged") && last.contains("festoon-manager promote"), "{said}");
+        assert!(files(&damaged, "registry.damaged").is_empty(), "it is all there is until then");
+        assert_eq!(other.must_fail(&["promote"]).contains("This is a witness"), is_witness);
+        other.must(&["promote", "--yes"]);
+        damaged.start().await;
+        until("both vote again", || votes(&damaged) == 2 && votes(&other) == 2).await;
+        assert!(damaged.must(&["network", "list"]).contains("blue"));
+        let token = damaged.must(&["token", "create", "--manager"]);
+        let third = Manager::unjoined();
+        let joined = third.try_join("m3", token.trim());
+        assert!(joined.status.success(), "it reads the secrets: {}", text(&joined.stderr));
+    }
 }
 
 #[tokio::test]

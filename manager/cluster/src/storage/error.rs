@@ -45,8 +45,8 @@ pub enum StorageError {
     Closed,
 }
 
-/// What to do about damage.
-pub(super) const CURE: &str = "its disk may be failing. Remove this manager from the cluster and join it again with an empty --data-dir; if it is the only one, restore a snapshot with `festoon-manager snapshot restore`";
+/// What is done about damage.
+pub const CURE: &str = "its disk may be failing. When it starts, this manager asks the others for another copy";
 
 fn at(detail: &Option<String>) -> String {
     detail.as_ref().map(|detail| format!(" ({detail})")).unwrap_or_default()

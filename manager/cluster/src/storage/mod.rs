@@ -32,7 +32,7 @@ use tables::{Change, Record, View};
 use tail::Tail;
 
 pub use disk::Flush;
-pub use error::StorageError;
+pub use error::{CURE, StorageError};
 pub use execution::Execution;
 pub use log::{LogReader, LogStore};
 pub use machine::{Builder, Machine};

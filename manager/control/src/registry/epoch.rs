@@ -1,5 +1,5 @@
 //! A new epoch: when the managers that are left are too few to decide anything, an admin lets the cluster go on from the
-//! copy of one. What the others decided since then is lost, and with it whom they gave ids to: none of those is given again.
+//! copy of one, which may be a witness: it has all that is decided, and whoever lost his copy gets it back from there. What the others decided since then is lost, and with it whom they gave ids to: none of those is given again.
 
 use festoon_proto::ManagerId;
 use serde::{Deserialize, Serialize};
@@ -22,9 +22,6 @@ pub enum EpochError {
     /// There is no such manager.
     #[error("there is no manager {0}: see `festoon-manager status` for those there are")]
     NoManager(ManagerId),
-    /// A witness can't go on alone.
-    #[error("{0} is a witness, which carries no endpoints: promote a full manager")]
-    Witness(ManagerId),
 }
 
 impl EpochError {
@@ -33,16 +30,12 @@ impl EpochError {
         match self {
             Self::NotNext { .. } => "epoch-not-next",
             Self::NoManager(_) => "manager-unknown",
-            Self::Witness(_) => "manager-is-witness",
         }
     }
 }
 
 pub(super) fn begin(state: &mut State, command: &BeginEpoch) -> Result<(), EpochError> {
-    let manager = state.manager(command.by).ok_or(EpochError::NoManager(command.by))?;
-    if !manager.is_full() {
-        return Err(EpochError::Witness(command.by));
-    }
+    state.manager(command.by).ok_or(EpochError::NoManager(command.by))?;
     let current = state.epoch().number;
     if current.checked_add(1) != Some(command.epoch) {
         return Err(EpochError::NotNext { current, given: command.epoch });

@@ -53,7 +53,7 @@ async fn a_damaged_entry_is_named() {
     let disk = written().await;
     let errors = damage(&disk, b"network-40").await;
     assert!(errors.iter().any(|error| error.contains("damaged at log entry 40")), "{errors:?}");
-    assert!(errors.iter().all(|error| error.contains("join it again")), "{errors:?}");
+    assert!(errors.iter().all(|error| error.contains("asks the others for another copy")), "{errors:?}");
 }
 
 #[tokio::test]
