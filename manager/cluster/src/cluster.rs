@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 use crate::fence::Fence;
 use crate::health::{Health, SILENT};
 use crate::members::{self, Leaving};
-use crate::message::{Answer, Envelope, Rejection, Request, decode, encode};
+use crate::message::{Answer, Envelope, Rejection, Removal, Request, decode, encode};
 use crate::network::Network;
 use crate::own_log::{OwnLog, Tail, UntilEnd};
 use crate::propose::Attempt;
@@ -233,12 +233,12 @@ impl<T: Transport> Cluster<T> {
     fn admit(&self, envelope: &Envelope) -> Result<(), Rejection> {
         let Network { me, fence, .. } = &self.network;
         if self.is_removed(envelope.from.manager) {
-            return Err(Rejection::Removed(fence.epoch()));
+            return Err(self.removal());
         }
         let current = fence.later().unwrap_or(fence.epoch());
         if envelope.epoch > fence.epoch() {
             if !self.may_know_better(envelope.from.manager) {
-                return Err(Rejection::Removed(fence.epoch()));
+                return Err(self.removal());
             }
             fence.close(envelope.epoch);
             return Err(Rejection::EarlierEpoch(fence.epoch()));
@@ -250,6 +250,11 @@ impl<T: Transport> Cluster<T> {
             return Err(Rejection::OtherMember(*me));
         }
         Ok(())
+    }
+
+    fn removal(&self) -> Rejection {
+        let began_from = self.state.borrow().epoch().began.map_or_else(MapVersion::default, |began| began.from);
+        Rejection::Removed(Removal { epoch: self.network.fence.epoch(), began_from })
     }
 
     /// Whether a manager is one of those whose later epoch counts: whoever was removed may call one for itself.
@@ -271,8 +276,8 @@ impl<T: Transport> Cluster<T> {
     }
 
     /// Waits until another manager says that this one was removed from the cluster. May be cancelled at any time.
-    pub async fn removed(&self) {
-        self.network.fence.removed().await;
+    pub async fn removed(&self) -> Removal {
+        self.network.fence.removed().await
     }
 
     /// Waits until the cluster is known to have gone on in a later epoch, without this manager. That must not be forgotten in
@@ -374,6 +379,8 @@ async fn follow<T: Transport>(
         epoch = network.fence.closed() => {
             tracing::error!(%epoch, "the cluster has gone on in a later epoch: run `festoon-manager rejoin` here");
             raft.runtime_config().elect(false);
+            // It may be removed yet.
+            ask_around(&raft, &network).await;
         }
     }
 }

@@ -8,19 +8,21 @@ use std::sync::Arc;
 use festoon_proto::EpochId;
 use tokio::sync::watch;
 
+use crate::message::Removal;
+
 /// In which epoch this manager is, and whether the cluster has gone on without it. A clone is the same fence.
 #[derive(Debug, Clone)]
 pub(crate) struct Fence {
     epoch: EpochId,
     /// The epoch the cluster is in, once that is known to be a later one.
     later: Arc<watch::Sender<Option<EpochId>>>,
-    /// Whether this manager was removed, as one that was not says.
-    removed: Arc<watch::Sender<bool>>,
+    /// The removal of this manager, as one that is there says.
+    removed: Arc<watch::Sender<Option<Removal>>>,
 }
 
 impl Fence {
     pub(crate) fn new(epoch: EpochId) -> Self {
-        Self { epoch, later: Arc::new(watch::Sender::new(None)), removed: Arc::new(watch::Sender::new(false)) }
+        Self { epoch, later: Arc::default(), removed: Arc::default() }
     }
 
     /// The epoch of our log.
@@ -45,25 +47,27 @@ impl Fence {
     }
 
     /// This manager was removed.
-    pub(crate) fn remove(&self) {
-        self.removed.send_replace(true);
+    pub(crate) fn remove(&self, removal: Removal) {
+        self.removed.send_replace(Some(removal));
     }
 
     /// Waits until this manager is told that it was removed. May be cancelled at any time.
-    pub(crate) async fn removed(&self) {
-        // Cannot end: `self` holds the sender.
-        if self.removed.subscribe().wait_for(|removed| *removed).await.is_err() {
-            std::future::pending::<()>().await;
-        }
+    pub(crate) async fn removed(&self) -> Removal {
+        known(&self.removed).await
     }
 
     /// Waits until the cluster has gone on without us. May be cancelled at any time.
     pub(crate) async fn closed(&self) -> EpochId {
-        let mut later = self.later.subscribe();
-        // Cannot end: `self` holds the sender.
-        match later.wait_for(Option::is_some).await.ok().and_then(|later| *later) {
-            Some(epoch) => epoch,
-            None => std::future::pending().await,
-        }
+        known(&self.later).await
+    }
+}
+
+/// What is in there, once that is known.
+async fn known<T: Copy>(told: &watch::Sender<Option<T>>) -> T {
+    let known = told.subscribe().wait_for(Option::is_some).await.ok().and_then(|known| *known);
+    match known {
+        Some(known) => known,
+        // Cannot be: the sender is there.
+        None => std::future::pending().await,
     }
 }

@@ -24,7 +24,7 @@ mod types;
 
 pub use cluster::{Cluster, Identity, StartError};
 pub use health::{Health, MemberHealth, Role};
-pub use message::Rejection;
+pub use message::{Rejection, Removal};
 pub use own_log::{Logged, Tail};
 pub use propose::ProposeError;
 pub use recent::Recent;

@@ -1,6 +1,7 @@
 //! What members ask each other, as bytes.
 
 use festoon_proto::EpochId;
+use festoon_proto::map::MapVersion;
 use openraft::error::InstallSnapshotError;
 use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, InstallSnapshotRequest, InstallSnapshotResponse, VoteRequest,
@@ -42,6 +43,15 @@ pub(crate) enum Answer {
     Rejected(Rejection),
 }
 
+/// A manager was removed from the cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Removal {
+    /// The epoch that the cluster is in.
+    pub epoch: EpochId,
+    /// The version that this epoch began from; 0 for the first.
+    pub began_from: MapVersion,
+}
+
 /// Why a request is not answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum Rejection {
@@ -54,9 +64,9 @@ pub enum Rejection {
     /// The addressee has not heard yet that the cluster is in a later epoch.
     #[error("that manager is still in epoch {0}")]
     EarlierEpoch(EpochId),
-    /// The sender was removed from the cluster, in this epoch.
-    #[error("this manager was removed from the cluster, in epoch {0}")]
-    Removed(EpochId),
+    /// The sender was removed from the cluster.
+    #[error("this manager was removed from the cluster, in epoch {}", .0.epoch)]
+    Removed(Removal),
     /// The addressee does not lead.
     #[error("that manager does not lead")]
     NotLeader,

@@ -58,7 +58,7 @@ impl<T: Transport> Network<T> {
                 match rejection {
                     Rejection::LaterEpoch(epoch) => self.fence.close(epoch),
                     // Those of an earlier epoch have no say.
-                    Rejection::Removed(epoch) if epoch >= self.fence.epoch() => self.fence.remove(),
+                    Rejection::Removed(removal) if removal.epoch >= self.fence.epoch() => self.fence.remove(removal),
                     _ => {}
                 }
                 Err(rejection.into())

@@ -14,12 +14,12 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use festoon_control::registry::State;
 use festoon_proto::ManagerId;
 use tokio::sync::mpsc;
 
-use crate::cluster::Cluster;
+use crate::cluster::{self, Cluster, Removal};
 use crate::config::Config;
 use crate::data_dir::DataDir;
 use crate::local::{self, Leave};
@@ -40,7 +40,7 @@ pub async fn serve(data: DataDir, config: Config) -> anyhow::Result<()> {
     let state = tokio::select! {
         state = first_state(&cluster, me) => state?,
         error = &mut work => return Err(error),
-        () = cluster.removed() => bail!(REMOVED),
+        removal = cluster.removed() => return Err(farewell(&data, &cluster, removal).await),
         () = stop.asked() => return Ok(()),
     };
     let own_key = OwnKey::new(me, data.clone(), cluster.clone());
@@ -60,8 +60,10 @@ pub async fn serve(data: DataDir, config: Config) -> anyhow::Result<()> {
         }
     });
     let end = Box::pin(until_end(work, &mut stop, &mut leaving, &mut carrier, &cluster)).await?;
-    if matches!(end, End::Left) {
-        data.forget_identity()?;
+    match end {
+        End::Asked => {}
+        End::Left => data.forget_identity()?,
+        End::Removed(removal) => return Err(farewell(&data, &cluster, removal).await),
     }
     carrier.drain(&cluster.snapshot()).await;
     cluster.shutdown().await;
@@ -72,6 +74,18 @@ pub async fn serve(data: DataDir, config: Config) -> anyhow::Result<()> {
 enum End {
     Asked,
     Left,
+    Removed(Removal),
+}
+
+/// What a manager says that was removed. It keeps what only it knows.
+async fn farewell(data: &DataDir, cluster: &Cluster, removal: Removal) -> anyhow::Error {
+    match cluster::part(data, cluster, removal).await {
+        Ok(kept) => match kept.and_then(|kept| kept.describe(data.root())) {
+            Some(kept) => anyhow!("{REMOVED}. {kept}"),
+            None => anyhow!(REMOVED),
+        },
+        Err(error) => anyhow!("{REMOVED}. The changes that only it had can't be kept: {error}"),
+    }
 }
 
 async fn until_end(
@@ -86,7 +100,7 @@ async fn until_end(
         let reply = tokio::select! {
             ended = &mut work => return ended.and_then(|()| bail!("the admin socket ended")),
             error = carrier.failed() => return Err(error),
-            () = cluster.removed() => bail!(REMOVED),
+            removal = cluster.removed() => return Ok(End::Removed(removal)),
             () = stop.asked() => return Ok(End::Asked),
             leave = leaving.recv() => leave.context("the admin socket ended")?,
         };

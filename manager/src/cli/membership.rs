@@ -49,16 +49,8 @@ fn warning(report: &Report) -> String {
 pub(super) async fn rejoin(root: &Path) -> anyhow::Result<()> {
     let rejoined: Rejoined = Client::patient(root).send_json(Method::POST, REJOIN, &()).await?;
     println!("This manager is in epoch {} of the cluster and gets its copy.", rejoined.epoch);
-    if let Some(file) = rejoined.kept_in {
-        let (count, file) = (rejoined.unreplicated, root.join(file));
-        match rejoined.is_exact {
-            true => println!("The {count} changes that only it had are in {}.", file.display()),
-            false => println!(
-                "The last {count} changes of its own copy are in {}; the cluster may know some of them, and older ones are only in the registry.epoch-*.redb beside it.",
-                file.display()
-            ),
-        }
-        println!("Make those again that are still wanted.");
+    if let Some(kept) = rejoined.kept.describe(root) {
+        println!("{kept}");
     }
     Ok(())
 }

@@ -1,16 +1,18 @@
 //! Beginnings of a manager that has been one for long: promoted, fenced off, or with a damaged copy.
 
+use std::path::Path;
 use std::time::Duration;
 
 use festoon_cluster::storage::{Execution, StorageError, next_epoch, seed};
-use festoon_cluster::{Logged, StartError};
+use festoon_cluster::{Logged, Removal, StartError};
 use festoon_control::registry::{Refusal, State};
 use festoon_proto::EpochId;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::current::Member;
 use super::take_part::{label_of, member_of};
-use super::{BuildError, DiskError, Https, disk, unix_now};
+use super::{BuildError, Cluster, DiskError, Https, disk, unix_now};
 use crate::data_dir::{DataDir, DataDirError, Identity, UNREPLICATED};
 
 /// The answer needs a change of the registry.
@@ -139,19 +141,74 @@ pub(super) fn settle(
     Ok(next)
 }
 
-/// Keeps changes that only this manager has for the admin, a line each, and gives the file's name. Nothing reads it.
-pub(super) fn keep_unreplicated(
+/// Changes of a copy that was given up, for an admin to look at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kept {
+    /// How many there are.
+    pub changes: usize,
+    /// Whether those are all that only that copy had, and nothing else. If the manager was away for more than one epoch, or
+    /// for many changes, they are the last ones of its copy, whatever the cluster knows of them.
+    pub is_exact: bool,
+    /// The file that they are in, if there are any.
+    pub file: Option<String>,
+}
+
+impl Kept {
+    /// What an admin is told, if there is anything in `root`.
+    pub fn describe(&self, root: &Path) -> Option<String> {
+        let (changes, file) = (self.changes, root.join(self.file.as_ref()?));
+        let file = file.display();
+        Some(match self.is_exact {
+            true => {
+                format!("The {changes} changes that only it had are in {file}. Make those again that are still wanted.")
+            }
+            false => format!(
+                "The last {changes} changes of its own copy are in {file}; the cluster may know some of them, and older ones are only in its registry beside it. Make those again that are still wanted."
+            ),
+        })
+    }
+}
+
+/// Ends the part of a member, which is in epoch `left`, and keeps what only it has: the cluster is in epoch `now`, which began
+/// from the version `began_from`.
+pub(super) async fn conclude(
     data: &DataDir,
-    epoch: u32,
-    changes: &[Logged],
-) -> Result<Option<String>, DataDirError> {
+    member: &Member,
+    left: EpochId,
+    now: EpochId,
+    began_from: u64,
+) -> Result<Kept, AnewError> {
+    // If it missed more than one epoch it can't tell what was new to the first of them.
+    let is_next = now.number <= left.number.saturating_add(1);
+    let first = if is_next { began_from.saturating_add(1) } else { 0 };
+    let (_, tail) = member.conclude(first).await?;
+    let file = keep_unreplicated(data, left.number, &tail.commands)?;
+    Ok(Kept { changes: tail.commands.len(), is_exact: is_next && tail.is_whole, file })
+}
+
+/// Ends the part of a manager that was removed, and keeps what only it has if the cluster has gone on in a later epoch. In
+/// its own, all that was acknowledged is known to the others.
+pub async fn part(data: &DataDir, cluster: &Cluster, removal: Removal) -> Result<Option<Kept>, AnewError> {
+    let member = cluster.member();
+    let left = member.health().epoch;
+    if removal.epoch <= left {
+        return Ok(None);
+    }
+    conclude(data, &member, left, removal.epoch, removal.began_from.0).await.map(Some)
+}
+
+/// Keeps changes that only this manager has for the admin, a line each, and gives the file's name. Nothing reads it. The same
+/// again is kept once.
+fn keep_unreplicated(data: &DataDir, epoch: u32, changes: &[Logged]) -> Result<Option<String>, DataDirError> {
     if changes.is_empty() {
         return Ok(None);
     }
     let first = format!("{UNREPLICATED}.epoch-{epoch}.jsonl");
     let more = (2..).map(|number| format!("{UNREPLICATED}.epoch-{epoch}-{number}.jsonl"));
-    let name = std::iter::once(first.clone()).chain(more).find(|name| !data.has(name)).unwrap_or(first);
     let line = |(index, command): &Logged| format!("{}\n", json!({ "index": index, "command": command }));
-    data.write(&name, &changes.iter().map(line).collect::<String>())?;
+    let text: String = changes.iter().map(line).collect();
+    let is_free = |name: &String| !data.has(name) || data.read(name).is_ok_and(|kept| kept == text);
+    let name = std::iter::once(first.clone()).chain(more).find(is_free).unwrap_or(first);
+    data.write(&name, &text)?;
     Ok(Some(name))
 }

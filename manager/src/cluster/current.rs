@@ -5,13 +5,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use festoon_cluster::ProposeError;
+use festoon_cluster::{ProposeError, Removal};
 use festoon_control::registry::{Command, Outcome, State};
 use festoon_proto::map::MapVersion;
 use festoon_proto::{EpochId, ManagerId};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::anew::AnewError;
+use super::anew::{AnewError, Kept};
 use super::{Health, Https};
 
 /// This manager's part in consensus, until it is replaced.
@@ -42,13 +42,8 @@ pub(super) type Reply<T> = oneshot::Sender<Result<T, AnewError>>;
 pub struct Rejoined {
     /// The epoch it is in now.
     pub epoch: EpochId,
-    /// How many changes are in the file.
-    pub unreplicated: usize,
-    /// Whether those are all that only its own copy had, and nothing else. If it was away for more than one epoch, or for many
-    /// changes, they are the last ones of its copy, whatever the cluster knows of them.
-    pub is_exact: bool,
-    /// The file that they are in, if there are any.
-    pub kept_in: Option<String>,
+    /// The changes that it had.
+    pub kept: Kept,
 }
 
 /// What grows from state to state, of this epoch and from one epoch to the next.
@@ -132,17 +127,17 @@ impl Cluster {
     }
 
     /// Waits until another manager says that this one was removed from the cluster. May be cancelled at any time.
-    pub async fn removed(&self) {
-        self.on_each_member(async |member| member.removed().await).await;
+    pub async fn removed(&self) -> Removal {
+        self.on_each_member(async |member| member.removed().await).await
     }
 
     /// Waits for something on the member of now, and begins again whenever that is replaced.
-    async fn on_each_member(&self, wait: impl AsyncFn(Member)) {
+    async fn on_each_member<T>(&self, wait: impl AsyncFn(Member) -> T) -> T {
         let mut members = self.0.member.subscribe();
         loop {
             let member = members.borrow_and_update().clone();
             tokio::select! {
-                () = wait(member) => return,
+                waited = wait(member) => return waited,
                 // Cannot end: `self` holds the sender.
                 _ = members.changed() => {}
             }

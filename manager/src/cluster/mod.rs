@@ -24,11 +24,11 @@ use crate::data_dir::{DataDir, DataDirError, Identity};
 use crate::pki::Credentials;
 use crate::vault::Vault;
 
-pub use anew::AnewError;
+pub use anew::{AnewError, Kept, part};
 pub use check::check;
 pub use current::{Cluster, Rejoined};
 pub use disk::{DiskError, open};
-pub use festoon_cluster::{Health, MemberHealth, ProposeError, Role};
+pub use festoon_cluster::{Health, MemberHealth, ProposeError, Removal, Role};
 pub use format::announce_format;
 pub use https::{Https, NoWay};
 pub(crate) use routes::authenticate;

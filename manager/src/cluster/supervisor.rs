@@ -132,17 +132,12 @@ impl Supervisor {
         if renewed.epoch <= self.identity.epoch {
             return Err(AnewError::NotRenewed("those that answered are of this manager's epoch".to_owned()));
         }
-        let left = self.identity.epoch.number;
-        // If it missed more than one epoch it can't tell what was new to the first of them.
-        let is_next = renewed.epoch.number <= left.saturating_add(1);
-        let first = if is_next { renewed.began_from.saturating_add(1) } else { 0 };
-        let (_, tail) = member.conclude(first).await?;
-        let (unreplicated, is_exact) = (tail.commands.len(), is_next && tail.is_whole);
-        let kept_in = anew::keep_unreplicated(&self.data, left, &tail.commands)?;
-        let identity = anew::settle(&self.data, &self.identity, renewed, &format!("epoch-{left}"))?;
+        let left = self.identity.epoch;
+        let kept = anew::conclude(&self.data, &member, left, renewed.epoch, renewed.began_from).await?;
+        let identity = anew::settle(&self.data, &self.identity, renewed, &format!("epoch-{}", left.number))?;
         self.replace(identity).await?;
-        tracing::info!(epoch = %renewed.epoch, unreplicated, "this manager begins anew");
-        Ok(Rejoined { epoch: renewed.epoch, unreplicated, is_exact, kept_in })
+        tracing::info!(epoch = %renewed.epoch, unreplicated = kept.changes, "this manager begins anew");
+        Ok(Rejoined { epoch: renewed.epoch, kept })
     }
 }
 

@@ -107,6 +107,35 @@ async fn a_survivor_is_promoted_and_the_other_rejoins_and_keeps_what_only_it_had
 }
 
 #[tokio::test]
+async fn who_is_removed_in_a_later_epoch_keeps_what_only_it_had_as_well() {
+    for is_back_before in [true, false] {
+        let mut first = Manager::init("m1").started().await;
+        let second = Manager::join("m2", &first).await;
+        until("both vote", || votes(&first) == 2 && votes(&second) == 2).await;
+        second.freeze();
+        first.must_fail(&["network", "add", "only-here", "--prefix", "10.9.0.0/16"]);
+        first.kill();
+        second.thaw();
+        until("the quorum is lost", || second.run(&["promote", "--yes"]).status.success()).await;
+        if is_back_before {
+            first.start().await;
+            until("it is fenced off", || first.must(&["status"]).contains("FENCED OFF")).await;
+        }
+        second.must(&["manager", "remove", "m1"]);
+        if is_back_before {
+            assert!(!first.ended("it hears of it").await.success());
+        }
+        let said = text(&first.run(&["serve"]).stderr);
+        let last = said.lines().last().unwrap();
+        assert!(last.contains("was removed") && last.contains("unreplicated.epoch-1.jsonl"), "{said}");
+        assert!(text(&first.run(&["serve"]).stderr).contains("was removed"));
+        let kept = files(&first, "unreplicated");
+        assert_eq!(kept.len(), 1, "the same again is kept once");
+        assert!(fs::read_to_string(first.root.join(&kept[0])).unwrap().contains("only-here"));
+    }
+}
+
+#[tokio::test]
 async fn of_two_that_are_promoted_apart_the_later_one_goes_on() {
     let mut first = Manager::init("m1").started().await;
     let mut second = Manager::join("m2", &first).await;
