@@ -13,6 +13,7 @@ use openraft::{Config, EmptyNode, LogId, Raft, SnapshotPolicy};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::compare::Comparison;
 use crate::fence::Fence;
 use crate::health::{Health, SILENT};
 use crate::members::{self, Leaving};
@@ -72,6 +73,7 @@ pub struct Cluster<T> {
     pub(crate) network: Network<T>,
     pub(crate) leaving: Leaving,
     pub(crate) silence: Silence,
+    pub(crate) comparison: Comparison,
     log: UntilEnd,
     begun_with: Arc<State>,
     follow: Arc<Task>,
@@ -124,7 +126,7 @@ impl<T: Transport> Cluster<T> {
         transport: T,
     ) -> Result<Self, StartError> {
         let config = config(identity.me, settings).validate().map_err(|error| StartError::Raft(error.to_string()))?;
-        let state = machine.watch();
+        let (state, comparison) = (machine.watch(), machine.comparison());
         let own_log = OwnLog { reader: log.get_log_reader().await, flush: log.flusher() };
         let network =
             Network { me: identity.me, transport, fence: Fence::new(identity.epoch), reach: Reach::default() };
@@ -136,12 +138,13 @@ impl<T: Transport> Cluster<T> {
         let known = State::clone(&state.borrow());
         let begun_with = own_log.carry_out(known).await.map_err(|error| StartError::Raft(error.to_string()))?;
         let leaving = Leaving::default();
-        let follow = follow(raft.clone(), state.clone(), leaving.clone(), network.clone());
+        let compare = (comparison.clone(), settings.compare_every);
+        let follow = follow(raft.clone(), state.clone(), leaving.clone(), network.clone(), compare);
         let follow = Arc::new(Task(tokio::spawn(follow)));
         let (log, begun_with) = (UntilEnd::new(own_log), Arc::new(begun_with));
         let ids = ProposalIds::new(settings.seed);
         let silence = Silence::default();
-        Ok(Self { raft, ids, state, network, leaving, silence, log, begun_with, follow })
+        Ok(Self { raft, ids, state, network, leaving, silence, comparison, log, begun_with, follow })
     }
 
     /// Makes this manager, with an empty disk, the only member of a new cluster.
@@ -183,7 +186,7 @@ impl<T: Transport> Cluster<T> {
 
     /// How the registry is doing, as far as this manager knows.
     pub fn health(&self) -> Health {
-        Health::of(&self.raft.metrics().borrow(), &self.network.fence, &self.network.reach)
+        Health::of(&self.raft.metrics().borrow(), &self.network.fence, &self.network.reach, &self.comparison)
     }
 
     /// How the registry is doing, as the leader knows it; as this manager does if there is no leader, or it does not
@@ -226,6 +229,7 @@ impl<T: Transport> Cluster<T> {
                 })
             }
             Request::Health => Ok(Answer::Health(self.health())),
+            Request::Digests => Ok(Answer::Digests(self.comparison.digests().await)),
         }
     }
 
@@ -364,18 +368,21 @@ async fn report_leaders(raft: &Raft<TypeConfig>) {
     }
 }
 
-/// Keeps the membership, until the cluster has gone on without us: then we ask nobody for his vote any more.
+/// Keeps the membership and sees whether all have the same, until the cluster has gone on without us: then we ask nobody
+/// for his vote any more.
 async fn follow<T: Transport>(
     raft: Raft<TypeConfig>,
     states: watch::Receiver<Arc<State>>,
     leaving: Leaving,
     network: Network<T>,
+    (comparison, compare_every): (Comparison, Duration),
 ) {
     tokio::select! {
         biased;
         () = members::follow(raft.clone(), states, leaving) => {}
         () = report_leaders(&raft) => {}
         () = ask_around(&raft, &network) => {}
+        () = comparison.keep(&raft, &network, compare_every) => {}
         epoch = network.fence.closed() => {
             tracing::error!(%epoch, "the cluster has gone on in a later epoch: run `festoon-manager rejoin` here");
             raft.runtime_config().elect(false);

@@ -6,6 +6,7 @@ use festoon_proto::EpochId;
 use openraft::{EmptyNode, RaftMetrics, ServerState};
 use serde::{Deserialize, Serialize};
 
+use crate::compare::Comparison;
 use crate::fence::Fence;
 use crate::reach::Reach;
 use crate::types::MemberId;
@@ -42,6 +43,9 @@ pub struct MemberHealth {
     pub is_heard: bool,
     /// Entries of the log that it does not have yet. Only the leader knows.
     pub lag: Option<u64>,
+    /// Whether its registry was another than that of the manager which says so, at the same place of the log, when they were
+    /// compared last. It must not be.
+    pub differs: bool,
 }
 
 /// How the registry is doing.
@@ -70,7 +74,12 @@ pub struct Health {
 }
 
 impl Health {
-    pub(crate) fn of(metrics: &RaftMetrics<MemberId, EmptyNode>, fence: &Fence, reach: &Reach) -> Self {
+    pub(crate) fn of(
+        metrics: &RaftMetrics<MemberId, EmptyNode>,
+        fence: &Fence,
+        reach: &Reach,
+        comparison: &Comparison,
+    ) -> Self {
         let membership = metrics.membership_config.membership();
         let last = metrics.last_log_index.unwrap_or(0);
         let members = membership.nodes().map(|(&id, _)| {
@@ -80,6 +89,7 @@ impl Health {
                 votes: membership.voter_ids().any(|voter| voter == id),
                 is_heard: id == metrics.id || reach.silence(id.manager).is_some_and(|silence| silence < SILENT),
                 lag: matched.map(|matched| last.saturating_sub(matched.map_or(0, |matched| matched.index))),
+                differs: comparison.differs(id),
             }
         });
         Self {

@@ -5,6 +5,7 @@
 //! fails.
 
 mod cluster;
+mod compare;
 mod fence;
 mod health;
 mod members;

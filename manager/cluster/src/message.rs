@@ -9,6 +9,7 @@ use openraft::raft::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::compare::Digest;
 use crate::health::Health;
 use crate::types::{Applied, MemberId, Proposal, TypeConfig};
 
@@ -30,6 +31,7 @@ pub(crate) enum Request {
     Snapshot(InstallSnapshotRequest<TypeConfig>),
     Propose(Proposal),
     Health,
+    Digests,
 }
 
 /// What is answered.
@@ -41,6 +43,7 @@ pub(crate) enum Answer {
     Applied(Applied),
     Health(Health),
     Rejected(Rejection),
+    Digests(Vec<Digest>),
 }
 
 /// A manager was removed from the cluster.

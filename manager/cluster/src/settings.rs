@@ -1,6 +1,7 @@
 //! What a simulation wants to be otherwise than in a program.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
@@ -14,13 +15,15 @@ pub struct Settings {
     pub snapshot_after: u64,
     /// Entries that are kept nevertheless, for members that lag.
     pub keep: u64,
+    /// How often a member sees whether the others have the same registry.
+    pub compare_every: Duration,
     /// Ids of proposals are drawn from this. Each start of each member needs another, or proposals are taken for one.
     pub seed: [u8; 32],
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { snapshot_after: 5000, keep: 5000, seed: rand::random() }
+        Self { snapshot_after: 5000, keep: 5000, compare_every: Duration::from_secs(300), seed: rand::random() }
     }
 }
 

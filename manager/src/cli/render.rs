@@ -14,6 +14,9 @@ pub(super) fn status(report: &Report) -> String {
     let draining = if report.draining { ", draining" } else { "" };
     let mut text = format!("cluster {}, manager {}{draining}\n", report.cluster, name_of(report, report.manager));
     text.push_str(&format!("registry at version {}: {registry}\n", report.version));
+    if let Some(difference) = difference(report) {
+        text.push_str(&format!("{difference}\n"));
+    }
     for network in &report.networks {
         text.push_str(&format!("network {}: {}, mtu {}\n", network.name, list(&network.prefixes), network.mtu));
     }
@@ -58,6 +61,21 @@ fn registry(report: &Report) -> String {
         Some(spare) => format!("{spare} managers may be lost at no cost"),
     };
     format!("{leader}, epoch {}, term {}; {change}", health.epoch, health.term)
+}
+
+/// That managers do not have the same registry, and what to do.
+fn difference(report: &Report) -> Option<String> {
+    let health = &report.registry;
+    let others = health.members.iter().filter(|member| member.differs);
+    let others: Vec<_> = others.map(|member| name_of(report, member.id.manager)).collect();
+    if others.is_empty() {
+        return None;
+    }
+    Some(format!(
+        "the registry of {} DIFFERS from that of {}, which must never be: please report it. Take a snapshot of each. Then stop the one that is wrong (of several, the one that differs from all others), delete registry.redb in its --data-dir and start it: it gets a copy of the others",
+        name_of(report, health.me.manager),
+        others.join(", ")
+    ))
 }
 
 fn snapshot_standing(standing: &Standing) -> String {

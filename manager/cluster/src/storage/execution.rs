@@ -18,7 +18,7 @@ pub enum Execution {
 
 impl Execution {
     /// Does work that may block.
-    pub(super) async fn run<T, W>(&self, work: W) -> Result<T, StorageError>
+    pub(crate) async fn run<T, W>(&self, work: W) -> Result<T, StorageError>
     where
         T: Send + 'static,
         W: FnOnce() -> Result<T, StorageError> + Send + 'static,

@@ -16,6 +16,7 @@ use super::StorageError;
 use super::disk::Disk;
 use super::slot::{Meta, Slot};
 use super::snapshot::{Contents, SnapshotError};
+use crate::compare::{Comparison, ROUND};
 use crate::types::{Applied, MemberId, Proposal, TypeConfig};
 
 type RaftError = openraft::StorageError<MemberId>;
@@ -24,6 +25,8 @@ type RaftError = openraft::StorageError<MemberId>;
 pub struct Machine {
     contents: Contents,
     published: watch::Sender<Arc<State>>,
+    /// The state at the last round place of the log, if one was passed since the start.
+    round: watch::Sender<Arc<State>>,
     slot: Arc<Slot>,
     disk: Disk,
 }
@@ -38,12 +41,17 @@ pub struct Builder {
 impl Machine {
     pub(super) fn new(disk: Disk, slot: Arc<Slot>, contents: Contents) -> Self {
         let published = watch::Sender::new(Arc::clone(&contents.state));
-        Self { contents, published, slot, disk }
+        Self { contents, published, round: watch::Sender::default(), slot, disk }
     }
 
     /// The state, and every later one.
     pub fn watch(&self) -> watch::Receiver<Arc<State>> {
         self.published.subscribe()
+    }
+
+    /// What can be compared with other members.
+    pub(crate) fn comparison(&self) -> Comparison {
+        Comparison::new(self.watch(), self.round.subscribe(), self.disk.execution().clone())
     }
 
     /// What it has.
@@ -62,6 +70,15 @@ impl Machine {
         });
     }
 
+    fn carry_out(&mut self, entry: Entry<TypeConfig>) -> Applied {
+        let index = entry.log_id.index;
+        let applied = self.contents.apply(entry);
+        if index.is_multiple_of(ROUND) {
+            self.round.send_replace(Arc::clone(&self.contents.state));
+        }
+        applied
+    }
+
     async fn install(&mut self, meta: Meta, bytes: Vec<u8>) -> Result<(), StorageError> {
         let decode = move || Ok((Contents::decode(&bytes)?, bytes));
         let (contents, bytes) = self.disk.execution().run(decode).await?;
@@ -71,6 +88,8 @@ impl Machine {
         self.slot.put(&meta, &bytes).await?;
         if contents.last_applied > self.contents.last_applied {
             self.contents = contents;
+            // It shares nothing with the new state, and would keep all of the old one in memory.
+            self.round.send_replace(Arc::default());
             self.publish();
         }
         Ok(())
@@ -152,7 +171,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
         I: IntoIterator<Item = Entry<TypeConfig>> + Send,
         I::IntoIter: Send,
     {
-        let applied = entries.into_iter().map(|entry| self.contents.apply(entry)).collect();
+        let applied = entries.into_iter().map(|entry| self.carry_out(entry)).collect();
         self.publish();
         Ok(applied)
     }

@@ -36,6 +36,8 @@ pub use error::{CURE, StorageError};
 pub use execution::Execution;
 pub use log::{LogReader, LogStore};
 pub use machine::{Builder, Machine};
+#[cfg(test)]
+pub(crate) use seed::seed_members;
 pub use seed::{next_epoch, next_index, seed};
 
 /// The format of the tables that this version writes, and the newest it reads.

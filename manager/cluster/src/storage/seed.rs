@@ -1,9 +1,10 @@
 //! A registry that begins from a state instead of from nothing: a promoted copy, or a backup.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use festoon_control::registry::{BeginEpoch, Command, Refusal, RenewManager, State, UnixMs, apply};
-use openraft::{CommittedLeaderId, EmptyNode, LogId, Membership, StoredMembership, Vote};
+use openraft::{CommittedLeaderId, LogId, Membership, StoredMembership, Vote};
 use redb::Database;
 
 use super::disk::Disk;
@@ -40,7 +41,19 @@ pub fn next_epoch(state: &State, member: MemberId, now: UnixMs) -> Result<State,
 /// Begins a registry in an empty `database`: its only voter is the member of `label`. All of it is on disk and the database
 /// closed when this returns; after a crash before that it is of no use. Must run inside tokio.
 pub async fn seed(database: Database, execution: Execution, label: Label, state: State) -> Result<(), StorageError> {
-    let (disk, writer) = Disk::start(database, execution);
+    seed_members(database, execution, label, [label.member].into(), state).await
+}
+
+/// As [`seed`], with these voters: the first of them wrote the log so far.
+pub(crate) async fn seed_members(
+    database: Database,
+    execution: Execution,
+    label: Label,
+    voters: BTreeSet<MemberId>,
+    state: State,
+) -> Result<(), StorageError> {
+    let writer = voters.first().copied().unwrap_or(label.member);
+    let (disk, end) = Disk::start(database, execution);
     let vote: Vote<MemberId> = Vote::new(TERM, label.member);
     disk.write(vec![
         Change::record(Record::Format, &FORMAT)?,
@@ -48,10 +61,10 @@ pub async fn seed(database: Database, execution: Execution, label: Label, state:
         Change::record(Record::Vote, &vote)?,
     ])
     .await?;
-    let last = LogId::new(CommittedLeaderId::new(TERM, label.member), state.version().0);
+    let last = LogId::new(CommittedLeaderId::new(TERM, writer), state.version().0);
     let contents = Contents {
         last_applied: Some(last),
-        membership: StoredMembership::new(Some(last), alone(label.member)),
+        membership: StoredMembership::new(Some(last), Membership::new(vec![voters], None)),
         state: Arc::new(state),
         ..Contents::default()
     };
@@ -62,10 +75,6 @@ pub async fn seed(database: Database, execution: Execution, label: Label, state:
     };
     Slot::new(disk, None).put(&meta, &contents.encode()?).await?;
     // It fails only with the program.
-    let _ = writer.await;
+    let _ = end.await;
     Ok(())
-}
-
-fn alone(member: MemberId) -> Membership<MemberId, EmptyNode> {
-    Membership::new(vec![[member].into()], None)
 }

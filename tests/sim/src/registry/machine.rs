@@ -24,6 +24,8 @@ const NOTICE: Duration = Duration::from_millis(2);
 /// Clients of the machines themselves have numbers from here on.
 const OWN_CLIENT: u64 = 1000;
 const CACHE: usize = 1 << 20;
+/// How often a program sees whether the others have the same registry.
+const COMPARE: Duration = Duration::from_secs(2);
 
 /// A machine of a manager.
 pub(super) struct Machine {
@@ -184,7 +186,7 @@ impl Machine {
             (condition.lives, seed(&mut condition.random))
         };
         let (snapshot_after, keep) = world.snapshots;
-        let settings = Settings { snapshot_after, keep, seed };
+        let settings = Settings { snapshot_after, keep, compare_every: COMPARE, seed };
         let wire = Wire { me: self.id, life, net: Arc::clone(&world.net) };
         let identity = Identity { me, epoch: EPOCH, later: None };
         let started = Cluster::start_with(settings, identity, storage.log, storage.machine, wire).await;
@@ -208,7 +210,11 @@ impl Machine {
             if disk.losses() > losses {
                 break;
             }
-            if cluster.health().role == Role::Stopped {
+            let health = cluster.health();
+            if health.members.iter().any(|member| member.differs) {
+                world.wrong(format!("{} has another registry than others", self.id));
+            }
+            if health.role == Role::Stopped {
                 if !disk.is_limited() {
                     world.wrong(format!("{} stopped by itself", self.id));
                 }
