@@ -258,6 +258,30 @@ mod tests {
     }
 
     #[test]
+    fn copies_that_differ_are_named_with_what_to_do() {
+        let report = |differs: [bool; 3]| -> Report {
+            let id = |number: u16| serde_json::json!({ "manager": number, "incarnation": 0 });
+            let members = (1..).zip(differs).map(|(number, differs)| {
+                serde_json::json!({ "id": id(number), "votes": true, "is_heard": true, "lag": null, "differs": differs })
+            });
+            let epoch = serde_json::json!({ "began_unix_ms": 0, "number": 1, "by": null });
+            serde_json::from_value(serde_json::json!({
+                "cluster": "c", "manager": 1, "draining": false, "version": 9, "networks": [], "managers": [],
+                "endpoint_count": 0, "endpoints": [], "snapshots": null, "drops": {},
+                "registry": {
+                    "me": id(1), "role": "leader", "leader": id(1), "epoch": epoch, "later_epoch": null, "term": 1,
+                    "last_log": 9, "applied": 9, "is_changing": false, "members": members.collect::<Vec<_>>(),
+                },
+            }))
+            .unwrap()
+        };
+        assert!(!status(&report([false; 3])).contains("DIFFERS"));
+        let shown = status(&report([false, true, true]));
+        assert!(shown.contains("\nthe registry of m1 DIFFERS from that of m2, m3"), "{shown}");
+        assert!(shown.contains("delete registry.redb"), "{shown}");
+    }
+
+    #[test]
     fn columns_line_up() {
         let rows = [vec!["A".to_owned(), "B".to_owned()], vec!["long".to_owned(), "x".to_owned()]];
         assert_eq!(table(&rows), "A     B\nlong  x\n");
