@@ -1,7 +1,7 @@
 //! Stock WireGuard programs, in user space: `wireguard-go`, and whatever else speaks `wg`'s language.
 
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -67,6 +67,19 @@ impl Conf {
     }
 }
 
+/// Where the program behind an interface is configured.
+fn socket(interface: &str) -> PathBuf {
+    Path::new(SOCKETS).join(format!("{interface}.sock"))
+}
+
+/// Whether a socket takes connections, as `/proc/net/unix` has it: the flag `__SO_ACCEPTCON` in the fourth column.
+fn is_listening(sockets: &str, path: &Path) -> bool {
+    sockets.lines().any(|line| {
+        let columns: Vec<_> = line.split_whitespace().collect();
+        columns.get(3) == Some(&"00010000") && columns.get(7).is_some_and(|at| Path::new(at) == path)
+    })
+}
+
 fn parse_prefixes(text: &str) -> anyhow::Result<Vec<IpNet>> {
     let prefix = |text: &str| text.trim().parse().with_context(|| format!("{text} is no prefix"));
     text.split(',').map(prefix).collect()
@@ -98,7 +111,7 @@ impl WireGuard {
     pub fn with_program(host: &Host, program: &Path, args: &[&str], conf: Conf) -> anyhow::Result<Self> {
         let interface = format!("w{}x{}", std::process::id(), INTERFACES.fetch_add(1, Ordering::Relaxed));
         // A killed program leaves its socket.
-        host.remove_with_lab(Path::new(SOCKETS).join(format!("{interface}.sock")));
+        host.remove_with_lab(socket(&interface));
         let program = host.spawn(program, &[args, &[&interface]].concat())?;
         let mut wireguard = Self { host: host.clone(), interface, conf, program };
         wireguard.configure()?;
@@ -109,7 +122,8 @@ impl WireGuard {
         let interface = &self.interface;
         wait_until_slowly(START, &format!("interface {interface}"), || {
             anyhow::ensure!(self.program.is_running(), "{}", self.program.log());
-            Ok(self.host.run("wg", &["show", interface]).is_ok())
+            // Not by `wg show`: it removes the socket if it comes between the program's bind and its listen.
+            Ok(is_listening(&self.host.run("cat", &["/proc/net/unix"])?, &socket(interface)))
         })?;
         self.host.run_with_input("wg", &["setconf", interface, "/dev/stdin"], &self.conf.wg)?;
         let mut lines = String::new();
@@ -161,6 +175,16 @@ impl WireGuard {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_socket_that_is_only_bound_does_not_listen() {
+        let of = |flags: &str, state: &str| {
+            format!("Num  Path\n0000: 00000002 00000000 {flags} 0001 {state} 7 /s/w0.sock\n")
+        };
+        assert!(is_listening(&of("00010000", "01"), Path::new("/s/w0.sock")));
+        assert!(!is_listening(&of("00010000", "01"), Path::new("/s/w1.sock")));
+        assert!(!is_listening(&of("00000000", "01"), Path::new("/s/w0.sock")));
+    }
 
     #[test]
     fn a_conf_is_taken_apart() {
