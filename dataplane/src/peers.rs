@@ -357,7 +357,7 @@ impl<R> Peers<R> {
         let own = self.own.used();
         let Some(Some(peer)) = self.slots.get_mut(id.0 as usize) else { return };
         let Some(path) = peer.contact.path else { return };
-        if peer.session_age().is_none() {
+        if !peer.has_session() {
             peer.used = own.place;
         }
         self.awake.insert(id.0);

@@ -150,6 +150,7 @@ impl Opened {
 /// An encrypted tunnel or link to one other node.
 pub struct Tunnel {
     tunn: Tunn,
+    has_session: bool,
 }
 
 impl fmt::Debug for Tunnel {
@@ -163,7 +164,7 @@ impl Tunnel {
     pub fn new(identity: &Identity, peer: &PublicKey, index: u32) -> Self {
         let peer = x25519::PublicKey::from(*peer.as_bytes());
         let limiter = Some(Arc::clone(&identity.limiter));
-        Self { tunn: Tunn::new(identity.private.clone(), peer, None, None, index, limiter) }
+        Self { tunn: Tunn::new(identity.private.clone(), peer, None, None, index, limiter), has_session: false }
     }
 
     /// Encrypts `packet` into `buffer` of at least [`sealed_capacity`] bytes, and says how many bytes to send.
@@ -177,7 +178,7 @@ impl Tunnel {
     pub fn open(&mut self, from: IpAddr, datagram: &[u8], buffer: &mut [u8]) -> Opened {
         const INITIATION: u8 = 1;
         const COOKIE_REPLY: u8 = 3;
-        match self.tunn.decapsulate(Some(from), datagram, buffer) {
+        let opened = match self.tunn.decapsulate(Some(from), datagram, buffer) {
             TunnResult::WriteToTunnelV4(packet, _) | TunnResult::WriteToTunnelV6(packet, _) => {
                 Opened::Packet(packet.len())
             }
@@ -187,7 +188,12 @@ impl Tunnel {
             TunnResult::Done if datagram.first() == Some(&COOKIE_REPLY) => Opened::CookieTaken,
             TunnResult::Done => Opened::Keepalive,
             TunnResult::Err(error) => Opened::Dropped(reason_of(&error)),
+        };
+        // No datagram takes a session away.
+        if !self.has_session && opened.is_authentic() {
+            self.note_session();
         }
+        opened
     }
 
     /// The next packet that waited for a session, encrypted into `buffer`, which must be large enough for any packet.
@@ -204,7 +210,18 @@ impl Tunnel {
     /// Runs the protocol's timers, all in whole seconds. Writes to `buffer` of at least [`MIN_BUFFER`] bytes, and says
     /// how many bytes to send.
     pub fn handle_timeout(&mut self, buffer: &mut [u8]) -> usize {
-        written(&self.tunn.update_timers(buffer))
+        let len = written(&self.tunn.update_timers(buffer));
+        self.note_session();
+        len
+    }
+
+    fn note_session(&mut self) {
+        self.has_session = self.session_age().is_some();
+    }
+
+    /// Whether there is a session to send in. Cheap enough for every packet: unlike [`Tunnel::session_age`] it reads no clock.
+    pub fn has_session(&self) -> bool {
+        self.has_session
     }
 
     /// The age of the session in use; `None` without one.
@@ -282,6 +299,36 @@ mod tests {
         assert_eq!(b.open(FROM, &wire[..len], &mut plain), Opened::Dropped(DropReason::Replayed));
         wire[len - 1] ^= 1;
         assert!(matches!(b.open(FROM, &wire[..len], &mut plain), Opened::Dropped(_)));
+    }
+
+    #[test]
+    fn a_session_is_there_from_the_first_proof_that_both_ends_have_it() {
+        let (a_id, b_id) = (Identity::new(&key(1), 100), Identity::new(&key(2), 100));
+        let mut a = Tunnel::new(&a_id, &b_id.public_key(), 7);
+        let mut b = Tunnel::new(&b_id, &a_id.public_key(), 9);
+        let (mut wire, mut reply, mut plain) = ([0; 2048], [0; 2048], [0; 2048]);
+        for round in 0..20 {
+            let mut steps = Vec::new();
+            let mut look = |a: &Tunnel, b: &Tunnel| {
+                assert_eq!([a, b].map(|end| end.session_age().is_some()), [a, b].map(Tunnel::has_session), "{round}");
+                steps.push([a, b].map(Tunnel::has_session));
+            };
+            let len = a.initiate(&mut wire);
+            look(&a, &b);
+            let Opened::Reply(len) = b.open(FROM, &wire[..len], &mut reply) else { panic!("no response") };
+            look(&a, &b);
+            let Opened::Established(len) = a.open(FROM, &reply[..len], &mut wire) else { panic!("no session") };
+            look(&a, &b);
+            assert_eq!(b.open(FROM, &wire[..len], &mut plain), Opened::Keepalive);
+            look(&a, &b);
+            a.handle_timeout(&mut wire);
+            b.handle_timeout(&mut wire);
+            look(&a, &b);
+            if round == 0 {
+                let (none, one, both) = ([false, false], [true, false], [true, true]);
+                assert_eq!(steps, [none, none, one, both, both]);
+            }
+        }
     }
 
     #[test]

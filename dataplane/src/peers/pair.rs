@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{PeerId, Peers};
+use super::{Peer, PeerId, Peers};
 use crate::batch::UnderlayBatch;
 
 /// The peer with a node's key, and the one with the key it had before, while that is good too.
@@ -30,7 +30,7 @@ impl<R> Peers<R> {
     }
 
     fn has_session(&self, id: PeerId) -> bool {
-        self.get(id).is_some_and(|peer| peer.session_age().is_some())
+        self.get(id).is_some_and(Peer::has_session)
     }
 
     /// Starts a handshake between the keys of now, ours and theirs, if the session that is in use is between others. A pair

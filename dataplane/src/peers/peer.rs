@@ -96,6 +96,11 @@ impl<R> Peer<R> {
         self.lines[self.used.index()].as_ref()?.tunnel.session_age()
     }
 
+    /// Whether there is a session with it.
+    pub(super) fn has_session(&self) -> bool {
+        self.lines[self.used.index()].as_ref().is_some_and(|line| line.tunnel.has_session())
+    }
+
     pub(super) fn is_awake(&self) -> bool {
         self.lines.iter().any(Option::is_some)
     }
