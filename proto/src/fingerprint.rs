@@ -1,10 +1,6 @@
 //! Fingerprints of certificates.
 
-use std::fmt;
-use std::str::FromStr;
-
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
+use crate::text::bytes_as_text;
 use crate::token::SecretHash;
 
 /// SHA-256 of a certificate in DER. In text 64 hexadecimal digits.
@@ -23,47 +19,20 @@ impl Fingerprint {
     }
 }
 
-impl fmt::Display for Fingerprint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
+bytes_as_text!(Fingerprint, write, parse, ParseFingerprintError);
+
+fn write(bytes: &[u8; 32]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-impl fmt::Debug for Fingerprint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Fingerprint({self})")
+fn parse(text: &str) -> Result<[u8; 32], ParseFingerprintError> {
+    let is_hex = text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let mut bytes = [0; 32];
+    for (byte, digits) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+        let digits = std::str::from_utf8(digits).map_err(|_| ParseFingerprintError)?;
+        *byte = u8::from_str_radix(digits, 16).map_err(|_| ParseFingerprintError)?;
     }
-}
-
-impl FromStr for Fingerprint {
-    type Err = ParseFingerprintError;
-
-    fn from_str(text: &str) -> Result<Self, ParseFingerprintError> {
-        let is_hex = text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-        let mut bytes = [0; 32];
-        for (byte, digits) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-            let digits = std::str::from_utf8(digits).map_err(|_| ParseFingerprintError)?;
-            *byte = u8::from_str_radix(digits, 16).map_err(|_| ParseFingerprintError)?;
-        }
-        if is_hex { Ok(Self(bytes)) } else { Err(ParseFingerprintError) }
-    }
-}
-
-// Text where a person may read it (JSON), bytes where none does (postcard).
-impl Serialize for Fingerprint {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if serializer.is_human_readable() { serializer.collect_str(self) } else { self.0.serialize(serializer) }
-    }
-}
-
-impl<'de> Deserialize<'de> for Fingerprint {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        if deserializer.is_human_readable() {
-            String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
-        } else {
-            <[u8; 32]>::deserialize(deserializer).map(Self)
-        }
-    }
+    if is_hex { Ok(bytes) } else { Err(ParseFingerprintError) }
 }
 
 #[cfg(test)]
@@ -75,6 +44,7 @@ mod tests {
         let fingerprint = Fingerprint::of(b"certificate");
         assert_eq!(fingerprint.to_string().parse(), Ok(fingerprint));
         let json = serde_json::to_string(&fingerprint).unwrap();
+        assert_eq!(json, "\"03d66dd08835c1ca3f128cceacd1f31ac94163096b20f445ae84285bc0832d72\"");
         assert_eq!(serde_json::from_str::<Fingerprint>(&json).unwrap(), fingerprint);
         assert_eq!(postcard::to_stdvec(&fingerprint).unwrap(), fingerprint.0);
         for bad in ["", "+1", &"0".repeat(63), &"+1".repeat(32), &"ä".repeat(32), &"0".repeat(66)] {

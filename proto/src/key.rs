@@ -5,8 +5,9 @@ use std::str::FromStr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::Zeroize;
+
+use crate::text::bytes_as_text;
 
 /// A text is not a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -68,28 +69,14 @@ impl fmt::Debug for PrivateKey {
     }
 }
 
-impl fmt::Display for PublicKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&STANDARD.encode(self.0))
-    }
-}
+bytes_as_text!(PublicKey, write, parse, ParseKeyError);
 
-impl fmt::Debug for PublicKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "PublicKey({self})")
-    }
+fn write(bytes: &[u8; 32]) -> String {
+    STANDARD.encode(bytes)
 }
 
 fn parse(text: &str) -> Result<[u8; 32], ParseKeyError> {
     STANDARD.decode(text).ok().and_then(|bytes| bytes.try_into().ok()).ok_or(ParseKeyError)
-}
-
-impl FromStr for PublicKey {
-    type Err = ParseKeyError;
-
-    fn from_str(text: &str) -> Result<Self, ParseKeyError> {
-        parse(text).map(Self)
-    }
 }
 
 impl FromStr for PrivateKey {
@@ -97,23 +84,6 @@ impl FromStr for PrivateKey {
 
     fn from_str(text: &str) -> Result<Self, ParseKeyError> {
         parse(text).map(Self)
-    }
-}
-
-// Text where a person may read it (JSON), bytes where none does (postcard).
-impl Serialize for PublicKey {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if serializer.is_human_readable() { serializer.collect_str(self) } else { self.0.serialize(serializer) }
-    }
-}
-
-impl<'de> Deserialize<'de> for PublicKey {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        if deserializer.is_human_readable() {
-            String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
-        } else {
-            <[u8; 32]>::deserialize(deserializer).map(Self)
-        }
     }
 }
 
@@ -136,6 +106,7 @@ mod tests {
         let key = PublicKey::from_bytes([7; 32]);
         assert_eq!(key.to_string().parse(), Ok(key));
         let json = serde_json::to_string(&key).unwrap();
+        assert_eq!(json, "\"BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=\"");
         assert_eq!(serde_json::from_str::<PublicKey>(&json).unwrap(), key);
         let bytes = postcard::to_stdvec(&key).unwrap();
         assert_eq!(bytes.len(), 32);

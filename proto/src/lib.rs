@@ -12,6 +12,7 @@ pub mod key;
 pub mod link;
 pub mod map;
 pub mod signal;
+mod text;
 pub mod token;
 
 pub use attachment::{Attachment, Generation};
