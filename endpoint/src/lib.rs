@@ -24,6 +24,10 @@ pub mod leave;
 pub mod refresh;
 #[cfg(feature = "shell")]
 pub mod rotate;
+#[cfg(test)]
+#[cfg(feature = "shell")]
+#[path = "../tests/sample/mod.rs"]
+mod sample;
 #[cfg(feature = "shell")]
 pub mod session;
 #[cfg(feature = "shell")]

@@ -1,39 +1,17 @@
 //! Maps from real TLS servers, and the pauses between attempts.
 
 use festoon_proto::address::MANAGER_TLS_NAME;
-use festoon_proto::map::{ManagerInfo, NetworkInfo, Timing};
-use festoon_proto::{ClusterId, EndpointId, Fingerprint, NetworkId, PublicKey};
+use festoon_proto::{EndpointId, Fingerprint};
 
 use super::*;
 use crate::https::tests::Ca;
+use crate::sample;
 
+/// With a manager whose HTTPS listener is there.
 fn map(version: u64, at: SocketAddr, authorities: &[Fingerprint]) -> EndpointMap {
-    EndpointMap {
-        version: MapVersion(version),
-        cluster: ClusterId([1; 16]),
-        endpoint: EndpointId(7),
-        name: "web".into(),
-        network: NetworkInfo {
-            id: NetworkId(1),
-            name: "prod".into(),
-            prefixes: vec!["172.31.0.0/16".parse().unwrap()],
-            gateways: Vec::new(),
-            mtu: 1280,
-            changed: MapVersion(1),
-        },
-        addresses: vec!["172.31.0.5".parse().unwrap()],
-        managers: vec![ManagerInfo {
-            id: ManagerId(1),
-            name: "m1".into(),
-            public_key: PublicKey::from_bytes([9; 32]),
-            previous_key: None,
-            underlay: vec!["127.0.0.1:9".parse().unwrap()],
-            https: vec![at],
-            priority: 100,
-        }],
-        authorities: authorities.to_vec(),
-        timing: Timing::default(),
-    }
+    let mut map = EndpointMap { version: MapVersion(version), authorities: authorities.to_vec(), ..sample::map() };
+    map.managers[0].https = vec![at];
+    map
 }
 
 /// A manager of this CA that gives this map to everybody.

@@ -1,30 +1,14 @@
 use std::os::unix::fs::PermissionsExt as _;
 
-use festoon_proto::map::{EndpointMap, MapVersion, NetworkInfo, Timing};
+use festoon_proto::EndpointId;
+use festoon_proto::map::{EndpointMap, MapVersion};
 use festoon_proto::token::TokenSecret;
-use festoon_proto::{ClusterId, EndpointId, Fingerprint, NetworkId};
 
 use super::*;
+use crate::sample;
 
 fn map(version: u64) -> EndpointMap {
-    EndpointMap {
-        version: MapVersion(version),
-        cluster: ClusterId([1; 16]),
-        endpoint: EndpointId(7),
-        name: "web".into(),
-        network: NetworkInfo {
-            id: NetworkId(1),
-            name: "prod".into(),
-            prefixes: vec!["172.31.0.0/16".parse().unwrap()],
-            gateways: Vec::new(),
-            mtu: 1280,
-            changed: MapVersion(1),
-        },
-        addresses: vec!["172.31.0.5".parse().unwrap()],
-        managers: Vec::new(),
-        authorities: vec![Fingerprint([2; 32])],
-        timing: Timing::default(),
-    }
+    EndpointMap { version: MapVersion(version), ..sample::map() }
 }
 
 fn state() -> (tempfile::TempDir, StateDir) {
