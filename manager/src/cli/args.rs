@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser};
-use festoon_control::registry::DEFAULT_MTU;
+use festoon_control::registry::{DEFAULT_MTU, MAX_TOKEN_MS, TokenError};
 use festoon_proto::address::{HTTPS_PORT, UNDERLAY_PORT};
 use ipnet::IpNet;
 
@@ -159,8 +159,8 @@ pub(super) enum TokenCommand {
         /// The address the endpoint gets, instead of a free one; again for the other of IPv4 and IPv6
         #[arg(long, value_name = "IP")]
         address: Vec<IpAddr>,
-        /// How long it is good for: 30m, 12h, 7d
-        #[arg(long, default_value = "1h", value_parser = parse_duration)]
+        /// How long it is good for: 30m, 12h, 7d; a year at most
+        #[arg(long, default_value = "1h", value_parser = lifetime)]
         expires: Duration,
         /// As JSON
         #[arg(long)]
@@ -254,6 +254,12 @@ fn overlap(text: &str) -> Result<Duration, ParseDurationError> {
     if text == "0s" { Ok(Duration::ZERO) } else { parse_duration(text) }
 }
 
+fn lifetime(text: &str) -> Result<Duration, String> {
+    let lifetime = parse_duration(text).map_err(|error| error.to_string())?;
+    let is_short = lifetime <= Duration::from_millis(MAX_TOKEN_MS);
+    is_short.then_some(lifetime).ok_or_else(|| TokenError::TooLong.to_string())
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory as _;
@@ -284,6 +290,13 @@ mod tests {
     fn an_overlap_may_be_none() {
         assert_eq!(overlap("0s"), Ok(Duration::ZERO));
         assert_eq!(overlap("7d"), Ok(Duration::from_secs(604_800)));
+    #[test]
+    fn a_token_lives_for_a_year_at_most() {
+        assert_eq!(lifetime("365d"), Ok(Duration::from_secs(365 * 86_400)));
+        assert!(lifetime("366d").unwrap_err().contains("365 days at most"));
+        assert!(lifetime("soon").unwrap_err().contains("a number and a unit"));
+    }
+
         assert!(overlap("0").is_err());
     }
 }

@@ -48,5 +48,5 @@ pub use networks::{DEFAULT_MTU, NetworkError};
 pub use record::{Beginning, Endpoint, Epoch, Manager, Network, Prefix, PreviousKey, Token, TokenUse};
 pub use refusal::Refusal;
 pub use state::State;
-pub use tokens::TokenError;
+pub use tokens::{MAX_TOKEN_MS, TokenError};
 pub use vault::{Ciphertext, EncryptedSecret, Keyring, SecretError, SecretName, Vault};

@@ -9,6 +9,9 @@ use super::record::{Token, TokenUse};
 use super::state::State;
 use super::{CreateToken, UnixMs};
 
+/// How long a token may be good, at most: a year. One that nobody came in with is one more secret to lose.
+pub const MAX_TOKEN_MS: u64 = 365 * 24 * 3600 * 1000;
+
 /// A token is not made, or lets nobody in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum TokenError {
@@ -39,6 +42,9 @@ pub enum TokenError {
     /// The same secret twice: whoever made it has no randomness.
     #[error("a token with this secret exists already: make another")]
     Exists,
+    /// It would be good for too long.
+    #[error("a join token can be good for {} days at most: make it for less, and another when that is over", MAX_TOKEN_MS / 86_400_000)]
+    TooLong,
 }
 
 impl TokenError {
@@ -53,6 +59,7 @@ impl TokenError {
             Self::NetworkMismatch => "token-network",
             Self::Address(error) => error.kind(),
             Self::Exists => "token-exists",
+            Self::TooLong => "bad-expiry",
         }
     }
 }
@@ -64,6 +71,9 @@ pub(super) fn create(state: &mut State, command: &CreateToken) -> Result<(), Tok
     }
     if let Some(network) = command.network.filter(|network| state.network(*network).is_none()) {
         return Err(TokenError::NoNetwork(network));
+    }
+    if command.expires > command.now.after(MAX_TOKEN_MS) {
+        return Err(TokenError::TooLong);
     }
     if state.token(&command.hash).is_some() {
         return Err(TokenError::Exists);

@@ -50,6 +50,23 @@ fn every_fault_of_a_token_is_told_apart() {
 }
 
 #[test]
+fn a_token_is_good_for_a_year_at_most() {
+    let for_days = |days: u64| {
+        let (now, made) = (UnixMs(5 * HOUR), [token(1, 1), manager_token(1)]);
+        made.map(|command| {
+            let Command::CreateToken(token) = command else { unreachable!() };
+            Command::CreateToken(CreateToken { now, expires: now.after(days * 24 * HOUR), ..token })
+        })
+    };
+    for (year, longer) in for_days(365).into_iter().zip(for_days(366)) {
+        assert!(last_of(&[year]).1.is_ok());
+        let (kind, text) = refusal(&[longer]);
+        assert_eq!(kind, "bad-expiry");
+        assert!(text.contains("365 days at most"), "{text}");
+    }
+}
+
+#[test]
 fn a_token_is_forgotten_a_week_after_it_expired() {
     let later = |number, now: u64| {
         let Command::CreateToken(token) = token(number, 1) else { unreachable!() };
