@@ -69,7 +69,8 @@ async fn the_ca_is_replaced_while_agents_and_managers_work() {
 
     let before = map(&web, &first).await.version;
     second.must(&["ca", "rotate"]);
-    assert!(second.must_fail(&["ca", "rotate"]).contains("is being replaced already"));
+    let again = second.must_fail(&["ca", "rotate"]);
+    assert!(again.contains("not yet in use") && again.contains("`festoon-manager ca promote`"), "{again}");
     assert!(second.must_fail(&["ca", "retire"]).contains("nobody uses the next CA yet"));
     until_ready(&first).await;
     let learned = map(&web, &first).await;
@@ -78,6 +79,7 @@ async fn the_ca_is_replaced_while_agents_and_managers_work() {
     assert!(!believes(new, &first).await);
 
     first.must(&["ca", "promote"]);
+    assert!(first.must_fail(&["ca", "rotate"]).contains("still trusted. Run `festoon-manager ca retire`"));
     until_ready(&first).await;
     for manager in [&first, &second] {
         assert!(believes(old, manager).await && believes(new, manager).await);

@@ -47,8 +47,10 @@ pub enum AuthorityError {
     /// This CA is there already.
     #[error("the cluster trusts CA {0} already")]
     Exists(Fingerprint),
-    /// Two CAs are enough.
-    #[error("the CA is being replaced already: retire CA {0} first")]
+    /// Two CAs are enough, and the one before is still trusted.
+    #[error(
+        "the CA is being replaced already: the new one is in use and the one before, {0}, is still trusted. Run `festoon-manager ca retire` to end that; `festoon-manager ca show` says who is ready"
+    )]
     Rotating(Fingerprint),
     /// Its certificate can't be one.
     #[error("a CA's certificate has 1 to {MAX_PEM} bytes of PEM")]
@@ -62,6 +64,11 @@ pub enum AuthorityError {
     /// Managers would have no certificates.
     #[error("CA {0} issues the certificates of now: add another and promote that first")]
     Current(Fingerprint),
+    /// Two CAs are enough, and nobody uses the next one yet.
+    #[error(
+        "the CA is being replaced already: the next one, {0}, is trusted and not yet in use. Run `festoon-manager ca promote` to use it, or `festoon-manager ca retire --next` to give it up; `festoon-manager ca show` says who is ready"
+    )]
+    NextWaits(Fingerprint),
 }
 
 impl AuthorityError {
@@ -70,7 +77,7 @@ impl AuthorityError {
         match self {
             Self::Secret(error) => error.kind(),
             Self::Exists(_) => "authority-exists",
-            Self::Rotating(_) => "authority-rotating",
+            Self::Rotating(_) | Self::NextWaits(_) => "authority-rotating",
             Self::Certificate => "bad-certificate",
             Self::Unknown(_) => "authority-unknown",
             Self::NotNext(_) => "authority-not-next",
@@ -86,7 +93,9 @@ pub(super) fn add(state: &mut State, command: &AddAuthority) -> Result<(), Autho
         return Err(AuthorityError::Exists(fingerprint));
     }
     if let Some(other) = all.iter().find(|authority| authority.role != AuthorityRole::Current) {
-        return Err(AuthorityError::Rotating(other.fingerprint));
+        let is_next = other.role == AuthorityRole::Next;
+        let error = if is_next { AuthorityError::NextWaits } else { AuthorityError::Rotating };
+        return Err(error(other.fingerprint));
     }
     if !(1..=MAX_PEM).contains(&command.certificate_pem.len()) {
         return Err(AuthorityError::Certificate);

@@ -141,9 +141,13 @@ fn a_ca_is_replaced_in_three_steps() {
     assert_eq!(roles(&log[..4]), (vec![(1, previous), (2, current)], 2));
     assert_eq!(roles(&log), (vec![(2, current)], 1));
     assert_eq!(roles(&[&log[..3], &[retire(fingerprint(2))]].concat()), (vec![(1, current)], 1), "given up");
+    let again = |steps: usize| refusal(&[&log[..steps], &[authority(3)]].concat());
+    for (steps, next) in [(3, "`festoon-manager ca promote` to use it"), (4, "`festoon-manager ca retire` to end that")]
+    {
+        let (kind, text) = again(steps);
+        assert!(kind == "authority-rotating" && text.contains(next), "{text}");
+    }
     let then = |steps: usize, more: Command| refusal(&[&log[..steps], &[more]].concat()).0;
-    assert_eq!(then(3, authority(3)), "authority-rotating");
-    assert_eq!(then(4, authority(3)), "authority-rotating");
     assert_eq!(then(2, authority(1)), "authority-exists");
     assert_eq!(then(4, promote(fingerprint(1))), "authority-not-next");
     assert_eq!(then(2, retire(fingerprint(1))), "authority-current");
