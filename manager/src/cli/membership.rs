@@ -18,6 +18,7 @@ pub(super) async fn leave(root: &Path) -> anyhow::Result<()> {
 pub(super) async fn promote(root: &Path, yes: bool) -> anyhow::Result<()> {
     let client = Client::patient(root);
     if !yes {
+        client.get::<()>(PROMOTE).await?;
         bail!("{}", warning(&client.get(STATUS).await?));
     }
     let Promoted { epoch }: Promoted = client.send_json(Method::POST, PROMOTE, &()).await?;

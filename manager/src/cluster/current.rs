@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use festoon_cluster::{ProposeError, Removal};
-use festoon_control::registry::{Command, Outcome, State};
+use festoon_control::registry::{Command, Outcome, State, UnixMs};
 use festoon_proto::map::MapVersion;
 use festoon_proto::{EpochId, ManagerId};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -147,6 +147,16 @@ impl Cluster {
     /// Makes this one the first founder of a new cluster: see [`festoon_cluster::Cluster::found`].
     pub async fn found(&self) -> Result<(), festoon_cluster::StartError> {
         self.member().found().await
+    }
+
+    /// Whether a promotion is the way out: refuses as [`Cluster::promote`] would, and changes nothing.
+    pub async fn may_promote(&self) -> Result<(), AnewError> {
+        // Whether the others are enough is known for certain only by asking them: a leader may be about to be elected.
+        match self.propose(Command::Expire(UnixMs(0))).await {
+            Ok(_) | Err(ProposeError::Refused(_)) => Err(AnewError::HasQuorum),
+            Err(ProposeError::Fenced { theirs, .. }) => Err(AnewError::Fenced(theirs)),
+            Err(ProposeError::NoQuorum { .. } | ProposeError::Stopped) => Ok(()),
+        }
     }
 
     /// Has the cluster go on from this manager's copy alone, in a new epoch, which it returns.

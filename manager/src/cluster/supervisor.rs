@@ -6,8 +6,6 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use festoon_cluster::ProposeError;
-use festoon_control::registry::{Command, UnixMs};
 use festoon_proto::EpochId;
 use tokio::sync::mpsc;
 
@@ -108,14 +106,8 @@ impl Supervisor {
     }
 
     async fn promote(&mut self) -> Result<EpochId, AnewError> {
-        let member = self.cluster.member();
-        // Whether the others are enough is known for certain only by asking them: a leader may be about to be elected.
-        match member.propose(Command::Expire(UnixMs(0))).await {
-            Ok(_) | Err(ProposeError::Refused(_)) => return Err(AnewError::HasQuorum),
-            Err(ProposeError::Fenced { theirs, .. }) => return Err(AnewError::Fenced(theirs)),
-            Err(ProposeError::NoQuorum { .. } | ProposeError::Stopped) => {}
-        }
-        let (state, _) = member.conclude(u64::MAX).await?;
+        self.cluster.may_promote().await?;
+        let (state, _) = self.cluster.member().conclude(u64::MAX).await?;
         let identity = anew::promote(&self.data, &self.identity, &state).await?;
         let epoch = identity.epoch;
         self.replace(identity).await?;

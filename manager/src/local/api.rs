@@ -30,7 +30,8 @@ pub const RECOVERY_KEY: &str = "/v1/recovery-key";
 pub const DRAINING: &str = "/v1/draining";
 /// `POST`: this manager leaves the cluster, and stops.
 pub const LEAVE: &str = "/v1/leave";
-/// `POST`: the cluster goes on from this manager's copy alone. Gets [`Promoted`].
+/// `POST`: the cluster goes on from this manager's copy alone. Gets [`Promoted`]. `GET`: refuses as that would, and changes
+/// nothing.
 pub const PROMOTE: &str = "/v1/promote";
 /// `POST`: this manager, which was fenced off, begins anew. Gets [`Rejoined`](crate::cluster::Rejoined).
 pub const REJOIN: &str = "/v1/rejoin";

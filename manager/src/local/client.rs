@@ -65,8 +65,7 @@ impl Client {
 
     /// `GET`s `path`.
     pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
-        let answer = self.send(Method::GET, path, Body::empty()).await?;
-        serde_json::from_slice(&answer).map_err(|_| ClientError::Nonsense)
+        parse(&self.send(Method::GET, path, Body::empty()).await?)
     }
 
     /// Sends `value` to `path`.
@@ -77,10 +76,7 @@ impl Client {
         value: &impl Serialize,
     ) -> Result<T, ClientError> {
         let body = serde_json::to_vec(value).map_err(|_| ClientError::Nonsense)?;
-        let answer = self.send(method, path, Body::from(body)).await?;
-        // An answer without a body is `()`.
-        let answer: &[u8] = if answer.is_empty() { b"null" } else { &answer };
-        serde_json::from_slice(answer).map_err(|_| ClientError::Nonsense)
+        parse(&self.send(method, path, Body::from(body)).await?)
     }
 
     /// `GET`s `path` and writes what comes to `output`, piece by piece. An answer that breaks off is an error.
@@ -130,6 +126,12 @@ impl Client {
             }
         }
     }
+}
+
+fn parse<T: DeserializeOwned>(answer: &[u8]) -> Result<T, ClientError> {
+    // An answer without a body is `()`.
+    let answer = if answer.is_empty() { b"null" } else { answer };
+    serde_json::from_slice(answer).map_err(|_| ClientError::Nonsense)
 }
 
 async fn whole(response: Response<Incoming>) -> Result<Vec<u8>, ClientError> {

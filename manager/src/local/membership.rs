@@ -46,6 +46,11 @@ pub(super) async fn leave(Shared(admin): Shared<Admin>) -> Result<StatusCode, Re
     Ok(StatusCode::NO_CONTENT)
 }
 
+pub(super) async fn may_promote(Shared(admin): Shared<Admin>) -> Result<StatusCode, Refused> {
+    admin.cluster.may_promote().await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
 pub(super) async fn promote(Shared(admin): Shared<Admin>) -> Result<Json<Promoted>, Refused> {
     let epoch = admin.cluster.promote().await?;
     Ok(Json(Promoted { epoch }))

@@ -91,7 +91,7 @@ impl Server {
             .route(&format!("{MANAGERS}/{{name}}"), post(update_manager).delete(remove_manager))
             .route(DRAINING, put(set_draining))
             .route(LEAVE, post(membership::leave))
-            .route(PROMOTE, post(membership::promote))
+            .route(PROMOTE, get(membership::may_promote).post(membership::promote))
             .route(REJOIN, post(membership::rejoin))
             .route(SNAPSHOT, get(snapshots::take))
             .route(SNAPSHOTS, get(snapshots::list).post(snapshots::keep))
