@@ -43,7 +43,11 @@ pub(super) enum Subcommand {
         yes: bool,
     },
     /// Read all of this manager's copy of the registry and see that it is undamaged; the manager must not be running
-    Check,
+    Check {
+        /// The process that the check is for, and ends with
+        #[arg(long = "for", value_name = "PID", hide = true)]
+        parent: Option<i32>,
+    },
     /// When the cluster has gone on from another's copy: give up this one's and get that
     Rejoin,
     /// Run the manager
@@ -250,14 +254,14 @@ fn address(text: &str, port: u16) -> Result<SocketAddr, String> {
     })
 }
 
-fn overlap(text: &str) -> Result<Duration, ParseDurationError> {
-    if text == "0s" { Ok(Duration::ZERO) } else { parse_duration(text) }
-}
-
 fn lifetime(text: &str) -> Result<Duration, String> {
     let lifetime = parse_duration(text).map_err(|error| error.to_string())?;
     let is_short = lifetime <= Duration::from_millis(MAX_TOKEN_MS);
     is_short.then_some(lifetime).ok_or_else(|| TokenError::TooLong.to_string())
+}
+
+fn overlap(text: &str) -> Result<Duration, ParseDurationError> {
+    if text == "0s" { Ok(Duration::ZERO) } else { parse_duration(text) }
 }
 
 #[cfg(test)]
@@ -287,16 +291,16 @@ mod tests {
     }
 
     #[test]
-    fn an_overlap_may_be_none() {
-        assert_eq!(overlap("0s"), Ok(Duration::ZERO));
-        assert_eq!(overlap("7d"), Ok(Duration::from_secs(604_800)));
-    #[test]
     fn a_token_lives_for_a_year_at_most() {
         assert_eq!(lifetime("365d"), Ok(Duration::from_secs(365 * 86_400)));
         assert!(lifetime("366d").unwrap_err().contains("365 days at most"));
         assert!(lifetime("soon").unwrap_err().contains("a number and a unit"));
     }
 
+    #[test]
+    fn an_overlap_may_be_none() {
+        assert_eq!(overlap("0s"), Ok(Duration::ZERO));
+        assert_eq!(overlap("7d"), Ok(Duration::from_secs(604_800)));
         assert!(overlap("0").is_err());
     }
 }

@@ -37,7 +37,8 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Subcommand::Snapshot(command) => Box::pin(snapshot::run(&data_dir, command)).await,
         Subcommand::Ca(command) => ca::run(&data_dir, command).await,
         Subcommand::Status { json } => admin::status(&data_dir, json).await,
-        Subcommand::Check => {
+        Subcommand::Check { parent } => {
+            parent.map(cluster::end_with).transpose()?;
             cluster::check(&DataDir::open(&data_dir)?).await?;
             println!("The registry in {} is in order.", data_dir.display());
             Ok(())

@@ -1,13 +1,15 @@
 //! Looking at the registry's file before it is used.
 //!
 //! redb takes a file that was closed properly for undamaged and panics where it is not, and a manager that carries traffic
-//! must not die of that. So the file is first read by another process, which may.
+//! must not die of that. So the file is first read by another process, which may. That process ends with the manager, however
+//! the manager ends: it holds the registry's lock, and the next start needs that.
 
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use festoon_cluster::storage::{Execution, Storage};
+use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 
 use super::{BuildError, DiskError, disk};
 use crate::data_dir::DataDir;
@@ -33,6 +35,16 @@ pub async fn check(data: &DataDir) -> Result<(), BuildError> {
     Ok(())
 }
 
+/// Has the kernel end this process with the manager `parent` that started it. An error says that the manager has ended.
+pub fn end_with(parent: i32) -> std::io::Result<()> {
+    set_parent_process_death_signal(Some(Signal::KILL))?;
+    // It may have ended before that.
+    match getppid() == Pid::from_raw(parent) {
+        true => Ok(()),
+        false => Err(std::io::Error::other("the manager that asked for this check has ended")),
+    }
+}
+
 /// Has a process of its own check the registry, if there is one. That it says an error is none here: opening the file says
 /// the same, and better.
 pub(super) async fn check_apart(data: &DataDir) -> Result<(), BuildError> {
@@ -41,7 +53,8 @@ pub(super) async fn check_apart(data: &DataDir) -> Result<(), BuildError> {
         return Ok(());
     }
     let mut program = program();
-    program.arg("check").arg("--data-dir").arg(data.root());
+    program.arg("check").arg("--for").arg(std::process::id().to_string()).arg("--data-dir").arg(data.root());
+    // The kernel takes the end of this very thread for that of the manager; it waits here until the check is over.
     let output = tokio::task::spawn_blocking(move || program.output()).await;
     let io = |reason: String| BuildError::Disk(DiskError::Io { path: path.clone(), reason });
     let output = output.map_err(|error| io(error.to_string()))?;

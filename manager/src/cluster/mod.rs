@@ -25,7 +25,7 @@ use crate::pki::Credentials;
 use crate::vault::Vault;
 
 pub use anew::{AnewError, Kept, part};
-pub use check::check;
+pub use check::{check, end_with};
 pub use current::{Cluster, Rejoined};
 pub use disk::{DiskError, open};
 pub use festoon_cluster::{Health, MemberHealth, ProposeError, Removal, Role};

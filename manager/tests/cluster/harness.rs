@@ -134,8 +134,8 @@ impl Manager {
         self
     }
 
-    /// Starts it and waits until it serves.
-    pub(crate) async fn start(&mut self) {
+    /// Starts it.
+    pub(crate) fn spawn(&mut self) {
         let log = File::options().create(true).append(true).open(self.log_path()).unwrap();
         let mut command = Command::new(PROGRAM);
         command.arg("serve");
@@ -143,6 +143,11 @@ impl Manager {
         if config.exists() {
             command.arg("--config").arg(config);
         }
+    }
+
+    /// Starts it and waits until it serves.
+    pub(crate) async fn start(&mut self) {
+        self.spawn();
         command.arg("--data-dir").arg(&self.root).env("FESTOON_LOG", "debug");
         self.process = Some(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap());
         let deadline = Instant::now() + DEADLINE;
@@ -150,6 +155,10 @@ impl Manager {
             assert!(Instant::now() < deadline, "it does not start:\n{}", self.log());
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+    pub(crate) fn pid(&self) -> Pid {
+        Pid::from_child(self.process.as_ref().unwrap())
+    }
+
     }
 
     fn log_path(&self) -> PathBuf {
@@ -171,19 +180,18 @@ impl Manager {
 
     /// Asks it to stop and waits until it has.
     pub(crate) async fn terminate(&mut self) -> ExitStatus {
-        let pid = Pid::from_child(self.process.as_ref().unwrap());
-        kill_process(pid, Signal::TERM).unwrap();
+        kill_process(self.pid(), Signal::TERM).unwrap();
         self.ended("it stops when it is asked to").await
     }
 
     /// Stops it in its tracks: the kernel still takes connections for it, but nothing answers.
     pub(crate) fn freeze(&self) {
-        kill_process(Pid::from_child(self.process.as_ref().unwrap()), Signal::STOP).unwrap();
+        kill_process(self.pid(), Signal::STOP).unwrap();
     }
 
     /// Lets it go on.
     pub(crate) fn thaw(&self) {
-        kill_process(Pid::from_child(self.process.as_ref().unwrap()), Signal::CONT).unwrap();
+        kill_process(self.pid(), Signal::CONT).unwrap();
     }
 
     /// Waits until it has ended.

@@ -1,0 +1,69 @@
+//! Files of a manager that are held by a process that should be gone.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::harness::Manager;
+
+/// The process that checks the registry for `manager`, stopped while it holds the registry's lock.
+struct StoppedCheck(Pid);
+
+impl StoppedCheck {
+    /// `None` if the check was over too soon.
+    fn catch(manager: &Manager) -> Option<Self> {
+        let started = Instant::now();
+        while started.elapsed() < Duration::from_secs(5) {
+            let Some(check) = child_of(manager.pid()) else { continue };
+            if holds_a_lock(check) {
+                kill_process(check, Signal::STOP).ok()?;
+                let caught = Self(check);
+                while state_of(check)? != 'T' {}
+                return holds_a_lock(check).then_some(caught);
+            }
+        }
+        None
+    }
+}
+
+impl Drop for StoppedCheck {
+    fn drop(&mut self) {
+        // It is gone, if all is well.
+        let _ = kill_process(self.0, Signal::KILL);
+    }
+}
+
+/// A process that `parent` started.
+fn child_of(parent: Pid) -> Option<Pid> {
+    let tasks = fs::read_dir(format!("/proc/{parent}/task")).ok()?.flatten();
+    let children = tasks.filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
+    children.collect::<String>().split_whitespace().find_map(|pid| Pid::from_raw(pid.parse().ok()?))
+}
+
+fn holds_a_lock(pid: Pid) -> bool {
+    let locks = fs::read_to_string("/proc/locks").unwrap();
+    locks.lines().any(|line| line.split_whitespace().any(|word| word == pid.to_string()))
+}
+
+/// As in `proc(5)`: T is stopped. `None` if there is no such process.
+fn state_of(pid: Pid) -> Option<char> {
+    fs::read_to_string(format!("/proc/{pid}/stat")).ok()?.rsplit(") ").next()?.chars().next()
+}
+
+#[tokio::test]
+async fn the_check_of_a_killed_manager_does_not_keep_the_next_one_out() {
+    let mut manager = Manager::init("m1");
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let check = loop {
+        assert!(Instant::now() < deadline, "no check was caught while it held the lock");
+        manager.spawn();
+        if let Some(check) = StoppedCheck::catch(&manager) {
+            break check;
+        }
+        manager.kill();
+    };
+    manager.kill();
+    manager.start().await;
+    drop(check);
+}
