@@ -1,13 +1,18 @@
 //! The directory with all that a manager keeps: who it is, its keys, its copy of the registry.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+mod atomic;
+
+use std::fs::{self, DirBuilder, File};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use festoon_proto::{ClusterId, EpochId, ManagerId, PrivateKey};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
+
+pub(crate) use atomic::replace;
+use atomic::sync_directory;
 
 /// Who this manager is. Written last by `init` and `join`: a directory without it is not a manager's yet.
 const IDENTITY: &str = "identity.toml";
@@ -15,6 +20,10 @@ const IDENTITY: &str = "identity.toml";
 const LEFT: &str = "identity.left.toml";
 /// The private key of its tunnels and links. While that changes, it is one of [`own_key`](crate::own_key)'s files.
 pub const WIREGUARD_KEY: &str = "wireguard.key";
+/// The one it is to have, until the registry has it.
+pub const NEXT_WIREGUARD_KEY: &str = "wireguard-next.key";
+/// The one it had before, while that is good.
+pub const FORMER_WIREGUARD_KEY: &str = "wireguard-former.key";
 const SEAL_KEY: &str = "seal.key";
 
 /// Its own TLS key, its certificate and those behind it, in PEM: in one file, for they are replaced together.
@@ -238,6 +247,12 @@ impl DataDir {
         removed.map_err(|source| DataDirError::Io { path, source })
     }
 
+    /// Removes what interrupted writes left, and nothing that somebody else put there. For whoever has the registry's lock:
+    /// another manager on this directory may be writing.
+    pub fn remove_unfinished(&self) {
+        atomic::remove_unfinished(&self.root);
+    }
+
     fn key_or_new(&self, name: &str) -> Result<PrivateKey, DataDirError> {
         if self.has(name) {
             return self.read_key(name);
@@ -267,26 +282,6 @@ impl DataDir {
     fn path(&self, name: &str) -> PathBuf {
         self.root.join(name)
     }
-}
-
-/// Writes `bytes` to `path`, whole or not at all, readable by its owner alone.
-pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(".new");
-    match fs::remove_file(&temporary) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&temporary, path)?;
-    sync_directory(path)
-}
-
-/// The new name of a file is safe only once its directory is on disk too.
-fn sync_directory(path: &Path) -> io::Result<()> {
-    File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
 }
 
 #[cfg(test)]

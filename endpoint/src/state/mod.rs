@@ -93,9 +93,14 @@ impl StateDir {
         made.map_err(|source| StateError::Io { path: self.path.clone(), source })
     }
 
-    /// Takes the right to change the state; at most one process has it.
+    /// Takes the right to change the state; at most one process has it. What the one before left unfinished goes.
     pub fn lock(&self) -> Result<Lock, LockError> {
-        Lock::take(&self.path)
+        let lock = Lock::take(&self.path)?;
+        for name in FILES {
+            let path = self.path.join(name);
+            atomic::remove_unfinished(&path).map_err(|source| LockError::Io { path, source })?;
+        }
+        Ok(lock)
     }
 
     /// Whether the host is a member of an overlay.

@@ -95,6 +95,20 @@ fn a_leftover_of_a_crash_does_not_spoil_the_next_write() {
 }
 
 #[test]
+fn who_takes_the_lock_finds_nothing_unfinished() {
+    let (_directory, state) = state();
+    let (ours, others) = (["identity.json.new", "map.json.new", "boot.new"], ["notes.new", "map.json"]);
+    ours.iter().chain(&others).for_each(|name| fs::write(state.path.join(name), "half").unwrap());
+    let lock = state.lock().unwrap();
+    assert!(ours.iter().all(|name| !state.path.join(name).exists()));
+    assert!(others.iter().all(|name| state.path.join(name).exists()));
+    fs::write(state.path.join("map.json.new"), "the lock's owner writes").unwrap();
+    assert!(matches!(state.lock(), Err(LockError::Busy { .. })));
+    assert!(state.path.join("map.json.new").exists());
+    drop(lock);
+}
+
+#[test]
 fn one_process_at_a_time_has_the_lock() {
     let (_directory, state) = state();
     let lock = state.lock().unwrap();

@@ -32,6 +32,8 @@ pub(super) async fn start(data: &DataDir, config: &Config) -> anyhow::Result<Bas
     let credentials = Credentials::load(data)?;
     let parts = cluster::build(data, &identity, &credentials).await?;
     let cluster = parts.cluster.clone();
+    // The registry is open: no other manager is on this directory.
+    data.remove_unfinished();
     let port = https_port(&cluster.snapshot(), me).unwrap_or(identity.https_port);
     let https = https::build(&config.https, port, &credentials).await;
     let https = https.with_context(|| format!("can't listen on TCP port {port}"))?;

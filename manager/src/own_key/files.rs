@@ -12,11 +12,10 @@ use festoon_control::registry::Manager;
 use festoon_proto::{PrivateKey, PublicKey};
 use zeroize::Zeroizing;
 
-use crate::data_dir::{DataDir, DataDirError, WIREGUARD_KEY};
+use crate::data_dir::{
+    DataDir, DataDirError, FORMER_WIREGUARD_KEY as FORMER, NEXT_WIREGUARD_KEY as NEXT, WIREGUARD_KEY,
+};
 use crate::node::NodeKeys;
-
-const NEXT: &str = "wireguard-next.key";
-const FORMER: &str = "wireguard-former.key";
 
 /// The key files of a manager.
 #[derive(Debug, Clone)]

@@ -14,8 +14,6 @@ use crate::data_dir::replace;
 
 const PREFIX: &str = "festoon-";
 const SUFFIX: &str = ".age";
-/// A name while the file is being written.
-const UNFINISHED: &str = ".age.new";
 
 /// A snapshot that is kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,8 +76,6 @@ impl Archive {
     pub fn put(&self, by: ManagerId, created: UnixMs, bytes: &[u8]) -> Result<Entry, ArchiveError> {
         let made = DirBuilder::new().recursive(true).mode(0o700).create(&self.directory);
         made.map_err(|source| self.failed("", source))?;
-        // A crash may have left a part of one. Only one is written at a time.
-        self.remove(self.names()?.iter().filter(|name| name.ends_with(UNFINISHED)));
         let name = format!("{PREFIX}{}-{by}{SUFFIX}", calendar::compact(created));
         let written = replace(&self.directory.join(&name), bytes);
         written.map_err(|source| {
@@ -89,6 +85,15 @@ impl Archive {
         let rest = self.list()?.into_iter().map(|entry| entry.name).filter(|other| *other != name);
         self.remove(rest.skip(self.keep - 1));
         Ok(Entry { name, created, bytes: bytes.len() as u64 })
+    }
+
+    /// Removes what `by` began to write and never finished. Others may be writing to the same directory.
+    pub fn remove_unfinished(&self, by: ManagerId) {
+        let is_unfinished = |name: &String| {
+            let name = name.strip_suffix(".new");
+            name.is_some_and(|name| created(name).is_some() && name.ends_with(&format!("-{by}{SUFFIX}")))
+        };
+        self.remove(self.names().unwrap_or_default().iter().filter(|name| is_unfinished(name)));
     }
 
     /// The bytes of a snapshot.
@@ -121,7 +126,7 @@ impl Archive {
         for name in names {
             let path = self.directory.join(name.as_ref());
             if let Err(error) = fs::remove_file(&path) {
-                tracing::warn!(path = %path.display(), %error, "an old snapshot can't be removed: remove it by hand");
+                tracing::warn!(path = %path.display(), %error, "can't be removed: remove it by hand");
             }
         }
     }
@@ -163,7 +168,6 @@ mod tests {
         let first = archive.put(ME, at(0), b"one").unwrap();
         assert_eq!(archive.list().unwrap(), [first]);
         fs::write(archive.directory().join("notes.txt"), "mine").unwrap();
-        fs::write(archive.directory().join("festoon-20200101T000000Z-m1.age.new"), "a part").unwrap();
         for second in 1..4 {
             archive.put(ME, at(second), b"more").unwrap();
         }
@@ -173,6 +177,18 @@ mod tests {
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(archive.directory()), 0o700);
         assert_eq!(mode(&archive.directory().join("festoon-20261121T062241Z-m1.age")), 0o600);
+    }
+
+    #[test]
+    fn what_an_interrupted_write_left_goes_and_no_other_s() {
+        let root = tempfile::tempdir().unwrap();
+        let archive = Archive::new(root.path().to_owned(), 2);
+        let [own, whole] = ["festoon-20200101T000000Z-m1.age.new", "festoon-20200101T000000Z-m1.age"];
+        let others = ["festoon-20200101T000000Z-m11.age.new", "database.age.new", "m1.age.new"];
+        [own, whole].iter().chain(&others).for_each(|name| fs::write(root.path().join(name), "a part").unwrap());
+        archive.remove_unfinished(ME);
+        assert!(!root.path().join(own).exists() && root.path().join(whole).exists());
+        assert!(others.iter().all(|name| root.path().join(name).exists()));
     }
 
     #[test]

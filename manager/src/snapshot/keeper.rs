@@ -67,10 +67,11 @@ struct Inner {
 }
 
 impl Snapshots {
-    /// Of manager `me`. Reads what is kept already.
+    /// Of manager `me`. Reads what is kept already, and removes what an interrupted write left.
     pub fn new(config: &Config, data: &DataDir, me: ManagerId, cluster: Cluster, vault: Vault) -> Self {
         let directory = config.directory.clone().unwrap_or_else(|| data.snapshots());
         let archive = Archive::new(directory.clone(), config.keep);
+        archive.remove_unfinished(me);
         let last = archive.list().ok().and_then(|all| all.into_iter().next());
         let standing = Mutex::new(Standing { every: config.every.to_string(), directory, last, failure: None });
         let turn = tokio::sync::Mutex::default();

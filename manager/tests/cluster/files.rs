@@ -1,11 +1,35 @@
-//! Files of a manager that are held by a process that should be gone.
+//! Files of a manager that are left over, or held by a process that should be gone.
 
 use std::fs;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::harness::Manager;
+use super::harness::{Manager, text};
+
+/// The last line that a start says which fails.
+fn refused_start(manager: &Manager) -> String {
+    let ended = manager.run(&["serve"]);
+    assert!(!ended.status.success());
+    text(&ended.stderr).lines().last().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_start_removes_what_interrupted_writes_left() {
+    let mut manager = Manager::init("m1").started().await;
+    manager.must(&["snapshot", "create", "-"]);
+    let snapshots = manager.root.join("snapshots");
+    fs::create_dir_all(&snapshots).unwrap();
+    let ours = ["tls.pem.new", "identity.toml.new", "registry.next", "snapshots/festoon-20261121T062238Z-m1.age.new"];
+    let others = ["notes.new", "snapshots/notes.age.new", "snapshots/festoon-20261121T062238Z-m2.age.new"];
+    ours.iter().chain(&others).for_each(|name| fs::write(manager.root.join(name), "half").unwrap());
+    assert!(refused_start(&manager).contains("another festoon-manager runs"));
+    assert!(ours.iter().all(|name| manager.root.join(name).exists()), "the one that runs may be writing");
+    manager.terminate().await;
+    manager.start().await;
+    assert!(!ours.iter().any(|name| manager.root.join(name).exists()));
+    assert!(others.iter().all(|name| manager.root.join(name).exists()));
+}
 
 /// The process that checks the registry for `manager`, stopped while it holds the registry's lock.
 struct StoppedCheck(Pid);
