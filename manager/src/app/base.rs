@@ -29,11 +29,12 @@ pub(super) struct Base {
 pub(super) async fn start(data: &DataDir, config: &Config) -> anyhow::Result<Base> {
     let identity = data.identity()?;
     let me = identity.manager;
+    certificate::make_lost_again(data, me, unix_now()).await?;
     let credentials = Credentials::load(data)?;
     let parts = cluster::build(data, &identity, &credentials).await?;
-    let cluster = parts.cluster.clone();
     // The registry is open: no other manager is on this directory.
     data.remove_unfinished();
+    let cluster = parts.cluster.clone();
     let port = https_port(&cluster.snapshot(), me).unwrap_or(identity.https_port);
     let https = https::build(&config.https, port, &credentials).await;
     let https = https.with_context(|| format!("can't listen on TCP port {port}"))?;

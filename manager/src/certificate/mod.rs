@@ -3,6 +3,7 @@
 
 mod due;
 mod keeper;
+mod lost;
 mod routes;
 #[cfg(test)]
 mod tests;
@@ -10,6 +11,7 @@ mod told;
 
 pub use due::{Due, due};
 pub use keeper::{KeepError, Keeper};
+pub use lost::{LostError, make_lost_again};
 pub(crate) use routes::{Answer, SHOWN};
 pub use routes::{Shown, router};
 pub use told::Told;

@@ -8,6 +8,7 @@ mod format;
 mod https;
 mod peers;
 mod routes;
+mod stored;
 mod supervisor;
 mod take_part;
 
@@ -33,6 +34,7 @@ pub use format::announce_format;
 pub use https::{Https, NoWay};
 pub(crate) use routes::authenticate;
 pub use routes::{NO_SECRETS, router};
+pub use stored::stored_state;
 pub use supervisor::Supervisor;
 
 /// Now, for commands.

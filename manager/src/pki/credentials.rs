@@ -77,6 +77,11 @@ impl Credentials {
     /// Makes the files in `data`: whom to trust, and the key with its certificate and those behind it, in PEM.
     pub fn create(data: &DataDir, trusted: &str, key: &TlsKey, chain: &str) -> Result<(), CredentialsError> {
         data.write(TRUSTED, trusted)?;
+        Self::create_identity(data, key, chain)
+    }
+
+    /// Makes the one of them with the key, its certificate and those behind it.
+    pub fn create_identity(data: &DataDir, key: &TlsKey, chain: &str) -> Result<(), CredentialsError> {
         Ok(data.write(TLS_IDENTITY, &identity(key, chain))?)
     }
 

@@ -1,17 +1,64 @@
-//! Files of a manager that are left over, or held by a process that should be gone.
+//! Files of a manager that are lost, left over, or held by a process that should be gone.
 
 use std::fs;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::harness::{Manager, text};
+use super::harness::{Manager, modes, text, until};
 
 /// The last line that a start says which fails.
 fn refused_start(manager: &Manager) -> String {
     let ended = manager.run(&["serve"]);
     assert!(!ended.status.success());
     text(&ended.stderr).lines().last().unwrap().to_owned()
+}
+
+fn remove(manager: &Manager, names: &[&str]) {
+    names.iter().for_each(|name| fs::remove_file(manager.root.join(name)).unwrap());
+}
+
+#[tokio::test]
+async fn certificates_that_are_gone_are_made_again_from_the_registry() {
+    let first = Manager::init("m1").started().await;
+    let mut second = Manager::join("m2", &first).await;
+    for lost in [&["ca.crt"][..], &["tls.pem"], &["ca.crt", "tls.pem"]] {
+        until("it has the CA", || second.run(&["token", "create"]).status.success()).await;
+        second.terminate().await;
+        let kept = |name| fs::read(second.root.join(name)).unwrap();
+        let before = ["ca.crt", "tls.pem"].map(kept);
+        remove(&second, lost);
+        second.start().await;
+        let again = ["ca.crt", "tls.pem"].map(|name| fs::read(second.root.join(name)).unwrap());
+        assert_eq!(before[0], again[0]);
+        assert_eq!(before[1] == again[1], !lost.contains(&"tls.pem"), "a new key only if the old one is gone");
+        until("others believe it", || second.run(&["token", "create"]).status.success()).await;
+        assert!(modes(&second.root).iter().all(|(_, mode)| *mode == 0o600));
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_that_can_t_be_made_again_is_named_with_what_to_do() {
+    let first = Manager::init("m1").started().await;
+    let token = first.must(&["token", "create", "--manager"]);
+    let newcomer = Manager::unjoined();
+    assert!(newcomer.try_join("m2", token.trim()).status.success());
+    remove(&newcomer, &["ca.crt"]);
+    let said = refused_start(&newcomer);
+    assert!(said.contains("ca.crt is missing") && said.contains("no copy of the registry"), "{said}");
+    assert!(said.contains("from a backup") && said.contains("manager remove"), "{said}");
+
+    let (token, mut witness) = (first.must(&["token", "create", "--manager"]), Manager::unjoined());
+    let https = witness.https.to_string();
+    witness.must(&["witness", token.trim(), "--name", "w", "--https", &https]);
+    witness.start().await;
+    witness.terminate().await;
+    remove(&witness, &["ca.crt"]);
+    witness.start().await;
+    witness.terminate().await;
+    remove(&witness, &["tls.pem"]);
+    let said = refused_start(&witness);
+    assert!(said.contains("tls.pem is missing") && said.contains("a witness can't sign"), "{said}");
 }
 
 #[tokio::test]

@@ -97,7 +97,7 @@ impl Machine {
 }
 
 impl Contents {
-    fn apply(&mut self, entry: Entry<TypeConfig>) -> Applied {
+    pub(super) fn apply(&mut self, entry: Entry<TypeConfig>) -> Applied {
         let index = entry.log_id.index;
         self.last_applied = Some(entry.log_id);
         match entry.payload {

@@ -19,6 +19,7 @@ mod tests;
 
 use std::sync::Arc;
 
+use festoon_control::registry::State;
 use festoon_proto::{ClusterId, EpochId};
 use openraft::LogId;
 use redb::Database;
@@ -83,6 +84,19 @@ impl Storage {
         let machine = Machine::new(disk.clone(), Arc::new(slot), found.contents);
         Ok(Self { labels: Labels { disk, label: found.label }, log, machine })
     }
+}
+
+/// The state in `database` if all of its log counts. Nobody takes part in it; the database is closed when this returns.
+pub async fn read_state(database: Database, execution: Execution) -> Result<Arc<State>, StorageError> {
+    let read = move || {
+        let (database, Found { mut contents, .. }) = read_all(database)?;
+        let first = contents.last_applied.map_or(0, |last| last.index + 1);
+        for entry in View::new(&database)?.entries(first..=u64::MAX)? {
+            contents.apply(entry);
+        }
+        Ok(contents.state)
+    };
+    execution.run(read).await
 }
 
 impl Labels {

@@ -47,6 +47,22 @@ async fn the_state_is_the_last_snapshot_and_what_was_applied_behind_it() {
 }
 
 #[tokio::test]
+async fn the_state_is_read_with_all_of_the_log_by_who_takes_no_part() {
+    let disk = FaultyDisk::default();
+    let mut storage = open(&disk, inline()).await.unwrap();
+    storage.log.blocking_append(commands(0..6)).await.unwrap();
+    storage.machine.apply(commands(0..4)).await.unwrap();
+    storage.machine.get_snapshot_builder().await.build_snapshot().await.unwrap();
+    storage.log.purge(log_id(1, 2)).await.unwrap();
+    storage.machine.apply(commands(4..6)).await.unwrap();
+    let last = Arc::clone(&storage.machine.watch().borrow());
+    drop(storage);
+    tokio::task::yield_now().await;
+    let database = redb::Builder::new().create_with_backend(disk.backend()).unwrap();
+    assert_eq!(read_state(database, inline()).await.unwrap(), last);
+}
+
+#[tokio::test]
 async fn a_proposal_that_stands_in_the_log_twice_is_carried_out_once() {
     let mut machine = open(&FaultyDisk::default(), inline()).await.unwrap().machine;
     machine.apply(commands(0..1)).await.unwrap();
