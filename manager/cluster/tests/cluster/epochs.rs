@@ -1,7 +1,7 @@
 //! A survivor is promoted, and the others are fenced off until they begin anew.
 
 use festoon_cluster::storage::{Execution, Label, next_epoch, seed};
-use festoon_cluster::{Cluster, ProposeError, Role};
+use festoon_cluster::{Cluster, MemberId, ProposeError, Role};
 use festoon_control::registry::{Command, RenewManager, UnixMs};
 use festoon_proto::{ClusterId, EpochId, ManagerId};
 use redb::Database;
@@ -12,9 +12,13 @@ use super::world::{Wire, World, insist, member, network, until};
 
 /// Goes on alone from the copy of `number`.
 async fn promote(world: &World, number: u16) -> Cluster<Wire> {
-    let (state, _) = world.get(number).conclude(0).await.unwrap();
-    let me = member(number, 1);
-    let state = next_epoch(&state, me, UnixMs(1)).unwrap();
+    promote_at(world, member(number, 1), UnixMs(1)).await
+}
+
+/// The same as this member, when the clock shows `now`.
+async fn promote_at(world: &World, me: MemberId, now: UnixMs) -> Cluster<Wire> {
+    let (state, _) = world.get(me.manager.0).conclude(0).await.unwrap();
+    let state = next_epoch(&state, me, now).unwrap();
     let disk = tempfile::NamedTempFile::new().unwrap();
     let open = || Database::create(disk.path()).unwrap();
     let epoch = state.epoch().id();
@@ -75,4 +79,23 @@ async fn of_two_that_were_promoted_apart_one_is_fenced_off() {
     until("one is told", || first.health().role == Role::Fenced).await;
     assert_eq!(second.health().role, Role::Leader, "and the other goes on");
     insist(&second, network(3)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_epoch_fences_off_the_one_it_goes_on_from_though_the_clock_has_gone_back() {
+    let world = World::of(2).await;
+    world.isolate(&[2]);
+    let ahead = promote_at(&world, member(1, 1), UnixMs(9_000_000)).await;
+    let renew = RenewManager { manager: ManagerId(2), incarnation: 1 };
+    insist(&ahead, Command::RenewManager(renew)).await;
+    world.kill(2).await;
+    world.heal();
+    world.start(member(2, 1), ahead.health().epoch).await;
+    world.settle([1, 2]).await;
+    world.isolate(&[2]);
+    let promoted = promote_at(&world, member(2, 2), UnixMs(1)).await;
+    insist(&promoted, network(1)).await;
+    world.heal();
+    until("the one that was left behind is told", || ahead.health().role == Role::Fenced).await;
+    insist(&promoted, network(2)).await;
 }

@@ -1,12 +1,16 @@
 //! A new epoch: when the managers that are left are too few to decide anything, an admin lets the cluster go on from the
-//! copy of one, which may be a witness: it has all that is decided, and whoever lost his copy gets it back from there. What the others decided since then is lost, and with it whom they gave ids to: none of those is given again.
+//! copy of one, which may be a witness: it has all that is decided, and whoever lost his copy gets it back from there. What
+//! the others decided since then is lost, and with it whom they gave ids to: none of those is given again.
+//!
+//! Epochs are compared by when they began, and clocks may be wrong. So an epoch begins after the one it goes on from,
+//! whatever the clock says: otherwise those that were left behind in that one would fence off the later one.
 
 use festoon_proto::ManagerId;
 use serde::{Deserialize, Serialize};
 
-use super::BeginEpoch;
 use super::record::{Beginning, Epoch};
 use super::state::State;
+use super::{BeginEpoch, UnixMs};
 
 /// No epoch begins.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
@@ -41,7 +45,8 @@ pub(super) fn begin(state: &mut State, command: &BeginEpoch) -> Result<(), Epoch
         return Err(EpochError::NotNext { current, given: command.epoch });
     }
     state.skip_ids();
-    state.records.epoch =
-        Epoch { number: command.epoch, began: Some(Beginning { by: command.by, at: command.now, from: command.from }) };
+    let earliest = state.epoch().began.map_or(UnixMs(0), |began| began.at.after(1));
+    let beginning = Beginning { by: command.by, at: command.now.max(earliest), from: command.from };
+    state.records.epoch = Epoch { number: command.epoch, began: Some(beginning) };
     Ok(())
 }
