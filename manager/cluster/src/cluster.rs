@@ -9,7 +9,7 @@ use festoon_proto::map::MapVersion;
 use festoon_proto::{EpochId, ManagerId};
 use openraft::error::{InitializeError, InstallSnapshotError, RaftError};
 use openraft::storage::RaftLogStorage as _;
-use openraft::{Config, EmptyNode, LogId, Raft, SnapshotPolicy};
+use openraft::{Config, EmptyNode, Raft, RaftMetrics, SnapshotPolicy};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -174,12 +174,15 @@ impl<T: Transport> Cluster<T> {
         Arc::clone(&self.begun_with)
     }
 
-    /// Waits until the log was carried out up to `version`: what is in it until there is certain. May be cancelled at any
-    /// time.
+    /// Waits until the log was carried out up to `version`: what is in it until there is certain. If the log turns out to end
+    /// before that, what stood there does not count, and its end is waited for. May be cancelled at any time.
     pub async fn applied(&self, version: MapVersion) {
         let mut metrics = self.raft.metrics();
-        let is_so = |applied: Option<LogId<MemberId>>| applied.map_or(0, |applied| applied.index) >= version.0;
-        if metrics.wait_for(|metrics| is_so(metrics.last_applied)).await.is_err() {
+        let is_so = |metrics: &RaftMetrics<MemberId, EmptyNode>| {
+            let applied = metrics.last_applied.map_or(0, |applied| applied.index);
+            metrics.last_log_index.is_some_and(|last| applied >= version.0.min(last))
+        };
+        if metrics.wait_for(is_so).await.is_err() {
             std::future::pending::<()>().await;
         }
     }

@@ -10,10 +10,11 @@ use std::time::Duration;
 
 use festoon_cluster::{ProposeError, Role};
 use festoon_control::registry::{Command, Outcome};
-use festoon_proto::ManagerId;
+use festoon_proto::{EpochId, ManagerId};
+use redb::Database;
 use tokio::time::Instant;
 
-use world::{World, insist, network, until};
+use world::{World, insist, member, network, until};
 
 #[tokio::test(start_paused = true)]
 async fn a_cluster_grows_and_every_manager_takes_changes() {
@@ -59,6 +60,37 @@ async fn the_smaller_side_of_a_partition_reads_on_and_refuses_changes() {
     // What it had proposed and never heard of is gone, and what the others did is there.
     until("it catches up", || world.get(leader).snapshot().network_named("n3").is_some()).await;
     assert!(world.get(leader).snapshot().network_named("n2").is_none());
+}
+
+/// Otherwise it would carry traffic as its own log says until as many changes have come, and keep alive whom they remove.
+#[tokio::test(start_paused = true)]
+async fn what_a_manager_begins_with_is_settled_though_its_own_changes_do_not_count() {
+    let disk = tempfile::NamedTempFile::new().unwrap();
+    let mut world = World::new_on(Database::create(disk.path()).unwrap()).await;
+    world.join(2).await;
+    world.join(3).await;
+    world.settle(1..=3).await;
+    assert_eq!(world.leader().await, 1);
+    world.isolate(&[1]);
+    for number in 1..=5 {
+        let refused = world.get(1).propose(network(number)).await;
+        assert!(matches!(refused, Err(ProposeError::NoQuorum { .. })), "{refused:?}");
+    }
+    world.kill(1).await;
+    world.leader().await;
+    world.heal();
+    let mut database = None;
+    until("its disk is let go", || {
+        database = Database::create(disk.path()).ok();
+        database.is_some()
+    })
+    .await;
+    let again = world.start_on(database.unwrap(), member(1, 0), EpochId::FIRST).await;
+    let begun_with = again.begun_with();
+    assert_eq!(begun_with.networks().count(), 5, "they stand in its log");
+    let settled = tokio::time::timeout(Duration::from_secs(10), again.applied(begun_with.version())).await;
+    assert!(settled.is_ok(), "nothing else is to come");
+    assert_eq!(again.snapshot().networks().count(), 0, "and nobody acknowledged them");
 }
 
 #[tokio::test(start_paused = true)]

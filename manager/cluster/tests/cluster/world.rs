@@ -88,8 +88,13 @@ pub(crate) struct World {
 impl World {
     /// A cluster of one, with the id 1.
     pub(crate) async fn new() -> Self {
+        Self::new_on(in_memory()).await
+    }
+
+    /// The same on this disk.
+    pub(crate) async fn new_on(database: Database) -> Self {
         let mut world = Self { net: Arc::default(), tokens: 0 };
-        let first = world.start(member(1, 0), EpochId::FIRST).await;
+        let first = world.start_on(database, member(1, 0), EpochId::FIRST).await;
         first.found().await.unwrap();
         let bootstrap = Bootstrap { cluster: ClusterId([1; 16]), manager: spec(1) };
         assert_eq!(first.propose(Command::Bootstrap(bootstrap)).await, Ok(Outcome::Manager(ManagerId(1))));
@@ -109,7 +114,7 @@ impl World {
 
     /// Starts a manager with an empty disk.
     pub(crate) async fn start(&self, me: MemberId, epoch: EpochId) -> Cluster<Wire> {
-        self.start_on(Database::builder().create_with_backend(InMemoryBackend::new()).unwrap(), me, epoch).await
+        self.start_on(in_memory(), me, epoch).await
     }
 
     /// Starts a manager with what is on its disk.
@@ -202,6 +207,10 @@ impl World {
         .await;
         found.unwrap()
     }
+}
+
+fn in_memory() -> Database {
+    Database::builder().create_with_backend(InMemoryBackend::new()).unwrap()
 }
 
 pub(crate) fn member(number: u16, incarnation: u32) -> MemberId {
