@@ -1,10 +1,11 @@
 //! What managers ask each other over HTTPS.
 
 use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, State as Shared};
+use axum::extract::{DefaultBodyLimit, FromRequestParts, State as Shared};
 use axum::http::StatusCode;
+use axum::http::request::Parts as Head;
 use axum::routing::post;
-use axum::{Extension, Json, Router};
+use axum::{Json, Router};
 use festoon_control::registry::{
     Command, JoinManager, ManagerError, ManagerRole, ManagerSpec, Outcome, Refusal, RenewManager,
 };
@@ -44,21 +45,28 @@ pub fn router(parts: &Parts) -> Router {
         .with_state(routes)
 }
 
-async fn ask(
-    Shared(routes): Shared<Routes>,
-    Extension(peer): Extension<Peer>,
-    question: Bytes,
-) -> Result<Vec<u8>, Refused> {
-    let from = authenticate(&peer, &routes.cluster)?;
-    Ok(routes.cluster.answer(from, &question).await)
+/// The manager that asks. Before anything else of a request is read it is certain that it comes from one: a question is
+/// large, and strangers must not fill our memory.
+struct Asking(ManagerId);
+
+impl FromRequestParts<Routes> for Asking {
+    type Rejection = Refused;
+
+    async fn from_request_parts(head: &mut Head, routes: &Routes) -> Result<Self, Refused> {
+        let peer = head.extensions.get::<Peer>().ok_or_else(Refused::internal)?;
+        authenticate(peer, &routes.cluster).map(Self)
+    }
+}
+
+async fn ask(Shared(routes): Shared<Routes>, Asking(from): Asking, question: Bytes) -> Vec<u8> {
+    routes.cluster.answer(from, &question).await
 }
 
 async fn renew(
     Shared(routes): Shared<Routes>,
-    Extension(peer): Extension<Peer>,
+    Asking(manager): Asking,
     request: Bytes,
 ) -> Result<Json<RenewResponse>, Refused> {
-    let manager = authenticate(&peer, &routes.cluster)?;
     let not_understood =
         |_| Refused::new(StatusCode::BAD_REQUEST, "bad-request", "run the same version of Festoon on both");
     let RenewRequest { incarnation } = serde_json::from_slice(&request).map_err(not_understood)?;

@@ -36,7 +36,9 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 const MAX_CONNECTIONS: usize = 4096;
 /// A pause after a failed accept, which means that we are out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-const MAX_BODY: usize = 256 * 1024;
+/// More than any stranger has to say. What he says may end in the log, as a change that is refused, and some hundred of those
+/// must fit into one question of consensus.
+const MAX_BODY: usize = 16 * 1024;
 
 /// Of the HTTPS listener.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,0 +1,56 @@
+//! What strangers can't do at the HTTPS listener: fill memory or the log, or hold up others.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use festoon_manager::pki::client_config;
+use festoon_proto::Fingerprint;
+use festoon_proto::address::MANAGER_TLS_NAME;
+use festoon_proto::http::{AGENT_JOIN, CLUSTER_JOIN};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+
+use crate::harness::{Agent, Manager};
+
+/// Sends the head of a request with a body of this length, and so much of the body. Gives the answer's first bytes.
+async fn post(at: SocketAddr, ca: Fingerprint, path: &str, length: usize, sent: usize) -> String {
+    let connector = TlsConnector::from(Arc::new(client_config(&[ca], None).unwrap()));
+    let stream = TcpStream::connect(at).await.unwrap();
+    let mut stream = connector.connect(MANAGER_TLS_NAME.try_into().unwrap(), stream).await.unwrap();
+    let fields = format!("host: {MANAGER_TLS_NAME}\r\ncontent-type: application/json\r\ncontent-length: {length}");
+    let request = format!("POST {path} HTTP/1.1\r\n{fields}\r\n\r\n{}", " ".repeat(sent));
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = [0; 64];
+    let read = timeout(Duration::from_secs(5), stream.read(&mut answer)).await;
+    assert!(read.is_ok(), "{path} waits for more");
+    String::from_utf8_lossy(&answer[..read.unwrap().unwrap()]).into_owned()
+}
+
+#[tokio::test]
+async fn only_managers_may_send_what_is_large() {
+    let manager = Manager::init("m1").started().await;
+    let ca = manager.token(&[]).ca_fingerprint;
+    for (path, sent, status) in [
+        ("/cluster/v1/ask", 0, "403 Forbidden"),
+        ("/cluster/v1/renew", 0, "403 Forbidden"),
+        (CLUSTER_JOIN, 17_000, "413 Payload Too Large"),
+        (AGENT_JOIN, 17_000, "413 Payload Too Large"),
+    ] {
+        let answer = post(manager.https, ca, path, 200_000, sent).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{path}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn clients_that_never_finish_a_handshake_hold_up_nobody() {
+    let manager = Manager::init("m1").started().await;
+    let idle: Vec<_> = (0..200).map(|_| std::net::TcpStream::connect(manager.https).unwrap()).collect();
+    let token = manager.token(&[]);
+    let asked = Instant::now();
+    Agent::new(1, &token).join(manager.https, &token).await.unwrap();
+    assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
+    drop(idle);
+}
