@@ -109,15 +109,17 @@ pub(super) async fn promote(data: &DataDir, identity: &Identity, state: &State) 
     Ok(next)
 }
 
-/// Asks the cluster to let this manager begin anew, through whichever manager answers.
-pub(super) async fn ask(transport: &Https, identity: &Identity) -> Result<RenewResponse, AnewError> {
+/// Asks the cluster to let this manager begin anew, through whichever manager answers that is in the epoch `least` or a
+/// later one: some may not have heard yet that the cluster went on without them.
+pub(super) async fn ask(transport: &Https, identity: &Identity, least: EpochId) -> Result<RenewResponse, AnewError> {
     let request = RenewRequest { incarnation: identity.incarnation.saturating_add(1) };
     let mut failures = Vec::new();
     for manager in transport.known().into_iter().filter(|manager| *manager != identity.manager) {
         let question = serde_json::to_vec(&request).unwrap_or_default();
         match transport.post(manager, RENEW, question.into(), ASK_LIMIT).await {
-            Ok(answer) => match serde_json::from_slice(&answer) {
-                Ok(renewed) => return Ok(renewed),
+            Ok(answer) => match serde_json::from_slice::<RenewResponse>(&answer) {
+                Ok(renewed) if renewed.epoch >= least => return Ok(renewed),
+                Ok(renewed) => failures.push(format!("manager {manager} is still in epoch {}", renewed.epoch)),
                 Err(_) => failures.push(format!("manager {manager} runs another version of Festoon")),
             },
             Err(error) => failures.push(format!("manager {manager}: {error}")),

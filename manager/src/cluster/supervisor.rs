@@ -117,13 +117,8 @@ impl Supervisor {
 
     async fn rejoin(&mut self) -> Result<Rejoined, AnewError> {
         let member = self.cluster.member();
-        if member.health().later_epoch.is_none() {
-            return Err(AnewError::NotFenced);
-        }
-        let renewed = anew::ask(&self.transport, &self.identity).await?;
-        if renewed.epoch <= self.identity.epoch {
-            return Err(AnewError::NotRenewed("those that answered are of this manager's epoch".to_owned()));
-        }
+        let later = member.health().later_epoch.ok_or(AnewError::NotFenced)?;
+        let renewed = anew::ask(&self.transport, &self.identity, later).await?;
         let left = self.identity.epoch;
         let kept = anew::conclude(&self.data, &member, left, renewed.epoch, renewed.began_from).await?;
         let identity = anew::settle(&self.data, &self.identity, renewed, &format!("epoch-{}", left.number))?;
@@ -164,7 +159,8 @@ pub(super) async fn open_or_repair(
         opened => return opened,
     };
     tracing::error!(%damage, "this manager's copy of the registry is given up for one from the others");
-    let renewed = match anew::ask(transport, identity).await {
+    let least = identity.fenced_by.unwrap_or(identity.epoch);
+    let renewed = match anew::ask(transport, identity, least).await {
         Ok(renewed) => renewed,
         Err(refused) => return Err(BuildError::NoOtherCopy { damage: Box::new(damage), refused: Box::new(refused) }),
     };

@@ -276,3 +276,30 @@ async fn a_damaged_copy_without_another_is_named_and_left_alone() {
     assert_eq!(fs::read(&path).unwrap().len(), damaged.len());
     assert!(files(&only, "registry.damaged").is_empty());
 }
+
+#[tokio::test]
+async fn a_damaged_copy_is_not_replaced_by_one_of_an_epoch_that_is_over() {
+    let (mut first, mut second, third) = three_managers().await;
+    let mut behind = [third, Manager::join("m4", &first).await, Manager::join("m5", &first).await];
+    until("five vote", || votes(&first) == 5 && votes(&second) == 5).await;
+    behind.iter_mut().for_each(Manager::kill);
+    assert!(first.must(&["promote", "--yes"]).contains("epoch 2/m1"));
+    let knows =
+        |manager: &Manager| fs::read_to_string(manager.root.join("identity.toml")).unwrap().contains("[fenced_by]");
+    until("the second is told", || knows(&second)).await;
+    first.kill();
+    second.kill();
+    flip_bytes(&second.root.join("registry.redb"));
+    // Three of five, who have not heard of the new epoch.
+    for manager in &mut behind {
+        manager.start().await;
+    }
+    until("they go on", || behind[0].run(&["token", "create"]).status.success()).await;
+    let ended = second.run(&["serve"]);
+    let said = text(&ended.stderr);
+    assert!(!ended.status.success() && said.contains("still in epoch 1"), "{said}");
+    assert!(files(&second, "registry.damaged").is_empty() && knows(&second), "it gives up nothing");
+    first.start().await;
+    second.start().await;
+    until("it is in the later epoch", || second.status()["registry"]["epoch"]["number"] == 2).await;
+}
