@@ -58,11 +58,14 @@ fn open_file(path: &Path) -> Result<Database, DiskError> {
     let file = file.map_err(|error| io(&error))?;
     Database::builder().set_cache_size(CACHE).create_file(file).map_err(|error| match error {
         DatabaseError::DatabaseAlreadyOpen => DiskError::InUse,
-        DatabaseError::Storage(StorageError::Io(error)) if error.kind() != std::io::ErrorKind::InvalidData => {
-            io(&error)
-        }
+        DatabaseError::Storage(StorageError::Io(error)) if !is_damage(error.kind()) => io(&error),
         error => DiskError::Damaged { path: path.to_owned(), reason: error.to_string() },
     })
+}
+
+/// Whether the disk does what it should, and the file is not what it was: it is another, or has been cut off.
+const fn is_damage(error: std::io::ErrorKind) -> bool {
+    matches!(error, std::io::ErrorKind::InvalidData | std::io::ErrorKind::UnexpectedEof)
 }
 
 #[cfg(test)]
@@ -78,6 +81,19 @@ mod tests {
         assert!(matches!(error, DiskError::Damaged { .. }), "{error}");
         assert!(error.to_string().contains("registry.redb"), "{error}");
         assert_eq!(std::fs::read(&path).unwrap(), vec![7; 100_000]);
+    }
+
+    #[test]
+    fn a_file_that_was_cut_off_is_damaged() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("registry.redb");
+        drop(open(&path).unwrap());
+        let whole = std::fs::read(&path).unwrap();
+        for len in [1, 8, 9, 100, 319, 320, 4095, 4096, 8192, whole.len() / 2] {
+            std::fs::write(&path, &whole[..len]).unwrap();
+            let error = open(&path).err();
+            assert!(matches!(error, Some(DiskError::Damaged { .. })), "{len} bytes: {error:?}");
+        }
     }
 
     #[test]

@@ -68,6 +68,9 @@ impl StorageError {
     fn from_redb(error: redb::Error) -> Self {
         match error {
             redb::Error::Corrupted(detail) => Self::File(Some(detail)),
+            redb::Error::Io(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+                Self::File(Some("its end is missing".to_owned()))
+            }
             error => Self::Database(Arc::new(error)),
         }
     }
