@@ -252,6 +252,8 @@ mod tests {
             network: NetworkId(1),
             addresses: Addresses::NONE,
             public_key: PublicKey::from_bytes([number; 32]),
+            tags: Vec::new(),
+            expires: None,
             now: UnixMs(1),
         };
         let clients = (1..=endpoints).map(client).map(Command::AddClient);

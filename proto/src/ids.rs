@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::token::SecretHash;
+
 /// A text is not the identifier it should be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is not a {kind} id: expected {expected}")]
@@ -53,6 +55,59 @@ numeric_id!(
     /// A node that switches and routes. Written `m7`. Never used again after it was removed.
     ManagerId(u16), "manager", "m"
 );
+
+numeric_id!(
+    /// A person with an account. Written `u7`. Never used again after it was removed.
+    UserId(u32), "user", "u"
+);
+numeric_id!(
+    /// A token that a program uses the API with, without its secret. Written `k7`.
+    ApiTokenId(u32), "API token", "k"
+);
+numeric_id!(
+    /// A person who is logged in somewhere. Written `s7`.
+    SessionId(u64), "session", "s"
+);
+
+/// A join token, without its secret: the first 32 bits of the hash of that. Written `t4f2a9c01`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct JoinTokenId(pub u32);
+
+impl JoinTokenId {
+    /// The id of the token whose secret has this hash.
+    pub const fn of(hash: &SecretHash) -> Self {
+        let [a, b, c, d, ..] = hash.0;
+        Self(u32::from_be_bytes([a, b, c, d]))
+    }
+
+    /// The least hash of a token with this id.
+    pub fn first_hash(self) -> SecretHash {
+        let mut hash = [0; 32];
+        hash[..4].copy_from_slice(&self.0.to_be_bytes());
+        SecretHash(hash)
+    }
+}
+
+impl fmt::Display for JoinTokenId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "t{:08x}", self.0)
+    }
+}
+
+impl FromStr for JoinTokenId {
+    type Err = ParseIdError;
+
+    fn from_str(text: &str) -> Result<Self, ParseIdError> {
+        let digits = text.strip_prefix('t').unwrap_or(text);
+        let number = u32::from_str_radix(digits, 16).ok().filter(|_| digits.len() == 8 && !digits.starts_with('+'));
+        number.map(Self).ok_or_else(|| ParseIdError {
+            text: text.to_owned(),
+            kind: "join token",
+            expected: "eight hexadecimal digits, as in t4f2a9c01",
+        })
+    }
+}
 
 /// A cluster: the managers that share one registry. 128 random bits, written as 32 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -117,6 +172,18 @@ mod tests {
         let in_order = [EpochId::FIRST, epoch(5, 3, 9), epoch(6, 2, 1), epoch(6, 2, 3), epoch(7, 2, 1)];
         assert!(in_order.is_sorted_by(|earlier, later| earlier < later), "{in_order:?}");
         assert_eq!((EpochId::FIRST.to_string(), epoch(5, 2, 3).to_string()), ("1".to_owned(), "2/m3".to_owned()));
+    }
+
+    #[test]
+    fn a_join_token_is_called_by_the_beginning_of_its_hash() {
+        let mut hash = SecretHash([7; 32]);
+        hash.0[0] = 0;
+        let id = JoinTokenId::of(&hash);
+        assert_eq!((id.to_string().as_str(), "t00070707".parse()), ("t00070707", Ok(id)));
+        assert!(id.first_hash() < hash && JoinTokenId::of(&id.first_hash()) == id);
+        for bad in ["t7", "+0070707", "t0007070g", "t000707070"] {
+            assert!(bad.parse::<JoinTokenId>().is_err(), "{bad}");
+        }
     }
 
     #[test]

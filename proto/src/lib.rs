@@ -17,5 +17,5 @@ pub mod token;
 
 pub use attachment::{Attachment, Generation};
 pub use fingerprint::{Fingerprint, ParseFingerprintError};
-pub use ids::{ClusterId, EndpointId, EpochId, ManagerId, NetworkId};
+pub use ids::{ApiTokenId, ClusterId, EndpointId, EpochId, JoinTokenId, ManagerId, NetworkId, SessionId, UserId};
 pub use key::{PrivateKey, PublicKey};

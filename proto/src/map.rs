@@ -117,6 +117,12 @@ pub struct EndpointMap {
     pub network: NetworkInfo,
     /// The addresses of the endpoint in the overlay.
     pub addresses: Vec<IpAddr>,
+    /// What it reaches through other endpoints of its network: the routes an admin approved, without its own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub routes: Vec<IpNet>,
+    /// Whether an admin asks for a new key, and this endpoint has not made one since.
+    #[serde(default)]
+    pub is_key_due: bool,
     /// The managers it may use.
     pub managers: Vec<ManagerInfo>,
     /// The CAs it believes when it fetches the next map; two while one takes the place of the other.

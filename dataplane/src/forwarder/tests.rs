@@ -222,6 +222,8 @@ fn endpoint_map(info: &EndpointInfo, managers: Vec<ManagerInfo>) -> EndpointMap 
         name: info.name.clone(),
         network: network(info.network),
         addresses: info.allowed.iter().map(ipnet::IpNet::addr).collect(),
+        routes: Vec::new(),
+        is_key_due: false,
         managers,
         authorities: Vec::new(),
         timing: Timing::default(),

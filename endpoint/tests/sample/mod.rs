@@ -32,6 +32,8 @@ pub(crate) fn map() -> EndpointMap {
             changed: MapVersion(1),
         },
         addresses: vec!["172.31.0.5".parse().unwrap(), "fd00::5".parse().unwrap()],
+        routes: Vec::new(),
+        is_key_due: false,
         managers: vec![manager],
         authorities: vec![Fingerprint([2; 32])],
         timing: Timing::default(),

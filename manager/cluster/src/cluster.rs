@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use festoon_control::registry::State;
+use festoon_control::registry::{State, audit};
 use festoon_proto::map::MapVersion;
 use festoon_proto::{EpochId, ManagerId};
 use openraft::error::{InitializeError, InstallSnapshotError, RaftError};
@@ -24,7 +24,7 @@ use crate::propose::Attempt;
 use crate::reach::Reach;
 use crate::settings::{ProposalIds, Settings};
 use crate::silence::Silence;
-use crate::storage::{LogStore, Machine};
+use crate::storage::{LogStore, Machine, StorageError};
 use crate::transport::Transport;
 use crate::types::{MemberId, TypeConfig};
 
@@ -127,7 +127,7 @@ impl<T: Transport> Cluster<T> {
     ) -> Result<Self, StartError> {
         let config = config(identity.me, settings).validate().map_err(|error| StartError::Raft(error.to_string()))?;
         let (state, comparison) = (machine.watch(), machine.comparison());
-        let own_log = OwnLog { reader: log.get_log_reader().await, flush: log.flusher() };
+        let own_log = OwnLog { reader: log.get_log_reader().await, flush: log.flusher(), audit: log.audit() };
         let network =
             Network { me: identity.me, transport, fence: Fence::new(identity.epoch), reach: Reach::default() };
         if let Some(later) = identity.later {
@@ -185,6 +185,12 @@ impl<T: Transport> Cluster<T> {
         if metrics.wait_for(is_so).await.is_err() {
             std::future::pending::<()>().await;
         }
+    }
+
+    /// The entries of the audit log with numbers behind `after`, at most so many, as far as this manager has them.
+    pub async fn audit(&self, after: u64, limit: usize) -> Result<Vec<audit::Entry>, StorageError> {
+        let log = self.log.audit().ok_or(StorageError::Closed)?;
+        log.read(after, limit).await
     }
 
     /// How the registry is doing, as far as this manager knows.

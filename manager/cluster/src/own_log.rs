@@ -4,10 +4,10 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use festoon_control::registry::{Command, State, apply};
+use festoon_control::registry::{Command, State, carry_out};
 use openraft::{EntryPayload, RaftLogReader as _};
 
-use crate::storage::{Flush, LogReader, StorageError};
+use crate::storage::{AuditLog, Flush, LogReader, StorageError};
 use crate::types::{MemberId, Proposal};
 
 /// A command of the log, and its place.
@@ -27,6 +27,7 @@ pub struct Tail {
 pub(crate) struct OwnLog {
     pub(crate) reader: LogReader,
     pub(crate) flush: Flush,
+    pub(crate) audit: AuditLog,
 }
 
 impl OwnLog {
@@ -36,8 +37,8 @@ impl OwnLog {
         let rest = self.proposals(state.version().0 + 1).await?;
         let mut known = BTreeSet::new();
         let new = rest.into_iter().filter(|(_, proposal)| known.insert(proposal.id));
-        Ok(new.fold(state, |state, (index, proposal)| match apply(&state, index, &proposal.command) {
-            Ok((next, _)) => next,
+        Ok(new.fold(state, |state, (index, proposal)| match carry_out(&state, index, &proposal.change) {
+            Ok(carried) => carried.state,
             Err(_) => state,
         }))
     }
@@ -46,7 +47,7 @@ impl OwnLog {
     pub(crate) async fn tail(&self, first: u64) -> Result<Tail, openraft::StorageError<MemberId>> {
         let begins_at = self.reader.clone().try_get_log_entries(..).await?.first().map(|entry| entry.log_id.index);
         let proposals = self.proposals(first).await?;
-        let commands = proposals.into_iter().map(|(index, proposal)| (index, proposal.command)).collect();
+        let commands = proposals.into_iter().map(|(index, proposal)| (index, proposal.change.command)).collect();
         Ok(Tail { commands, is_whole: begins_at.is_none_or(|begins_at| begins_at <= first) })
     }
 
@@ -72,6 +73,12 @@ pub(crate) struct UntilEnd(Arc<Mutex<Option<OwnLog>>>);
 impl UntilEnd {
     pub(crate) fn new(log: OwnLog) -> Self {
         Self(Arc::new(Mutex::new(Some(log))))
+    }
+
+    /// The audit log, for a short while; none once this manager's part has ended.
+    pub(crate) fn audit(&self) -> Option<AuditLog> {
+        let log = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        log.as_ref().map(|log| log.audit.clone())
     }
 
     /// The log, for the one who ends this manager's part.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use festoon_control::registry::{Command, Outcome, Refusal, apply};
+use festoon_control::registry::{Change, Command, Outcome, Refusal, carry_out};
 use festoon_proto::EpochId;
 use openraft::error::{ClientWriteError, RaftError};
 use openraft::{EmptyNode, RaftMetrics};
@@ -68,17 +68,17 @@ const fn uncertain_text(is_uncertain: bool) -> &'static str {
 impl<T: Transport> Cluster<T> {
     /// Changes the registry, through whichever manager leads. When it returns `Ok`, a majority has the change on disk, and
     /// [`Cluster::snapshot`] has it.
-    pub async fn propose(&self, command: Command) -> Result<Outcome, ProposeError> {
-        match self.submit(command).await?.result {
+    pub async fn propose(&self, change: impl Into<Change>) -> Result<Outcome, ProposeError> {
+        match self.submit(change.into()).await?.result {
             Some(result) => Ok(result?),
             None => Err(ProposeError::Stopped),
         }
     }
 
     /// As [`Cluster::propose`], and says where in the log the change stands. One that was refused stands there too.
-    pub async fn submit(&self, command: Command) -> Result<Applied, ProposeError> {
+    pub async fn submit(&self, change: Change) -> Result<Applied, ProposeError> {
         let deadline = Instant::now() + PROPOSE_LIMIT;
-        let proposal = Proposal { id: self.ids.next(), command };
+        let proposal = Proposal { id: self.ids.next(), change };
         let applied = self.carry(&proposal, deadline).await?;
         self.reach(applied.index, deadline).await;
         Ok(applied)
@@ -132,11 +132,11 @@ impl<T: Transport> Cluster<T> {
 
     /// Writes a proposal to the log as the leader, and waits until it is carried out.
     pub(crate) async fn write(&self, proposal: Proposal) -> Result<Applied, Attempt> {
-        let Command::RemoveManager(manager) = proposal.command else {
+        let Command::RemoveManager(manager) = proposal.change.command else {
             return if self.silence.is_on() { Err(Attempt::NotTaken) } else { self.append(proposal).await };
         };
         let state = self.snapshot();
-        let is_refused = apply(&state, state.version().0 + 1, &proposal.command).is_err();
+        let is_refused = carry_out(&state, state.version().0 + 1, &proposal.change).is_err();
         if is_refused || !self.is_leader() {
             return self.append(proposal).await;
         }

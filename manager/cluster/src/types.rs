@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io::Cursor;
 
-use festoon_control::registry::{Command, Outcome, Refusal};
+use festoon_control::registry::{Change, Outcome, Refusal};
 use festoon_proto::ManagerId;
 use serde::{Deserialize, Serialize};
 
@@ -34,13 +34,13 @@ impl fmt::Display for MemberId {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ProposalId(pub u128);
 
-/// A command on its way into the log.
+/// A change on its way into the log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Proposal {
     /// Which proposal.
     pub id: ProposalId,
     /// What it asks for.
-    pub command: Command,
+    pub change: Change,
 }
 
 /// What came of a command of the log.

@@ -71,7 +71,15 @@ impl Log {
         let network = Some(NetworkId(1));
         let addresses = Addresses::NONE;
         let kind = TokenKind::Endpoint;
-        self.add(&Command::CreateToken(CreateToken { hash, kind, network, addresses, now, expires }));
+        self.add(&Command::CreateToken(CreateToken {
+            hash,
+            kind,
+            network,
+            addresses,
+            preset: TokenPreset::default(),
+            now,
+            expires,
+        }));
         let public_key = PublicKey::from_bytes(bytes(number));
         let name = format!("host-{number}");
         self.add(&Command::JoinEndpoint(JoinEndpoint { token: hash, public_key, credential: hash, name, now }));
@@ -80,7 +88,15 @@ impl Log {
     fn add_client(&mut self, number: u64) -> EndpointId {
         let (name, public_key) = (format!("client-{number}"), PublicKey::from_bytes(bytes(number)));
         let (network, addresses, now) = (NetworkId(1), Addresses::NONE, UnixMs(1));
-        match self.add(&Command::AddClient(AddClient { name, network, addresses, public_key, now })) {
+        match self.add(&Command::AddClient(AddClient {
+            name,
+            network,
+            addresses,
+            public_key,
+            tags: Vec::new(),
+            expires: None,
+            now,
+        })) {
             Outcome::Endpoint(id) => id,
             other => panic!("{other:?}"),
         }

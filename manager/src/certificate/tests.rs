@@ -95,6 +95,7 @@ impl World {
             underlay: None,
             https: Some(vec![at]),
             priority: None,
+            ..UpdateManager::of(ManagerId(1))
         }));
         world
     }

@@ -81,6 +81,8 @@ mod tests {
                 changed: MapVersion(1),
             },
             addresses: vec!["172.31.0.2".parse().unwrap(), "fd00:1::2".parse().unwrap()],
+            routes: Vec::new(),
+            is_key_due: false,
             managers: vec![manager(1, 5), manager(2, 9), manager(3, 9)],
             authorities: Vec::new(),
             timing: Timing::default(),

@@ -5,14 +5,15 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use festoon_cluster::storage::StorageError;
 use festoon_cluster::{ProposeError, Removal};
-use festoon_control::registry::{Command, Outcome, State, UnixMs};
+use festoon_control::registry::{Change, Command, Outcome, State, UnixMs, audit};
 use festoon_proto::map::MapVersion;
 use festoon_proto::{EpochId, ManagerId};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::anew::{AnewError, Kept};
-use super::{Health, Https};
+use super::{Health, Https, unix_now};
 
 /// This manager's part in consensus, until it is replaced.
 pub(super) type Member = festoon_cluster::Cluster<Https>;
@@ -96,9 +97,18 @@ impl Cluster {
         if age(&own) > age(&published) { own } else { published }
     }
 
-    /// As [`festoon_cluster::Cluster::propose`].
-    pub async fn propose(&self, command: Command) -> Result<Outcome, ProposeError> {
-        self.member().propose(command).await
+    /// As [`festoon_cluster::Cluster::propose`]. A change that does not say when it was wanted is wanted now.
+    pub async fn propose(&self, change: impl Into<Change>) -> Result<Outcome, ProposeError> {
+        let mut change = change.into();
+        if change.at == UnixMs::default() {
+            change.at = unix_now();
+        }
+        self.member().propose(change).await
+    }
+
+    /// As [`festoon_cluster::Cluster::audit`].
+    pub async fn audit(&self, after: u64, limit: usize) -> Result<Vec<audit::Entry>, StorageError> {
+        self.member().audit(after, limit).await
     }
 
     /// As [`festoon_cluster::Cluster::begun_with`].

@@ -14,7 +14,8 @@ use axum::routing::{delete, get, post, put};
 use axum::{Json, Router};
 use festoon_control::compile::endpoint_map;
 use festoon_control::registry::{
-    AddClient, Addresses, Command, CreateToken, Outcome, RemoveEndpoint, TwoOfAFamilyError, UnixMs, UpdateManager,
+    AddClient, Addresses, Command, CreateToken, Outcome, RemoveEndpoint, TokenPreset, TwoOfAFamilyError, UnixMs,
+    UpdateManager,
 };
 use festoon_proto::ManagerId;
 use festoon_proto::map::EndpointMap;
@@ -142,7 +143,8 @@ async fn create_token(
     let secret = TokenSecret::from_bytes(rand::random());
     let now = unix_now();
     let expires = UnixMs(now.0.saturating_add(request.expires_s.saturating_mul(1000)));
-    let command = CreateToken { hash: secret.hash(), kind, network, addresses, now, expires };
+    let command =
+        CreateToken { hash: secret.hash(), kind, network, addresses, preset: TokenPreset::default(), now, expires };
     admin.cluster.propose(Command::CreateToken(command)).await?;
     let mut managers: Vec<_> = state.full_managers().collect();
     managers.sort_by_key(|manager| std::cmp::Reverse(manager.priority));
@@ -169,7 +171,15 @@ async fn add_client(
 ) -> Result<Json<EndpointMap>, Refused> {
     let network = lookup::network(&admin.cluster.snapshot(), request.network.as_deref())?.id;
     let (addresses, public_key) = (addresses(request.addresses)?, request.public_key);
-    let command = AddClient { name: request.name, network, addresses, public_key, now: unix_now() };
+    let command = AddClient {
+        name: request.name,
+        network,
+        addresses,
+        public_key,
+        tags: Vec::new(),
+        expires: None,
+        now: unix_now(),
+    };
     let Outcome::Endpoint(endpoint) = admin.cluster.propose(Command::AddClient(command)).await? else {
         return Err(Refused::internal());
     };
@@ -200,7 +210,7 @@ async fn update_manager(
 ) -> Result<StatusCode, Refused> {
     let manager = lookup::manager(&admin.cluster.snapshot(), &name)?.id;
     let ManagerRequest { name, underlay, https, priority } = request;
-    let command = UpdateManager { manager, name, underlay, https, priority };
+    let command = UpdateManager { manager, name, underlay, https, priority, ..UpdateManager::of(manager) };
     admin.cluster.propose(Command::UpdateManager(command)).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -7,7 +7,8 @@ use std::sync::mpsc;
 use festoon_control::compile::{endpoint_map, endpoint_version, manager_delta, manager_map};
 use festoon_control::registry::{
     AddClient, AddNetwork, Addresses, Bootstrap, Command as Change, CreateToken, DEFAULT_MTU, FORMAT, JoinEndpoint,
-    JoinManager, ManagerRole, ManagerSpec, RemoveEndpoint, RotateEndpointKey, State, UnixMs, UpdateManager, apply,
+    JoinManager, ManagerRole, ManagerSpec, RemoveEndpoint, RotateEndpointKey, State, TokenPreset, UnixMs,
+    UpdateManager, apply,
 };
 use festoon_dataplane::batch::{Coalesce, OverlayBatch, UnderlayBatch};
 use festoon_dataplane::forwarder::{HostArrival, HostForwarder};
@@ -52,7 +53,15 @@ fn add_network(name: &str) -> Change {
 fn add_client(number: u32, network: u32) -> Change {
     let (name, network) = (format!("c{number}"), NetworkId(network));
     let (addresses, public_key) = (Addresses::NONE, key(number).public_key());
-    Change::AddClient(AddClient { name, network, addresses, public_key, now: UnixMs(1) })
+    Change::AddClient(AddClient {
+        name,
+        network,
+        addresses,
+        public_key,
+        tags: Vec::new(),
+        expires: None,
+        now: UnixMs(1),
+    })
 }
 
 fn token(number: u8, kind: TokenKind) -> Change {
@@ -63,6 +72,7 @@ fn token(number: u8, kind: TokenKind) -> Change {
         kind,
         network,
         addresses: Addresses::NONE,
+        preset: TokenPreset::default(),
         now: UnixMs(0),
         expires: UnixMs(10),
     })
@@ -86,7 +96,14 @@ fn rotate_key(endpoint: EndpointId, number: u32) -> Change {
 
 fn set_priority(manager: u16, priority: u8) -> Change {
     let (manager, priority) = (ManagerId(manager), Some(priority));
-    Change::UpdateManager(UpdateManager { manager, name: None, underlay: None, https: None, priority })
+    Change::UpdateManager(UpdateManager {
+        manager,
+        name: None,
+        underlay: None,
+        https: None,
+        priority,
+        ..UpdateManager::of(manager)
+    })
 }
 
 #[expect(clippy::disallowed_methods, reason = "a virtual clock needs some beginning")]

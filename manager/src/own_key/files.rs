@@ -147,7 +147,10 @@ mod tests {
             underlay: Vec::new(),
             https: Vec::new(),
             priority: 1,
+            region: None,
+            is_draining: false,
             format: 1,
+            changed: Default::default(),
         }
     }
 

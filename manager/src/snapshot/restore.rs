@@ -12,7 +12,7 @@ use festoon_cluster::MemberId;
 use festoon_cluster::storage::next_index;
 use festoon_control::registry::{
     Addresses, BeginEpoch, Command, CreateToken, FORMAT, JoinManager, ManagerRole, ManagerSpec, Outcome, Refusal,
-    State, UnixMs, UpdateManager, apply,
+    State, TokenPreset, UnixMs, UpdateManager, apply,
 };
 use festoon_proto::token::{SecretHash, TokenKind};
 use festoon_proto::{ManagerId, PublicKey};
@@ -136,7 +136,7 @@ impl Log {
     fn make_room(&mut self, manager: ManagerId, new: &NewManager) -> Result<(), Refusal> {
         let name = if new.name == "lost" { "gone" } else { "lost" };
         let (underlay, https) = (Some(vec![NOWHERE]), Some(vec![NOWHERE]));
-        let update = UpdateManager { manager, name: Some(name.to_owned()), underlay, https, priority: None };
+        let update = UpdateManager { name: Some(name.to_owned()), underlay, https, ..UpdateManager::of(manager) };
         self.add(&Command::UpdateManager(update)).map(drop)
     }
 
@@ -148,6 +148,7 @@ impl Log {
             kind: TokenKind::Manager,
             network: None,
             addresses: Addresses::NONE,
+            preset: TokenPreset::default(),
             now,
             expires: now.after(1),
         };

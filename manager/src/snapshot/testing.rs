@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use festoon_control::registry::{
     AddNetwork, Addresses, Bootstrap, Command, CreateToken, DEFAULT_MTU, FORMAT, JoinEndpoint, JoinManager,
-    ManagerRole, ManagerSpec, PutSecret, SecretName, SetKeyring, State, UnixMs, apply,
+    ManagerRole, ManagerSpec, PutSecret, SecretName, SetKeyring, State, TokenPreset, UnixMs, apply,
 };
 use festoon_proto::map::MapVersion;
 use festoon_proto::token::{SecretHash, TokenKind};
@@ -55,7 +55,15 @@ fn spec(number: u8, name: &str, role: ManagerRole) -> ManagerSpec {
 fn token(kind: TokenKind, number: u64) -> Command {
     let network = (kind == TokenKind::Endpoint).then_some(NetworkId(1));
     let (hash, addresses) = (SecretHash::of(&number.to_le_bytes()), Addresses::NONE);
-    Command::CreateToken(CreateToken { hash, kind, network, addresses, now: NOW, expires: NOW.after(3_600_000) })
+    Command::CreateToken(CreateToken {
+        hash,
+        kind,
+        network,
+        addresses,
+        preset: TokenPreset::default(),
+        now: NOW,
+        expires: NOW.after(3_600_000),
+    })
 }
 
 fn join_manager(token: u64, manager: ManagerSpec, data_key: &DataKey) -> Command {

@@ -2,7 +2,7 @@
 
 use festoon_control::registry::{
     AddNetwork, Bootstrap, Command, CreateToken, DEFAULT_MTU, FORMAT, JoinManager, ManagerRole, ManagerSpec, PutSecret,
-    SetKeyring, UnixMs, apply,
+    SetKeyring, TokenPreset, UnixMs, apply,
 };
 use festoon_proto::map::MapVersion;
 use festoon_proto::token::{SecretHash, TokenKind};
@@ -66,6 +66,7 @@ pub(crate) fn joined(state: &State) -> State {
         kind: TokenKind::Manager,
         network: None,
         addresses: festoon_control::registry::Addresses::NONE,
+        preset: TokenPreset::default(),
         now: UnixMs(1),
         expires: UnixMs(100),
     };

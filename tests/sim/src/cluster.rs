@@ -189,6 +189,8 @@ impl Cluster {
             name: agent.id.to_string(),
             network: network(agent.network.0),
             addresses: agent.addresses.to_vec(),
+            routes: Vec::new(),
+            is_key_due: false,
             managers: self.manager_infos(),
             authorities: Vec::new(),
             timing: self.timing,

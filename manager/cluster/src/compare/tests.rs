@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use festoon_control::registry::{
-    AddNetwork, Addresses, Bootstrap, Command, CreateToken, FORMAT, JoinManager, ManagerRole, ManagerSpec, UnixMs,
-    apply,
+    AddNetwork, Addresses, Bootstrap, Command, CreateToken, FORMAT, JoinManager, ManagerRole, ManagerSpec, TokenPreset,
+    UnixMs, apply,
 };
 use festoon_proto::token::{SecretHash, TokenKind};
 use festoon_proto::{ClusterId, EpochId, ManagerId, PublicKey};
@@ -66,6 +66,7 @@ fn state(name: &str) -> State {
         kind: TokenKind::Manager,
         network: None,
         addresses: Addresses::NONE,
+        preset: TokenPreset::default(),
         now,
         expires: UnixMs(1000),
     };

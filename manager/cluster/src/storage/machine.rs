@@ -5,17 +5,18 @@
 use std::io::Cursor;
 use std::sync::Arc;
 
-use festoon_control::registry::{Command, Outcome, Refusal, State, apply};
+use festoon_control::registry::audit::Entry as AuditEntry;
+use festoon_control::registry::{Carried, Change, Outcome, Refusal, State, carry_out};
 use openraft::storage::{RaftStateMachine, Snapshot};
 use openraft::{
     EmptyNode, Entry, EntryPayload, ErrorSubject, ErrorVerb, LogId, RaftSnapshotBuilder, SnapshotMeta, StoredMembership,
 };
 use tokio::sync::watch;
 
-use super::StorageError;
 use super::disk::Disk;
 use super::slot::{Meta, Slot};
 use super::snapshot::{Contents, SnapshotError};
+use super::{StorageError, audit};
 use crate::compare::{Comparison, ROUND};
 use crate::types::{Applied, MemberId, Proposal, TypeConfig};
 
@@ -70,9 +71,9 @@ impl Machine {
         });
     }
 
-    fn carry_out(&mut self, entry: Entry<TypeConfig>) -> Applied {
+    fn carry_out(&mut self, entry: Entry<TypeConfig>, written: &mut Vec<AuditEntry>) -> Applied {
         let index = entry.log_id.index;
-        let applied = self.contents.apply(entry);
+        let applied = self.contents.apply(entry, written);
         if index.is_multiple_of(ROUND) {
             self.round.send_replace(Arc::clone(&self.contents.state));
         }
@@ -97,12 +98,12 @@ impl Machine {
 }
 
 impl Contents {
-    pub(super) fn apply(&mut self, entry: Entry<TypeConfig>) -> Applied {
+    pub(super) fn apply(&mut self, entry: Entry<TypeConfig>, audit: &mut Vec<AuditEntry>) -> Applied {
         let index = entry.log_id.index;
         self.last_applied = Some(entry.log_id);
         match entry.payload {
             EntryPayload::Blank => Applied { index, result: None },
-            EntryPayload::Normal(proposal) => self.answer(index, &proposal),
+            EntryPayload::Normal(proposal) => self.answer(index, &proposal, audit),
             EntryPayload::Membership(membership) => {
                 self.membership = StoredMembership::new(Some(entry.log_id), membership);
                 Applied { index, result: None }
@@ -111,18 +112,19 @@ impl Contents {
     }
 
     /// Carries a proposal out, unless it was before.
-    fn answer(&mut self, index: u64, proposal: &Proposal) -> Applied {
+    fn answer(&mut self, index: u64, proposal: &Proposal, audit: &mut Vec<AuditEntry>) -> Applied {
         if let Some(answer) = self.recent.answer(proposal.id) {
             return answer.clone();
         }
-        let answer = Applied { index, result: Some(self.change(index, &proposal.command)) };
+        let answer = Applied { index, result: Some(self.change(index, &proposal.change, audit)) };
         self.recent.remember(proposal.id, answer.clone());
         answer
     }
 
-    fn change(&mut self, index: u64, command: &Command) -> Result<Outcome, Refusal> {
-        let (state, outcome) = apply(&self.state, index, command)?;
+    fn change(&mut self, index: u64, change: &Change, audit: &mut Vec<AuditEntry>) -> Result<Outcome, Refusal> {
+        let Carried { state, outcome, entries } = carry_out(&self.state, index, change)?;
         self.state = Arc::new(state);
+        audit.extend(entries);
         Ok(outcome)
     }
 }
@@ -171,7 +173,11 @@ impl RaftStateMachine<TypeConfig> for Machine {
         I: IntoIterator<Item = Entry<TypeConfig>> + Send,
         I::IntoIter: Send,
     {
-        let applied = entries.into_iter().map(|entry| self.carry_out(entry)).collect();
+        let mut written = Vec::new();
+        let applied = entries.into_iter().map(|entry| self.carry_out(entry, &mut written)).collect();
+        // Before the snapshot that takes the place of the log they can be made from again.
+        audit::store(&self.disk, &written)
+            .map_err(|error| error.into_raft(ErrorSubject::StateMachine, ErrorVerb::Write))?;
         self.publish();
         Ok(applied)
     }

@@ -3,6 +3,7 @@
 //! [`Storage::open`] takes the database, so where its bytes are is the business of the caller. An entry, a vote and a
 //! snapshot that was acknowledged is on disk, and every value has a checksum, so that a damaged one is found and named.
 
+mod audit;
 mod disk;
 mod error;
 mod execution;
@@ -32,6 +33,7 @@ use snapshot::{Contents, SnapshotError};
 use tables::{Change, Record, View};
 use tail::Tail;
 
+pub use audit::AuditLog;
 pub use disk::Flush;
 pub use error::{CURE, StorageError};
 pub use execution::Execution;
@@ -92,7 +94,8 @@ pub async fn read_state(database: Database, execution: Execution) -> Result<Arc<
         let (database, Found { mut contents, .. }) = read_all(database)?;
         let first = contents.last_applied.map_or(0, |last| last.index + 1);
         for entry in View::new(&database)?.entries(first..=u64::MAX)? {
-            contents.apply(entry);
+            // Of what was written of it nobody asks here.
+            contents.apply(entry, &mut Vec::new());
         }
         Ok(contents.state)
     };

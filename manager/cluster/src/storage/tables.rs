@@ -19,6 +19,8 @@ pub(super) enum Table {
     Records,
     /// Snapshots in pieces.
     Pieces,
+    /// Entries of the audit log by number.
+    Audit,
 }
 
 impl Table {
@@ -27,6 +29,7 @@ impl Table {
             Self::Log => "log",
             Self::Records => "records",
             Self::Pieces => "snapshot pieces",
+            Self::Audit => "audit",
         })
     }
 }

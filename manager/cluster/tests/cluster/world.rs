@@ -8,7 +8,7 @@ use festoon_cluster::storage::{Execution, Storage};
 use festoon_cluster::{CallError, Cluster, Identity, MemberId, ProposeError, Transport};
 use festoon_control::registry::{
     AddNetwork, Addresses, Bootstrap, Command, CreateToken, FORMAT, JoinManager, ManagerRole, ManagerSpec, Outcome,
-    UnixMs,
+    TokenPreset, UnixMs,
 };
 use festoon_proto::token::{TokenKind, TokenSecret};
 use festoon_proto::{ClusterId, EpochId, ManagerId, PublicKey};
@@ -137,6 +137,7 @@ impl World {
             kind: TokenKind::Manager,
             network: None,
             addresses: Addresses::NONE,
+            preset: TokenPreset::default(),
             now: UnixMs(0),
             expires,
         };

@@ -16,29 +16,30 @@ pub fn manager_delta(from: &State, to: &State, manager: ManagerId) -> Option<Man
         base: from.version(),
         version: to.version(),
         manager,
-        networks: changes(from.network_differences(to), network_info),
-        endpoints: changes(from.endpoint_differences(to), endpoint_info),
+        networks: changes(from.network_differences(to), |network| network.id, |network| Some(network_info(network))),
+        endpoints: changes(from.endpoint_differences(to), |endpoint| endpoint.id, endpoint_info),
         managers: (!managers_are_the_same).then(|| to.full_managers().map(manager_info).collect()),
         managers_changed: to.managers_changed(),
         timing: Timing::default(),
     })
 }
 
-/// The changes of what is compiled of the records that differ. Some differ in nothing that a node knows of.
+/// The changes of what is compiled of the records that differ. Some differ in nothing that a node knows of, and of some a
+/// node knows nothing at all.
 fn changes<'a, Id, Record: 'a, Info: PartialEq>(
     differences: impl Iterator<Item = Difference<'a, Id, Record>>,
-    compile: impl Fn(&Record) -> Info,
+    id: impl Fn(&Record) -> Id,
+    compile: impl Fn(&Record) -> Option<Info>,
 ) -> Changes<Id, Info> {
     let mut changes = Changes::default();
     for difference in differences {
         match difference {
-            Difference::Added(record) => changes.put.push(compile(record)),
-            Difference::Changed { from, to } => {
-                let info = compile(to);
-                if compile(from) != info {
-                    changes.put.push(info);
-                }
-            }
+            Difference::Added(record) => changes.put.extend(compile(record)),
+            Difference::Changed { from, to } => match (compile(from), compile(to)) {
+                (Some(_), None) => changes.removed.push(id(to)),
+                (before, after) if before != after => changes.put.extend(after),
+                _ => {}
+            },
             Difference::Removed(id) => changes.removed.push(id),
         }
     }

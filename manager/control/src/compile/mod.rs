@@ -22,16 +22,16 @@ pub fn manager_map(state: &State, manager: ManagerId) -> Option<ManagerMap> {
         version: state.version(),
         manager,
         networks: state.networks().map(network_info).collect(),
-        endpoints: state.endpoints().map(endpoint_info).collect(),
+        endpoints: state.endpoints().filter_map(endpoint_info).collect(),
         managers: state.full_managers().map(manager_info).collect(),
         managers_changed: state.managers_changed(),
         timing: Timing::default(),
     })
 }
 
-/// The map of an endpoint; `None` if the state has no such endpoint.
+/// The map of an endpoint; `None` if the state has no such endpoint, or if it may not use the overlay.
 pub fn endpoint_map(state: &State, endpoint: EndpointId) -> Option<EndpointMap> {
-    let endpoint = state.endpoint(endpoint)?;
+    let endpoint = state.endpoint(endpoint).filter(|endpoint| endpoint.is_enabled)?;
     Some(EndpointMap {
         version: endpoint_version(state, endpoint),
         cluster: state.cluster()?,
@@ -39,10 +39,17 @@ pub fn endpoint_map(state: &State, endpoint: EndpointId) -> Option<EndpointMap> 
         name: endpoint.name.to_string(),
         network: network_info(state.network(endpoint.network)?),
         addresses: endpoint.addresses.to_vec(),
+        routes: routes(state, endpoint),
+        is_key_due: endpoint.is_key_due,
         managers: state.full_managers().map(manager_info).collect(),
         authorities: state.vault().authorities().iter().map(|authority| authority.fingerprint).collect(),
         timing: Timing::default(),
     })
+}
+
+/// What the endpoint reaches through others.
+fn routes(state: &State, endpoint: &Endpoint) -> Vec<IpNet> {
+    state.routes(endpoint.network).filter(|(_, by)| *by != endpoint.id).map(|(prefix, _)| prefix).collect()
 }
 
 /// The last command that changed anything the endpoint can see. Not the state's own version, or every change anywhere
@@ -75,15 +82,17 @@ fn manager_info(manager: &Manager) -> ManagerInfo {
     }
 }
 
-fn endpoint_info(endpoint: &Endpoint) -> EndpointInfo {
-    EndpointInfo {
+/// None of one that may not use the overlay.
+fn endpoint_info(endpoint: &Endpoint) -> Option<EndpointInfo> {
+    let own = endpoint.addresses.iter().map(IpNet::from);
+    endpoint.is_enabled.then(|| EndpointInfo {
         id: endpoint.id,
         name: endpoint.name.to_string(),
         network: endpoint.network,
         public_key: endpoint.public_key,
         previous_key: endpoint.previous_key.as_ref().map(|previous| previous.key),
         kind: endpoint.kind,
-        allowed: endpoint.addresses.iter().map(IpNet::from).collect(),
+        allowed: own.chain(endpoint.approved_routes()).collect(),
         changed: endpoint.changed,
-    }
+    })
 }

@@ -39,7 +39,15 @@ fn network(name: &str, prefix: &str) -> Command {
 fn client(number: u32, network: u32) -> Command {
     let (name, network) = (format!("c{number}"), NetworkId(network));
     let (addresses, public_key) = (Addresses::NONE, key(number));
-    Command::AddClient(AddClient { name, network, addresses, public_key, now: UnixMs(1) })
+    Command::AddClient(AddClient {
+        name,
+        network,
+        addresses,
+        public_key,
+        tags: Vec::new(),
+        expires: None,
+        now: UnixMs(1),
+    })
 }
 
 fn remove(endpoint: u64) -> Command {
@@ -49,7 +57,15 @@ fn remove(endpoint: u64) -> Command {
 fn manager_token(number: u8) -> Command {
     let (hash, kind) = (SecretHash([number; 32]), TokenKind::Manager);
     let addresses = Addresses::NONE;
-    Command::CreateToken(CreateToken { hash, kind, network: None, addresses, now: UnixMs(0), expires: UnixMs(10) })
+    Command::CreateToken(CreateToken {
+        hash,
+        kind,
+        network: None,
+        addresses,
+        preset: TokenPreset::default(),
+        now: UnixMs(0),
+        expires: UnixMs(10),
+    })
 }
 
 fn join_manager(number: u8) -> Command {
@@ -59,7 +75,14 @@ fn join_manager(number: u8) -> Command {
 
 fn set_priority(manager: u16, priority: u8) -> Command {
     let (manager, priority) = (ManagerId(manager), Some(priority));
-    Command::UpdateManager(UpdateManager { manager, name: None, underlay: None, https: None, priority })
+    Command::UpdateManager(UpdateManager {
+        manager,
+        name: None,
+        underlay: None,
+        https: None,
+        priority,
+        ..UpdateManager::of(manager)
+    })
 }
 
 fn rotate_key(id: u64, number: u32, until: u64) -> Command {

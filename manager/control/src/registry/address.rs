@@ -82,6 +82,14 @@ pub struct Addresses {
     v6: Option<Ipv6Addr>,
 }
 
+impl From<IpAddr> for Addresses {
+    fn from(address: IpAddr) -> Self {
+        let mut one = Self::NONE;
+        one.set(address);
+        one
+    }
+}
+
 /// Two addresses where one is meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{0} and {1} are two {family} addresses: an endpoint has one of each family", family = Family::of(*.0))]

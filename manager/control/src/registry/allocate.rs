@@ -150,7 +150,7 @@ fn next(state: &mut State, network: &Network, family: Family) -> Result<IpAddr, 
 }
 
 /// Addresses that a token promises are nobody's from now on, but for the promise.
-pub(super) fn promise(state: &mut State, id: NetworkId, addresses: Addresses) -> Result<(), AddressError> {
+pub(super) fn claim(state: &mut State, id: NetworkId, addresses: Addresses) -> Result<(), AddressError> {
     let Some(network) = state.network(id).cloned() else { return Ok(()) };
     check(state, &network, addresses)?;
     addresses.iter().for_each(|address| state.strike_kept(id, address));

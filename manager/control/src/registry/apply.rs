@@ -1,42 +1,29 @@
 //! From one state to the next.
 
-use super::format::FormatError;
+use super::change::{Carried, ChangeError, carry_out};
 use super::{Command, Outcome, Refusal, State};
-use super::{authorities, endpoints, epoch, format, keys, managers, networks, secrets, tokens};
+use super::{authorities, endpoints, epoch, format, keys, managers, networks, routes, secrets, tokens};
 
-/// The state after `command`, which stands at `index` in the log, and what the command made.
-///
-/// Deterministic: the same state, index and command give the same result on every manager, a refusal included. A refused
-/// command changes nothing, not even the version.
+/// As [`carry_out`], of a command that the managers themselves want.
 pub fn apply(state: &State, index: u64, command: &Command) -> Result<(State, Outcome), Refusal> {
-    match (state.cluster(), command) {
-        (None, Command::Bootstrap(_)) => {}
-        (None, _) => return Err(Refusal::NoCluster),
-        (Some(_), Command::Bootstrap(_)) => return Err(Refusal::HasCluster),
-        (Some(_), _) => {}
-    }
-    let (needed, cluster) = (command.since(), state.format());
-    if needed > cluster {
-        return Err(FormatError::NotYet { needed, cluster }.into());
-    }
-    let mut next = state.at(index);
-    if let Some(now) = command.now() {
-        next.expire(now);
-    }
-    let outcome = change(&mut next, command)?;
-    Ok((next, outcome))
+    carry_out(state, index, &command.clone().into()).map(|Carried { state, outcome, .. }| (state, outcome))
 }
 
 #[expect(clippy::cognitive_complexity, reason = "an arm for each command, and nothing else")]
-fn change(state: &mut State, command: &Command) -> Result<Outcome, Refusal> {
+pub(super) fn apply_one(state: &mut State, command: &Command) -> Result<Outcome, Refusal> {
     match command {
         Command::Bootstrap(command) => return Ok(Outcome::Manager(managers::bootstrap(state, command)?)),
         Command::AddNetwork(command) => return Ok(Outcome::Network(networks::add(state, command)?)),
         Command::JoinEndpoint(command) => return Ok(Outcome::Endpoint(endpoints::join(state, command)?)),
         Command::AddClient(command) => return Ok(Outcome::Endpoint(endpoints::add_client(state, command)?)),
         Command::JoinManager(command) => return Ok(Outcome::Manager(managers::join(state, command)?)),
+        Command::CreateToken(command) => return Ok(Outcome::JoinToken(tokens::create(state, command)?)),
+        Command::Batch(_) => return Err(ChangeError::BatchPart(0).into()),
         Command::UpdateNetwork(command) => networks::update(state, command)?,
-        Command::CreateToken(command) => tokens::create(state, command)?,
+        Command::RemoveNetwork(id) => networks::remove(state, *id)?,
+        Command::RemoveToken(id) => tokens::remove(state, *id)?,
+        Command::UpdateEndpoint(command) => endpoints::update(state, command)?,
+        Command::OfferRoutes(command) => routes::offer(state, command)?,
         Command::RemoveEndpoint(command) => endpoints::remove(state, command)?,
         Command::RotateEndpointKey(command) => keys::rotate_endpoint(state, command)?,
         Command::UpdateManager(command) => managers::update(state, command)?,

@@ -11,12 +11,14 @@ use festoon_proto::{EndpointId, NetworkId, PublicKey};
 use serde::{Deserialize, Serialize};
 
 use super::address::Addresses;
-use super::allocate::{AddressError, allocate};
+use super::allocate::{self, AddressError, allocate};
 use super::name::{self, NameError};
-use super::record::{Endpoint, Kept, TokenUse};
-use super::state::State;
+use super::record::{Details, Endpoint, Kept, TokenUse};
+use super::routes::{self, RouteError};
+use super::state::{Node, State};
+use super::tags::{self, TagError};
 use super::tokens::{self, Admission, TokenError};
-use super::{AddClient, JoinEndpoint, RemoveEndpoint, UnixMs};
+use super::{AddClient, JoinEndpoint, RemoveEndpoint, UnixMs, UpdateEndpoint};
 
 /// How long the addresses of an endpoint that left wait for it: long enough for a machine to be repaired or reinstalled.
 pub const KEEP_ADDRESSES_MS: u64 = 30 * 24 * 3600 * 1000;
@@ -42,6 +44,18 @@ pub enum EndpointError {
     /// It can't have an address.
     #[error(transparent)]
     Address(#[from] AddressError),
+    /// Its tags are none.
+    #[error(transparent)]
+    Tag(#[from] TagError),
+    /// A route of it can't be used.
+    #[error(transparent)]
+    Route(#[from] RouteError),
+    /// It would be gone at once.
+    #[error("an endpoint can't expire at a time that is past: name one to come, or remove it")]
+    Expired,
+    /// It has no program that could do this.
+    #[error("{0} is a stock WireGuard client, which makes no new key by itself: give it one and say which")]
+    NoAgent(EndpointId),
     /// There is no such endpoint.
     #[error("there is no endpoint {0}: see `festoon-manager endpoint list` for those there are")]
     Unknown(EndpointId),
@@ -57,6 +71,10 @@ impl EndpointError {
             Self::KeyTaken => "key-taken",
             Self::NoNetwork(_) => "network-unknown",
             Self::Address(error) => error.kind(),
+            Self::Tag(_) => "bad-tag",
+            Self::Route(error) => error.kind(),
+            Self::Expired => "bad-expiry",
+            Self::NoAgent(_) => "endpoint-is-client",
             Self::Unknown(_) => "endpoint-unknown",
         }
     }
@@ -70,6 +88,8 @@ struct Newcomer {
     public_key: PublicKey,
     kind: EndpointKind,
     credential: Option<SecretHash>,
+    details: Details,
+    is_ephemeral: bool,
     now: UnixMs,
 }
 
@@ -78,6 +98,13 @@ pub(super) fn join(state: &mut State, command: &JoinEndpoint) -> Result<Endpoint
         Admission::New(token) => token,
         Admission::Again(by) => return same_again(state, command, by),
     };
+    if token.is_reusable()
+        && let Some(Node::Endpoint(id)) = state.node(&command.public_key)
+        && let Ok(same) = same_again(state, command, TokenUse::Endpoint(id))
+    {
+        return Ok(same);
+    }
+    let preset = token.preset();
     let network = token.network.ok_or(TokenError::NetworkMismatch)?;
     let wanted = name::from_host(&command.name);
     let newcomer = Newcomer {
@@ -87,6 +114,11 @@ pub(super) fn join(state: &mut State, command: &JoinEndpoint) -> Result<Endpoint
         public_key: command.public_key,
         kind: EndpointKind::Agent,
         credential: Some(command.credential),
+        details: Details {
+            tags: preset.tags.iter().map(|tag| Arc::from(tag.as_str())).collect(),
+            ..Details::default()
+        },
+        is_ephemeral: preset.is_ephemeral,
         now: command.now,
     };
     let id = insert(state, newcomer)?;
@@ -103,10 +135,8 @@ fn same_again(state: &State, command: &JoinEndpoint, by: TokenUse) -> Result<End
 }
 
 pub(super) fn add_client(state: &mut State, command: &AddClient) -> Result<EndpointId, EndpointError> {
-    name::check(&command.name)?;
-    if state.endpoint_named(command.network, &command.name).is_some() {
-        return Err(EndpointError::NameTaken(command.name.clone()));
-    }
+    check_name(state, command.network, &command.name)?;
+    check_expiry(command.expires, command.now)?;
     let newcomer = Newcomer {
         name: command.name.clone(),
         network: command.network,
@@ -114,9 +144,78 @@ pub(super) fn add_client(state: &mut State, command: &AddClient) -> Result<Endpo
         public_key: command.public_key,
         kind: EndpointKind::Client,
         credential: None,
+        details: Details { tags: tags::parse(&command.tags)?, expires: command.expires, routes: Vec::new() },
+        is_ephemeral: false,
         now: command.now,
     };
     insert(state, newcomer)
+}
+
+pub(super) fn update(state: &mut State, command: &UpdateEndpoint) -> Result<(), EndpointError> {
+    let id = command.endpoint;
+    let mut endpoint = state.endpoint(id).cloned().ok_or(EndpointError::Unknown(id))?;
+    if let Some(tags) = &command.tags {
+        let tags = tags::parse(tags)?;
+        endpoint.set_details(|details| details.tags = tags);
+    }
+    if let Some(expires) = command.expires {
+        check_expiry(expires, command.now)?;
+        endpoint.set_details(|details| details.expires = expires);
+    }
+    endpoint.is_enabled = command.is_enabled.unwrap_or(endpoint.is_enabled);
+    if let Some(is_key_due) = command.is_key_due {
+        if is_key_due && endpoint.kind == EndpointKind::Client {
+            return Err(EndpointError::NoAgent(id));
+        }
+        endpoint.is_key_due = is_key_due;
+    }
+    let network = command.network.unwrap_or(endpoint.network);
+    let name = command.name.clone().unwrap_or_else(|| endpoint.name.to_string());
+    if network != endpoint.network || *name != *endpoint.name {
+        check_name(state, network, &name)?;
+        endpoint.name = name.into();
+    }
+    settle_addresses(state, &mut endpoint, network, command.addresses)?;
+    if let Some(approved) = &command.approved_routes {
+        let routes = routes::approve(state, &endpoint, approved)?;
+        endpoint.set_details(|details| details.routes = routes);
+    }
+    state.replace_endpoint(endpoint);
+    Ok(())
+}
+
+/// Gives an endpoint the addresses that an admin names, and in another network those it needs there.
+fn settle_addresses(
+    state: &mut State,
+    endpoint: &mut Endpoint,
+    network: NetworkId,
+    named: Addresses,
+) -> Result<(), EndpointError> {
+    let to = state.network(network).cloned().ok_or(EndpointError::NoNetwork(network))?;
+    if network != endpoint.network {
+        endpoint.addresses = allocate(state, &to, named, endpoint.public_key, &endpoint.name)?;
+        endpoint.set_details(|details| details.routes.iter_mut().for_each(|route| route.is_approved = false));
+        endpoint.network = network;
+    } else if !named.is_empty() {
+        let own = endpoint.addresses;
+        for address in named.iter().filter(|named| own.iter().all(|own| own != *named)) {
+            allocate::claim(state, network, address.into())?;
+            endpoint.addresses.set(address);
+        }
+    }
+    Ok(())
+}
+
+fn check_name(state: &State, network: NetworkId, name: &str) -> Result<(), EndpointError> {
+    name::check(name)?;
+    match state.endpoint_named(network, name) {
+        Some(_) => Err(EndpointError::NameTaken(name.to_owned())),
+        None => Ok(()),
+    }
+}
+
+fn check_expiry(expires: Option<UnixMs>, now: UnixMs) -> Result<(), EndpointError> {
+    if expires.is_some_and(|at| at <= now) { Err(EndpointError::Expired) } else { Ok(()) }
 }
 
 pub(super) fn remove(state: &mut State, command: &RemoveEndpoint) -> Result<(), EndpointError> {
@@ -139,7 +238,7 @@ fn insert(state: &mut State, newcomer: Newcomer) -> Result<EndpointId, EndpointE
     }
     let network = state.network(newcomer.network).cloned().ok_or(EndpointError::NoNetwork(newcomer.network))?;
     let addresses = allocate(state, &network, newcomer.addresses, key, &newcomer.name)?;
-    let endpoint = Endpoint {
+    let mut endpoint = Endpoint {
         id: state.next_endpoint(),
         name: newcomer.name.into(),
         network: newcomer.network,
@@ -148,9 +247,14 @@ fn insert(state: &mut State, newcomer: Newcomer) -> Result<EndpointId, EndpointE
         previous_key: None,
         kind: newcomer.kind,
         credential: newcomer.credential,
+        is_enabled: true,
+        is_ephemeral: newcomer.is_ephemeral,
+        details: None,
+        is_key_due: false,
         created: newcomer.now,
         changed: state.version(),
     };
+    endpoint.set_details(|details| *details = newcomer.details);
     let id = endpoint.id;
     state.add_endpoint(endpoint);
     Ok(id)

@@ -47,12 +47,8 @@ pub(super) fn rotate_endpoint(state: &mut State, command: &RotateEndpointKey) ->
     }
     check_new(state, command.new_key)?;
     let previous = previous(endpoint.public_key, command.now, command.overlap_until)?;
-    state.replace_keys(Endpoint {
-        public_key: command.new_key,
-        previous_key: previous.map(Box::new),
-        changed: state.version(),
-        ..endpoint
-    });
+    let previous_key = previous.map(Box::new);
+    state.replace_endpoint(Endpoint { public_key: command.new_key, previous_key, is_key_due: false, ..endpoint });
     Ok(())
 }
 

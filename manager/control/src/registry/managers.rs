@@ -171,8 +171,26 @@ pub(super) fn update(state: &mut State, command: &UpdateManager) -> Result<(), M
     }
     check_reach(manager.role, &manager.underlay, &manager.https)?;
     manager.priority = command.priority.unwrap_or(manager.priority);
-    state.put_manager(manager);
+    manager.is_draining = command.is_draining.unwrap_or(manager.is_draining);
+    if let Some(region) = &command.region {
+        manager.region = check_region(region)?;
+    }
+    let is_told = command.name.is_some() || command.underlay.is_some() || command.https.is_some();
+    // Endpoints know neither its region nor, from here, whether it is draining.
+    if is_told || command.priority.is_some() {
+        state.put_manager(manager);
+    } else {
+        state.note_manager(manager);
+    }
     Ok(())
+}
+
+/// Nowhere in particular, if it is empty.
+fn check_region(region: &str) -> Result<Option<String>, NameError> {
+    if region.is_empty() {
+        return Ok(None);
+    }
+    name::check(region).map(|()| Some(region.to_owned()))
 }
 
 pub(super) fn renew(state: &mut State, command: &RenewManager) -> Result<(), ManagerError> {
@@ -233,7 +251,10 @@ fn insert(state: &mut State, spec: &ManagerSpec) -> Result<ManagerId, ManagerErr
         underlay: spec.underlay.clone(),
         https: spec.https.clone(),
         priority: spec.priority,
+        region: None,
+        is_draining: false,
         format: spec.format,
+        changed: state.version(),
     };
     let id = manager.id;
     state.put_manager(manager);

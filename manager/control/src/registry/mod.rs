@@ -6,8 +6,11 @@
 
 mod address;
 mod allocate;
+mod answers;
 mod apply;
+pub mod audit;
 mod authorities;
+mod change;
 mod command;
 mod diff;
 mod endpoints;
@@ -19,8 +22,11 @@ mod name;
 mod networks;
 mod record;
 mod refusal;
+mod routes;
 mod secrets;
 mod state;
+mod subject;
+mod tags;
 #[cfg(test)]
 mod tests;
 mod tokens;
@@ -28,12 +34,15 @@ mod vault;
 
 pub use address::{AddressRange, Addresses, Family, ParseRangeError, TwoOfAFamilyError};
 pub use allocate::AddressError;
+pub use answers::{IdempotencyKey, REMEMBER_ANSWER_MS};
 pub use apply::apply;
 pub use authorities::{Authority, AuthorityError, AuthorityRole};
+pub use change::{Author, Carried, Change, ChangeError, MAX_BATCH, Unchanged, Who, carry_out};
 pub use command::{
     AddAuthority, AddClient, AddNetwork, AnnounceFormat, BeginEpoch, Bootstrap, Command, CreateToken, DataKeyCopy,
-    JoinEndpoint, JoinManager, ManagerSpec, Outcome, PutSecret, RemoveEndpoint, RenewManager, RotateEndpointKey,
-    RotateManagerKey, RotateSealKey, SetKeyring, UnixMs, UpdateManager, UpdateNetwork,
+    JoinEndpoint, JoinManager, ManagerSpec, OfferRoutes, Outcome, PutSecret, RemoveEndpoint, RenewManager,
+    RotateEndpointKey, RotateManagerKey, RotateSealKey, SetKeyring, TokenPreset, UnixMs, UpdateEndpoint, UpdateManager,
+    UpdateNetwork,
 };
 pub use diff::Difference;
 pub use endpoints::{EndpointError, KEEP_ADDRESSES_MS};
@@ -45,8 +54,11 @@ pub use keys::{KeyError, MAX_KEY_OVERLAP_MS};
 pub use managers::{MAX_MANAGERS, ManagerError};
 pub use name::NameError;
 pub use networks::{DEFAULT_MTU, NetworkError};
-pub use record::{Beginning, Endpoint, Epoch, Manager, Network, Prefix, PreviousKey, Token, TokenUse};
+pub use record::{Beginning, Endpoint, Epoch, Manager, Network, OfferedRoute, Prefix, PreviousKey, Token, TokenUse};
 pub use refusal::Refusal;
+pub use routes::{MAX_ROUTES, RouteError};
 pub use state::State;
+pub use subject::Subject;
+pub use tags::{MAX_TAGS, TagError};
 pub use tokens::{MAX_TOKEN_MS, TokenError};
 pub use vault::{Ciphertext, EncryptedSecret, Keyring, SecretError, SecretName, Vault};

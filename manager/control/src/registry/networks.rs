@@ -51,6 +51,14 @@ pub enum NetworkError {
     /// Two prefixes share addresses.
     #[error("{0} and {1} overlap: leave one out")]
     Overlap(IpNet, IpNet),
+    /// Somebody is in it.
+    #[error("network {name} still has {endpoints} endpoints: remove or move them first")]
+    InUse {
+        /// Its name.
+        name: String,
+        /// How many.
+        endpoints: usize,
+    },
     /// There is no such network.
     #[error("there is no network {0}: see `festoon-manager status` for those there are")]
     Unknown(NetworkId),
@@ -91,6 +99,7 @@ impl NetworkError {
             Self::NameTaken(_) => "name-taken",
             Self::PrefixCount(_) | Self::HostBits { .. } | Self::TooSmall(_) | Self::Reserved(_) => "bad-prefix",
             Self::Overlap(..) => "prefix-overlap",
+            Self::InUse { .. } => "network-in-use",
             Self::Unknown(_) => "network-unknown",
             Self::NoPrefix { .. } => "prefix-unknown",
             Self::PrefixInUse { .. } => "prefix-in-use",
@@ -138,6 +147,21 @@ pub(super) fn update(state: &mut State, command: &UpdateNetwork) -> Result<(), N
     }
     network.changed = state.version();
     state.put_network(network);
+    Ok(())
+}
+
+/// Its join tokens go with it.
+pub(super) fn remove(state: &mut State, id: NetworkId) -> Result<(), NetworkError> {
+    let name = state.network(id).map(|network| network.name.clone()).ok_or(NetworkError::Unknown(id))?;
+    let endpoints = state.endpoints_of(id).count();
+    if endpoints > 0 {
+        return Err(NetworkError::InUse { name, endpoints });
+    }
+    let tokens: Vec<_> = state.join_tokens().filter(|(_, token)| token.network == Some(id)).map(|(id, _)| id).collect();
+    for hash in tokens.into_iter().filter_map(|token| Some(state.join_token(token)?.0)).collect::<Vec<_>>() {
+        state.remove_token(hash);
+    }
+    state.remove_network(id);
     Ok(())
 }
 
@@ -224,15 +248,21 @@ const fn v6(first: u16, len: u8) -> IpNet {
     IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::new(first, 0, 0, 0, 0, 0, 0, 0), len))
 }
 
-fn check_prefix(prefix: IpNet, others: &[Prefix]) -> Result<(), NetworkError> {
+/// Whether `prefix` is one that hosts may be in.
+pub(super) fn check_route(prefix: IpNet) -> Result<(), NetworkError> {
     if prefix.trunc() != prefix {
         return Err(NetworkError::HostBits { given: prefix, meant: prefix.trunc() });
     }
-    if address::hosts(prefix).is_empty() {
-        return Err(NetworkError::TooSmall(prefix));
-    }
     if RESERVED.iter().any(|reserved| reserved.contains(&prefix) || prefix.contains(reserved)) {
         return Err(NetworkError::Reserved(prefix));
+    }
+    Ok(())
+}
+
+fn check_prefix(prefix: IpNet, others: &[Prefix]) -> Result<(), NetworkError> {
+    check_route(prefix)?;
+    if address::hosts(prefix).is_empty() {
+        return Err(NetworkError::TooSmall(prefix));
     }
     match others.iter().map(|other| other.net).find(|other| other.contains(&prefix) || prefix.contains(other)) {
         Some(other) => Err(NetworkError::Overlap(other, prefix)),

@@ -10,8 +10,8 @@ use festoon_proto::{EndpointId, EpochId, ManagerId, NetworkId, PublicKey};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::UnixMs;
 use super::address::{self, AddressRange, Addresses, Family};
+use super::{TokenPreset, UnixMs};
 
 /// A prefix of a network, and where the search for its next free address begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -95,13 +95,68 @@ pub struct Endpoint {
     pub kind: EndpointKind,
     /// The hash of its credential; none for a client, which never calls.
     pub credential: Option<SecretHash>,
+    /// Whether it may use the overlay.
+    pub is_enabled: bool,
+    /// Whether it is removed once it has been away for a while.
+    pub is_ephemeral: bool,
+    /// What only some have. Boxed, and none if it says nothing, for there may be 100,000 endpoints.
+    pub(super) details: Option<Box<Details>>,
+    /// Whether an admin asked its agent for a new key, and it has not made one yet.
+    pub is_key_due: bool,
     /// When it came.
     pub created: UnixMs,
     /// The last command that changed it.
     pub changed: MapVersion,
 }
 
+/// What only some endpoints have.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+pub(super) struct Details {
+    /// Words that admins find it by, sorted.
+    pub(super) tags: Vec<Arc<str>>,
+    /// When it is removed by itself.
+    pub(super) expires: Option<UnixMs>,
+    /// What it would carry for others, by prefix.
+    pub(super) routes: Vec<OfferedRoute>,
+}
+
+/// A prefix outside the overlay that an endpoint would carry packets to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OfferedRoute {
+    /// The prefix.
+    pub prefix: IpNet,
+    /// Whether an admin lets it. Nobody uses a route before.
+    pub is_approved: bool,
+}
+
 impl Endpoint {
+    /// Words that admins find it by, sorted.
+    pub fn tags(&self) -> &[Arc<str>] {
+        self.details.as_ref().map_or(&[], |details| &details.tags)
+    }
+
+    /// When it is removed by itself.
+    pub fn expires(&self) -> Option<UnixMs> {
+        self.details.as_ref().and_then(|details| details.expires)
+    }
+
+    /// What it would carry for others, by prefix.
+    pub fn routes(&self) -> &[OfferedRoute] {
+        self.details.as_ref().map_or(&[], |details| &details.routes)
+    }
+
+    /// Changes what only some have.
+    pub(super) fn set_details(&mut self, change: impl FnOnce(&mut Details)) {
+        let mut details = self.details.take().unwrap_or_default();
+        change(&mut details);
+        self.details = (*details != Details::default()).then_some(details);
+    }
+
+    /// The prefixes that it carries packets to, by an admin's leave.
+    pub fn approved_routes(&self) -> impl Iterator<Item = IpNet> {
+        self.routes().iter().filter(|route| route.is_approved).map(|route| route.prefix)
+    }
+
     /// Every key it may use now, its own first.
     pub fn keys(&self) -> impl Iterator<Item = PublicKey> {
         [Some(self.public_key), self.previous_key.as_ref().map(|previous| previous.key)].into_iter().flatten()
@@ -131,8 +186,14 @@ pub struct Manager {
     pub https: Vec<SocketAddr>,
     /// Declared preference, the higher the better.
     pub priority: u8,
+    /// Where it is, as admins call it.
+    pub region: Option<String>,
+    /// Whether it is to take no endpoints and move away those it has.
+    pub is_draining: bool,
     /// The highest format its program understands.
     pub format: u16,
+    /// The last command that changed it.
+    pub changed: MapVersion,
 }
 
 impl Manager {
@@ -152,14 +213,34 @@ impl Manager {
 pub struct Token {
     /// What it lets in.
     pub kind: TokenKind,
+    /// What else is said of it. Boxed, and none if it says nothing: every endpoint came with a token.
+    pub(super) preset: Option<Box<TokenPreset>>,
     /// The network an endpoint gets into.
     pub network: Option<NetworkId>,
     /// The addresses that are promised to that endpoint; none any more once it came or the token expired.
     pub promised: Addresses,
+    /// When it was made.
+    pub created: UnixMs,
     /// From when on it is refused.
     pub expires: UnixMs,
-    /// Who came in with it.
+    /// Who came in with it last.
     pub used: Option<TokenUse>,
+    /// How many came in with it.
+    pub uses: u32,
+    /// The last command that changed it.
+    pub changed: MapVersion,
+}
+
+impl Token {
+    /// What else is said of it.
+    pub fn preset(&self) -> TokenPreset {
+        self.preset.as_deref().cloned().unwrap_or_default()
+    }
+
+    /// Whether it lets in any number of endpoints.
+    pub fn is_reusable(&self) -> bool {
+        self.preset.as_ref().is_some_and(|preset| preset.is_reusable)
+    }
 }
 
 /// Who came in with a token.

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AuthorityError, EndpointError, EpochError, FormatError, KeyError, ManagerError, NetworkError, SecretError,
-    TokenError,
+    AuthorityError, ChangeError, EndpointError, EpochError, FormatError, KeyError, ManagerError, NetworkError,
+    RouteError, SecretError, TokenError,
 };
 
 /// A command is refused and the state stays as it was. One small error an operation; this only joins them.
@@ -43,6 +43,12 @@ pub enum Refusal {
     /// On formats.
     #[error(transparent)]
     Format(#[from] FormatError),
+    /// On conditions and batches.
+    #[error(transparent)]
+    Change(#[from] ChangeError),
+    /// On routes.
+    #[error(transparent)]
+    Route(#[from] RouteError),
 }
 
 impl Refusal {
@@ -60,6 +66,8 @@ impl Refusal {
             Self::Authority(error) => error.kind(),
             Self::Epoch(error) => error.kind(),
             Self::Format(error) => error.kind(),
+            Self::Change(error) => error.kind(),
+            Self::Route(error) => error.kind(),
         }
     }
 }

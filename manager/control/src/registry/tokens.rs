@@ -1,13 +1,15 @@
 //! Commands on join tokens, and what may be wrong with one.
 
-use festoon_proto::NetworkId;
 use festoon_proto::token::{SecretHash, TokenKind};
+use festoon_proto::{JoinTokenId, NetworkId};
 use serde::{Deserialize, Serialize};
 
 use super::allocate::{self, AddressError};
+use super::name::{self, NameError};
 use super::record::{Token, TokenUse};
 use super::state::State;
-use super::{CreateToken, UnixMs};
+use super::tags::{self, TagError};
+use super::{CreateToken, TokenPreset, UnixMs};
 
 /// How long a token may be good, at most: a year. One that nobody came in with is one more secret to lose.
 pub const MAX_TOKEN_MS: u64 = 365 * 24 * 3600 * 1000;
@@ -39,8 +41,22 @@ pub enum TokenError {
     /// The address it would promise can't be given.
     #[error(transparent)]
     Address(#[from] AddressError),
-    /// The same secret twice: whoever made it has no randomness.
-    #[error("a token with this secret exists already: make another")]
+    /// Its name is none.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// Its tags are none.
+    #[error(transparent)]
+    Tag(#[from] TagError),
+    /// What a manager can't have, or what only one endpoint can have.
+    #[error(
+        "a token for a manager is good for one and has no tags, and a token for many endpoints promises no address"
+    )]
+    Preset,
+    /// There is no such token.
+    #[error("there is no join token {0}: see `festoon-manager tokens list` for those there are")]
+    NoToken(JoinTokenId),
+    /// Another has its id.
+    #[error("a token with this id exists already: make another")]
     Exists,
     /// It would be good for too long.
     #[error("a join token can be good for {} days at most: make it for less, and another when that is over", MAX_TOKEN_MS / 86_400_000)]
@@ -58,13 +74,17 @@ impl TokenError {
             Self::NoNetwork(_) => "network-unknown",
             Self::NetworkMismatch => "token-network",
             Self::Address(error) => error.kind(),
+            Self::Name(_) => "bad-name",
+            Self::Tag(_) => "bad-tag",
+            Self::Preset => "bad-token",
+            Self::NoToken(_) => "join-token-unknown",
             Self::Exists => "token-exists",
             Self::TooLong => "bad-expiry",
         }
     }
 }
 
-pub(super) fn create(state: &mut State, command: &CreateToken) -> Result<(), TokenError> {
+pub(super) fn create(state: &mut State, command: &CreateToken) -> Result<JoinTokenId, TokenError> {
     let is_for_endpoint = command.kind == TokenKind::Endpoint;
     if command.network.is_some() != is_for_endpoint || !(is_for_endpoint || command.addresses.is_empty()) {
         return Err(TokenError::NetworkMismatch);
@@ -75,15 +95,45 @@ pub(super) fn create(state: &mut State, command: &CreateToken) -> Result<(), Tok
     if command.expires > command.now.after(MAX_TOKEN_MS) {
         return Err(TokenError::TooLong);
     }
-    if state.token(&command.hash).is_some() {
+    if state.join_token(JoinTokenId::of(&command.hash)).is_some() {
         return Err(TokenError::Exists);
     }
+    let preset = check_preset(command)?;
     if let Some(network) = command.network {
-        allocate::promise(state, network, command.addresses)?;
+        allocate::claim(state, network, command.addresses)?;
     }
-    let CreateToken { kind, network, addresses: promised, expires, .. } = *command;
-    let token = Token { kind, network, promised, expires, used: None };
+    let token = Token {
+        kind: command.kind,
+        preset: (preset != TokenPreset::default()).then(|| Box::new(preset)),
+        network: command.network,
+        promised: command.addresses,
+        created: command.now,
+        expires: command.expires,
+        used: None,
+        uses: 0,
+        changed: state.version(),
+    };
     state.put_token(command.hash, token);
+    Ok(JoinTokenId::of(&command.hash))
+}
+
+/// With the tags in order.
+fn check_preset(command: &CreateToken) -> Result<TokenPreset, TokenError> {
+    let preset = &command.preset;
+    preset.name.as_deref().map_or(Ok(()), name::check)?;
+    let is_for_manager = command.kind == TokenKind::Manager;
+    if is_for_manager && (preset.is_reusable || preset.is_ephemeral || !preset.tags.is_empty())
+        || preset.is_reusable && !command.addresses.is_empty()
+    {
+        return Err(TokenError::Preset);
+    }
+    let tags = tags::parse(&preset.tags)?.iter().map(ToString::to_string).collect();
+    Ok(TokenPreset { tags, ..preset.clone() })
+}
+
+pub(super) fn remove(state: &mut State, id: JoinTokenId) -> Result<(), TokenError> {
+    let (hash, _) = state.join_token(id).ok_or(TokenError::NoToken(id))?;
+    state.remove_token(hash);
     Ok(())
 }
 
@@ -102,9 +152,9 @@ pub(super) fn admit(state: &State, hash: &SecretHash, kind: TokenKind, now: Unix
         (TokenKind::Endpoint, TokenKind::Manager) => Err(TokenError::ForEndpoint),
         (TokenKind::Manager, TokenKind::Endpoint) => Err(TokenError::ForManager),
         _ => match token.used {
-            Some(by) => Ok(Admission::Again(by)),
-            None if now >= token.expires => Err(TokenError::Expired),
-            None => Ok(Admission::New(token.clone())),
+            Some(by) if !token.is_reusable() => Ok(Admission::Again(by)),
+            _ if now >= token.expires => Err(TokenError::Expired),
+            _ => Ok(Admission::New(token.clone())),
         },
     }
 }

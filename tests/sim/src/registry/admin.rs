@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use festoon_control::registry::{
     AddNetwork, Addresses, Bootstrap, Command, CreateToken, FORMAT, JoinManager, ManagerRole, ManagerSpec, Outcome,
-    UnixMs,
+    TokenPreset, UnixMs,
 };
 use festoon_proto::token::{SecretHash, TokenKind};
 use festoon_proto::{ManagerId, PublicKey};
@@ -75,7 +75,15 @@ impl Admin {
         let now = self.now();
         let expires = now.after(TOKEN_LASTS_MS);
         let kind = TokenKind::Manager;
-        let create = CreateToken { hash: token, kind, network: None, addresses: Addresses::NONE, now, expires };
+        let create = CreateToken {
+            hash: token,
+            kind,
+            network: None,
+            addresses: Addresses::NONE,
+            preset: TokenPreset::default(),
+            now,
+            expires,
+        };
         self.insist(Command::CreateToken(create)).await;
         let join = Command::JoinManager(JoinManager { token, manager, data_key: None, now });
         match self.insist(join).await {

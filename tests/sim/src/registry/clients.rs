@@ -93,7 +93,15 @@ impl Client {
     fn add_as(&mut self, name: String, network: NetworkId, addresses: Addresses, now: UnixMs) -> Command {
         let mut key = [2; 32];
         key[..8].copy_from_slice(&self.made().to_le_bytes());
-        Command::AddClient(AddClient { name, network, addresses, public_key: PublicKey::from_bytes(key), now })
+        Command::AddClient(AddClient {
+            name,
+            network,
+            addresses,
+            public_key: PublicKey::from_bytes(key),
+            tags: Vec::new(),
+            expires: None,
+            now,
+        })
     }
 
     /// Removes an endpoint that nobody else tries to remove, so that it is known afterwards who did.
@@ -111,7 +119,14 @@ impl Client {
         let managers: Vec<_> = state.managers().map(|manager| manager.id).collect();
         let &manager = self.random.pick(&managers)?;
         let name = Some(format!("n{}", self.made()));
-        Some(Command::UpdateManager(UpdateManager { manager, name, underlay: None, https: None, priority: None }))
+        Some(Command::UpdateManager(UpdateManager {
+            manager,
+            name,
+            underlay: None,
+            https: None,
+            priority: None,
+            ..UpdateManager::of(manager)
+        }))
     }
 
     /// A number that no other call of this has given.

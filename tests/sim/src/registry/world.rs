@@ -149,7 +149,7 @@ impl World {
         let answer = tokio::select! {
             biased;
             () = process.ended() => Answer::Unknown,
-            answer = process.cluster.submit(command) => with_addresses(answer.into(), process),
+            answer = process.cluster.submit(command.into()) => with_addresses(answer.into(), process),
         };
         self.note(&format!("client {client} through {through}: call {call} {answer:?}"));
         self.history.answer(call, answer.clone());

@@ -72,10 +72,12 @@ async fn whatever_bit_flips_nothing_wrong_is_read() {
         let bit = random.random_range(0..disk.len() * 8);
         let disk = disk.copy();
         disk.flip(bit);
-        match open(&disk, inline()).await {
+        // redb panics over some pages that make no sense: a manager has its file checked by a process of its own first.
+        match tokio::spawn(async move { open(&disk, inline()).await }).await {
             // It was one of a page that is not in use.
-            Ok(mut storage) => assert_eq!(all(&mut storage).await, good, "bit {bit}"),
-            Err(_) => noticed += 1,
+            Ok(Ok(mut storage)) => assert_eq!(all(&mut storage).await, good, "bit {bit}"),
+            Ok(Err(_)) => noticed += 1,
+            Err(failed) => noticed += u32::from(failed.is_panic()),
         }
     }
     assert!(noticed > 0);

@@ -1,5 +1,6 @@
 //! The storage on disks that work and on disks that fail.
 
+mod audit;
 mod damage;
 mod power;
 mod restart;
@@ -55,7 +56,7 @@ pub(super) fn log_id(term: u64, index: u64) -> LogId<MemberId> {
 }
 
 fn entry(term: u64, index: u64, command: Command) -> Entry<TypeConfig> {
-    let proposal = Proposal { id: ProposalId((term as u128) << 64 | index as u128), command };
+    let proposal = Proposal { id: ProposalId((term as u128) << 64 | index as u128), change: command.into() };
     Entry { log_id: log_id(term, index), payload: EntryPayload::Normal(proposal) }
 }
 

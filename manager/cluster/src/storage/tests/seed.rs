@@ -7,7 +7,7 @@ use super::*;
 
 fn promoted(member: MemberId) -> State {
     let run = |state, entry: Entry<TypeConfig>| match entry.payload {
-        EntryPayload::Normal(proposal) => apply(&state, entry.log_id.index, &proposal.command).unwrap().0,
+        EntryPayload::Normal(proposal) => apply(&state, entry.log_id.index, &proposal.change.command).unwrap().0,
         _ => state,
     };
     let state = commands(0..6).into_iter().fold(State::default(), run);

@@ -2,12 +2,13 @@
 
 use festoon_proto::token::{SecretHash, TokenKind};
 use festoon_proto::{EndpointId, NetworkId, PublicKey};
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::super::address::Addresses;
 use super::UnixMs;
 
-/// See [`Command::CreateToken`](super::Command::CreateToken). A token is good for one node.
+/// See [`Command::CreateToken`](super::Command::CreateToken).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CreateToken {
     /// The hash of its secret, which nobody stores.
@@ -16,12 +17,28 @@ pub struct CreateToken {
     pub kind: TokenKind,
     /// The network an endpoint gets into; none for a manager.
     pub network: Option<NetworkId>,
-    /// The addresses the endpoint gets, promised to it until the token expires; in a family without one, a free one.
+    /// The addresses the endpoint gets, promised to it until the token expires; in a family without one, a free one. None
+    /// for a token that is reusable.
     pub addresses: Addresses,
+    /// What else is said of it.
+    pub preset: TokenPreset,
     /// Now.
     pub now: UnixMs,
     /// From when on it is refused.
     pub expires: UnixMs,
+}
+
+/// What a token may say besides.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+pub struct TokenPreset {
+    /// What an admin calls it.
+    pub name: Option<String>,
+    /// Whether it lets in any number of endpoints; otherwise one node.
+    pub is_reusable: bool,
+    /// The tags that its endpoints get.
+    pub tags: Vec<String>,
+    /// Whether its endpoints are removed once they have been away for a while.
+    pub is_ephemeral: bool,
 }
 
 /// See [`Command::JoinEndpoint`](super::Command::JoinEndpoint). The same again gets the same answer. Its addresses are
@@ -51,8 +68,64 @@ pub struct AddClient {
     pub addresses: Addresses,
     /// Its WireGuard identity.
     pub public_key: PublicKey,
+    /// Words that admins find it by.
+    pub tags: Vec<String>,
+    /// When it is removed by itself.
+    pub expires: Option<UnixMs>,
     /// Now.
     pub now: UnixMs,
+}
+
+/// See [`Command::UpdateEndpoint`](super::Command::UpdateEndpoint). What is `None` stays.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpdateEndpoint {
+    /// Which one.
+    pub endpoint: EndpointId,
+    /// Its new name, a DNS label.
+    pub name: Option<String>,
+    /// Whether it may use the overlay from now on.
+    pub is_enabled: Option<bool>,
+    /// All its tags.
+    pub tags: Option<Vec<String>>,
+    /// When it is removed by itself; never, if that is `Some(None)`.
+    pub expires: Option<Option<UnixMs>>,
+    /// The network that it moves to. It gets other addresses there, and its routes have to be approved again.
+    pub network: Option<NetworkId>,
+    /// Its new addresses; in a family without one it keeps the one it has, or gets a free one in another network.
+    pub addresses: Addresses,
+    /// All of its routes that are to be used, of those that it offers.
+    pub approved_routes: Option<Vec<IpNet>>,
+    /// Whether its agent is to make a new key.
+    pub is_key_due: Option<bool>,
+    /// Now.
+    pub now: UnixMs,
+}
+
+impl UpdateEndpoint {
+    /// One that changes nothing yet.
+    pub const fn of(endpoint: EndpointId, now: UnixMs) -> Self {
+        Self {
+            endpoint,
+            name: None,
+            is_enabled: None,
+            tags: None,
+            expires: None,
+            network: None,
+            addresses: Addresses::NONE,
+            approved_routes: None,
+            is_key_due: None,
+            now,
+        }
+    }
+}
+
+/// See [`Command::OfferRoutes`](super::Command::OfferRoutes). The same again changes nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OfferRoutes {
+    /// Which endpoint.
+    pub endpoint: EndpointId,
+    /// All prefixes it would carry packets to. Those that were approved before still are.
+    pub prefixes: Vec<IpNet>,
 }
 
 /// See [`Command::RemoveEndpoint`](super::Command::RemoveEndpoint). Its addresses are kept for it a while.

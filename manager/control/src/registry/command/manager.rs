@@ -66,6 +66,17 @@ pub struct UpdateManager {
     pub https: Option<Vec<SocketAddr>>,
     /// Its new priority.
     pub priority: Option<u8>,
+    /// Where it is; nowhere in particular if that is empty.
+    pub region: Option<String>,
+    /// Whether it is to take no endpoints and move away those it has.
+    pub is_draining: Option<bool>,
+}
+
+impl UpdateManager {
+    /// One that changes nothing yet.
+    pub const fn of(manager: ManagerId) -> Self {
+        Self { manager, name: None, underlay: None, https: None, priority: None, region: None, is_draining: None }
+    }
 }
 
 /// See [`Command::RenewManager`](super::Command::RenewManager). The same again changes nothing.

@@ -15,10 +15,12 @@ mod manager;
 mod network;
 mod secret;
 
-use festoon_proto::{EndpointId, Fingerprint, ManagerId, NetworkId};
+use festoon_proto::{EndpointId, Fingerprint, JoinTokenId, ManagerId, NetworkId};
 use serde::{Deserialize, Serialize};
 
-pub use endpoint::{AddClient, CreateToken, JoinEndpoint, RemoveEndpoint, RotateEndpointKey};
+pub use endpoint::{
+    AddClient, CreateToken, JoinEndpoint, OfferRoutes, RemoveEndpoint, RotateEndpointKey, TokenPreset, UpdateEndpoint,
+};
 pub use manager::{
     AnnounceFormat, BeginEpoch, Bootstrap, JoinManager, ManagerSpec, RenewManager, RotateManagerKey, RotateSealKey,
     UpdateManager,
@@ -50,12 +52,20 @@ pub enum Command {
     AddNetwork(AddNetwork),
     /// A network has another name, another MTU, more or fewer prefixes, or other reserved ranges.
     UpdateNetwork(UpdateNetwork),
+    /// A network is given up. Nobody may be in it.
+    RemoveNetwork(NetworkId),
     /// A new join token.
     CreateToken(CreateToken),
+    /// A join token lets nobody in any more.
+    RemoveToken(JoinTokenId),
     /// An agent comes in with a token.
     JoinEndpoint(JoinEndpoint),
     /// An admin adds a stock WireGuard client.
     AddClient(AddClient),
+    /// An endpoint has another name, other addresses, another network, or may do more or less.
+    UpdateEndpoint(UpdateEndpoint),
+    /// An endpoint says which routes it would carry.
+    OfferRoutes(OfferRoutes),
     /// An endpoint leaves, or is thrown out.
     RemoveEndpoint(RemoveEndpoint),
     /// An endpoint has a new key.
@@ -90,6 +100,8 @@ pub enum Command {
     AnnounceFormat(AnnounceFormat),
     /// What is past is forgotten. Every command that carries the time does this first; this one does nothing else.
     Expire(UnixMs),
+    /// Several at once, in this order: all are carried out, or none.
+    Batch(Vec<Command>),
 }
 
 impl Command {
@@ -99,24 +111,26 @@ impl Command {
     }
 
     /// When it was made, if it matters.
-    pub(super) const fn now(&self) -> Option<UnixMs> {
+    pub(super) fn now(&self) -> Option<UnixMs> {
         match self {
             Self::CreateToken(command) => Some(command.now),
             Self::JoinEndpoint(command) => Some(command.now),
             Self::AddClient(command) => Some(command.now),
+            Self::UpdateEndpoint(command) => Some(command.now),
             Self::RemoveEndpoint(command) => Some(command.now),
             Self::RotateEndpointKey(command) => Some(command.now),
             Self::JoinManager(command) => Some(command.now),
             Self::RotateManagerKey(command) => Some(command.now),
             Self::BeginEpoch(command) => Some(command.now),
             Self::Expire(now) => Some(*now),
+            Self::Batch(commands) => commands.iter().filter_map(Self::now).max(),
             _ => None,
         }
     }
 }
 
 /// What a command made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
     /// Nothing that has an id.
     Done,
@@ -126,4 +140,8 @@ pub enum Outcome {
     Endpoint(EndpointId),
     /// This manager.
     Manager(ManagerId),
+    /// This join token.
+    JoinToken(JoinTokenId),
+    /// What each of several made.
+    Batch(Vec<Outcome>),
 }

@@ -9,6 +9,7 @@ use festoon_proto::{EndpointId, ManagerId, NetworkId};
 
 use super::super::UnixMs;
 use super::super::address::Addresses;
+use super::super::answers::{Answer, MAX_ANSWERS};
 use super::super::authorities::Authority;
 use super::super::record::{Endpoint, Kept, Manager, Network, Token, TokenUse};
 use super::super::vault::Vault;
@@ -81,16 +82,48 @@ impl State {
         self.records.endpoints.insert(endpoint.id, Arc::new(endpoint));
     }
 
-    /// Replaces an endpoint by one that differs in its keys alone.
-    pub(in crate::registry) fn replace_keys(&mut self, endpoint: Endpoint) {
-        if let Some(old) = self.records.endpoints.get(&endpoint.id) {
-            self.index.remove_keys(old);
+    /// Replaces an endpoint. Nobody else has its addresses, its name, its keys or its routes.
+    pub(in crate::registry) fn replace_endpoint(&mut self, endpoint: Endpoint) {
+        let before = self.take_endpoint(endpoint.id);
+        let same_routes = |before: &Endpoint| {
+            before.network == endpoint.network && before.approved_routes().eq(endpoint.approved_routes())
+        };
+        if let Some(before) = before.filter(|before| !same_routes(before)) {
+            self.touch_network(before.network);
+            self.touch_network(endpoint.network);
         }
-        self.index.add_keys(&endpoint);
-        self.records.endpoints.insert(endpoint.id, Arc::new(endpoint));
+        self.add_endpoint(Endpoint { changed: self.records.version, ..endpoint });
+    }
+
+    /// What the endpoints of a network know of it has changed.
+    fn touch_network(&mut self, id: NetworkId) {
+        if let Some(network) = self.records.networks.get_mut(&id) {
+            Arc::make_mut(network).changed = self.records.version;
+        }
+    }
+
+    /// Gives a network up, and all that waits for its endpoints. It has none.
+    pub(in crate::registry) fn remove_network(&mut self, id: NetworkId) {
+        let kept: Vec<_> = self.records.kept.get(&id).into_iter().flat_map(|all| all.keys().copied()).collect();
+        for number in kept {
+            self.forget_kept(id, number);
+        }
+        self.records.kept.remove(&id);
+        let Some(network) = self.records.networks.remove(&id) else { return };
+        for prefix in &network.prefixes {
+            self.index.pools.remove(&(id, prefix.net));
+        }
     }
 
     pub(in crate::registry) fn remove_endpoint(&mut self, id: EndpointId) -> Option<Arc<Endpoint>> {
+        let endpoint = self.take_endpoint(id)?;
+        if endpoint.approved_routes().next().is_some() {
+            self.touch_network(endpoint.network);
+        }
+        Some(endpoint)
+    }
+
+    fn take_endpoint(&mut self, id: EndpointId) -> Option<Arc<Endpoint>> {
         let endpoint = self.records.endpoints.remove(&id)?;
         if let Some(network) = self.records.networks.get(&endpoint.network) {
             self.index.remove_endpoint(&endpoint, network);
@@ -153,7 +186,7 @@ impl State {
             self.index.remove_manager(old);
         }
         self.index.add_manager(&manager);
-        self.records.managers.insert(manager.id, manager);
+        self.records.managers.insert(manager.id, Manager { changed: self.records.version, ..manager });
     }
 
     pub(in crate::registry) fn remove_manager(&mut self, id: ManagerId) -> Option<Manager> {
@@ -170,10 +203,10 @@ impl State {
         self.remove_token(hash);
         let network = token.network.and_then(|id| self.records.networks.get(&id));
         self.index.add_token(hash, &token, network.map(|network| &**network));
-        self.records.tokens.insert(hash, token);
+        self.records.tokens.insert(hash, Arc::new(Token { changed: self.records.version, ..token }));
     }
 
-    fn remove_token(&mut self, hash: SecretHash) {
+    pub(in crate::registry) fn remove_token(&mut self, hash: SecretHash) {
         let Some(token) = self.records.tokens.remove(&hash) else { return };
         let network = token.network.and_then(|id| self.records.networks.get(&id));
         self.index.remove_token(hash, &token, network.map(|network| &**network));
@@ -181,7 +214,7 @@ impl State {
 
     /// The addresses that a token promised are nobody's from now on.
     pub(in crate::registry) fn lift_promise(&mut self, hash: SecretHash) -> Addresses {
-        let Some(token) = self.records.tokens.get(&hash).cloned() else { return Addresses::NONE };
+        let Some(token) = self.token(&hash).cloned() else { return Addresses::NONE };
         let promised = token.promised;
         if !promised.is_empty() {
             self.put_token(hash, Token { promised: Addresses::NONE, ..token });
@@ -191,8 +224,27 @@ impl State {
 
     pub(in crate::registry) fn use_token(&mut self, hash: SecretHash, by: TokenUse) {
         if let Some(token) = self.records.tokens.get_mut(&hash) {
+            let token = Arc::make_mut(token);
             token.used = Some(by);
+            token.uses = token.uses.saturating_add(1);
+            token.changed = self.records.version;
         }
+    }
+
+    /// Remembers what a request was answered.
+    pub(in crate::registry) fn put_answer(&mut self, key: [u8; 16], answer: Answer) {
+        let oldest = || {
+            let first = |(_, timer): &(UnixMs, Timer)| matches!(timer, Timer::Answer(_));
+            self.index.timers.iter().find(|timer| first(timer)).copied()
+        };
+        if self.records.answers.len() >= MAX_ANSWERS
+            && let Some((at, Timer::Answer(key))) = oldest()
+        {
+            self.index.timers.remove(&(at, Timer::Answer(key)));
+            self.records.answers.remove(&key);
+        }
+        self.index.timers.insert((answer.until, Timer::Answer(key)));
+        self.records.answers.insert(key, answer);
     }
 
     /// Certificates and secrets, to be changed.
@@ -208,23 +260,28 @@ impl State {
         &mut self.vault_mut().authorities
     }
 
-    /// Forgets what is past.
-    pub(in crate::registry) fn expire(&mut self, now: UnixMs) {
-        while let Some((at, timer)) = self.index.timers.get_min().copied().filter(|(at, _)| *at <= now) {
-            self.index.timers.remove(&(at, timer));
-            match timer {
-                Timer::Promise(hash) => drop(self.lift_promise(hash)),
-                Timer::Token(hash) => self.remove_token(hash),
-                Timer::Kept(network, number) => self.forget_kept(network, number),
-                Timer::EndpointKey(id) => self.forget_endpoint_key(id),
-                Timer::ManagerKey(id) => self.forget_manager_key(id),
-            }
+    /// What is to be forgotten by now, the first of it.
+    pub(in crate::registry) fn next_due(&self, now: UnixMs) -> Option<(UnixMs, Timer)> {
+        self.index.timers.get_min().copied().filter(|(at, _)| *at <= now)
+    }
+
+    /// Forgets what a timer is for.
+    pub(in crate::registry) fn forget(&mut self, at: UnixMs, timer: Timer) {
+        self.index.timers.remove(&(at, timer));
+        match timer {
+            Timer::Promise(hash) => drop(self.lift_promise(hash)),
+            Timer::Token(hash) => self.remove_token(hash),
+            Timer::Kept(network, number) => self.forget_kept(network, number),
+            Timer::EndpointKey(id) => self.forget_endpoint_key(id),
+            Timer::ManagerKey(id) => self.forget_manager_key(id),
+            Timer::Endpoint(id) => drop(self.remove_endpoint(id)),
+            Timer::Answer(key) => drop(self.records.answers.remove(&key)),
         }
     }
 
     fn forget_endpoint_key(&mut self, id: EndpointId) {
         if let Some(endpoint) = self.endpoint(id).cloned() {
-            self.replace_keys(Endpoint { previous_key: None, changed: self.version(), ..endpoint });
+            self.replace_endpoint(Endpoint { previous_key: None, ..endpoint });
         }
     }
 

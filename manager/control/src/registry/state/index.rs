@@ -26,6 +26,15 @@ pub(in crate::registry) enum Holder {
     Promise,
 }
 
+/// Whose a public key is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::registry) enum Node {
+    /// An endpoint's.
+    Endpoint(EndpointId),
+    /// A manager's.
+    Manager(ManagerId),
+}
+
 /// What is to be forgotten at some time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::registry) enum Timer {
@@ -39,6 +48,10 @@ pub(in crate::registry) enum Timer {
     EndpointKey(EndpointId),
     /// The previous key of a manager.
     ManagerKey(ManagerId),
+    /// An endpoint.
+    Endpoint(EndpointId),
+    /// The answer to the request with this idempotency key.
+    Answer([u8; 16]),
 }
 
 /// How long an expired token is remembered, so that whoever still has it learns that it expired.
@@ -54,9 +67,11 @@ pub(in crate::registry) struct DamagedError(String);
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(in crate::registry) struct Index {
     pub(super) names: OrdMap<(NetworkId, Arc<str>), EndpointId>,
-    pub(super) keys: OrdSet<PublicKey>,
+    pub(super) keys: OrdMap<PublicKey, Node>,
     pub(super) holders: OrdMap<(NetworkId, IpAddr), Holder>,
     pub(super) pools: OrdMap<(NetworkId, IpNet), Pool>,
+    /// Approved ones.
+    pub(super) routes: OrdMap<(NetworkId, IpNet), EndpointId>,
     pub(super) kept_names: OrdMap<(NetworkId, Arc<str>), u64>,
     pub(super) kept_keys: OrdMap<(NetworkId, PublicKey), u64>,
     pub(super) timers: OrdSet<(UnixMs, Timer)>,
@@ -82,6 +97,9 @@ impl Index {
             index.add_token(*hash, token, token.network.map(network).transpose()?);
         }
         records.managers.values().for_each(|manager| index.add_manager(manager));
+        for (key, answer) in &records.answers {
+            index.timers.insert((answer.until, Timer::Answer(*key)));
+        }
         index.check_counts(records)?;
         Ok(index)
     }
@@ -100,6 +118,10 @@ impl Index {
         if of_managers + of_endpoints != self.keys.len() {
             return Err(damaged("two nodes have the same key"));
         }
+        let routes: usize = records.endpoints.values().map(|endpoint| endpoint.approved_routes().count()).sum();
+        if routes != self.routes.len() {
+            return Err(damaged("a route is approved twice"));
+        }
         Ok(())
     }
 
@@ -108,7 +130,7 @@ impl Index {
         if self.names.contains_key(&(network.id, Arc::clone(&endpoint.name))) {
             return Err(damaged(&format!("{id} has the name of another")));
         }
-        if endpoint.keys().any(|key| self.keys.contains(&key)) {
+        if endpoint.keys().any(|key| self.keys.contains_key(&key)) {
             return Err(damaged(&format!("{id} has the key of another")));
         }
         let bad = |address: &IpAddr| {
@@ -157,33 +179,27 @@ impl Index {
     pub(super) fn add_endpoint(&mut self, endpoint: &Endpoint, network: &Network) {
         self.names.insert((network.id, Arc::clone(&endpoint.name)), endpoint.id);
         endpoint.addresses.iter().for_each(|address| self.hold(network, address, Holder::Endpoint(endpoint.id)));
-        self.add_keys(endpoint);
+        self.routes.extend(endpoint.approved_routes().map(|route| ((network.id, route), endpoint.id)));
+        self.timers.extend(timers_of(endpoint));
+        self.keys.extend(endpoint.keys().map(|key| (key, Node::Endpoint(endpoint.id))));
     }
 
     pub(super) fn remove_endpoint(&mut self, endpoint: &Endpoint, network: &Network) {
         self.names.remove(&(network.id, Arc::clone(&endpoint.name)));
         endpoint.addresses.iter().for_each(|address| self.release(network, address));
-        self.remove_keys(endpoint);
-    }
-
-    pub(super) fn add_keys(&mut self, endpoint: &Endpoint) {
-        self.keys.extend(endpoint.keys());
-        if let Some(previous) = &endpoint.previous_key {
-            self.timers.insert((previous.until, Timer::EndpointKey(endpoint.id)));
+        for route in endpoint.approved_routes() {
+            self.routes.remove(&(network.id, route));
         }
-    }
-
-    pub(super) fn remove_keys(&mut self, endpoint: &Endpoint) {
+        for timer in timers_of(endpoint) {
+            self.timers.remove(&timer);
+        }
         for key in endpoint.keys() {
             self.keys.remove(&key);
-        }
-        if let Some(previous) = &endpoint.previous_key {
-            self.timers.remove(&(previous.until, Timer::EndpointKey(endpoint.id)));
         }
     }
 
     pub(super) fn add_manager(&mut self, manager: &Manager) {
-        self.keys.extend(manager.keys());
+        self.keys.extend(manager.keys().map(|key| (key, Node::Manager(manager.id))));
         if let Some(previous) = manager.previous_key {
             self.timers.insert((previous.until, Timer::ManagerKey(manager.id)));
         }
@@ -227,6 +243,13 @@ impl Index {
         self.timers.remove(&(token.expires, Timer::Promise(hash)));
         self.timers.remove(&(token.expires.after(REMEMBER_TOKEN_MS), Timer::Token(hash)));
     }
+}
+
+/// What is to be forgotten of an endpoint, and when.
+fn timers_of(endpoint: &Endpoint) -> impl Iterator<Item = (UnixMs, Timer)> {
+    let key = endpoint.previous_key.as_ref().map(|previous| (previous.until, Timer::EndpointKey(endpoint.id)));
+    let all = endpoint.expires().map(|at| (at, Timer::Endpoint(endpoint.id)));
+    [key, all].into_iter().flatten()
 }
 
 fn damaged(what: &str) -> DamagedError {

@@ -11,16 +11,17 @@ use std::sync::Arc;
 
 use festoon_proto::map::MapVersion;
 use festoon_proto::token::SecretHash;
-use festoon_proto::{ClusterId, EndpointId, ManagerId, NetworkId, PublicKey};
+use festoon_proto::{ClusterId, EndpointId, JoinTokenId, ManagerId, NetworkId, PublicKey};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::UnixMs;
+use super::audit::Head;
 use super::record::{Endpoint, Epoch, Kept, Manager, Network, Token};
 use super::vault::Vault;
 use index::Index;
 
-pub(super) use index::{DamagedError, Holder};
+pub(super) use index::{DamagedError, Holder, Node, Timer};
 pub(super) use records::Records;
 
 /// The desired state of a cluster after some command of its log. Immutable to the outside; a clone shares its structure.
@@ -123,6 +124,21 @@ impl State {
         self.index.names.get(&(network, Arc::from(name))).and_then(|id| self.endpoint(*id))
     }
 
+    /// The endpoints of a network, by name.
+    pub fn endpoints_of(&self, network: NetworkId) -> impl Iterator<Item = &Endpoint> {
+        self.endpoints_named_after(network, None)
+    }
+
+    /// The endpoints of a network with names behind `after`, by name; all without it.
+    pub fn endpoints_named_after(&self, network: NetworkId, after: Option<&str>) -> impl Iterator<Item = &Endpoint> {
+        let begin = match after {
+            Some(name) => Bound::Excluded((network, Arc::from(name))),
+            None => Bound::Included((network, Arc::from(""))),
+        };
+        let all = self.index.names.range((begin, Bound::Unbounded)).take_while(move |((of, _), _)| *of == network);
+        all.filter_map(|(_, id)| self.endpoint(*id))
+    }
+
     /// The endpoint that has `address` in `network`.
     pub fn owner(&self, network: NetworkId, address: IpAddr) -> Option<EndpointId> {
         match self.holder(network, address) {
@@ -153,7 +169,35 @@ impl State {
 
     /// The token with this hash.
     pub fn token(&self, hash: &SecretHash) -> Option<&Token> {
-        self.records.tokens.get(hash)
+        self.records.tokens.get(hash).map(|token| &**token)
+    }
+
+    /// All join tokens that are remembered, by id.
+    pub fn join_tokens(&self) -> impl Iterator<Item = (JoinTokenId, &Token)> {
+        self.records.tokens.iter().map(|(hash, token)| (JoinTokenId::of(hash), &**token))
+    }
+
+    /// The join token with this id, and the hash of its secret.
+    pub fn join_token(&self, id: JoinTokenId) -> Option<(SecretHash, &Token)> {
+        let found = self.records.tokens.range(id.first_hash()..).next();
+        found.filter(|(hash, _)| JoinTokenId::of(hash) == id).map(|(hash, token)| (*hash, &**token))
+    }
+
+    /// The routes of a network that an admin approved, each with the endpoint that carries it, by prefix.
+    pub fn routes(&self, network: NetworkId) -> impl Iterator<Item = (IpNet, EndpointId)> {
+        let first = (network, IpNet::default());
+        let all = self.index.routes.range(first..).take_while(move |((of, _), _)| *of == network);
+        all.map(|((_, prefix), endpoint)| (*prefix, *endpoint))
+    }
+
+    /// Who carries a route of a network, if it is approved.
+    pub fn route(&self, network: NetworkId, prefix: IpNet) -> Option<EndpointId> {
+        self.index.routes.get(&(network, prefix)).copied()
+    }
+
+    /// The end of the audit log.
+    pub const fn audited(&self) -> Head {
+        self.records.audited
     }
 
     /// Certificates and encrypted secrets.
@@ -167,7 +211,12 @@ impl State {
     }
 
     pub(super) fn knows_key(&self, key: &PublicKey) -> bool {
-        self.index.keys.contains(key)
+        self.index.keys.contains_key(key)
+    }
+
+    /// Whose this public key is.
+    pub(super) fn node(&self, key: &PublicKey) -> Option<Node> {
+        self.index.keys.get(key).copied()
     }
 
     pub(super) fn holder(&self, network: NetworkId, address: IpAddr) -> Option<Holder> {

@@ -8,6 +8,8 @@ use festoon_proto::{ClusterId, EndpointId, ManagerId, NetworkId};
 use imbl::OrdMap;
 use serde::{Deserialize, Serialize};
 
+use super::super::answers::Answer;
+use super::super::audit::Head;
 use super::super::format::Format;
 use super::super::record::{Endpoint, Epoch, Kept, Manager, Network, Token};
 use super::super::vault::Vault;
@@ -28,7 +30,7 @@ pub(in crate::registry) struct Records {
     pub(in crate::registry) endpoints: OrdMap<EndpointId, Arc<Endpoint>>,
     pub(in crate::registry) managers: OrdMap<ManagerId, Manager>,
     pub(in crate::registry) managers_changed: MapVersion,
-    pub(in crate::registry) tokens: OrdMap<SecretHash, Token>,
+    pub(in crate::registry) tokens: OrdMap<SecretHash, Arc<Token>>,
     /// By network, numbered in the order in which the endpoints left.
     pub(in crate::registry) kept: OrdMap<NetworkId, OrdMap<u64, Kept>>,
     pub(in crate::registry) vault: Arc<Vault>,
@@ -36,4 +38,8 @@ pub(in crate::registry) struct Records {
     pub(in crate::registry) last_network: u32,
     pub(in crate::registry) last_endpoint: u64,
     pub(in crate::registry) last_manager: u16,
+    /// By idempotency key.
+    pub(in crate::registry) answers: OrdMap<[u8; 16], Answer>,
+    /// The end of the audit log.
+    pub(in crate::registry) audited: Head,
 }

@@ -63,13 +63,7 @@ fn no_two_managers_are_in_one_place() {
     let at = |address: &str| vec![address.parse().unwrap()];
     let move_to = |manager: u16, underlay: Option<&str>, https: Option<&str>| {
         let (underlay, https) = (underlay.map(at), https.map(at));
-        Command::UpdateManager(UpdateManager {
-            manager: ManagerId(manager),
-            name: None,
-            underlay,
-            https,
-            priority: None,
-        })
+        Command::UpdateManager(UpdateManager { underlay, https, ..UpdateManager::of(ManagerId(manager)) })
     };
     let joins = |spec: ManagerSpec| [manager_token(2), join_with(2, spec)];
     let (kind, text) = refusal(&joins(ManagerSpec { underlay: spec(1).underlay, ..spec(2) }));

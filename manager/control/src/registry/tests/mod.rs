@@ -1,6 +1,7 @@
 //! Tables of what is refused and why, and properties that hold after any log.
 
 mod addresses;
+mod changes;
 mod managers;
 mod model;
 mod properties;
@@ -50,6 +51,7 @@ fn token(number: u8, network: u32) -> Command {
         kind: TokenKind::Endpoint,
         network: Some(NetworkId(network)),
         addresses: Addresses::NONE,
+        preset: TokenPreset::default(),
         now: UnixMs(0),
         expires: UnixMs(HOUR),
     })
@@ -61,6 +63,7 @@ fn manager_token(number: u8) -> Command {
         kind: TokenKind::Manager,
         network: None,
         addresses: Addresses::NONE,
+        preset: TokenPreset::default(),
         now: UnixMs(0),
         expires: UnixMs(HOUR),
     })
@@ -92,7 +95,15 @@ fn client(name: &str, node: u8) -> Command {
 fn client_at(name: &str, node: u8, fixed: &[&str]) -> Command {
     let (name, public_key) = (name.to_owned(), key(node));
     let (network, addresses) = (NetworkId(1), addresses(fixed));
-    Command::AddClient(AddClient { name, network, addresses, public_key, now: UnixMs(1) })
+    Command::AddClient(AddClient {
+        name,
+        network,
+        addresses,
+        public_key,
+        tags: Vec::new(),
+        expires: None,
+        now: UnixMs(1),
+    })
 }
 
 fn remove(endpoint: u64) -> Command {

@@ -188,13 +188,14 @@ fn command(step: &Step, now: u64) -> Command {
     match step {
         Step::Add { name, key: node, fixed: at } => {
             let (name, addresses, public_key) = (format!("c{name}"), fixed(at), key(*node));
-            Command::AddClient(AddClient { name, network, addresses, public_key, now })
+            Command::AddClient(AddClient { name, network, addresses, public_key, tags: Vec::new(), expires: None, now })
         }
         Step::Promise { token, fixed: at } => Command::CreateToken(CreateToken {
             hash: hash(*token),
             kind: TokenKind::Endpoint,
             network: Some(network),
             addresses: fixed(at),
+            preset: TokenPreset::default(),
             now,
             expires: now.after(HOUR),
         }),

@@ -128,6 +128,8 @@ fn a_full_network_says_so() {
             network: NetworkId(2),
             addresses: Addresses::NONE,
             public_key: key(number),
+            tags: Vec::new(),
+            expires: None,
             now: UnixMs(1),
         })
     };
@@ -144,7 +146,14 @@ fn managers_are_checked() {
     let update = |addresses: &[&str]| {
         let underlay = Some(addresses.iter().map(|at| at.parse().unwrap()).collect());
         let (name, https, priority) = (None, None, None);
-        Command::UpdateManager(UpdateManager { manager: ManagerId(1), name, underlay, https, priority })
+        Command::UpdateManager(UpdateManager {
+            manager: ManagerId(1),
+            name,
+            underlay,
+            https,
+            priority,
+            ..UpdateManager::of(ManagerId(1))
+        })
     };
     assert_eq!(refusal(&[update(&[])]).0, "bad-address");
     assert_eq!(refusal(&[update(&["0.0.0.0:1"])]).0, "bad-address");

@@ -98,16 +98,17 @@ impl Registry {
         let (result, addresses) = match apply(&self.state, self.asked, command) {
             Ok((state, outcome)) => {
                 self.state = state;
-                (Ok(outcome), self.addresses(outcome))
+                let addresses = self.addresses(&outcome);
+                (Ok(outcome), addresses)
             }
             Err(refusal) => (Err(refusal), None),
         };
         Said { result, addresses, place: None }
     }
 
-    fn addresses(&self, outcome: Outcome) -> Option<Addresses> {
+    fn addresses(&self, outcome: &Outcome) -> Option<Addresses> {
         let Outcome::Endpoint(id) = outcome else { return None };
-        self.state.endpoint(id).map(|endpoint| endpoint.addresses)
+        self.state.endpoint(*id).map(|endpoint| endpoint.addresses)
     }
 
     /// Whether a call may be the next one, by its place in the log.

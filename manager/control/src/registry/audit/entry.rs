@@ -1,0 +1,188 @@
+//! An entry, as one line of JSON, and the chain that entries make.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use festoon_proto::token::SecretHash;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::super::change::{Author, Change, Who};
+use super::super::state::State;
+use super::super::{Subject, UnixMs};
+
+/// The SHA-256 of an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+pub struct Hash(pub [u8; 32]);
+
+impl fmt::Display for Hash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// The end of the chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+pub struct Head {
+    /// How many entries there are: the number of the last, for they begin with 1.
+    pub count: u64,
+    /// The hash of the last; nothing but zeros before the first.
+    pub hash: Hash,
+}
+
+/// One entry. Its line is a JSON object whose last member is `hash`: the SHA-256, in hexadecimal, of the line without that
+/// member. The one before, `previous`, is the hash of the entry before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Its number. They begin with 1, and none is left out.
+    pub number: u64,
+    /// What it says, as one line of JSON.
+    pub line: String,
+}
+
+/// What an entry is about.
+pub(super) struct What {
+    pub(super) action: &'static str,
+    pub(super) subject: Option<Subject>,
+    pub(super) name: Option<String>,
+    pub(super) before: Option<String>,
+    pub(super) after: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    number: u64,
+    at: String,
+    index: u64,
+    by: By,
+    action: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subject: Option<Named>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    before: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    after: Option<&'a RawValue>,
+    previous: String,
+}
+
+#[derive(Serialize)]
+struct Named {
+    kind: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+}
+
+#[derive(Serialize)]
+struct By {
+    kind: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    /// A session or an API token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    credential: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    from: Option<IpAddr>,
+}
+
+impl By {
+    fn new(state: &State, author: Author) -> Self {
+        let manager = |id| state.manager(id).map(|manager| manager.name.clone());
+        let (kind, id, name, credential) = match author.who {
+            Who::Cluster => ("cluster", None, None, None),
+            Who::Manager(id) => ("manager", Some(id.to_string()), manager(id), None),
+            Who::Local(id) => ("local", Some(id.to_string()), manager(id), None),
+            Who::User { user, session } => ("user", Some(user.to_string()), None, Some(session.to_string())),
+            Who::ApiToken { token, user } => ("user", Some(user.to_string()), None, Some(token.to_string())),
+            Who::Endpoint(id) => {
+                let name = state.endpoint(id).map(|endpoint| endpoint.name.to_string());
+                ("endpoint", Some(id.to_string()), name, None)
+            }
+            Who::Newcomer => ("newcomer", None, None, None),
+        };
+        Self { kind, id, name, credential, from: author.from }
+    }
+}
+
+/// Writes the next entry.
+pub(super) fn write(state: &mut State, change: &Change, what: What) -> Entry {
+    let head = state.audited();
+    let number = head.count + 1;
+    let raw = |text: &Option<String>| text.clone().and_then(|text| RawValue::from_string(text).ok());
+    let (before, after) = (raw(&what.before), raw(&what.after));
+    let line = Line {
+        number,
+        at: rfc3339(change.at),
+        index: state.version().0,
+        by: By::new(state, change.by),
+        action: what.action,
+        subject: what.subject.map(|subject| Named { kind: subject.kind(), id: subject.id(), name: what.name }),
+        before: before.as_deref(),
+        after: after.as_deref(),
+        previous: head.hash.to_string(),
+    };
+    // It fails only on maps whose keys are no strings, and a line has none.
+    let open = serde_json::to_string(&line).unwrap_or_default();
+    let hash = Hash(SecretHash::of(open.as_bytes()).0);
+    state.records.audited = Head { count: number, hash };
+    Entry { number, line: close(&open, hash) }
+}
+
+/// RFC 3339, to the millisecond.
+fn rfc3339(at: UnixMs) -> String {
+    let time = i64::try_from(at.0).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok()).unwrap_or(Timestamp::MAX);
+    format!("{time:.3}")
+}
+
+const HASH: &str = ",\"hash\":\"";
+/// What stands behind the hash.
+const END: &str = "\"}";
+
+fn close(open: &str, hash: Hash) -> String {
+    let body = open.strip_suffix('}').unwrap_or(open);
+    format!("{body}{HASH}{hash}{END}")
+}
+
+/// A line is not what was written, or not where it was.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum VerifyError {
+    /// It is no entry.
+    #[error("line {0} is no entry of an audit log: export it again")]
+    NoEntry(usize),
+    /// It was altered.
+    #[error("entry {0} was altered: its hash is not that of what it says")]
+    Altered(u64),
+    /// Something is missing before it, or was put in.
+    #[error("entry {0} does not follow the one before it: entries were removed, added or put in another order")]
+    Broken(u64),
+}
+
+#[derive(Deserialize)]
+struct Link {
+    number: u64,
+    previous: String,
+    hash: String,
+}
+
+/// Whether these lines are a whole part of a chain, in order. Returns the number and the hash of the last.
+pub fn verify<'a>(lines: impl IntoIterator<Item = &'a str>) -> Result<Option<(u64, String)>, VerifyError> {
+    let mut last: Option<(u64, String)> = None;
+    for (at, line) in lines.into_iter().enumerate() {
+        let link: Link = serde_json::from_str(line).map_err(|_| VerifyError::NoEntry(at + 1))?;
+        let tail = format!("{HASH}{}{END}", link.hash);
+        let body = line.strip_suffix(&tail).ok_or(VerifyError::Altered(link.number))?;
+        if Hash(SecretHash::of(format!("{body}}}").as_bytes()).0).to_string() != link.hash {
+            return Err(VerifyError::Altered(link.number));
+        }
+        let follows = |(number, hash): &(u64, String)| number + 1 == link.number && *hash == link.previous;
+        if !last.as_ref().is_none_or(follows) {
+            return Err(VerifyError::Broken(link.number));
+        }
+        last = Some((link.number, link.hash));
+    }
+    Ok(last)
+}

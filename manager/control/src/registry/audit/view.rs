@@ -1,0 +1,152 @@
+//! What records look like to whoever reads the audit log: all that an admin decides, and no secret.
+
+use std::net::{IpAddr, SocketAddr};
+
+use festoon_proto::PublicKey;
+use festoon_proto::http::ManagerRole;
+use festoon_proto::map::EndpointKind;
+use festoon_proto::token::TokenKind;
+use ipnet::IpNet;
+use serde::Serialize;
+
+use super::super::address::AddressRange;
+use super::super::record::{Endpoint, Manager, Network, Token};
+use super::super::state::State;
+use super::super::{Subject, TokenPreset, UnixMs};
+
+/// A record as JSON, if it is there.
+pub(super) fn of(state: &State, subject: Subject) -> Option<String> {
+    match subject {
+        Subject::Cluster => None,
+        Subject::Network(id) => state.network(id).and_then(|network| json(&NetworkView::of(network))),
+        Subject::Endpoint(id) => state.endpoint(id).and_then(|endpoint| json(&EndpointView::of(endpoint))),
+        Subject::Manager(id) => state.manager(id).and_then(|manager| json(&ManagerView::of(manager))),
+        Subject::JoinToken(id) => state.join_token(id).and_then(|(_, token)| json(&TokenView::of(token))),
+    }
+}
+
+fn json(view: &impl Serialize) -> Option<String> {
+    serde_json::to_string(view).ok()
+}
+
+#[derive(Serialize)]
+struct NetworkView<'a> {
+    name: &'a str,
+    prefixes: Vec<IpNet>,
+    reserved: &'a [AddressRange],
+    mtu: u16,
+}
+
+impl<'a> NetworkView<'a> {
+    fn of(network: &'a Network) -> Self {
+        Self {
+            name: &network.name,
+            prefixes: network.prefixes.iter().map(|prefix| prefix.net).collect(),
+            reserved: &network.reserved,
+            mtu: network.mtu,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct EndpointView<'a> {
+    name: &'a str,
+    network: String,
+    kind: EndpointKind,
+    addresses: Vec<IpAddr>,
+    public_key: PublicKey,
+    enabled: bool,
+    tags: Vec<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_unix_ms: Option<UnixMs>,
+    ephemeral: bool,
+    offered_routes: Vec<IpNet>,
+    approved_routes: Vec<IpNet>,
+    key_due: bool,
+}
+
+impl<'a> EndpointView<'a> {
+    fn of(endpoint: &'a Endpoint) -> Self {
+        Self {
+            name: &endpoint.name,
+            network: endpoint.network.to_string(),
+            kind: endpoint.kind,
+            addresses: endpoint.addresses.to_vec(),
+            public_key: endpoint.public_key,
+            enabled: endpoint.is_enabled,
+            tags: endpoint.tags().iter().map(|tag| &**tag).collect(),
+            expires_unix_ms: endpoint.expires(),
+            ephemeral: endpoint.is_ephemeral,
+            offered_routes: endpoint.routes().iter().map(|route| route.prefix).collect(),
+            approved_routes: endpoint.approved_routes().collect(),
+            key_due: endpoint.is_key_due,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct ManagerView<'a> {
+    name: &'a str,
+    role: ManagerRole,
+    public_key: PublicKey,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seal_key: Option<PublicKey>,
+    incarnation: u32,
+    underlay: &'a [SocketAddr],
+    https: &'a [SocketAddr],
+    priority: u8,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    region: Option<&'a str>,
+    draining: bool,
+    format: u16,
+}
+
+impl<'a> ManagerView<'a> {
+    fn of(manager: &'a Manager) -> Self {
+        Self {
+            name: &manager.name,
+            role: manager.role,
+            public_key: manager.public_key,
+            seal_key: manager.seal_key,
+            incarnation: manager.incarnation,
+            underlay: &manager.underlay,
+            https: &manager.https,
+            priority: manager.priority,
+            region: manager.region.as_deref(),
+            draining: manager.is_draining,
+            format: manager.format,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct TokenView {
+    kind: TokenKind,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    network: Option<String>,
+    reusable: bool,
+    ephemeral: bool,
+    tags: Vec<String>,
+    addresses: Vec<IpAddr>,
+    expires_unix_ms: UnixMs,
+    uses: u32,
+}
+
+impl TokenView {
+    fn of(token: &Token) -> Self {
+        let TokenPreset { name, is_reusable, tags, is_ephemeral } = token.preset();
+        Self {
+            kind: token.kind,
+            name,
+            network: token.network.map(|network| network.to_string()),
+            reusable: is_reusable,
+            ephemeral: is_ephemeral,
+            tags,
+            addresses: token.promised.to_vec(),
+            expires_unix_ms: token.expires,
+            uses: token.uses,
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! What a change is about.
+
+use std::fmt;
+
+use festoon_proto::map::MapVersion;
+use festoon_proto::{EndpointId, JoinTokenId, ManagerId, NetworkId};
+use serde::{Deserialize, Serialize};
+
+use super::State;
+
+/// A record that an admin can see and change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Subject {
+    /// The cluster as a whole.
+    Cluster,
+    /// A network.
+    Network(NetworkId),
+    /// An endpoint.
+    Endpoint(EndpointId),
+    /// A manager.
+    Manager(ManagerId),
+    /// A join token.
+    JoinToken(JoinTokenId),
+}
+
+impl Subject {
+    /// What kind of record it is, as programs read it.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Cluster => "cluster",
+            Self::Network(_) => "network",
+            Self::Endpoint(_) => "endpoint",
+            Self::Manager(_) => "manager",
+            Self::JoinToken(_) => "join-token",
+        }
+    }
+
+    /// Its id; none of the cluster.
+    pub fn id(&self) -> Option<String> {
+        match self {
+            Self::Cluster => None,
+            Self::Network(id) => Some(id.to_string()),
+            Self::Endpoint(id) => Some(id.to_string()),
+            Self::Manager(id) => Some(id.to_string()),
+            Self::JoinToken(id) => Some(id.to_string()),
+        }
+    }
+
+    /// Its name in `state`, if it is there and has one.
+    pub fn name(&self, state: &State) -> Option<String> {
+        match self {
+            Self::Cluster | Self::JoinToken(_) => None,
+            Self::Network(id) => state.network(*id).map(|network| network.name.clone()),
+            Self::Endpoint(id) => state.endpoint(*id).map(|endpoint| endpoint.name.to_string()),
+            Self::Manager(id) => state.manager(*id).map(|manager| manager.name.clone()),
+        }
+    }
+
+    /// The last command that changed it, if it is there.
+    pub fn changed(&self, state: &State) -> Option<MapVersion> {
+        match self {
+            Self::Cluster => Some(state.vault().changed()),
+            Self::Network(id) => state.network(*id).map(|network| network.changed),
+            Self::Endpoint(id) => state.endpoint(*id).map(|endpoint| endpoint.changed),
+            Self::Manager(id) => state.manager(*id).map(|manager| manager.changed),
+            Self::JoinToken(id) => state.join_token(*id).map(|(_, token)| token.changed),
+        }
+    }
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.kind())?;
+        self.id().map_or(Ok(()), |id| write!(f, " {id}"))
+    }
+}
