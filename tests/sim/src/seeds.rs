@@ -5,17 +5,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 /// The seeds that a person asked for, or else the first `count`: `FESTOON_SEEDS` says how many, `FESTOON_SEED` which one
-/// alone.
+/// alone, or with which one they begin if both are given.
 ///
 /// # Errors
 /// When one of them is no number: a mistyped one must not pass for none.
 pub fn asked_for(count: u64) -> Result<Range<u64>, String> {
     let number = |name: &str| match std::env::var(name) {
-        Ok(text) => text.parse().map(Some).map_err(|_| format!("{name} is a number, not {text:?}")),
+        Ok(text) => text.parse::<u64>().map(Some).map_err(|_| format!("{name} is a number, not {text:?}")),
         Err(_) => Ok(None),
     };
-    let count: u64 = number("FESTOON_SEEDS")?.unwrap_or(count);
-    Ok(number("FESTOON_SEED")?.map_or(0..count, |seed: u64| seed..seed + 1))
+    let (first, asked) = (number("FESTOON_SEED")?, number("FESTOON_SEEDS")?);
+    let (first, count) = first.map_or((0, asked.unwrap_or(count)), |first| (first, asked.unwrap_or(1)));
+    Ok(first..first.saturating_add(count))
 }
 
 /// Runs the seeds and gives what came of each, in no order. Worlds do not disturb each other: the clock of the tunnels is

@@ -67,6 +67,11 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// What it was made from.
+    pub const fn seed(&self) -> u64 {
+        self.scenario.seed
+    }
+
     /// Whether nothing was found.
     pub fn is_good(&self) -> bool {
         self.verdict.is_good() && self.wrong.is_empty()

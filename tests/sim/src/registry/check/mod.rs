@@ -3,6 +3,8 @@
 mod linear;
 mod promises;
 mod resolve;
+#[cfg(test)]
+mod tests;
 
 use festoon_control::registry::State;
 
@@ -18,7 +20,7 @@ pub struct Verdict {
     pub lost: Vec<String>,
     /// Addresses that two endpoints had at the same time.
     pub twice: Vec<String>,
-    /// Changes that were made though a client was told for certain that nothing was changed, or that nobody asked for.
+    /// Changes that were made though a client was told for certain that nothing was changed, or that nobody had asked for.
     pub untrue: Vec<String>,
     /// Why the history can't have happened in any order, one call after the other.
     pub unordered: Option<Unordered>,

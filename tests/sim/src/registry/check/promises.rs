@@ -98,7 +98,8 @@ fn lost_names(calls: &[Call], last: &State, verdict: &mut Verdict) {
     }
 }
 
-/// Changes that were made though somebody was told that they were not, and endpoints that nobody asked for.
+/// Changes that were made though somebody was told that they were not, or before anybody asked, and endpoints that nobody
+/// asked for.
 pub(super) fn untrue(calls: &[Call], sightings: &Sightings, last: &State, verdict: &mut Verdict) {
     let mut asked: BTreeSet<PublicKey> = BTreeSet::new();
     for call in calls {
@@ -112,7 +113,14 @@ pub(super) fn untrue(calls: &[Call], sightings: &Sightings, last: &State, verdic
             Command::RemoveEndpoint(command) => last.endpoint(command.endpoint).is_none(),
             _ => false,
         };
-        if is_unchanged && is_made {
+        // What is asked for here is asked for once.
+        let seen = match &call.command {
+            Command::AddClient(command) => sightings.endpoint(&command.public_key).map(|seen| seen.since),
+            Command::RemoveEndpoint(command) => sightings.gone(command.endpoint),
+            _ => None,
+        };
+        let is_too_early = seen.is_some_and(|seen| seen < call.invoked);
+        if (is_unchanged && is_made) || is_too_early {
             verdict.untrue.push(format!("{:?} through {}: {:?}", call.command, call.through, call.returned));
         }
     }

@@ -37,7 +37,7 @@ fn seen(call: &Call, later: &[Call], sightings: &Sightings) -> Option<Call> {
         // Asked for again until there was an answer. If it was not refused then, it was not carried out before.
         _ => return is_refused_later(call, later).then(|| call.clone()),
     };
-    // Seen before it was asked for: the search will say that this can't be.
+    // What was seen before it was asked for is told apart as untrue.
     let returned = (returned.0.max(call.invoked + 1), returned.1);
     Some(Call { returned: Some(returned), ..call.clone() })
 }

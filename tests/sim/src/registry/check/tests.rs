@@ -1,0 +1,327 @@
+//! Whether the judge can be believed: histories written by hand. It must accept each that one registry can have made, and
+//! refuse each that none can.
+
+use std::sync::Arc;
+
+use festoon_control::registry::{
+    AddClient, AddNetwork, Addresses, Bootstrap, Command, EndpointError, ManagerRole, ManagerSpec, Outcome, Refusal,
+    RemoveEndpoint, State, UnixMs, UpdateManager, apply,
+};
+use festoon_proto::map::MapVersion;
+use festoon_proto::{ClusterId, EndpointId, ManagerId, NetworkId, PublicKey};
+
+use super::super::history::{Answer, History, Said};
+use super::super::sightings::Sightings;
+use super::{Verdict, judge};
+
+const NOW: UnixMs = UnixMs(1_800_000_000_000);
+const THROUGH: ManagerId = ManagerId(1);
+
+/// What clients and managers did, in the order in which they did it.
+#[derive(Default)]
+struct Story {
+    history: History,
+    sightings: Sightings,
+    /// What the log says.
+    state: Arc<State>,
+    /// The last place in the log.
+    place: u64,
+}
+
+impl Story {
+    /// A cluster with a network, and clients that were told so.
+    fn begin() -> Self {
+        let mut story = Self::default();
+        let manager = ManagerSpec {
+            name: "m1".to_owned(),
+            role: ManagerRole::Full,
+            public_key: PublicKey::from_bytes([9; 32]),
+            seal_key: None,
+            underlay: vec![([192, 0, 2, 1], 51820).into()],
+            https: vec![([192, 0, 2, 1], 8443).into()],
+            priority: 1,
+            format: 1,
+        };
+        story.change(0, &Command::Bootstrap(Bootstrap { cluster: ClusterId([1; 16]), manager }));
+        let prefixes = vec!["10.0.0.0/24".parse().unwrap()];
+        story.change(0, &Command::AddNetwork(AddNetwork { name: "net".to_owned(), prefixes, mtu: 1360 }));
+        story
+    }
+
+    /// A client asks, and waits.
+    fn ask(&self, client: u64, command: &Command) -> usize {
+        self.history.invoke(client, THROUGH, command.clone())
+    }
+
+    /// The log gets a command, and a manager publishes what becomes of it. Gives the true answer.
+    fn carry_out(&mut self, command: &Command) -> Said {
+        self.place += 1;
+        let result = apply(&self.state, self.place, command).map(|(state, outcome)| {
+            let before = std::mem::replace(&mut self.state, Arc::new(state)).version();
+            self.publish(before);
+            outcome
+        });
+        let addresses = match result {
+            Ok(Outcome::Endpoint(id)) => self.state.endpoint(id).map(|endpoint| endpoint.addresses),
+            _ => None,
+        };
+        Said { result, addresses, place: Some(self.place) }
+    }
+
+    fn publish(&self, before: MapVersion) {
+        self.sightings.see(THROUGH, before, &self.state, self.history.moment());
+    }
+
+    fn tell(&self, call: usize, said: Said) {
+        self.history.answer(call, Answer::Said(said));
+    }
+
+    /// A client never learns what came of its call.
+    fn give_up(&self, call: usize) {
+        self.history.answer(call, Answer::Unknown);
+    }
+
+    /// Asked, carried out, told.
+    fn change(&mut self, client: u64, command: &Command) -> Said {
+        let call = self.ask(client, command);
+        let said = self.carry_out(command);
+        self.tell(call, said.clone());
+        said
+    }
+
+    /// The client is told what `said` says, though nothing was carried out.
+    fn pretend(&self, client: u64, command: &Command, said: Said) {
+        self.tell(self.ask(client, command), said);
+    }
+
+    /// All that the judge and the sightings find.
+    fn judge(&self) -> (Verdict, Vec<String>) {
+        (judge(&self.history, &self.sightings, &self.state), self.sightings.wrong())
+    }
+}
+
+fn add(number: u8) -> Command {
+    add_at(number, Addresses::NONE)
+}
+
+fn add_at(number: u8, addresses: Addresses) -> Command {
+    let (name, public_key) = (format!("h{number}"), PublicKey::from_bytes([number; 32]));
+    Command::AddClient(AddClient { name, network: NetworkId(1), addresses, public_key, now: NOW })
+}
+
+fn remove(number: u64) -> Command {
+    Command::RemoveEndpoint(RemoveEndpoint { endpoint: EndpointId(number), now: NOW })
+}
+
+fn rename(name: &str) -> Command {
+    let name = Some(name.to_owned());
+    Command::UpdateManager(UpdateManager { manager: THROUGH, name, underlay: None, https: None, priority: None })
+}
+
+fn at(last: u8) -> Addresses {
+    Addresses::new([[10, 0, 0, last].into()]).unwrap()
+}
+
+/// The answer to an `add`.
+fn added(id: u64, last: u8, place: u64) -> Said {
+    Said { result: Ok(Outcome::Endpoint(EndpointId(id))), addresses: Some(at(last)), place: Some(place) }
+}
+
+fn done(place: u64) -> Said {
+    Said { result: Ok(Outcome::Done), addresses: None, place: Some(place) }
+}
+
+fn refused(refusal: impl Into<Refusal>) -> Said {
+    Said { result: Err(refusal.into()), addresses: None, place: None }
+}
+
+/// What clients and managers did in a story.
+type Events = fn(&mut Story);
+
+const POSSIBLE: [(&str, Events); 9] = [
+    ("nothing happened", |_| {}),
+    ("one after the other", |story| {
+        assert_eq!(story.change(1, &add(1)), added(1, 2, 3), "what the hand-written answers below rest on");
+        story.change(2, &add(2));
+        story.change(1, &remove(1));
+    }),
+    ("two at the same time, and the later one came first", |story| {
+        let (first, second) = (story.ask(1, &add(1)), story.ask(2, &add(2)));
+        let (of_second, of_first) = (story.carry_out(&add(2)), story.carry_out(&add(1)));
+        story.tell(first, of_first);
+        story.tell(second, of_second);
+    }),
+    ("no place in the log is known", |story| {
+        let (first, second) = (story.ask(1, &add(1)), story.ask(2, &add(2)));
+        let (of_second, of_first) = (story.carry_out(&add(2)), story.carry_out(&add(1)));
+        story.tell(first, Said { place: None, ..of_first });
+        story.tell(second, Said { place: None, ..of_second });
+    }),
+    ("a call without an answer was carried out", |story| {
+        let call = story.ask(1, &add(1));
+        story.carry_out(&add(1));
+        story.give_up(call);
+        assert_eq!(story.change(2, &add(2)), added(2, 3, 4));
+    }),
+    ("a call without an answer was never carried out", |story| {
+        story.give_up(story.ask(1, &add(1)));
+        assert_eq!(story.change(2, &add(2)), added(1, 2, 3));
+    }),
+    ("a call without an answer was carried out long after its client gave up", |story| {
+        story.give_up(story.ask(1, &add(1)));
+        story.change(2, &add(2));
+        story.carry_out(&add(1));
+        assert_eq!(story.change(2, &add(3)), added(3, 4, 5));
+    }),
+    ("a refusal, for a good reason", |story| {
+        story.change(1, &add_at(1, at(7)));
+        assert!(story.change(2, &add_at(2, at(7))).result.is_err());
+    }),
+    ("an address goes to another once its owner is removed", |story| {
+        story.change(1, &add_at(1, at(7)));
+        story.change(1, &remove(1));
+        assert_eq!(story.change(2, &add_at(2, at(7))), added(2, 7, 5));
+    }),
+];
+
+#[test]
+fn what_one_registry_can_have_said_is_accepted() {
+    for (name, tell) in POSSIBLE {
+        let mut story = Story::begin();
+        tell(&mut story);
+        let (verdict, wrong) = story.judge();
+        assert!(verdict.is_good() && wrong.is_empty(), "{name}: {verdict:#?} {wrong:#?}");
+    }
+}
+
+/// What must be found in a story.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Finding {
+    Lost,
+    Twice,
+    Untrue,
+    Unordered,
+    /// In what managers published.
+    Wrong,
+}
+
+impl Finding {
+    fn is_in(self, verdict: &Verdict, wrong: &[String]) -> bool {
+        match self {
+            Self::Lost => !verdict.lost.is_empty(),
+            Self::Twice => !verdict.twice.is_empty(),
+            Self::Untrue => !verdict.untrue.is_empty(),
+            Self::Unordered => verdict.unordered.is_some(),
+            Self::Wrong => !wrong.is_empty(),
+        }
+    }
+}
+
+use Finding::{Lost, Twice, Unordered, Untrue, Wrong};
+
+const IMPOSSIBLE: [(&str, &[Finding], Events); 19] = [
+    ("an acknowledged change is gone", &[Lost], |story| story.pretend(1, &add(1), added(1, 2, 3))),
+    ("an acknowledged change is gone, and its id and address were given again", &[Lost, Twice, Unordered], |story| {
+        story.pretend(1, &add(1), added(1, 2, 3));
+        story.change(2, &add(2));
+    }),
+    ("an acknowledged removal was none", &[Lost], |story| {
+        story.change(1, &add(1));
+        story.pretend(1, &remove(1), done(4));
+    }),
+    ("an acknowledged name went back to the one before", &[Lost], |story| {
+        story.change(1, &rename("n1"));
+        story.pretend(1, &rename("n2"), done(4));
+    }),
+    ("an address was given twice", &[Twice, Unordered], |story| {
+        story.change(1, &add(1));
+        let call = story.ask(2, &add(2));
+        let said = story.carry_out(&add(2));
+        story.tell(call, Said { addresses: Some(at(2)), ..said });
+    }),
+    ("another address than the one it has", &[Lost, Unordered], |story| {
+        let call = story.ask(1, &add(1));
+        let said = story.carry_out(&add(1));
+        story.tell(call, Said { addresses: Some(at(9)), ..said });
+    }),
+    ("the same id for two", &[Lost, Unordered], |story| {
+        story.change(1, &add(1));
+        let call = story.ask(2, &add(2));
+        let said = story.carry_out(&add(2));
+        story.tell(call, Said { result: Ok(Outcome::Endpoint(EndpointId(1))), ..said });
+    }),
+    ("the later of two calls has the earlier place", &[Unordered, Untrue], |story| {
+        let (first, second) = (add_at(1, at(7)), add_at(2, at(8)));
+        story.carry_out(&second);
+        let of_first = story.carry_out(&first);
+        story.tell(story.ask(1, &first), of_first);
+        story.tell(story.ask(2, &second), added(1, 8, 3));
+    }),
+    ("the later of two calls was carried out first, as their ids tell", &[Unordered, Untrue], |story| {
+        let (first, second) = (add_at(1, at(7)), add_at(2, at(8)));
+        story.carry_out(&second);
+        let of_first = story.carry_out(&first);
+        story.tell(story.ask(1, &first), Said { place: None, ..of_first });
+        story.tell(story.ask(2, &second), Said { place: None, ..added(1, 8, 3) });
+    }),
+    ("a refusal without a reason", &[Unordered], |story| {
+        let taken = EndpointError::NameTaken("h1".to_owned());
+        story.pretend(1, &add(1), refused(taken));
+    }),
+    ("no refusal, though there was a reason", &[Lost, Twice, Unordered], |story| {
+        story.change(1, &add_at(1, at(7)));
+        story.pretend(2, &add_at(2, at(7)), added(2, 7, 4));
+    }),
+    ("refused, and made nevertheless", &[Untrue], |story| {
+        let call = story.ask(1, &add(1));
+        story.carry_out(&add(1));
+        story.tell(call, refused(EndpointError::NameTaken("h1".to_owned())));
+    }),
+    ("certainly unchanged, and made nevertheless", &[Untrue], |story| {
+        let call = story.ask(1, &add(1));
+        story.history.answer(call, Answer::Unchanged);
+        story.carry_out(&add(1));
+    }),
+    ("certainly unchanged, and removed nevertheless", &[Untrue], |story| {
+        story.change(1, &add(1));
+        let call = story.ask(1, &remove(1));
+        story.history.answer(call, Answer::Unchanged);
+        story.carry_out(&remove(1));
+    }),
+    ("nobody asked for it", &[Untrue], |story| {
+        story.carry_out(&add(1));
+    }),
+    ("seen before it was asked for", &[Untrue], |story| {
+        let said = story.carry_out(&add(1));
+        story.tell(story.ask(1, &add(1)), said);
+        story.carry_out(&add(2));
+        story.give_up(story.ask(1, &add(2)));
+    }),
+    ("gone before anybody asked for that", &[Untrue], |story| {
+        story.change(1, &add(1));
+        let said = story.carry_out(&remove(1));
+        story.tell(story.ask(1, &remove(1)), said);
+    }),
+    ("a manager shows something old after something new", &[Wrong], |story| {
+        let old = Arc::clone(&story.state);
+        story.change(1, &add(1));
+        story.sightings.see(THROUGH, story.state.version(), &old, story.history.moment());
+    }),
+    ("two managers show two states of one version", &[Wrong], |story| {
+        let other = Arc::new(apply(&story.state, story.place + 1, &add(2)).unwrap().0);
+        story.change(1, &add(1));
+        story.sightings.see(ManagerId(2), MapVersion(0), &other, story.history.moment());
+    }),
+];
+
+#[test]
+fn what_no_registry_can_have_said_is_refused() {
+    for (name, findings, tell) in IMPOSSIBLE {
+        let mut story = Story::begin();
+        tell(&mut story);
+        let (verdict, wrong) = story.judge();
+        for finding in findings {
+            assert!(finding.is_in(&verdict, &wrong), "{name}: {finding:?} is not in {verdict:#?} {wrong:#?}");
+        }
+    }
+}
