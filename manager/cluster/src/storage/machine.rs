@@ -28,9 +28,13 @@ pub struct Machine {
     published: watch::Sender<Arc<State>>,
     /// The state at the last round place of the log, if one was passed since the start.
     round: watch::Sender<Arc<State>>,
+    witness: Option<Witness>,
     slot: Arc<Slot>,
     disk: Disk,
 }
+
+/// Is told of each place of the log that a member is about to carry out, and of the proposal that stands there, if one does.
+pub type Witness = Box<dyn Fn(u64, Option<&Proposal>) + Send + Sync>;
 
 /// Makes a snapshot of what the machine had when the builder was made.
 pub struct Builder {
@@ -42,12 +46,17 @@ pub struct Builder {
 impl Machine {
     pub(super) fn new(disk: Disk, slot: Arc<Slot>, contents: Contents) -> Self {
         let published = watch::Sender::new(Arc::clone(&contents.state));
-        Self { contents, published, round: watch::Sender::default(), slot, disk }
+        Self { contents, published, round: watch::Sender::default(), witness: None, slot, disk }
     }
 
     /// The state, and every later one.
     pub fn watch(&self) -> watch::Receiver<Arc<State>> {
         self.published.subscribe()
+    }
+
+    /// From now on `witness` is told what is carried out. It must be quick.
+    pub fn tell(&mut self, witness: Witness) {
+        self.witness = Some(witness);
     }
 
     /// What can be compared with other members.
@@ -73,6 +82,10 @@ impl Machine {
 
     fn carry_out(&mut self, entry: Entry<TypeConfig>, written: &mut Vec<AuditEntry>) -> Applied {
         let index = entry.log_id.index;
+        if let Some(witness) = &self.witness {
+            let proposal = if let EntryPayload::Normal(proposal) = &entry.payload { Some(proposal) } else { None };
+            witness(index, proposal);
+        }
         let applied = self.contents.apply(entry, written);
         if index.is_multiple_of(ROUND) {
             self.round.send_replace(Arc::clone(&self.contents.state));

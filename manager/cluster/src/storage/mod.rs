@@ -38,7 +38,7 @@ pub use disk::Flush;
 pub use error::{CURE, StorageError};
 pub use execution::Execution;
 pub use log::{LogReader, LogStore};
-pub use machine::{Builder, Machine};
+pub use machine::{Builder, Machine, Witness};
 #[cfg(test)]
 pub(crate) use seed::seed_members;
 pub use seed::{next_epoch, next_index, seed};

@@ -31,7 +31,7 @@ fn json(outcomes: &[Outcome]) -> String {
         ("unknown", sum(|it| it.figures.unknown)),
         ("lost", sum(|it| it.verdict.lost.len() as u64)),
         ("twice", sum(|it| it.verdict.twice.len() as u64)),
-        ("not_linearizable", sum(|it| u64::from(it.verdict.unordered.is_some()))),
+        ("not_linearizable", sum(|it| u64::from(!it.verdict.unordered.is_empty()))),
         ("otherwise_wrong", sum(|it| (it.verdict.untrue.len() + it.wrong.len()) as u64)),
     ];
     let rows: Vec<String> = figures.iter().map(|(name, figure)| format!("\"{name}\": {figure}")).collect();

@@ -1,5 +1,6 @@
 //! What clients asked for and what they were told.
 
+use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use festoon_cluster::{Applied, ProposeError};
@@ -12,8 +13,8 @@ pub(super) struct Said {
     pub(super) result: Result<Outcome, Refusal>,
     /// The addresses of the endpoint that it made, unless that was gone again already.
     pub(super) addresses: Option<Addresses>,
-    /// Its place in the log, if that is known.
-    pub(super) place: Option<u64>,
+    /// Its place in the log.
+    pub(super) place: u64,
 }
 
 /// What a client was told.
@@ -30,9 +31,7 @@ pub(super) enum Answer {
 impl From<Result<Applied, ProposeError>> for Answer {
     fn from(answer: Result<Applied, ProposeError>) -> Self {
         match answer {
-            Ok(Applied { index, result: Some(result) }) => {
-                Self::Said(Said { result, addresses: None, place: Some(index) })
-            }
+            Ok(Applied { index, result: Some(result) }) => Self::Said(Said { result, addresses: None, place: index }),
             Err(ProposeError::NoQuorum { is_uncertain: false, .. }) => Self::Unchanged,
             _ => Self::Unknown,
         }
@@ -48,8 +47,6 @@ pub(super) struct Call {
     pub(super) through: ManagerId,
     pub(super) command: Command,
     pub(super) invoked: usize,
-    /// Whether its client was told what is in `returned`; otherwise it was found out.
-    pub(super) was_told: bool,
     /// When it was answered, and what.
     pub(super) returned: Option<(usize, Answer)>,
 }
@@ -82,6 +79,13 @@ impl Call {
     }
 }
 
+impl fmt::Display for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { client, through, command, invoked, returned } = self;
+        write!(f, "at {invoked} client {client} through {through}: {command:?}: {returned:?}")
+    }
+}
+
 /// All calls, in the order in which they were made.
 #[derive(Debug, Default)]
 pub(super) struct History(Mutex<Calls>);
@@ -104,7 +108,7 @@ impl History {
     pub(super) fn invoke(&self, client: u64, through: ManagerId, command: Command) -> usize {
         let mut calls = self.calls();
         let invoked = calls.moment();
-        calls.calls.push(Call { client, through, command, invoked, was_told: false, returned: None });
+        calls.calls.push(Call { client, through, command, invoked, returned: None });
         calls.calls.len() - 1
     }
 
@@ -113,7 +117,6 @@ impl History {
         let mut calls = self.calls();
         let at = calls.moment();
         if let Some(call) = calls.calls.get_mut(call) {
-            call.was_told = answer != Answer::Unknown;
             call.returned = Some((at, answer));
         }
     }

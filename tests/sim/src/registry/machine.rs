@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use festoon_cluster::storage::{Execution, Label, Storage, StorageError};
+use festoon_cluster::storage::{Execution, Label, Storage, StorageError, Witness};
 use festoon_cluster::testing::FaultyDisk;
 use festoon_cluster::{Cluster, Identity, MemberId, Role, Settings};
 use festoon_control::registry::{Command, RenewManager, State, UnixMs};
@@ -174,7 +174,7 @@ impl Machine {
     }
 
     async fn start(&self, world: &Arc<World>, losses: u64) -> Result<(Process, watch::Sender<bool>), String> {
-        let storage = self.open().await.map_err(|error| error.to_string())?;
+        let mut storage = self.open().await.map_err(|error| error.to_string())?;
         let label = storage.labels.get().ok_or("no label on its disk")?;
         let me = self.member();
         if label != (Label { cluster: CLUSTER, member: me, epoch: EPOCH }) {
@@ -187,6 +187,7 @@ impl Machine {
         };
         let (snapshot_after, keep) = world.snapshots;
         let settings = Settings { snapshot_after, keep, compare_every: COMPARE, seed };
+        storage.machine.tell(witness(Arc::clone(world), self.id));
         let wire = Wire { me: self.id, life, net: Arc::clone(&world.net) };
         let identity = Identity { me, epoch: EPOCH, later: None };
         let started = Cluster::start_with(settings, identity, storage.log, storage.machine, wire).await;
@@ -263,6 +264,11 @@ fn seed(random: &mut Random) -> [u8; 32] {
         part.copy_from_slice(&random.bits().to_le_bytes());
     }
     seed
+}
+
+/// Writes down what a program carries out.
+fn witness(world: Arc<World>, manager: ManagerId) -> Witness {
+    Box::new(move |place, proposal| world.log.carry_out(manager, place, proposal, world.history.moment()))
 }
 
 /// Looks at every state that a program publishes.

@@ -13,6 +13,7 @@ pub mod check;
 mod clients;
 mod faults;
 mod history;
+mod log;
 mod machine;
 mod net;
 mod scenario;

@@ -101,6 +101,12 @@ impl Net {
         }
     }
 
+    /// All programs end. Each of them holds the network, which would keep itself otherwise.
+    pub(super) fn end(&self) {
+        let processes = std::mem::take(&mut self.state().processes);
+        drop(processes);
+    }
+
     pub(super) fn process(&self, manager: ManagerId) -> Option<Process> {
         self.state().processes.get(&manager).cloned()
     }

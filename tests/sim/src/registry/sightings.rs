@@ -27,7 +27,6 @@ pub(super) struct Sightings(Mutex<Record>);
 struct Record {
     states: BTreeMap<MapVersion, Arc<State>>,
     endpoints: BTreeMap<PublicKey, Seen>,
-    managers: BTreeMap<PublicKey, (ManagerId, usize)>,
     /// Since when endpoints are gone that were there.
     gone: BTreeMap<EndpointId, usize>,
     twice: usize,
@@ -54,9 +53,9 @@ impl Sightings {
         self.record().endpoints.get(key).copied()
     }
 
-    /// The manager with this key, and when it was seen first, if it was in any state.
-    pub(super) fn manager(&self, key: &PublicKey) -> Option<(ManagerId, usize)> {
-        self.record().managers.get(key).copied()
+    /// Whether some manager published this state.
+    pub(super) fn have(&self, state: &State) -> bool {
+        self.record().states.get(&state.version()).is_some_and(|known| **known == *state)
     }
 
     /// When an endpoint was found gone first.
@@ -93,9 +92,6 @@ impl Record {
             self.gone.extend(gone.map(|endpoint| (endpoint.id, moment)));
         }
         self.states.insert(version, Arc::clone(state));
-        for manager in state.managers() {
-            self.managers.entry(manager.public_key).or_insert((manager.id, moment));
-        }
         let mut taken: HashSet<(NetworkId, IpAddr)> = HashSet::new();
         for endpoint in state.endpoints() {
             let (id, addresses, place) = (endpoint.id, endpoint.addresses, endpoint.changed.0);

@@ -11,6 +11,7 @@ use festoon_proto::ManagerId;
 use tokio::time::Instant;
 
 use super::history::{Answer, History, Said};
+use super::log::Log;
 use super::machine::Machine;
 use super::net::{Conditions, Net, Process};
 use super::sightings::Sightings;
@@ -25,6 +26,7 @@ pub(super) const LOOK: Duration = Duration::from_millis(20);
 pub(super) struct World {
     pub(super) net: Arc<Net>,
     pub(super) history: History,
+    pub(super) log: Log,
     pub(super) sightings: Sightings,
     /// When a snapshot takes the place of the log, and how much is kept.
     pub(super) snapshots: (u64, u64),
@@ -43,6 +45,7 @@ impl World {
         Self {
             net: Arc::new(Net::new(random, conditions)),
             history: History::default(),
+            log: Log::default(),
             sightings: Sightings::default(),
             snapshots,
             machines: Mutex::default(),
@@ -108,6 +111,7 @@ impl World {
 
     pub(super) fn all_wrong(&self) -> Vec<String> {
         let mut wrong = lock(&self.wrong).clone();
+        wrong.extend(self.log.wrong());
         wrong.extend(self.sightings.wrong());
         wrong
     }

@@ -1,169 +1,101 @@
 //! Whether a history is linearizable: whether one registry, asked one call after the other in some order, would have said
 //! the same, where a call that ended before another began comes first.
 //!
-//! The registry that is asked is the real [`apply`], so it gives the same addresses and refuses for the same reasons. The
-//! search is stateright's. It tries every order, which takes for ever with a hundred calls, so it is told where calls
-//! stand in the log, as far as that is known: the order that is looked for must have them in that order. That is more than
-//! linearizability asks for, and no less than the log promises. After [`STEPS`] the search gives up, which counts as a
-//! failure.
+//! The order need not be looked for: it is that of the log. A call happens when its entry is carried out first, by whichever
+//! manager. That must be after it began and before it was answered, and in the order of the log. The real [`carry_out`] then
+//! gives each answer again, so the same ids and addresses, and refusals for the same reasons; and each state that a manager
+//! published. That is more than linearizability asks for, and no less than the log promises.
 //!
-//! Not in the history: reads. They are local and may be old, by design. That what a manager reads is a state of the one
-//! history, and never goes back, is checked when it is published.
+//! Not in the history: reads. They are local and may be old, by design, and are states of this one history.
 
-use std::cell::Cell;
-use std::fmt;
-use std::rc::Rc;
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry as Slot;
 
-use festoon_control::registry::{Addresses, Command, Outcome, State, apply};
-use stateright::semantics::{ConsistencyTester as _, LinearizabilityTester, SequentialSpec};
+use festoon_control::registry::{Change, Outcome, State, carry_out};
 
-use super::super::history::{Answer, Call, Said};
+use super::super::history::{Call, Said};
+use super::super::log::Entry;
+use super::super::sightings::Sightings;
 
-/// Calls that the search may try.
-const STEPS: u64 = 3_000_000;
-/// Calls whose clients were told nothing are of nobody, and come last in the search.
-const UNANSWERED: u64 = 1 << 32;
-/// The search goes as deep as the history is long.
-const STACK: usize = 256 << 20;
+/// Whose call stands at which place of the log.
+type Callers<'a> = BTreeMap<u64, &'a Call>;
 
-/// No order was found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unordered {
-    /// How many calls the longest order had that was right so far.
-    longest: u64,
-    calls: usize,
-    gave_up: bool,
+/// What is wrong with the history, if it happened in the order of the log.
+pub(super) fn check(calls: &[Call], log: &[Entry], sightings: &Sightings) -> Vec<String> {
+    let mut found = Vec::new();
+    let callers = callers(calls, log, &mut found);
+    moments(log, &callers, &mut found);
+    answers(log, &callers, sightings, &mut found);
+    found
 }
 
-impl fmt::Display for Unordered {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { longest, calls, gave_up } = self;
-        let found = if *gave_up { format!("no order found in {STEPS} steps") } else { "no order exists".to_owned() };
-        write!(f, "{found} for {calls} calls; the longest that was right so far had {longest}")
-    }
-}
-
-/// Looks for an order.
-pub(super) fn check(calls: &[Call]) -> Result<(), Unordered> {
-    std::thread::scope(|scope| {
-        let searching = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, || find(calls));
-        let found = searching.map(std::thread::ScopedJoinHandle::join);
-        // Without a thread, or if it panicked, there is no order either.
-        found.ok().and_then(Result::ok).unwrap_or(Err(Unordered { longest: 0, calls: calls.len(), gave_up: true }))
-    })
-}
-
-fn find(calls: &[Call]) -> Result<(), Unordered> {
-    let mut places: Vec<u64> = calls.iter().filter_map(|call| call.said()?.place).collect();
-    places.sort_unstable();
-    let search = Rc::new(Search { places, ..Search::default() });
-    let registry = Registry { state: State::default(), asked: 0, placed: 0, search: Rc::clone(&search) };
-    // It may say that a history makes no sense; ours do, for a client waits for its answer.
-    if record(calls, LinearizabilityTester::new(registry)).is_ok_and(|tester| tester.is_consistent()) {
-        return Ok(());
-    }
-    Err(Unordered { longest: search.longest.get(), calls: calls.len(), gave_up: search.steps.get() >= STEPS })
-}
-
-/// A registry that is asked one call after the other.
-#[derive(Clone)]
-struct Registry {
-    state: State,
-    asked: u64,
-    /// How many of the calls asked have a place in the log.
-    placed: usize,
-    search: Rc<Search>,
-}
-
-/// What all tries share.
-#[derive(Debug, Default)]
-struct Search {
-    /// All places in the log that are known, in order.
-    places: Vec<u64>,
-    steps: Cell<u64>,
-    longest: Cell<u64>,
-}
-
-/// What is asked, and its place in the log if that is known.
-#[derive(Debug, Clone)]
-struct Asked {
-    command: Arc<Command>,
-    place: Option<u64>,
-}
-
-impl Registry {
-    fn ask(&mut self, command: &Command) -> Said {
-        self.asked += 1;
-        let (result, addresses) = match apply(&self.state, self.asked, command) {
-            Ok((state, outcome)) => {
-                self.state = state;
-                let addresses = self.addresses(&outcome);
-                (Ok(outcome), addresses)
-            }
-            Err(refusal) => (Err(refusal), None),
-        };
-        Said { result, addresses, place: None }
-    }
-
-    fn addresses(&self, outcome: &Outcome) -> Option<Addresses> {
-        let Outcome::Endpoint(id) = outcome else { return None };
-        self.state.endpoint(*id).map(|endpoint| endpoint.addresses)
-    }
-
-    /// Whether a call may be the next one, by its place in the log.
-    fn is_next(&mut self, asked: &Asked) -> bool {
-        let is_next = asked.place.is_none_or(|place| self.search.places.get(self.placed) == Some(&place));
-        self.placed += usize::from(asked.place.is_some());
-        is_next
-    }
-}
-
-impl SequentialSpec for Registry {
-    type Op = Asked;
-    type Ret = Arc<Said>;
-
-    fn invoke(&mut self, asked: &Asked) -> Arc<Said> {
-        Arc::new(self.ask(&asked.command))
-    }
-
-    fn is_valid_step(&mut self, asked: &Asked, said: &Arc<Said>) -> bool {
-        let steps = self.search.steps.get() + 1;
-        self.search.steps.set(steps);
-        if steps > STEPS || !self.is_next(asked) {
-            return false;
-        }
-        let found = self.ask(&asked.command);
-        let is_right = found.result == said.result && (said.addresses.is_none() || said.addresses == found.addresses);
-        if is_right {
-            self.search.longest.set(self.search.longest.get().max(self.asked));
-        }
-        is_right
-    }
-}
-
-type Tester = LinearizabilityTester<u64, Registry>;
-
-/// Tells the tester what happened, in the order in which it did.
-fn record(calls: &[Call], mut tester: Tester) -> Result<Tester, String> {
-    let mut events: Vec<(usize, usize, Option<&Said>)> = Vec::new();
-    for (number, call) in calls.iter().enumerate() {
-        events.push((call.invoked, number, None));
-        if let Some((at, Answer::Said(said))) = &call.returned {
-            events.push((*at, number, Some(said)));
+/// Every answered call must stand in the log, and all that stands there must be somebody's.
+///
+/// Of calls without an answer that asked for the same, nobody knows which stands where. They are taken in the order in which
+/// they were made: such a call never ends, so if it can be any other way, it can be this way.
+fn callers<'a>(calls: &'a [Call], log: &[Entry], found: &mut Vec<String>) -> Callers<'a> {
+    let changes: BTreeMap<u64, &Change> = log.iter().map(|entry| (entry.place, &entry.change)).collect();
+    let mut callers = Callers::new();
+    for (call, said) in calls.iter().filter_map(|call| Some((call, call.said()?))) {
+        let stands = changes.get(&said.place).is_some_and(|change| change.command == call.command);
+        if !stands || callers.insert(said.place, call).is_some() {
+            found.push(format!("does not stand in the log where its client was told: {call}"));
         }
     }
-    events.sort_by_key(|(at, number, _)| (*at, *number));
-    for (_, number, answer) in events {
-        let call = &calls[number];
-        let client = if call.was_told { call.client } else { UNANSWERED + number as u64 };
-        match answer {
-            Some(said) => tester.on_return(client, Arc::new(said.clone()))?,
-            None => {
-                let place = call.said().and_then(|said| said.place);
-                tester.on_invoke(client, Asked { command: Arc::new(call.command.clone()), place })?
-            }
-        };
+    let mut unanswered: Vec<&Call> = calls.iter().filter(|call| call.is_unknown()).collect();
+    for entry in log {
+        let Slot::Vacant(place) = callers.entry(entry.place) else { continue };
+        match unanswered.iter().position(|call| call.command == entry.change.command) {
+            Some(at) => drop(place.insert(unanswered.remove(at))),
+            None => found.push(format!("stands in the log, though nobody asked for it, or was told that: {entry:?}")),
+        }
     }
-    Ok(tester)
+    callers
+}
+
+/// Each call happens between its beginning and its end, and each entry after the one before it.
+fn moments(log: &[Entry], callers: &Callers<'_>, found: &mut Vec<String>) {
+    for pair in log.windows(2).filter(|pair| pair[0].moment >= pair[1].moment) {
+        found.push(format!("carried out in another order than that of the log: {pair:?}"));
+    }
+    for entry in log {
+        let moment = entry.moment;
+        if let Some(call) = callers.get(&entry.place).filter(|call| !(call.invoked..call.end()).contains(&moment)) {
+            found
+                .push(format!("carried out at {moment}, before it was asked for or after its client was told: {call}"));
+        }
+    }
+}
+
+/// One registry that carries out the log says what clients were told, and has the states that managers published.
+fn answers(log: &[Entry], callers: &Callers<'_>, sightings: &Sightings, found: &mut Vec<String>) {
+    let (mut state, mut states) = (State::default(), 0);
+    for entry in log {
+        let right = ask(&mut state, entry);
+        let said = callers.get(&entry.place).and_then(|call| call.said());
+        if let Some(said) = said.filter(|said| !is_same(said, &right)) {
+            found.push(format!("{said:?}, where one registry says {right:?}: {:?}", entry.change.command));
+        }
+        states += usize::from(right.result.is_ok() && sightings.have(&state));
+    }
+    if states != sightings.count() {
+        found.push(format!("{} states were published, of which the log gives {states}", sightings.count()));
+    }
+}
+
+fn ask(state: &mut State, entry: &Entry) -> Said {
+    let result = carry_out(state, entry.place, &entry.change).map(|carried| {
+        *state = carried.state;
+        carried.outcome
+    });
+    let addresses = match &result {
+        Ok(Outcome::Endpoint(id)) => state.endpoint(*id).map(|endpoint| endpoint.addresses),
+        _ => None,
+    };
+    Said { result, addresses, place: entry.place }
+}
+
+/// The client was told no addresses if the endpoint was gone again already.
+fn is_same(said: &Said, right: &Said) -> bool {
+    said.result == right.result && (said.addresses.is_none() || said.addresses == right.addresses)
 }

@@ -2,16 +2,14 @@
 
 mod linear;
 mod promises;
-mod resolve;
 #[cfg(test)]
 mod tests;
 
 use festoon_control::registry::State;
 
 use super::history::History;
+use super::log::Log;
 use super::sightings::Sightings;
-
-pub use linear::Unordered;
 
 /// What was found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -22,8 +20,8 @@ pub struct Verdict {
     pub twice: Vec<String>,
     /// Changes that were made though a client was told for certain that nothing was changed, or that nobody had asked for.
     pub untrue: Vec<String>,
-    /// Why the history can't have happened in any order, one call after the other.
-    pub unordered: Option<Unordered>,
+    /// Why the history can't have happened in the order of the log, one call after the other.
+    pub unordered: Vec<String>,
 }
 
 impl Verdict {
@@ -33,8 +31,8 @@ impl Verdict {
     }
 }
 
-/// Judges a history by the state that all managers have at the end.
-pub(super) fn judge(history: &History, sightings: &Sightings, last: &State) -> Verdict {
+/// Judges a history by the log and by the state that all managers have at the end.
+pub(super) fn judge(history: &History, log: &Log, sightings: &Sightings, last: &State) -> Verdict {
     let calls = history.all();
     let mut verdict = Verdict { twice: promises::twice(&calls), ..Verdict::default() };
     if sightings.twice() > 0 {
@@ -42,6 +40,6 @@ pub(super) fn judge(history: &History, sightings: &Sightings, last: &State) -> V
     }
     promises::lost(&calls, last, &mut verdict);
     promises::untrue(&calls, sightings, last, &mut verdict);
-    verdict.unordered = linear::check(&resolve::resolve(&calls, sightings)).err();
+    verdict.unordered = linear::check(&calls, &log.changes(), sightings);
     verdict
 }

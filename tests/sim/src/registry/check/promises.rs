@@ -72,7 +72,7 @@ pub(super) fn lost(calls: &[Call], last: &State, verdict: &mut Verdict) {
             _ => true,
         };
         if !is_there {
-            verdict.lost.push(format!("{:?} through {}: {:?}", call.command, call.through, call.returned));
+            verdict.lost.push(call.to_string());
         }
     }
     lost_names(calls, last, verdict);
@@ -121,7 +121,7 @@ pub(super) fn untrue(calls: &[Call], sightings: &Sightings, last: &State, verdic
         };
         let is_too_early = seen.is_some_and(|seen| seen < call.invoked);
         if (is_unchanged && is_made) || is_too_early {
-            verdict.untrue.push(format!("{:?} through {}: {:?}", call.command, call.through, call.returned));
+            verdict.untrue.push(call.to_string());
         }
     }
     let unasked = last.endpoints().filter(|endpoint| !asked.contains(&endpoint.public_key));

@@ -3,14 +3,16 @@
 
 use std::sync::Arc;
 
+use festoon_cluster::{Proposal, ProposalId};
 use festoon_control::registry::{
-    AddClient, AddNetwork, Addresses, Bootstrap, Command, EndpointError, ManagerRole, ManagerSpec, Outcome, Refusal,
+    AddClient, AddNetwork, Addresses, Bootstrap, Command, EndpointError, FORMAT, ManagerRole, ManagerSpec, Outcome,
     RemoveEndpoint, State, UnixMs, UpdateManager, apply,
 };
 use festoon_proto::map::MapVersion;
 use festoon_proto::{ClusterId, EndpointId, ManagerId, NetworkId, PublicKey};
 
 use super::super::history::{Answer, History, Said};
+use super::super::log::Log;
 use super::super::sightings::Sightings;
 use super::{Verdict, judge};
 
@@ -21,6 +23,7 @@ const THROUGH: ManagerId = ManagerId(1);
 #[derive(Default)]
 struct Story {
     history: History,
+    log: Log,
     sightings: Sightings,
     /// What the log says.
     state: Arc<State>,
@@ -40,7 +43,7 @@ impl Story {
             underlay: vec![([192, 0, 2, 1], 51820).into()],
             https: vec![([192, 0, 2, 1], 8443).into()],
             priority: 1,
-            format: 1,
+            format: FORMAT,
         };
         story.change(0, &Command::Bootstrap(Bootstrap { cluster: ClusterId([1; 16]), manager }));
         let prefixes = vec!["10.0.0.0/24".parse().unwrap()];
@@ -56,6 +59,7 @@ impl Story {
     /// The log gets a command, and a manager publishes what becomes of it. Gives the true answer.
     fn carry_out(&mut self, command: &Command) -> Said {
         self.place += 1;
+        self.enter(self.place, command);
         let result = apply(&self.state, self.place, command).map(|(state, outcome)| {
             let before = std::mem::replace(&mut self.state, Arc::new(state)).version();
             self.publish(before);
@@ -65,7 +69,13 @@ impl Story {
             Ok(Outcome::Endpoint(id)) => self.state.endpoint(id).map(|endpoint| endpoint.addresses),
             _ => None,
         };
-        Said { result, addresses, place: Some(self.place) }
+        Said { result, addresses, place: self.place }
+    }
+
+    /// A manager carries out what stands at this place.
+    fn enter(&self, place: u64, command: &Command) {
+        let proposal = Proposal { id: ProposalId(place.into()), change: command.clone().into() };
+        self.log.carry_out(THROUGH, place, Some(&proposal), self.history.moment());
     }
 
     fn publish(&self, before: MapVersion) {
@@ -96,7 +106,8 @@ impl Story {
 
     /// All that the judge and the sightings find.
     fn judge(&self) -> (Verdict, Vec<String>) {
-        (judge(&self.history, &self.sightings, &self.state), self.sightings.wrong())
+        let wrong = [self.log.wrong(), self.sightings.wrong()].concat();
+        (judge(&self.history, &self.log, &self.sightings, &self.state), wrong)
     }
 }
 
@@ -106,7 +117,15 @@ fn add(number: u8) -> Command {
 
 fn add_at(number: u8, addresses: Addresses) -> Command {
     let (name, public_key) = (format!("h{number}"), PublicKey::from_bytes([number; 32]));
-    Command::AddClient(AddClient { name, network: NetworkId(1), addresses, public_key, now: NOW })
+    Command::AddClient(AddClient {
+        name,
+        network: NetworkId(1),
+        addresses,
+        public_key,
+        tags: Vec::new(),
+        expires: None,
+        now: NOW,
+    })
 }
 
 fn remove(number: u64) -> Command {
@@ -115,7 +134,7 @@ fn remove(number: u64) -> Command {
 
 fn rename(name: &str) -> Command {
     let name = Some(name.to_owned());
-    Command::UpdateManager(UpdateManager { manager: THROUGH, name, underlay: None, https: None, priority: None })
+    Command::UpdateManager(UpdateManager { name, ..UpdateManager::of(THROUGH) })
 }
 
 fn at(last: u8) -> Addresses {
@@ -124,21 +143,22 @@ fn at(last: u8) -> Addresses {
 
 /// The answer to an `add`.
 fn added(id: u64, last: u8, place: u64) -> Said {
-    Said { result: Ok(Outcome::Endpoint(EndpointId(id))), addresses: Some(at(last)), place: Some(place) }
+    Said { result: Ok(Outcome::Endpoint(EndpointId(id))), addresses: Some(at(last)), place }
 }
 
 fn done(place: u64) -> Said {
-    Said { result: Ok(Outcome::Done), addresses: None, place: Some(place) }
+    Said { result: Ok(Outcome::Done), addresses: None, place }
 }
 
-fn refused(refusal: impl Into<Refusal>) -> Said {
-    Said { result: Err(refusal.into()), addresses: None, place: None }
+fn name_taken(name: &str, place: u64) -> Said {
+    let refusal = EndpointError::NameTaken(name.to_owned()).into();
+    Said { result: Err(refusal), addresses: None, place }
 }
 
 /// What clients and managers did in a story.
 type Events = fn(&mut Story);
 
-const POSSIBLE: [(&str, Events); 9] = [
+const POSSIBLE: &[(&str, Events)] = &[
     ("nothing happened", |_| {}),
     ("one after the other", |story| {
         assert_eq!(story.change(1, &add(1)), added(1, 2, 3), "what the hand-written answers below rest on");
@@ -150,12 +170,6 @@ const POSSIBLE: [(&str, Events); 9] = [
         let (of_second, of_first) = (story.carry_out(&add(2)), story.carry_out(&add(1)));
         story.tell(first, of_first);
         story.tell(second, of_second);
-    }),
-    ("no place in the log is known", |story| {
-        let (first, second) = (story.ask(1, &add(1)), story.ask(2, &add(2)));
-        let (of_second, of_first) = (story.carry_out(&add(2)), story.carry_out(&add(1)));
-        story.tell(first, Said { place: None, ..of_first });
-        story.tell(second, Said { place: None, ..of_second });
     }),
     ("a call without an answer was carried out", |story| {
         let call = story.ask(1, &add(1));
@@ -173,6 +187,31 @@ const POSSIBLE: [(&str, Events); 9] = [
         story.carry_out(&add(1));
         assert_eq!(story.change(2, &add(3)), added(3, 4, 5));
     }),
+    ("asked again without an answer, and only the last was carried out, which was told", |story| {
+        story.give_up(story.ask(1, &rename("n1")));
+        story.give_up(story.ask(1, &rename("n1")));
+        story.change(1, &rename("n1"));
+    }),
+    ("asked three times, and carried out as often", |story| {
+        story.give_up(story.ask(1, &rename("n1")));
+        story.give_up(story.ask(1, &rename("n1")));
+        story.change(1, &rename("n1"));
+        story.carry_out(&rename("n1"));
+        story.carry_out(&rename("n1"));
+    }),
+    ("sent again by a manager, it stands in the log twice", |story| {
+        story.change(1, &add(1));
+        story.place += 1;
+        let again = Proposal { id: ProposalId(3), change: add(1).into() };
+        story.log.carry_out(THROUGH, story.place, Some(&again), story.history.moment());
+        assert_eq!(story.change(2, &add(2)), added(2, 3, 5));
+    }),
+    ("a second manager carries out the same, later", |story| {
+        story.change(1, &add(1));
+        story.change(2, &add(2));
+        story.enter(3, &add(1));
+        story.enter(4, &add(2));
+    }),
     ("a refusal, for a good reason", |story| {
         story.change(1, &add_at(1, at(7)));
         assert!(story.change(2, &add_at(2, at(7))).result.is_err());
@@ -186,7 +225,7 @@ const POSSIBLE: [(&str, Events); 9] = [
 
 #[test]
 fn what_one_registry_can_have_said_is_accepted() {
-    for (name, tell) in POSSIBLE {
+    for &(name, tell) in POSSIBLE {
         let mut story = Story::begin();
         tell(&mut story);
         let (verdict, wrong) = story.judge();
@@ -211,7 +250,7 @@ impl Finding {
             Self::Lost => !verdict.lost.is_empty(),
             Self::Twice => !verdict.twice.is_empty(),
             Self::Untrue => !verdict.untrue.is_empty(),
-            Self::Unordered => verdict.unordered.is_some(),
+            Self::Unordered => !verdict.unordered.is_empty(),
             Self::Wrong => !wrong.is_empty(),
         }
     }
@@ -219,17 +258,17 @@ impl Finding {
 
 use Finding::{Lost, Twice, Unordered, Untrue, Wrong};
 
-const IMPOSSIBLE: [(&str, &[Finding], Events); 19] = [
-    ("an acknowledged change is gone", &[Lost], |story| story.pretend(1, &add(1), added(1, 2, 3))),
+const IMPOSSIBLE: &[(&str, &[Finding], Events)] = &[
+    ("an acknowledged change is gone", &[Lost, Unordered], |story| story.pretend(1, &add(1), added(1, 2, 3))),
     ("an acknowledged change is gone, and its id and address were given again", &[Lost, Twice, Unordered], |story| {
         story.pretend(1, &add(1), added(1, 2, 3));
         story.change(2, &add(2));
     }),
-    ("an acknowledged removal was none", &[Lost], |story| {
+    ("an acknowledged removal was none", &[Lost, Unordered], |story| {
         story.change(1, &add(1));
         story.pretend(1, &remove(1), done(4));
     }),
-    ("an acknowledged name went back to the one before", &[Lost], |story| {
+    ("an acknowledged name went back to the one before", &[Lost, Unordered], |story| {
         story.change(1, &rename("n1"));
         story.pretend(1, &rename("n2"), done(4));
     }),
@@ -257,50 +296,74 @@ const IMPOSSIBLE: [(&str, &[Finding], Events); 19] = [
         story.tell(story.ask(1, &first), of_first);
         story.tell(story.ask(2, &second), added(1, 8, 3));
     }),
-    ("the later of two calls was carried out first, as their ids tell", &[Unordered, Untrue], |story| {
-        let (first, second) = (add_at(1, at(7)), add_at(2, at(8)));
-        story.carry_out(&second);
-        let of_first = story.carry_out(&first);
-        story.tell(story.ask(1, &first), Said { place: None, ..of_first });
-        story.tell(story.ask(2, &second), Said { place: None, ..added(1, 8, 3) });
+    ("told before it was carried out", &[Unordered], |story| {
+        story.pretend(1, &add(1), added(1, 2, 3));
+        story.carry_out(&add(1));
     }),
-    ("a refusal without a reason", &[Unordered], |story| {
-        let taken = EndpointError::NameTaken("h1".to_owned());
-        story.pretend(1, &add(1), refused(taken));
+    ("told of the place of another", &[Unordered], |story| {
+        let (first, second) = (story.ask(1, &rename("n1")), story.ask(2, &rename("n1")));
+        let (said, _) = (story.carry_out(&rename("n1")), story.carry_out(&rename("n1")));
+        story.tell(first, said.clone());
+        story.tell(second, said);
+    }),
+    ("asked for once, and carried out as two proposals", &[Unordered], |story| {
+        story.change(1, &rename("n1"));
+        story.carry_out(&rename("n1"));
+    }),
+    ("what stands later was carried out earlier", &[Unordered], |story| {
+        let (first, second) = (story.ask(1, &rename("n1")), story.ask(2, &rename("n2")));
+        story.enter(4, &rename("n2"));
+        story.carry_out(&rename("n1"));
+        story.carry_out(&rename("n2"));
+        story.give_up(first);
+        story.give_up(second);
+    }),
+    ("a refusal without a reason", &[Untrue, Unordered], |story| {
+        let call = story.ask(1, &add(1));
+        story.carry_out(&add(1));
+        story.tell(call, name_taken("h1", 3));
+    }),
+    ("a refusal that stands nowhere", &[Unordered], |story| story.pretend(1, &add(1), name_taken("h1", 3))),
+    ("refused for another reason than there was", &[Unordered], |story| {
+        story.change(1, &add_at(1, at(7)));
+        let call = story.ask(2, &add_at(2, at(7)));
+        story.carry_out(&add_at(2, at(7)));
+        story.tell(call, name_taken("h2", 4));
     }),
     ("no refusal, though there was a reason", &[Lost, Twice, Unordered], |story| {
         story.change(1, &add_at(1, at(7)));
-        story.pretend(2, &add_at(2, at(7)), added(2, 7, 4));
+        let call = story.ask(2, &add_at(2, at(7)));
+        story.carry_out(&add_at(2, at(7)));
+        story.tell(call, added(2, 7, 4));
     }),
-    ("refused, and made nevertheless", &[Untrue], |story| {
-        let call = story.ask(1, &add(1));
-        story.carry_out(&add(1));
-        story.tell(call, refused(EndpointError::NameTaken("h1".to_owned())));
-    }),
-    ("certainly unchanged, and made nevertheless", &[Untrue], |story| {
+    ("certainly unchanged, and made nevertheless", &[Untrue, Unordered], |story| {
         let call = story.ask(1, &add(1));
         story.history.answer(call, Answer::Unchanged);
         story.carry_out(&add(1));
     }),
-    ("certainly unchanged, and removed nevertheless", &[Untrue], |story| {
+    ("certainly unchanged, and removed nevertheless", &[Untrue, Unordered], |story| {
         story.change(1, &add(1));
         let call = story.ask(1, &remove(1));
         story.history.answer(call, Answer::Unchanged);
         story.carry_out(&remove(1));
     }),
-    ("nobody asked for it", &[Untrue], |story| {
+    ("nobody asked for it", &[Untrue, Unordered], |story| {
         story.carry_out(&add(1));
     }),
-    ("seen before it was asked for", &[Untrue], |story| {
+    ("seen before it was asked for", &[Untrue, Unordered], |story| {
         let said = story.carry_out(&add(1));
         story.tell(story.ask(1, &add(1)), said);
         story.carry_out(&add(2));
         story.give_up(story.ask(1, &add(2)));
     }),
-    ("gone before anybody asked for that", &[Untrue], |story| {
+    ("gone before anybody asked for that", &[Untrue, Unordered], |story| {
         story.change(1, &add(1));
         let said = story.carry_out(&remove(1));
         story.tell(story.ask(1, &remove(1)), said);
+    }),
+    ("a manager shows a state that is not that of the log", &[Unordered], |story| {
+        let other = Arc::new(apply(&story.state, story.place + 1, &rename("n1")).unwrap().0);
+        story.sightings.see(ManagerId(2), MapVersion(0), &other, story.history.moment());
     }),
     ("a manager shows something old after something new", &[Wrong], |story| {
         let old = Arc::clone(&story.state);
@@ -312,15 +375,23 @@ const IMPOSSIBLE: [(&str, &[Finding], Events); 19] = [
         story.change(1, &add(1));
         story.sightings.see(ManagerId(2), MapVersion(0), &other, story.history.moment());
     }),
+    ("two managers carry out different things at one place", &[Wrong], |story| {
+        story.change(1, &add(1));
+        story.enter(3, &add(2));
+    }),
+    ("a manager carries out nothing where another carries out a change", &[Wrong], |story| {
+        story.change(1, &add(1));
+        story.log.carry_out(ManagerId(2), 3, None, story.history.moment());
+    }),
 ];
 
 #[test]
 fn what_no_registry_can_have_said_is_refused() {
-    for (name, findings, tell) in IMPOSSIBLE {
+    for &(name, findings, tell) in IMPOSSIBLE {
         let mut story = Story::begin();
         tell(&mut story);
         let (verdict, wrong) = story.judge();
-        for finding in findings {
+        for &finding in findings {
             assert!(finding.is_in(&verdict, &wrong), "{name}: {finding:?} is not in {verdict:#?} {wrong:#?}");
         }
     }
