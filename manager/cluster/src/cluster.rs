@@ -11,7 +11,7 @@ use openraft::error::{InitializeError, InstallSnapshotError, RaftError};
 use openraft::storage::RaftLogStorage as _;
 use openraft::{Config, EmptyNode, Raft, RaftMetrics, SnapshotPolicy};
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 
 use crate::compare::Comparison;
 use crate::fence::Fence;
@@ -297,6 +297,23 @@ impl<T: Transport> Cluster<T> {
     /// a restart. May be cancelled at any time.
     pub async fn fenced(&self) -> EpochId {
         self.network.fence.closed().await
+    }
+
+    /// Whether some manager that this one knows answers and is in `epoch` or a later one.
+    pub async fn is_anybody_in(&self, epoch: EpochId) -> bool {
+        let membership = Arc::clone(&self.raft.metrics().borrow().membership_config);
+        let mut asked = JoinSet::new();
+        for (&other, _) in membership.nodes().filter(|(id, _)| **id != self.network.me) {
+            let network = self.network.clone();
+            asked.spawn(async move { network.is_in(epoch, other).await });
+        }
+        while let Some(answer) = asked.join_next().await {
+            // Who panicked has been reported, and has not answered.
+            if answer.unwrap_or(false) {
+                return true;
+            }
+        }
+        false
     }
 
     /// Waits until this manager's part has ended, by its own doing: its disk fails, or it was shut down. May be cancelled

@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use festoon_proto::EpochId;
 use openraft::error::{InstallSnapshotError, NetworkError, RPCError, RaftError, RemoteError, Unreachable};
 use openraft::network::{Backoff, RPCOption, RaftNetwork, RaftNetworkFactory};
 use openraft::raft::{
@@ -14,6 +15,7 @@ use openraft::raft::{
 };
 use openraft::{EmptyNode, LogId, Vote};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::fence::Fence;
 use crate::message::{Answer, Envelope, Rejection, Request, decode, encode};
@@ -26,6 +28,9 @@ const APPEND_LIMIT: Duration = Duration::from_secs(3);
 
 /// How long a member that was not reached is left alone.
 const BACKOFF: Duration = Duration::from_millis(100);
+
+/// How long a member that gives no answer is asked for a sign of life before others go on without it.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Asks other members, as this one.
 #[derive(Debug, Clone)]
@@ -50,7 +55,34 @@ pub(crate) enum AskError {
 impl<T: Transport> Network<T> {
     /// Asks a member. That it is in a later epoch fences this one off.
     pub(crate) async fn ask(&self, to: MemberId, request: Request, limit: Duration) -> Result<Answer, AskError> {
-        let envelope = Envelope { epoch: self.fence.epoch(), from: self.me, to, request };
+        self.ask_in(self.fence.epoch(), to, request, limit).await
+    }
+
+    /// Whether a manager is in this epoch or a later one. One that was only told of it is not. What is thrown away if it is
+    /// taken for lost while it is only busy is worth some patience.
+    pub(crate) async fn is_in(&self, epoch: EpochId, to: MemberId) -> bool {
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline {
+            let limit = deadline.duration_since(Instant::now());
+            match self.ask_in(epoch, to, Request::Health, limit).await {
+                Err(AskError::Call(CallError::NoAnswer(_))) => tokio::time::sleep(BACKOFF).await,
+                Err(AskError::Rejected(Rejection::EarlierEpoch(_)) | AskError::Call(_) | AskError::Nonsense) => {
+                    return false;
+                }
+                Ok(_) | Err(AskError::Rejected(_)) => return true,
+            }
+        }
+        false
+    }
+
+    async fn ask_in(
+        &self,
+        epoch: EpochId,
+        to: MemberId,
+        request: Request,
+        limit: Duration,
+    ) -> Result<Answer, AskError> {
+        let envelope = Envelope { epoch, from: self.me, to, request };
         let answer = self.transport.call(to.manager, encode(&envelope), limit).await?;
         self.reach.heard(to.manager);
         match decode(&answer).ok_or(AskError::Nonsense)? {

@@ -39,8 +39,11 @@ fn warning(report: &Report) -> String {
     };
     let others: Vec<_> = members.map(name).collect();
     let is_witness = report.managers.iter().any(|row| row.id == report.manager && row.state == "witness");
+    let lost = report.registry.later_epoch.map_or_else(String::new, |later| {
+        format!(" The cluster has gone on in epoch {later}: all that was changed in it is left out.")
+    });
     format!(
-        "promoting makes this manager's copy, version {}, the cluster's. Changes that only {} have are left out, and they are refused until they rejoin. If they run somewhere and only this one is cut off, repair that instead.{} To go on: festoon-manager promote --yes",
+        "promoting makes this manager's copy, version {}, the cluster's. Changes that only {} have are left out, and they are refused until they rejoin.{lost} If they run somewhere and only this one is cut off, repair that instead.{} To go on: festoon-manager promote --yes",
         report.version,
         if others.is_empty() { "others".to_owned() } else { others.join(", ") },
         if is_witness { WITNESS_ALONE } else { "" },

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use festoon_cluster::storage::{Execution, StorageError, next_epoch, seed};
 use festoon_cluster::{Logged, Removal, StartError};
-use festoon_control::registry::{Refusal, State};
+use festoon_control::registry::{Refusal, State, UnixMs};
 use festoon_proto::EpochId;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -30,7 +30,9 @@ pub enum AnewError {
     )]
     HasQuorum,
     /// The cluster has gone on already.
-    #[error("the cluster has gone on in epoch {0} without this manager: run `festoon-manager rejoin` here")]
+    #[error(
+        "the cluster has gone on in epoch {0} without this manager, and somebody of that answers: run `festoon-manager rejoin` here, or promote a manager of that epoch"
+    )]
     Fenced(EpochId),
     /// The cluster has not gone on.
     #[error("this manager is not fenced off: there is nothing to rejoin. See `festoon-manager status`")]
@@ -96,11 +98,18 @@ pub(super) struct RenewResponse {
     pub(super) began_from: u64,
 }
 
-/// Makes `state`, in the next epoch, the registry of this manager alone. The one before is kept aside.
-pub(super) async fn promote(data: &DataDir, identity: &Identity, state: &State) -> Result<Identity, AnewError> {
+/// Makes `state`, in the next epoch, the registry of this manager alone. The one before is kept aside. If the cluster went on
+/// without this manager, in an epoch that is lost, the next one begins after that.
+pub(super) async fn promote(
+    data: &DataDir,
+    identity: &Identity,
+    state: &State,
+    lost: Option<EpochId>,
+) -> Result<Identity, AnewError> {
     let incarnation = identity.incarnation.saturating_add(1);
-    let mut next = Identity { incarnation, has_registry: true, ..identity.clone() };
-    let state = next_epoch(state, member_of(&next), unix_now())?;
+    let mut next = Identity { incarnation, has_registry: true, fenced_by: None, ..identity.clone() };
+    let earliest = lost.map_or(UnixMs(0), |lost| UnixMs(lost.began_unix_ms).after(1));
+    let state = next_epoch(state, member_of(&next), unix_now().max(earliest))?;
     next.epoch = state.epoch().id();
     let new = data.new_registry()?;
     seed(disk::open(&new)?, Execution::Threads, label_of(&next), state).await?;

@@ -159,13 +159,18 @@ impl Cluster {
         self.member().found().await
     }
 
-    /// Whether a promotion is the way out: refuses as [`Cluster::promote`] would, and changes nothing.
-    pub async fn may_promote(&self) -> Result<(), AnewError> {
+    /// Whether a promotion is the way out: refuses as [`Cluster::promote`] would, and changes nothing. Gives the later epoch
+    /// that the promotion would take the place of, if there was one.
+    pub async fn may_promote(&self) -> Result<Option<EpochId>, AnewError> {
+        let member = self.member();
         // Whether the others are enough is known for certain only by asking them: a leader may be about to be elected.
-        match self.propose(Command::Expire(UnixMs(0))).await {
+        match member.propose(Command::Expire(UnixMs(0))).await {
             Ok(_) | Err(ProposeError::Refused(_)) => Err(AnewError::HasQuorum),
-            Err(ProposeError::Fenced { theirs, .. }) => Err(AnewError::Fenced(theirs)),
-            Err(ProposeError::NoQuorum { .. } | ProposeError::Stopped) => Ok(()),
+            Err(ProposeError::Fenced { theirs, .. }) if member.is_anybody_in(theirs).await => {
+                Err(AnewError::Fenced(theirs))
+            }
+            Err(ProposeError::Fenced { theirs, .. }) => Ok(Some(theirs)),
+            Err(ProposeError::NoQuorum { .. } | ProposeError::Stopped) => Ok(None),
         }
     }
 

@@ -106,9 +106,9 @@ impl Supervisor {
     }
 
     async fn promote(&mut self) -> Result<EpochId, AnewError> {
-        self.cluster.may_promote().await?;
+        let lost = self.cluster.may_promote().await?;
         let (state, _) = self.cluster.member().conclude(u64::MAX).await?;
-        let identity = anew::promote(&self.data, &self.identity, &state).await?;
+        let identity = anew::promote(&self.data, &self.identity, &state, lost).await?;
         let epoch = identity.epoch;
         self.replace(identity).await?;
         tracing::warn!(%epoch, "the cluster goes on from the copy of this manager");
@@ -159,7 +159,7 @@ pub(super) async fn open_or_repair(
         opened => return opened,
     };
     tracing::error!(%damage, "this manager's copy of the registry is given up for one from the others");
-    let least = identity.fenced_by.unwrap_or(identity.epoch);
+    let least = identity.epoch.max(identity.fenced_by.unwrap_or(identity.epoch));
     let renewed = match anew::ask(transport, identity, least).await {
         Ok(renewed) => renewed,
         Err(refused) => return Err(BuildError::NoOtherCopy { damage: Box::new(damage), refused: Box::new(refused) }),

@@ -303,3 +303,29 @@ async fn a_damaged_copy_is_not_replaced_by_one_of_an_epoch_that_is_over() {
     second.start().await;
     until("it is in the later epoch", || second.status()["registry"]["epoch"]["number"] == 2).await;
 }
+
+#[tokio::test]
+async fn a_manager_that_was_fenced_off_is_promoted_only_when_nobody_of_the_later_epoch_answers() {
+    let (mut first, mut second, mut third) = three_managers().await;
+    second.kill();
+    third.kill();
+    assert!(first.must(&["promote", "--yes"]).contains("epoch 2/m1"));
+    first.must(&["network", "add", "lost", "--prefix", "10.9.0.0/16"]);
+    second.start().await;
+    third.start().await;
+    until("both are told", || [&second, &third].iter().all(|it| it.must(&["status"]).contains("FENCED OFF"))).await;
+    assert!(second.must_fail(&["promote", "--yes"]).contains("rejoin"), "the first is alive");
+    first.kill();
+    assert!(second.must_fail(&["rejoin"]).contains("promote"), "nobody can let it begin anew");
+    assert!(second.must_fail(&["promote"]).contains("gone on in epoch 2/m1"));
+    assert!(second.must(&["promote", "--yes"]).contains("epoch 2/m2"));
+    second.must(&["network", "add", "after", "--prefix", "10.10.0.0/16"]);
+    third.must(&["rejoin"]);
+    until("both vote", || votes(&second) == 2 && votes(&third) == 2).await;
+    first.start().await;
+    until("the first is fenced off now", || first.must(&["status"]).contains("FENCED OFF")).await;
+    first.must(&["rejoin"]);
+    until("three vote", || votes(&first) == 3).await;
+    let networks = first.must(&["network", "list"]);
+    assert!(networks.contains("after") && !networks.contains("lost"), "{networks}");
+}
