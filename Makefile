@@ -1,6 +1,6 @@
 # What a person or a CI needs. `make demo` first; `make check` while you work; `make test` before you hand over.
 .POSIX:
-.PHONY: demo test check acceptance fuzz seeds needs programs simulation
+.PHONY: demo test check acceptance fuzz seeds needs programs simulation openapi
 CARGO = cargo
 TOOLS = target/tools
 # Seconds a fuzz target runs.
@@ -30,6 +30,11 @@ check:
 	$(CARGO) clippy --quiet -p festoon-sim --all-targets -- -D warnings
 	CARGO='$(CARGO)' tests/gates/purity
 	CARGO='$(CARGO)' tests/gates/licences
+
+# After the API has changed.
+openapi:
+	$(CARGO) run --quiet -p festoon-manager -- api-document > target/openapi.json
+	mv target/openapi.json docs/openapi.json
 
 fuzz:
 	tests/fuzz/run $(FUZZ_SECONDS)

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
+use ipnet::IpNet;
 
 /// The state directory of the agent that systemd runs.
 pub const DEFAULT_STATE_DIR: &str = "/var/lib/festoon";
@@ -32,6 +33,11 @@ pub struct Config {
     /// Send and receive packets one by one, for network drivers that get joined ones wrong; slower
     #[arg(long, global = true, env = "FESTOON_NO_SEGMENTATION")]
     pub no_segmentation: bool,
+
+    /// A prefix behind this host that it would carry packets to, once an admin approves it; again for more. The host has to
+    /// forward packets itself (net.ipv4.ip_forward)
+    #[arg(long = "route", global = true, env = "FESTOON_ROUTES", value_delimiter = ',', value_name = "CIDR")]
+    pub routes: Vec<IpNet>,
 
     /// Replace the endpoint's key by itself once it is so old, as in 30d [default: never]
     #[arg(long, global = true, env = "FESTOON_ROTATE_KEY_EVERY", value_parser = duration)]

@@ -8,6 +8,7 @@
 //! | [`Watch::run`] | a change is missed only by a session that is gone |
 //! | [`Refresher::run`] | a map is stored, atomically, before it is used |
 //! | [`Rotator::run`] | a new key is stored before a manager hears of it |
+//! | [`Offerer::run`] | what is not as it should be in the map is said again |
 //!
 //! The main loop owns what changes; the other tasks hand it messages. It serves whichever is ready, one at a time.
 
@@ -28,7 +29,8 @@ use crate::host::{Change, Desired, Host, Watch};
 use crate::node::status::Status;
 use crate::node::{Command, EndpointNode, Event, NodeConfig, NodeKeys};
 use crate::refresh::{Refresher, Want};
-use crate::rotate::{Rotation, Rotator};
+use crate::offer::Offerer;
+use crate::rotate::{DEFAULT_OVERLAP, Rotation, Rotator};
 use crate::state::{Membership, StateDir};
 use crate::systemd;
 
@@ -58,6 +60,8 @@ pub async fn run(config: &Config) -> anyhow::Result<()> {
         keys: outlets.keys,
     };
     tasks.spawn(rotator.run());
+    let credential = membership.credential.clone();
+    tasks.spawn(Offerer { routes: config.routes.clone(), credential, maps: session.known.subscribe() }.run());
     tasks.spawn(session.refresher(state, membership, outlets.maps).run());
     tracing::info!(endpoint = %session.map.endpoint, interface = session.interface, "the agent has started");
     systemd::ready("looking for a manager");
@@ -119,6 +123,8 @@ struct Session {
     problems: Vec<String>,
     driver: DriverHandle<EndpointNode>,
     want: watch::Sender<Want>,
+    /// The map, for those who look at it.
+    known: watch::Sender<Arc<EndpointMap>>,
 }
 
 impl Session {
@@ -146,6 +152,7 @@ impl Session {
             interface,
             listen_port,
             public_key: membership.private_key.public_key(),
+            known: watch::Sender::new(Arc::clone(&map)),
             map,
             host,
             problems: Vec::new(),
@@ -161,13 +168,17 @@ impl Session {
 
     /// Serves until something says stop, or breaks.
     async fn serve(&mut self, mut inputs: Inputs, mut signals: Signals) -> anyhow::Result<()> {
+        self.rotate_if_due(&inputs.rotations);
         loop {
             tokio::select! {
                 () = signals.any() => return Ok(()),
                 error = self.driver.failed() => return Err(error.into()),
                 Some(event) = inputs.events.recv() => self.handle_event(event),
                 Some(change) = inputs.changes.recv() => self.handle_change(change).await,
-                Some(map) = inputs.maps.recv() => self.handle_map(map).await,
+                Some(map) = inputs.maps.recv() => {
+                    self.handle_map(map).await;
+                    self.rotate_if_due(&inputs.rotations);
+                }
                 Some(keys) = inputs.keys.recv() => self.handle_keys(keys).await,
                 Some(ask) = inputs.asks.recv() => match ask {
                     // The reply is dropped with it if too many wait.
@@ -219,9 +230,19 @@ impl Session {
 
     async fn handle_map(&mut self, map: Arc<EndpointMap>) {
         self.map = Arc::clone(&map);
+        self.known.send_replace(Arc::clone(&map));
         self.tell(Command::SetMap(map)).await;
         if let Err(error) = self.set_host().await {
             tracing::error!(%error, "cannot apply the new map to the overlay's device");
+        }
+    }
+
+    /// An admin wants a new key.
+    fn rotate_if_due(&self, rotations: &mpsc::Sender<Rotation>) {
+        if self.map.is_key_due {
+            tracing::info!("an admin asks for a new key");
+            // What comes of it is in the log. If too many wait, there is one among them.
+            drop(rotations.try_send(Rotation { overlap: DEFAULT_OVERLAP, reply: oneshot::channel().0 }));
         }
     }
 

@@ -2,13 +2,16 @@
 
 use axum::extract::State as Shared;
 use axum::http::{HeaderMap, StatusCode, header};
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
 use axum::{Extension, Json, Router};
 use festoon_control::compile::endpoint_map;
-use festoon_control::registry::{Command, JoinEndpoint, Outcome, RemoveEndpoint, RotateEndpointKey, State};
+use festoon_control::registry::{
+    Author, Change, Command, JoinEndpoint, OfferRoutes, Outcome, RemoveEndpoint, RotateEndpointKey, State, UnixMs, Who,
+};
 use festoon_proto::EndpointId;
 use festoon_proto::http::{
-    AGENT_JOIN, AGENT_LEAVE, AGENT_MAP, AGENT_ROTATE, Credential, JoinRequest, JoinResponse, RotateRequest,
+    AGENT_JOIN, AGENT_LEAVE, AGENT_MAP, AGENT_ROTATE, AGENT_ROUTES, Credential, JoinRequest, JoinResponse, OfferRequest,
+    RotateRequest,
 };
 use festoon_proto::map::EndpointMap;
 
@@ -22,12 +25,26 @@ struct Agents {
     told: Told,
 }
 
+impl Agents {
+    /// Changes the registry as somebody wants it who is at the other end of a connection.
+    async fn propose(&self, who: Who, peer: &Peer, command: Command) -> Result<Outcome, Refused> {
+        let by = Author { who, from: Some(peer.remote.ip().to_canonical()) };
+        let change = Change { command, by, at: UnixMs::default(), only_if: None, key: None };
+        Ok(self.cluster.propose(change).await?)
+    }
+
+    async fn change(&self, endpoint: EndpointId, peer: &Peer, command: Command) -> Result<(), Refused> {
+        self.propose(Who::Endpoint(endpoint), peer, command).await.map(drop)
+    }
+}
+
 /// The routes under `/agent/v1/`. Keeps in `told` who knows of the next CA.
 pub fn router(cluster: Cluster, told: Told) -> Router {
     Router::new()
         .route(AGENT_JOIN, post(join))
         .route(AGENT_MAP, get(map))
         .route(AGENT_ROTATE, post(rotate_key))
+        .route(AGENT_ROUTES, put(offer))
         .route(AGENT_LEAVE, post(leave))
         .with_state(Agents { cluster, told })
 }
@@ -45,7 +62,7 @@ async fn join(
         name: request.name.chars().take(253).collect(),
         now: unix_now(),
     };
-    let Outcome::Endpoint(endpoint) = agents.cluster.propose(Command::JoinEndpoint(command)).await? else {
+    let Outcome::Endpoint(endpoint) = agents.propose(Who::Newcomer, &peer, Command::JoinEndpoint(command)).await? else {
         return Err(Refused::internal());
     };
     tracing::info!(%endpoint, remote = %peer.remote, "an endpoint joined");
@@ -64,6 +81,7 @@ async fn map(Shared(agents): Shared<Agents>, headers: HeaderMap) -> Result<Json<
 
 async fn rotate_key(
     Shared(agents): Shared<Agents>,
+    Extension(peer): Extension<Peer>,
     headers: HeaderMap,
     ApiJson(request): ApiJson<RotateRequest>,
 ) -> Result<StatusCode, Refused> {
@@ -76,14 +94,31 @@ async fn rotate_key(
     let (now, new_key) = (unix_now(), request.public_key);
     let overlap_until = now.after(u64::from(request.overlap_s) * 1000);
     let command = RotateEndpointKey { endpoint, new_key, now, overlap_until };
-    agents.cluster.propose(Command::RotateEndpointKey(command)).await?;
+    agents.change(endpoint, &peer, Command::RotateEndpointKey(command)).await?;
     tracing::info!(%endpoint, public_key = %new_key, "an endpoint has a new key");
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn leave(Shared(agents): Shared<Agents>, headers: HeaderMap) -> Result<StatusCode, Refused> {
+async fn offer(
+    Shared(agents): Shared<Agents>,
+    Extension(peer): Extension<Peer>,
+    headers: HeaderMap,
+    ApiJson(OfferRequest { prefixes }): ApiJson<OfferRequest>,
+) -> Result<StatusCode, Refused> {
     let endpoint = authenticate(&agents.cluster.snapshot(), &headers)?;
-    agents.cluster.propose(Command::RemoveEndpoint(RemoveEndpoint { endpoint, now: unix_now() })).await?;
+    agents.change(endpoint, &peer, Command::OfferRoutes(OfferRoutes { endpoint, prefixes })).await?;
+    tracing::info!(%endpoint, "an endpoint offers other routes");
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn leave(
+    Shared(agents): Shared<Agents>,
+    Extension(peer): Extension<Peer>,
+    headers: HeaderMap,
+) -> Result<StatusCode, Refused> {
+    let endpoint = authenticate(&agents.cluster.snapshot(), &headers)?;
+    let command = Command::RemoveEndpoint(RemoveEndpoint { endpoint, now: unix_now() });
+    agents.change(endpoint, &peer, command).await?;
     tracing::info!(%endpoint, "an endpoint left");
     Ok(StatusCode::NO_CONTENT)
 }
@@ -119,6 +154,14 @@ fn not_yet() -> Refused {
     Refused::new(StatusCode::SERVICE_UNAVAILABLE, "endpoint-not-yet", text)
 }
 
-fn map_of(state: &State, endpoint: EndpointId) -> Result<EndpointMap, Refused> {
-    endpoint_map(state, endpoint).ok_or_else(not_yet)
+fn map_of(state: &State, id: EndpointId) -> Result<EndpointMap, Refused> {
+    match state.endpoint(id) {
+        Some(endpoint) if !endpoint.is_enabled => Err(disabled()),
+        _ => endpoint_map(state, id).ok_or_else(not_yet),
+    }
+}
+
+fn disabled() -> Refused {
+    let text = "an admin has disabled this endpoint: it keeps its addresses and comes back when it is enabled again";
+    Refused::new(StatusCode::FORBIDDEN, "endpoint-disabled", text)
 }

@@ -1,7 +1,6 @@
 //! The node, running: the way to it for the rest of the program.
 
 use std::net::{IpAddr, SocketAddr};
-use std::ops::RangeInclusive;
 use std::time::Instant;
 
 use anyhow::Context as _;
@@ -131,7 +130,7 @@ impl NodeHandle {
     }
 
     /// How it and the endpoints with these ids are doing.
-    pub async fn status(&self, ids: RangeInclusive<EndpointId>) -> Result<Status, Stopped> {
+    pub async fn status(&self, ids: Vec<EndpointId>) -> Result<Status, Stopped> {
         self.ask(|reply| Command::Status(ids, reply)).await
     }
 

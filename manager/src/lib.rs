@@ -6,11 +6,15 @@
 #[cfg(feature = "shell")]
 pub mod agents;
 #[cfg(feature = "shell")]
+pub mod api;
+#[cfg(feature = "shell")]
 pub mod app;
 #[cfg(feature = "shell")]
 pub mod certificate;
 #[cfg(feature = "shell")]
 pub mod cli;
+#[cfg(feature = "shell")]
+pub mod client_conf;
 #[cfg(feature = "shell")]
 pub mod cluster;
 #[cfg(feature = "shell")]
@@ -19,6 +23,8 @@ pub mod config;
 pub mod data_dir;
 #[cfg(feature = "shell")]
 pub mod driver;
+#[cfg(feature = "shell")]
+pub mod ephemeral;
 #[cfg(feature = "shell")]
 pub mod expiry;
 #[cfg(feature = "shell")]

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
-use std::ops::RangeInclusive;
 
 use festoon_control::registry::{AddressRange, Endpoint, Manager, Network, State};
 use festoon_proto::map::EndpointKind;
@@ -137,11 +136,9 @@ impl Page {
         state.endpoints_after(self.after).take(self.limit.min(MOST_ROWS))
     }
 
-    /// The ids on it, from the first to the last.
-    pub fn ids(self, state: &State) -> RangeInclusive<EndpointId> {
-        let mut ids = self.rows(state).map(|endpoint| endpoint.id);
-        let first = ids.next().unwrap_or(EndpointId(1));
-        first..=ids.last().unwrap_or(first)
+    /// The ids on it.
+    pub fn ids(self, state: &State) -> Vec<EndpointId> {
+        self.rows(state).map(|endpoint| endpoint.id).collect()
     }
 }
 

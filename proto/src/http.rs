@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroize;
 
@@ -21,6 +22,8 @@ pub const AGENT_MAP: &str = "/agent/v1/map";
 pub const AGENT_LEAVE: &str = "/agent/v1/leave";
 /// `POST`, with a [`Credential`]: an endpoint has a new key.
 pub const AGENT_ROTATE: &str = "/agent/v1/rotate-key";
+/// `PUT`, with a [`Credential`]: an endpoint says which routes it offers, all of them.
+pub const AGENT_ROUTES: &str = "/agent/v1/routes";
 /// `POST`, without a login: a manager joins with a token.
 pub const CLUSTER_JOIN: &str = "/cluster/v1/join";
 
@@ -52,6 +55,13 @@ pub struct RotateRequest {
     pub public_key: PublicKey,
     /// For how many seconds the one before is to be good too.
     pub overlap_s: u32,
+}
+
+/// All the routes that an endpoint offers. Asking again changes nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OfferRequest {
+    /// Prefixes outside the overlay that it would carry packets to.
+    pub prefixes: Vec<IpNet>,
 }
 
 /// What a manager does.

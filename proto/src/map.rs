@@ -102,6 +102,15 @@ impl Default for Timing {
     }
 }
 
+/// A prefix outside the overlay that an endpoint would carry packets to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnRoute {
+    /// The prefix.
+    pub prefix: IpNet,
+    /// Whether an admin approved it. Nobody uses it before.
+    pub is_approved: bool,
+}
+
 /// The map of an endpoint: all that its agent needs, for a cold start too.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EndpointMap {
@@ -120,6 +129,9 @@ pub struct EndpointMap {
     /// What it reaches through other endpoints of its network: the routes an admin approved, without its own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub routes: Vec<IpNet>,
+    /// The routes that it offers itself, and which of them an admin approved.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub own_routes: Vec<OwnRoute>,
     /// Whether an admin asks for a new key, and this endpoint has not made one since.
     #[serde(default)]
     pub is_key_due: bool,

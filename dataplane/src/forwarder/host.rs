@@ -39,6 +39,9 @@ pub struct HostForwarder {
     /// The peer that packets go to, so that it is not looked for with every one.
     way_out: Option<PeerId>,
     addresses: Vec<IpAddr>,
+    /// What it carries packets to, by an admin's leave.
+    behind: RouteTable<()>,
+    /// What it reaches through managers.
     network: RouteTable<()>,
     drops: DropCounters,
 }
@@ -53,6 +56,7 @@ impl HostForwarder {
             active: None,
             way_out: None,
             addresses: Vec::new(),
+            behind: RouteTable::default(),
             network: RouteTable::default(),
             drops: DropCounters::default(),
         }
@@ -77,8 +81,12 @@ impl HostForwarder {
         }
         self.addresses.clone_from(&map.addresses);
         self.network = RouteTable::default();
-        for prefix in &map.network.prefixes {
+        for prefix in map.network.prefixes.iter().chain(&map.routes) {
             self.network.insert(*prefix, ());
+        }
+        self.behind = RouteTable::default();
+        for route in map.own_routes.iter().filter(|route| route.is_approved) {
+            self.behind.insert(route.prefix, ());
         }
         self.bring_over.begin();
         self.set_active(self.active);
@@ -136,7 +144,7 @@ impl HostForwarder {
 
     fn send(&mut self, header: &VnetHeader, frame: &mut [u8], effects: &mut Effects) -> Result<(), DropReason> {
         let ip = IpHeader::parse(frame)?;
-        if !self.addresses.contains(&ip.source) {
+        if !is_here(ip.source, &self.addresses, &self.behind) {
             return Err(DropReason::ForeignSource);
         }
         if !ip.is_unicast() {
@@ -171,7 +179,7 @@ impl HostForwarder {
         let mut accepted = 0;
         let arrival = match received {
             Received::Packet { from, len } => {
-                match check_inbound(&plain[..len], &self.addresses, &self.network) {
+                match check_inbound(&plain[..len], &self.addresses, &self.behind, &self.network) {
                     Ok(()) => accepted = len,
                     Err(reason) => self.drops.count(reason),
                 }
@@ -220,10 +228,20 @@ impl HostForwarder {
     }
 }
 
-/// A manager may send only packets of this network for this endpoint.
-fn check_inbound(packet: &[u8], addresses: &[IpAddr], network: &RouteTable<()>) -> Result<(), DropReason> {
+/// Whether `address` is the endpoint's own, or behind it.
+fn is_here(address: IpAddr, addresses: &[IpAddr], behind: &RouteTable<()>) -> bool {
+    addresses.contains(&address) || behind.lookup(address).is_some()
+}
+
+/// A manager may send only packets of this network for this endpoint, or for what an admin lets it carry.
+fn check_inbound(
+    packet: &[u8],
+    addresses: &[IpAddr],
+    behind: &RouteTable<()>,
+    network: &RouteTable<()>,
+) -> Result<(), DropReason> {
     let header = IpHeader::parse(packet)?;
-    if !addresses.contains(&header.destination) {
+    if !is_here(header.destination, addresses, behind) {
         return Err(DropReason::ForeignDestination);
     }
     network.lookup(header.source).ok_or(DropReason::ForeignSource)?;

@@ -25,7 +25,7 @@ pub struct Desired {
     pub mtu: u16,
     /// The endpoint's own overlay addresses.
     pub addresses: Vec<IpAddr>,
-    /// The prefixes of the network.
+    /// The prefixes of the network, and what is reached through others of it.
     pub routes: Vec<IpNet>,
     /// Where managers are reached: no route may lead there through the overlay, which needs them itself.
     pub managers: Vec<IpAddr>,
@@ -40,7 +40,7 @@ impl From<&EndpointMap> for Desired {
         Self {
             mtu: map.network.mtu,
             addresses: map.addresses.clone(),
-            routes: map.network.prefixes.iter().map(IpNet::trunc).collect(),
+            routes: map.network.prefixes.iter().chain(&map.routes).map(IpNet::trunc).collect(),
             managers,
         }
     }

@@ -8,7 +8,8 @@ use std::time::Duration;
 use festoon_proto::Fingerprint;
 use festoon_proto::address::MANAGER_TLS_NAME;
 use festoon_proto::http::{
-    AGENT_JOIN, AGENT_LEAVE, AGENT_MAP, AGENT_ROTATE, Credential, JoinRequest, JoinResponse, Problem, RotateRequest,
+    AGENT_JOIN, AGENT_LEAVE, AGENT_MAP, AGENT_ROTATE, AGENT_ROUTES, Credential, JoinRequest, JoinResponse, OfferRequest,
+    Problem, RotateRequest,
 };
 use festoon_proto::map::EndpointMap;
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
@@ -110,6 +111,12 @@ impl Client {
     pub async fn rotate_key(self, credential: &Credential, request: &RotateRequest) -> Result<(), RequestError> {
         let post = self.request(Method::POST, AGENT_ROTATE).bearer_auth(credential.to_secret_string()).json(request);
         self.send(post).await.map(drop)
+    }
+
+    /// Says which routes the endpoint offers.
+    pub async fn offer(self, credential: &Credential, request: &OfferRequest) -> Result<(), RequestError> {
+        let put = self.request(Method::PUT, AGENT_ROUTES).bearer_auth(credential.to_secret_string()).json(request);
+        self.send(put).await.map(drop)
     }
 
     /// Leaves for good.

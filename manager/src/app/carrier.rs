@@ -12,6 +12,7 @@ use festoon_proto::map::ManagerMap;
 use super::REMOVED;
 use crate::cluster::{Cluster, ProposeError};
 use crate::driver::{self, Driver, NodeHandle};
+use crate::ephemeral::keep_removing;
 use crate::own_key::OwnKey;
 
 /// How long endpoints have to move away.
@@ -115,14 +116,31 @@ pub(super) async fn follow(
 ) -> anyhow::Result<()> {
     let mut states = cluster.watch();
     cluster.applied(known.version()).await;
+    let mut is_draining = false;
     loop {
         let state = Arc::clone(&states.borrow_and_update());
-        state.manager(me).context(REMOVED)?;
+        let wanted = state.manager(me).context(REMOVED)?.is_draining;
         if let Some(node) = &node {
             update_node(node, me, &known, &state).await?;
+            if is_draining != wanted {
+                node.set_draining(wanted).await?;
+                is_draining = wanted;
+                tracing::info!(draining = wanted, "an admin set whether this manager is draining");
+            }
         }
         known = state;
         states.changed().await.context("the registry ended")?;
+    }
+}
+
+/// Has endpoints that are to go when they leave removed. Ends only when something is broken.
+pub(super) async fn remove_ephemeral(cluster: Cluster, node: Option<NodeHandle>) -> anyhow::Error {
+    match node {
+        Some(node) => {
+            keep_removing(cluster, node).await;
+            anyhow::anyhow!("the packet loop ended")
+        }
+        None => std::future::pending().await,
     }
 }
 

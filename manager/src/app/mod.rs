@@ -25,7 +25,7 @@ use crate::data_dir::DataDir;
 use crate::local::{self, Leave};
 use crate::own_key::OwnKey;
 use base::Base;
-use carrier::{Carrier, follow};
+use carrier::{Carrier, follow, remove_ephemeral};
 use stop::Stop;
 
 /// How long a manager that has joined without reaching the registry waits for its first copy.
@@ -56,7 +56,8 @@ pub async fn serve(data: DataDir, config: Config) -> anyhow::Result<()> {
             error = work => Err(error),
             ended = socket.run(admin) => ended.context("the admin socket ended"),
             ended = own_key.follow(state.version(), node.clone()) => ended,
-            ended = follow(&cluster, me, state, node) => ended,
+            ended = follow(&cluster, me, state, node.clone()) => ended,
+            error = remove_ephemeral(cluster.clone(), node) => Err(error),
         }
     });
     let end = Box::pin(until_end(work, &mut stop, &mut leaving, &mut carrier, &cluster)).await?;

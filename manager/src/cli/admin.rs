@@ -10,7 +10,8 @@ use festoon_proto::map::EndpointMap;
 use festoon_proto::{EndpointId, PrivateKey};
 
 use super::args::{EndpointCommand, ManagerCommand, TokenCommand};
-use super::{client_conf, render};
+use super::render;
+use crate::client_conf;
 use crate::local::{
     Client, ClientRequest, DRAINING, Draining, ENDPOINTS, MANAGERS, ManagerRequest, OWN_KEY, Removed, RotationRequest,
     RotationResponse, STATUS, TOKENS, TokenRequest, TokenResponse,
@@ -83,7 +84,7 @@ async fn add_client(
     let key = PrivateKey::from_bytes(rand::random());
     let request = ClientRequest { name, network, addresses, public_key: key.public_key() };
     let map: EndpointMap = client.send_json(Method::POST, ENDPOINTS, &request).await?;
-    print!("{}", client_conf::to_secret_conf(&map, &key, manager)?);
+    print!("{}", client_conf::to_conf(&map, &key.to_secret_base64(), manager)?);
     Ok(())
 }
 

@@ -84,6 +84,8 @@ pub(super) enum Subcommand {
     Drain,
     /// Take endpoints again
     Undrain,
+    /// Show the OpenAPI document of the API
+    ApiDocument,
     /// Show the version
     Version,
 }

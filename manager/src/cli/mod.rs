@@ -3,7 +3,6 @@
 mod admin;
 mod args;
 mod ca;
-mod client_conf;
 mod init;
 mod join;
 mod membership;
@@ -13,7 +12,7 @@ mod snapshot;
 
 use crate::config::Config;
 use crate::data_dir::DataDir;
-use crate::{app, cluster, telemetry};
+use crate::{api, app, cluster, telemetry};
 
 pub use args::Cli;
 use args::Subcommand;
@@ -48,6 +47,10 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Subcommand::Rejoin => membership::rejoin(&data_dir).await,
         Subcommand::Drain => admin::set_draining(&data_dir, true).await,
         Subcommand::Undrain => admin::set_draining(&data_dir, false).await,
+        Subcommand::ApiDocument => {
+            print!("{}", api::document_text());
+            Ok(())
+        }
         Subcommand::Version => {
             println!("festoon-manager {}", env!("CARGO_PKG_VERSION"));
             Ok(())

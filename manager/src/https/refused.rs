@@ -48,7 +48,9 @@ impl From<ProposeError> for Refused {
 fn status_of(kind: &str) -> StatusCode {
     match kind {
         "token-unknown" | "token-expired" | "token-used" | "token-wrong-kind" => StatusCode::FORBIDDEN,
-        "network-unknown" | "endpoint-unknown" | "manager-unknown" => StatusCode::NOT_FOUND,
+        "network-unknown" | "endpoint-unknown" | "manager-unknown" | "join-token-unknown" => StatusCode::NOT_FOUND,
+        "changed-meanwhile" => StatusCode::PRECONDITION_FAILED,
+        "idempotency-key-reused" => StatusCode::UNPROCESSABLE_ENTITY,
         kind if kind.starts_with("bad-") => StatusCode::UNPROCESSABLE_ENTITY,
         _ => StatusCode::CONFLICT,
     }

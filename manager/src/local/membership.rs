@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 
 use super::Admin;
 use super::api::Promoted;
-use crate::cluster::{AnewError, Rejoined};
+use crate::cluster::{AnewError, Cluster, Rejoined};
 use crate::https::Refused;
 
 impl From<AnewError> for Refused {
@@ -24,8 +24,8 @@ const LEADER_LIMIT: Duration = Duration::from_millis(500);
 
 /// Refuses to let the last full manager go that is alive, though the registry may know of others: with it would go all traffic
 /// and, if the others are lost, every secret.
-pub(super) async fn see_that_others_carry(admin: &Admin, gone: ManagerId) -> Result<(), Refused> {
-    let (state, health) = (admin.cluster.snapshot(), admin.cluster.health_of_leader(LEADER_LIMIT).await);
+pub(crate) async fn see_that_others_carry(cluster: &Cluster, gone: ManagerId) -> Result<(), Refused> {
+    let (state, health) = (cluster.snapshot(), cluster.health_of_leader(LEADER_LIMIT).await);
     let is_alive = |id: ManagerId| health.members.iter().any(|member| member.id.manager == id && member.is_heard);
     let others: Vec<_> = state.full_managers().filter(|manager| manager.id != gone).collect();
     // Of a manager that is alone the registry says it better.
@@ -38,7 +38,7 @@ pub(super) async fn see_that_others_carry(admin: &Admin, gone: ManagerId) -> Res
 }
 
 pub(super) async fn leave(Shared(admin): Shared<Admin>) -> Result<StatusCode, Refused> {
-    see_that_others_carry(&admin, admin.manager).await?;
+    see_that_others_carry(&admin.cluster, admin.manager).await?;
     let stopping = || Refused::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", "this manager is stopping");
     let (reply, left) = oneshot::channel();
     admin.leave.send(reply).await.map_err(|_| stopping())?;

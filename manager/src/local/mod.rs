@@ -17,4 +17,5 @@ pub use api::{
 };
 pub use ca::{AuthorityRow, CA, CA_PROMOTE, CA_RETIRE, CA_ROTATE, CaManagerRow, CaReport, Retire};
 pub use client::{Client, ClientError};
+pub(crate) use membership::see_that_others_carry;
 pub use server::{Admin, Leave, Server, build};

@@ -11,7 +11,7 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path as UrlPath, Query, State as Shared};
 use axum::http::StatusCode;
 use axum::routing::{delete, get, post, put};
-use axum::{Json, Router};
+use axum::{Extension, Json, Router};
 use festoon_control::compile::endpoint_map;
 use festoon_control::registry::{
     AddClient, Addresses, Command, CreateToken, Outcome, RemoveEndpoint, TokenPreset, TwoOfAFamilyError, UnixMs,
@@ -29,9 +29,10 @@ use super::api::{
 };
 use super::ca::{self, CA, CA_PROMOTE, CA_RETIRE, CA_ROTATE};
 use super::{lookup, membership, networks, own_key, snapshots};
+use crate::api::{Api, Caller};
 use crate::certificate::Keeper;
 use crate::cluster::{Cluster, ProposeError, unix_now};
-use crate::driver::{NodeHandle, Stopped};
+use crate::driver::NodeHandle;
 use crate::https::{ApiJson, Refused};
 use crate::own_key::OwnKey;
 use crate::snapshot::Snapshots;
@@ -103,15 +104,15 @@ impl Server {
             .route(CA_PROMOTE, post(ca::promote))
             .route(CA_RETIRE, post(ca::retire))
             .route(OWN_KEY, post(own_key::rotate))
-            .with_state(admin);
+            .with_state(admin.clone())
+            .merge(api(admin));
         axum::serve(self.0, routes).await
     }
 }
 
-impl From<Stopped> for Refused {
-    fn from(stopped: Stopped) -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", &stopped.to_string())
-    }
+/// The API, for whoever may open the socket.
+fn api(Admin { cluster, node, manager, .. }: Admin) -> Router {
+    crate::api::router(Api { cluster, node, manager }).layer(Extension(Caller::local(manager)))
 }
 
 async fn status(
@@ -221,7 +222,7 @@ async fn remove_manager(
 ) -> Result<Json<Removed>, Refused> {
     let state = admin.cluster.snapshot();
     let manager = lookup::manager(&state, &name)?;
-    membership::see_that_others_carry(&admin, manager.id).await?;
+    membership::see_that_others_carry(&admin.cluster, manager.id).await?;
     admin.cluster.propose(Command::RemoveManager(manager.id)).await?;
     Ok(Json(Removed { id: manager.id.to_string(), name: manager.name.clone() }))
 }
@@ -231,7 +232,14 @@ async fn set_draining(
     ApiJson(Draining { draining }): ApiJson<Draining>,
 ) -> Result<StatusCode, Refused> {
     let witness = || Refused::new(StatusCode::CONFLICT, "manager-is-witness", "a witness carries no endpoints");
-    admin.node.as_ref().ok_or_else(witness)?.set_draining(draining).await?;
-    tracing::info!(draining, "an admin set whether this manager is draining");
+    let node = admin.node.as_ref().ok_or_else(witness)?;
+    let command = UpdateManager { is_draining: Some(draining), ..UpdateManager::of(admin.manager) };
+    match admin.cluster.propose(Command::UpdateManager(command)).await {
+        Err(ProposeError::NoQuorum { .. }) => {
+            tracing::warn!(draining, "whether this manager is draining is not in the registry, which can't be changed now");
+            node.set_draining(draining).await?;
+        }
+        proposed => drop(proposed?),
+    }
     Ok(StatusCode::NO_CONTENT)
 }

@@ -11,7 +11,6 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
-use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 use festoon_control::mesh::{Change, Mesh};
@@ -72,7 +71,7 @@ pub enum Command {
     /// Take no more endpoints, and say [`Event::Drained`] with this number once the last agent has left.
     Drain(u32),
     /// How are you, and the endpoints with these ids?
-    Status(RangeInclusive<EndpointId>, Reply<Status>),
+    Status(Vec<EndpointId>, Reply<Status>),
 }
 
 /// What it tells the rest of the program.
@@ -420,7 +419,7 @@ impl Node for ManagerNode {
                 self.awaited = Some(number);
                 self.report_drained();
             }
-            Command::Status(ids, reply) => reply(self.status(now, ids)),
+            Command::Status(ids, reply) => reply(self.status(now, &ids)),
         }
         self.settle(now, effects);
     }

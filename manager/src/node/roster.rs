@@ -1,7 +1,6 @@
 //! Who is in the map: the little of it that a node looks up for itself, beside what its forwarder made of it.
 
 use std::collections::BTreeMap;
-use std::ops::RangeInclusive;
 use std::time::Instant;
 
 use festoon_proto::map::{EndpointKind, ManagerMap, ManagerMapDelta, MapVersion, Timing};
@@ -49,11 +48,9 @@ impl Roster {
         self.endpoints.keys().copied()
     }
 
-    /// Those with these ids.
-    pub(super) fn endpoints_in(&self, ids: RangeInclusive<EndpointId>) -> impl Iterator<Item = EndpointId> + '_ {
-        // A range that ends before it begins is an empty one, not a panic.
-        let range = (!ids.is_empty()).then(|| self.endpoints.range(ids));
-        range.into_iter().flatten().map(|(id, _)| *id)
+    /// Whether there is this endpoint.
+    pub(super) fn knows(&self, id: EndpointId) -> bool {
+        self.endpoints.contains_key(&id)
     }
 
     /// What is known of an endpoint.

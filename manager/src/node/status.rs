@@ -1,7 +1,6 @@
 //! How a node is doing.
 
 use std::net::SocketAddr;
-use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 use festoon_control::mesh::Route;
@@ -63,11 +62,12 @@ pub struct EndpointStatus {
 }
 
 impl ManagerNode {
-    /// With the endpoints whose ids are in `ids`: packets wait while this is made, and there may be 100,000.
-    pub(super) fn status(&self, now: Instant, ids: RangeInclusive<EndpointId>) -> Status {
+    /// With the endpoints of `ids` that there are: packets wait while this is made, and there may be 100,000.
+    pub(super) fn status(&self, now: Instant, ids: &[EndpointId]) -> Status {
+        let known = ids.iter().filter(|id| self.roster.knows(**id));
         Status {
             managers: self.roster.managers().map(|manager| self.manager_status(manager)).collect(),
-            endpoints: self.roster.endpoints_in(ids).map(|endpoint| self.endpoint_status(now, endpoint)).collect(),
+            endpoints: known.map(|id| self.endpoint_status(now, *id)).collect(),
             drops: self.forwarder.drops().nonzero().map(|(reason, count)| (reason.to_string(), count)).collect(),
             draining: self.draining,
         }

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "clippy takes the helpers of an integration test for a program")]
 
 mod addresses;
+mod api;
 mod files;
 mod harness;
 mod keys;

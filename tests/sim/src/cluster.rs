@@ -190,6 +190,7 @@ impl Cluster {
             network: network(agent.network.0),
             addresses: agent.addresses.to_vec(),
             routes: Vec::new(),
+            own_routes: Vec::new(),
             is_key_due: false,
             managers: self.manager_infos(),
             authorities: Vec::new(),

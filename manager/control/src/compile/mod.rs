@@ -7,11 +7,11 @@ mod delta;
 #[cfg(test)]
 mod tests;
 
-use festoon_proto::map::{EndpointInfo, EndpointMap, ManagerInfo, ManagerMap, MapVersion, NetworkInfo, Timing};
+use festoon_proto::map::{EndpointInfo, EndpointMap, ManagerInfo, ManagerMap, MapVersion, NetworkInfo, OwnRoute, Timing};
 use festoon_proto::{EndpointId, ManagerId};
 use ipnet::IpNet;
 
-use crate::registry::{Endpoint, Manager, Network, State};
+use crate::registry::{Endpoint, Manager, Network, OfferedRoute, State};
 
 pub use delta::manager_delta;
 
@@ -40,11 +40,16 @@ pub fn endpoint_map(state: &State, endpoint: EndpointId) -> Option<EndpointMap> 
         network: network_info(state.network(endpoint.network)?),
         addresses: endpoint.addresses.to_vec(),
         routes: routes(state, endpoint),
+        own_routes: endpoint.routes().iter().map(own_route).collect(),
         is_key_due: endpoint.is_key_due,
         managers: state.full_managers().map(manager_info).collect(),
         authorities: state.vault().authorities().iter().map(|authority| authority.fingerprint).collect(),
         timing: Timing::default(),
     })
+}
+
+const fn own_route(route: &OfferedRoute) -> OwnRoute {
+    OwnRoute { prefix: route.prefix, is_approved: route.is_approved }
 }
 
 /// What the endpoint reaches through others.

@@ -36,7 +36,7 @@ pub enum RouteError {
         prefix: IpNet,
     },
     /// Its endpoint does not offer it.
-    #[error("{0} is not offered by this endpoint: have it offer that first, with `festoon routes`")]
+    #[error("{0} is not offered by this endpoint: start its agent with --route {0} first")]
     NotOffered(IpNet),
     /// Another carries it.
     #[error("{route} is carried by {by} already: withdraw that first")]

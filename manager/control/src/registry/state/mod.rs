@@ -129,6 +129,12 @@ impl State {
         self.endpoints_named_after(network, None)
     }
 
+    /// How many endpoints a network has.
+    pub fn endpoint_count_of(&self, network: NetworkId) -> u64 {
+        let all = self.index.names.range((network, Arc::from(""))..);
+        all.take_while(|((of, _), _)| *of == network).map(|_| 1).sum()
+    }
+
     /// The endpoints of a network with names behind `after`, by name; all without it.
     pub fn endpoints_named_after(&self, network: NetworkId, after: Option<&str>) -> impl Iterator<Item = &Endpoint> {
         let begin = match after {

@@ -3,20 +3,23 @@
 use std::fmt::Write as _;
 
 use anyhow::Context as _;
+use festoon_proto::ManagerId;
 use festoon_proto::map::{EndpointMap, ManagerInfo};
-use festoon_proto::{ManagerId, PrivateKey};
 use ipnet::IpNet;
 
 /// Keeps a NAT's mapping and the manager's idea of where the client is, in seconds.
 const KEEPALIVE: u16 = 25;
 
 /// Whether `wanted` is the name or the id of a manager.
-pub(super) fn is_named(wanted: &str, id: ManagerId, name: &str) -> bool {
+pub fn is_named(wanted: &str, id: ManagerId, name: &str) -> bool {
     wanted == name || wanted.parse() == Ok(id)
 }
 
-/// The configuration. Holds the private key.
-pub(super) fn to_secret_conf(map: &EndpointMap, key: &PrivateKey, manager: Option<&str>) -> anyhow::Result<String> {
+/// What stands in the place of a private key that only the client has.
+pub const NO_KEY: &str = "<the private key, which only this client has>";
+
+/// The configuration of the client whose private key is `key`, in base64. Secret, if it is.
+pub fn to_conf(map: &EndpointMap, key: &str, manager: Option<&str>) -> anyhow::Result<String> {
     let manager = choose(&map.managers, manager).context("the cluster has no such manager")?;
     let underlay = manager.underlay.first().context("the manager has no underlay address")?;
     let addresses = map.addresses.iter().copied().map(IpNet::from);
@@ -24,13 +27,13 @@ pub(super) fn to_secret_conf(map: &EndpointMap, key: &PrivateKey, manager: Optio
     // Writing to a string does not fail.
     let _ = writeln!(conf, "# {} in network {}, through manager {}", map.name, map.network.name, manager.name);
     let _ = writeln!(conf, "[Interface]");
-    let _ = writeln!(conf, "PrivateKey = {}", key.to_secret_base64());
+    let _ = writeln!(conf, "PrivateKey = {}", key);
     let _ = writeln!(conf, "Address = {}", list(addresses));
     let _ = writeln!(conf, "MTU = {}", map.network.mtu);
     let _ = writeln!(conf, "\n[Peer]");
     let _ = writeln!(conf, "PublicKey = {}", manager.public_key);
     let _ = writeln!(conf, "Endpoint = {underlay}");
-    let _ = writeln!(conf, "AllowedIPs = {}", list(map.network.prefixes.iter().copied()));
+    let _ = writeln!(conf, "AllowedIPs = {}", list(map.network.prefixes.iter().chain(&map.routes).copied()));
     let _ = writeln!(conf, "PersistentKeepalive = {KEEPALIVE}");
     Ok(conf)
 }
@@ -50,7 +53,7 @@ fn list(prefixes: impl Iterator<Item = IpNet>) -> String {
 #[cfg(test)]
 mod tests {
     use festoon_proto::map::{MapVersion, NetworkInfo, Timing};
-    use festoon_proto::{ClusterId, EndpointId, NetworkId, PublicKey};
+    use festoon_proto::{ClusterId, EndpointId, NetworkId, PrivateKey, PublicKey};
 
     use super::*;
 
@@ -82,6 +85,7 @@ mod tests {
             },
             addresses: vec!["172.31.0.2".parse().unwrap(), "fd00:1::2".parse().unwrap()],
             routes: Vec::new(),
+            own_routes: Vec::new(),
             is_key_due: false,
             managers: vec![manager(1, 5), manager(2, 9), manager(3, 9)],
             authorities: Vec::new(),
@@ -92,7 +96,7 @@ mod tests {
     #[test]
     fn the_configuration_is_what_wg_quick_reads() {
         let key = PrivateKey::from_bytes([7; 32]);
-        let conf = to_secret_conf(&map(), &key, None).unwrap();
+        let conf = to_conf(&map(), &key.to_secret_base64(), None).unwrap();
         let expected = format!(
             "# laptop in network default, through manager cloud-2\n[Interface]\nPrivateKey = {}\n\
              Address = 172.31.0.2/32, fd00:1::2/128\nMTU = 1360\n\n[Peer]\nPublicKey = {}\n\
@@ -107,8 +111,11 @@ mod tests {
     fn a_manager_may_be_named() {
         let key = PrivateKey::from_bytes([7; 32]);
         for wanted in ["cloud-3", "m3", "3"] {
-            assert!(to_secret_conf(&map(), &key, Some(wanted)).unwrap().contains("192.0.2.3:51820"), "{wanted}");
+            assert!(
+                to_conf(&map(), &key.to_secret_base64(), Some(wanted)).unwrap().contains("192.0.2.3:51820"),
+                "{wanted}"
+            );
         }
-        assert!(to_secret_conf(&map(), &key, Some("cloud-4")).is_err());
+        assert!(to_conf(&map(), &key.to_secret_base64(), Some("cloud-4")).is_err());
     }
 }

@@ -1,0 +1,33 @@
+//! The types of the managers' HTTP API, `/api/v1`: for the server, for the command line and for whoever else uses it.
+//!
+//! Conventions, the same everywhere:
+//! - Ids are written with their letter, as in `e7`. Times are RFC 3339 in UTC, to the millisecond.
+//! - A list is a [`Page`]; its cursor leads to the next one.
+//! - A record that can be changed has a version. It is also the record's `ETag`, and `If-Match` must name it in a change.
+//! - What is refused is answered with a [`Problem`] (RFC 9457).
+
+mod cluster;
+mod endpoint;
+mod id;
+mod join_token;
+mod manager;
+mod network;
+mod page;
+mod problem;
+mod time;
+
+pub use cluster::{Cluster, Health, Member, MemberState};
+pub use endpoint::{
+    Endpoint, EndpointBatch, EndpointCreate, EndpointCreated, EndpointKind, EndpointState, EndpointUpdate, Presence,
+    Route, RouteRow,
+};
+pub use id::{EndpointId, JoinTokenId, ManagerId, NetworkId};
+pub use join_token::{JoinToken, JoinTokenCreate, JoinTokenCreated, JoinTokenKind};
+pub use manager::{Manager, ManagerRole, ManagerState, ManagerUpdate};
+pub use network::{Network, NetworkCreate, NetworkUpdate};
+pub use page::{Cursor, CursorError, DEFAULT_LIMIT, MAX_LIMIT, Page};
+pub use problem::Problem;
+pub use time::{ParseTimeError, Time};
+
+/// Where the API begins.
+pub const BASE: &str = "/api/v1";

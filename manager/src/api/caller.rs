@@ -1,0 +1,82 @@
+//! Who calls.
+
+use std::net::IpAddr;
+
+use axum::extract::FromRequestParts;
+use axum::http::StatusCode;
+use axum::http::request::Parts;
+use festoon_control::registry::{Author, Endpoint, Network, State, Who};
+use festoon_proto::{EndpointId, ManagerId, NetworkId};
+
+use super::access::Need;
+use crate::https::Refused;
+
+/// Who calls, and what they may do.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    who: Who,
+    from: Option<IpAddr>,
+}
+
+impl Caller {
+    /// Whoever may open the admin socket of this manager. That is root, who may do everything.
+    pub const fn local(manager: ManagerId) -> Self {
+        Self { who: Who::Local(manager), from: None }
+    }
+
+    /// As the audit log knows it.
+    pub(super) const fn author(&self) -> Author {
+        Author { who: self.who, from: self.from }
+    }
+
+    pub(super) const fn may(&self, _need: Need) -> bool {
+        matches!(self.who, Who::Local(_))
+    }
+
+    /// Whether it may know of a network, and of what is in it.
+    pub(super) const fn sees(&self, _network: NetworkId) -> bool {
+        matches!(self.who, Who::Local(_))
+    }
+
+    /// A network that it may know of.
+    pub(super) fn network<'a>(&self, state: &'a State, id: NetworkId) -> Result<&'a Network, Refused> {
+        let network = state.network(id).filter(|network| self.sees(network.id));
+        network.ok_or_else(|| unknown("network", &id.to_string()))
+    }
+
+    /// The network of this id or name that it may know of; without one the only network, or the one called `default`.
+    pub(super) fn network_named<'a>(&self, state: &'a State, name: Option<&str>) -> Result<&'a Network, Refused> {
+        let mut seen = state.networks().filter(|network| self.sees(network.id));
+        let Some(name) = name else {
+            return match (seen.next(), seen.next()) {
+                (Some(only), None) => Ok(only),
+                _ => state.network_named("default").filter(|network| self.sees(network.id)).ok_or_else(|| {
+                    Refused::new(StatusCode::CONFLICT, "network-ambiguous", "there are several networks: name one")
+                }),
+            };
+        };
+        let named = seen.find(|network| network.name == name);
+        let found = named.or_else(|| name.parse().ok().and_then(|id| self.network(state, id).ok()));
+        found.ok_or_else(|| unknown("network", name))
+    }
+
+    /// An endpoint that it may know of.
+    pub(super) fn endpoint<'a>(&self, state: &'a State, id: EndpointId) -> Result<&'a Endpoint, Refused> {
+        let endpoint = state.endpoint(id).filter(|endpoint| self.sees(endpoint.network));
+        endpoint.ok_or_else(|| unknown("endpoint", &id.to_string()))
+    }
+}
+
+pub(super) fn unknown(what: &str, id: &str) -> Refused {
+    let id: String = id.chars().take(64).collect();
+    Refused::new(StatusCode::NOT_FOUND, &format!("{what}-unknown"), &format!("there is no {what} {id}, or not for you"))
+}
+
+impl<S: Sync> FromRequestParts<S> for Caller {
+    type Rejection = Refused;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refused> {
+        // A route that needs nothing has no caller, and asks for none.
+        parts.extensions.get::<Self>().cloned().ok_or_else(Refused::internal)
+    }
+}

@@ -1,0 +1,38 @@
+//! The way of a change from a handler into the registry.
+
+use festoon_control::registry::{Change, Command, IdempotencyKey, Outcome, Unchanged};
+
+use super::{Api, Caller};
+use crate::cluster::unix_now;
+use crate::https::Refused;
+
+/// A change that a caller wants.
+pub(super) struct Wanted<'a> {
+    pub(super) caller: &'a Caller,
+    pub(super) command: Command,
+    pub(super) only_if: Option<Unchanged>,
+    pub(super) key: Option<IdempotencyKey>,
+}
+
+impl<'a> Wanted<'a> {
+    pub(super) const fn new(caller: &'a Caller, command: Command) -> Self {
+        Self { caller, command, only_if: None, key: None }
+    }
+
+    pub(super) fn only_if(self, only_if: Option<Unchanged>) -> Self {
+        Self { only_if, ..self }
+    }
+
+    pub(super) fn key(self, key: Option<IdempotencyKey>) -> Self {
+        Self { key, ..self }
+    }
+}
+
+impl Api {
+    /// Carries out what a caller wants. When it returns, [`Cluster::snapshot`](crate::cluster::Cluster::snapshot) has it.
+    pub(super) async fn change(&self, wanted: Wanted<'_>) -> Result<Outcome, Refused> {
+        let Wanted { caller, command, only_if, key } = wanted;
+        let change = Change { command, by: caller.author(), at: unix_now(), only_if, key };
+        Ok(self.cluster.propose(change).await?)
+    }
+}

@@ -1,0 +1,82 @@
+//! Managers.
+
+use axum::Json;
+use axum::extract::State as Shared;
+use axum::http::StatusCode;
+use axum::response::IntoResponse;
+use festoon_api::{Manager, ManagerId, ManagerUpdate, Page};
+use festoon_control::registry::{Command, Subject, UpdateManager};
+
+use super::caller::unknown;
+use super::change::Wanted;
+use super::headers::{ETag, IfMatch};
+use super::list::Paging;
+use super::query::{ApiPath, ApiQuery};
+use super::{Api, Caller, view};
+use crate::https::{ApiJson, Refused};
+use crate::local::see_that_others_carry;
+
+/// All managers, by id.
+#[utoipa::path(get, path = "/managers", tag = "managers", params(Paging), responses((status = 200, body = Page<Manager>)))]
+pub(super) async fn list(
+    Shared(api): Shared<Api>,
+    ApiQuery(paging): ApiQuery<Paging>,
+) -> Result<Json<Page<Manager>>, Refused> {
+    let status = api.status(Vec::new()).await?;
+    let state = api.cluster.snapshot();
+    let after = paging.after()?.map(|ManagerId(after)| after);
+    let rest = state.managers().filter(|manager| after.is_none_or(|after| manager.id > after));
+    let rows = rest.map(|manager| view::manager(manager, api.manager, status.as_ref()));
+    Ok(Json(paging.page(rows, |manager| manager.id)?))
+}
+
+/// A manager.
+#[utoipa::path(get, path = "/managers/{manager}", tag = "managers", params(("manager" = ManagerId, Path)),
+    responses((status = 200, body = Manager, headers(("ETag" = String)))))]
+pub(super) async fn show(
+    Shared(api): Shared<Api>,
+    ApiPath(ManagerId(id)): ApiPath<ManagerId>,
+) -> Result<impl IntoResponse, Refused> {
+    one(&api, id).await
+}
+
+/// Changes a manager: its name, addresses, priority, region, or whether it drains.
+#[utoipa::path(patch, path = "/managers/{manager}", tag = "managers", request_body = ManagerUpdate,
+    params(("manager" = ManagerId, Path), ("If-Match" = String, Header)),
+    responses((status = 200, body = Manager, headers(("ETag" = String)))))]
+pub(super) async fn update(
+    Shared(api): Shared<Api>,
+    caller: Caller,
+    ApiPath(ManagerId(id)): ApiPath<ManagerId>,
+    if_match: IfMatch,
+    ApiJson(request): ApiJson<ManagerUpdate>,
+) -> Result<impl IntoResponse, Refused> {
+    let only_if = if_match.required(Subject::Manager(id))?;
+    let ManagerUpdate { name, underlay, https, priority, region, draining } = request;
+    let command = UpdateManager { manager: id, name, underlay, https, priority, region, is_draining: draining };
+    api.change(Wanted::new(&caller, Command::UpdateManager(command)).only_if(only_if)).await?;
+    one(&api, id).await
+}
+
+/// Removes a manager from the cluster.
+#[utoipa::path(delete, path = "/managers/{manager}", tag = "managers",
+    params(("manager" = ManagerId, Path), ("If-Match" = Option<String>, Header)), responses((status = 204)))]
+pub(super) async fn remove(
+    Shared(api): Shared<Api>,
+    caller: Caller,
+    ApiPath(ManagerId(id)): ApiPath<ManagerId>,
+    if_match: IfMatch,
+) -> Result<StatusCode, Refused> {
+    api.cluster.snapshot().manager(id).ok_or_else(|| unknown("manager", &id.to_string()))?;
+    see_that_others_carry(&api.cluster, id).await?;
+    let only_if = if_match.optional(Subject::Manager(id));
+    api.change(Wanted::new(&caller, Command::RemoveManager(id)).only_if(only_if)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn one(api: &Api, id: festoon_proto::ManagerId) -> Result<(ETag, Json<Manager>), Refused> {
+    let status = api.status(Vec::new()).await?;
+    let state = api.cluster.snapshot();
+    let manager = state.manager(id).ok_or_else(|| unknown("manager", &id.to_string()))?;
+    Ok((ETag(manager.changed), Json(view::manager(manager, api.manager, status.as_ref()))))
+}
