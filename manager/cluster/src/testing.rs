@@ -31,6 +31,8 @@ struct Disk {
     unsynced: Vec<Change>,
     /// How often whoever had the disk open has lost it.
     losses: u64,
+    /// How often it had been lost when the one opened it who has it open now.
+    opened: Option<u64>,
     power_cuts: u64,
     /// Writes and syncs until the power goes, and the seed that decides what survives.
     cut: Option<(u64, u64)>,
@@ -56,8 +58,19 @@ pub struct Backend {
 
 impl FaultyDisk {
     /// What redb writes to. It fails once the power goes.
+    ///
+    /// # Panics
+    /// When a program that still runs has the disk open: a file would be locked, and two that write to it destroy it.
     pub fn backend(&self) -> Backend {
-        Backend { disk: self.clone(), losses: self.lock().losses }
+        let mut disk = self.lock();
+        assert!(!disk.is_open(), "the disk is open already");
+        disk.opened = Some(disk.losses);
+        Backend { disk: self.clone(), losses: disk.losses }
+    }
+
+    /// Whether a program that still runs has it open.
+    pub fn is_open(&self) -> bool {
+        self.lock().is_open()
     }
 
     /// The power goes now: of what was not synced, `seed` decides sector by sector what survives.
@@ -158,6 +171,10 @@ impl FaultyDisk {
 }
 
 impl Disk {
+    fn is_open(&self) -> bool {
+        self.opened == Some(self.losses)
+    }
+
     fn cut_power(&mut self, seed: u64) {
         let mut random = StdRng::seed_from_u64(seed);
         let share = if self.is_lying { 0.0 } else { [0.0, 0.1, 0.5, 0.9, 1.0][random.random_range(0..5)] };
@@ -238,6 +255,13 @@ impl Backend {
     fn disk_to_change(&self) -> io::Result<MutexGuard<'_, Disk>> {
         self.disk()?.count();
         self.disk()
+    }
+}
+
+impl Drop for Backend {
+    fn drop(&mut self) {
+        let mut disk = self.disk.lock();
+        disk.opened.take_if(|losses| *losses == self.losses);
     }
 }
 

@@ -138,7 +138,13 @@ impl Machine {
     /// Makes the registry on an empty disk. Nothing goes wrong meanwhile: a program makes it under another name first.
     pub(super) async fn format(&self) -> Result<(), StorageError> {
         let mut storage = self.open().await?;
-        storage.labels.set(Label { cluster: CLUSTER, member: self.member(), epoch: EPOCH }).await
+        let set = storage.labels.set(Label { cluster: CLUSTER, member: self.member(), epoch: EPOCH }).await;
+        drop(storage);
+        // The task that writes has it open until it hears of that.
+        while self.disk().is_open() {
+            tokio::task::yield_now().await;
+        }
+        set
     }
 
     /// Starts the program, and starts it again whenever it dies.
@@ -147,7 +153,7 @@ impl Machine {
             if std::mem::take(&mut self.condition().is_lost) {
                 self.begin_anew(&world).await;
             }
-            if self.condition().is_unsteady {
+            if self.condition().is_unsteady && !world.is_over() {
                 let mut condition = self.condition();
                 let (operations, seed) = (condition.random.in_range(0..100), condition.random.bits());
                 condition.disk.cut_power_after(operations, seed);

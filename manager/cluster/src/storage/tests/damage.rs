@@ -19,14 +19,8 @@ async fn written() -> FaultyDisk {
     storage.machine.apply(commands(0..30)).await.unwrap();
     storage.machine.get_snapshot_builder().await.build_snapshot().await.unwrap();
     storage.log.purge(log_id(1, 19)).await.unwrap();
-    close(storage).await;
+    close(&disk, storage).await;
     disk
-}
-
-/// Lets the last writes happen.
-async fn close(storage: Storage) {
-    drop(storage);
-    tokio::task::yield_now().await;
 }
 
 type All = (Arc<State>, Vec<Entry<TypeConfig>>, Option<Vote<MemberId>>, Option<Label>);
@@ -126,7 +120,7 @@ async fn a_full_disk_stops_writing_and_keeps_what_was_written() {
     disk.set_limit(None);
     let again = storage.log.save_vote(&Vote::new(1, MemberId::from(1))).await;
     assert!(again.is_err(), "nothing is written behind a write that failed");
-    close(storage).await;
+    close(&disk, storage).await;
     let mut storage = open(&disk, inline()).await.unwrap();
     let kept = storage.log.try_get_log_entries(..).await.unwrap();
     assert_eq!(kept[..next as usize], commands(0..next));

@@ -46,6 +46,14 @@ async fn open(disk: &FaultyDisk, execution: Execution) -> Result<Storage, Storag
     Storage::open(database, execution).await
 }
 
+/// Lets the last writes happen, and the disk be let go.
+async fn close(disk: &FaultyDisk, storage: Storage) {
+    drop(storage);
+    while disk.is_open() {
+        tokio::task::yield_now().await;
+    }
+}
+
 /// As in a simulation.
 fn inline() -> Execution {
     Execution::Inline(watch::channel(Duration::ZERO).1)

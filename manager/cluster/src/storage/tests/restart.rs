@@ -17,7 +17,7 @@ async fn the_log_the_vote_and_the_label_are_there_after_a_restart() {
     storage.log.blocking_append(commands(0..5)).await.unwrap();
     storage.log.save_committed(Some(log_id(1, 3))).await.unwrap();
     storage.log.truncate(log_id(1, 4)).await.unwrap();
-    drop(storage);
+    close(&disk, storage).await;
     let mut storage = open(&disk, inline()).await.unwrap();
     assert_eq!(storage.labels.get(), Some(label));
     assert_eq!(storage.log.read_vote().await.unwrap(), Some(Vote::new(4, MemberId::from(3))));
@@ -37,7 +37,7 @@ async fn the_state_is_the_last_snapshot_and_what_was_applied_behind_it() {
     assert_eq!(snapshot.state.networks().count(), 3);
     storage.machine.apply(commands(4..6)).await.unwrap();
     let last = Arc::clone(&states.borrow());
-    drop(storage);
+    close(&disk, storage).await;
     let mut storage = open(&disk, inline()).await.unwrap();
     assert_eq!(storage.machine.contents().last_applied, Some(log_id(1, 3)));
     assert_eq!(storage.machine.contents().recent, snapshot.recent);
@@ -56,8 +56,7 @@ async fn the_state_is_read_with_all_of_the_log_by_who_takes_no_part() {
     storage.log.purge(log_id(1, 2)).await.unwrap();
     storage.machine.apply(commands(4..6)).await.unwrap();
     let last = Arc::clone(&storage.machine.watch().borrow());
-    drop(storage);
-    tokio::task::yield_now().await;
+    close(&disk, storage).await;
     let database = redb::Builder::new().create_with_backend(disk.backend()).unwrap();
     assert_eq!(read_state(database, inline()).await.unwrap(), last);
 }
