@@ -3,6 +3,7 @@
 //! Every other package imports this one and it imports none of them. It is *pure*: no sockets, no files, no clock, no
 //! randomness.
 
+pub mod access;
 pub mod address;
 pub mod attachment;
 mod fingerprint;

@@ -2,7 +2,7 @@
 
 use super::change::{Carried, ChangeError, carry_out};
 use super::{Command, Outcome, Refusal, State};
-use super::{authorities, endpoints, epoch, format, keys, managers, networks, routes, secrets, tokens};
+use super::{accounts, authorities, endpoints, epoch, format, keys, managers, networks, routes, secrets, tokens};
 
 /// As [`carry_out`], of a command that the managers themselves want.
 pub fn apply(state: &State, index: u64, command: &Command) -> Result<(State, Outcome), Refusal> {
@@ -18,6 +18,12 @@ pub(super) fn apply_one(state: &mut State, command: &Command) -> Result<Outcome,
         Command::AddClient(command) => return Ok(Outcome::Endpoint(endpoints::add_client(state, command)?)),
         Command::JoinManager(command) => return Ok(Outcome::Manager(managers::join(state, command)?)),
         Command::CreateToken(command) => return Ok(Outcome::JoinToken(tokens::create(state, command)?)),
+        Command::SetUp(command) => return Ok(Outcome::User(accounts::set_up(state, command)?)),
+        Command::AddUser(command) => return Ok(Outcome::User(accounts::add(state, command)?)),
+        Command::CreateApiToken(command) => {
+            return Ok(Outcome::ApiToken(accounts::create_api_token(state, command)?));
+        }
+        Command::LogIn(command) => return Ok(Outcome::Session(accounts::log_in(state, command)?)),
         Command::Batch(_) => return Err(ChangeError::BatchPart(0).into()),
         Command::UpdateNetwork(command) => networks::update(state, command)?,
         Command::RemoveNetwork(id) => networks::remove(state, *id)?,
@@ -39,6 +45,12 @@ pub(super) fn apply_one(state: &mut State, command: &Command) -> Result<Outcome,
         Command::RetireAuthority(fingerprint) => authorities::retire(state, *fingerprint)?,
         Command::BeginEpoch(command) => epoch::begin(state, command)?,
         Command::AnnounceFormat(command) => format::announce(state, command)?,
+        Command::SetSetUpSecret(hash) => accounts::set_set_up_secret(state, *hash)?,
+        Command::UpdateUser(command) => accounts::update(state, command)?,
+        Command::RemoveUser(id) => accounts::remove(state, *id)?,
+        Command::RemoveApiToken(id) => accounts::remove_api_token(state, *id)?,
+        Command::LogOut(id) => accounts::log_out(state, *id)?,
+        Command::LogOutAll(id) => accounts::log_out_all(state, *id)?,
         Command::Expire(_) => {}
     }
     Ok(Outcome::Done)

@@ -45,6 +45,7 @@ pub(super) fn begin(state: &mut State, command: &BeginEpoch) -> Result<(), Epoch
         return Err(EpochError::NotNext { current, given: command.epoch });
     }
     state.skip_ids();
+    state.end_sessions();
     let earliest = state.epoch().began.map_or(UnixMs(0), |began| began.at.after(1));
     let beginning = Beginning { by: command.by, at: command.now.max(earliest), from: command.from };
     state.records.epoch = Epoch { number: command.epoch, began: Some(beginning) };

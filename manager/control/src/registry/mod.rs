@@ -4,6 +4,7 @@
 //! random ids arrive inside the command, so every manager that applies the same log holds the same state. States are
 //! immutable and share structure: keeping an old one, or handing one to another thread, copies nothing.
 
+mod accounts;
 mod address;
 mod allocate;
 mod answers;
@@ -32,6 +33,10 @@ mod tests;
 mod tokens;
 mod vault;
 
+pub use accounts::{
+    AccountError, ApiToken, MAX_API_TOKEN_MS, MAX_SESSION_MS, MAX_SESSIONS, OidcIdentity, PasswordHash, Session, Totp,
+    User, check_set_up,
+};
 pub use address::{AddressRange, Addresses, Family, ParseRangeError, TwoOfAFamilyError};
 pub use allocate::AddressError;
 pub use answers::{IdempotencyKey, REMEMBER_ANSWER_MS};
@@ -39,10 +44,10 @@ pub use apply::apply;
 pub use authorities::{Authority, AuthorityError, AuthorityRole};
 pub use change::{Author, Carried, Change, ChangeError, MAX_BATCH, Unchanged, Who, carry_out};
 pub use command::{
-    AddAuthority, AddClient, AddNetwork, AnnounceFormat, BeginEpoch, Bootstrap, Command, CreateToken, DataKeyCopy,
-    JoinEndpoint, JoinManager, ManagerSpec, OfferRoutes, Outcome, PutSecret, RemoveEndpoint, RenewManager,
-    RotateEndpointKey, RotateManagerKey, RotateSealKey, SetKeyring, TokenPreset, UnixMs, UpdateEndpoint, UpdateManager,
-    UpdateNetwork,
+    AddAuthority, AddClient, AddNetwork, AddUser, AnnounceFormat, BeginEpoch, Bootstrap, Command, CreateApiToken,
+    CreateToken, DataKeyCopy, JoinEndpoint, JoinManager, LogIn, ManagerSpec, NewTotp, OfferRoutes, Outcome, Proof,
+    PutSecret, RemoveEndpoint, RenewManager, RotateEndpointKey, RotateManagerKey, RotateSealKey, SetKeyring, SetUp,
+    TokenPreset, UnixMs, UpdateEndpoint, UpdateManager, UpdateNetwork, UpdateUser,
 };
 pub use diff::Difference;
 pub use endpoints::{EndpointError, KEEP_ADDRESSES_MS};

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AuthorityError, ChangeError, EndpointError, EpochError, FormatError, KeyError, ManagerError, NetworkError,
-    RouteError, SecretError, TokenError,
+    AccountError, AuthorityError, ChangeError, EndpointError, EpochError, FormatError, KeyError, ManagerError,
+    NetworkError, RouteError, SecretError, TokenError,
 };
 
 /// A command is refused and the state stays as it was. One small error an operation; this only joins them.
@@ -49,6 +49,9 @@ pub enum Refusal {
     /// On routes.
     #[error(transparent)]
     Route(#[from] RouteError),
+    /// On accounts.
+    #[error(transparent)]
+    Account(#[from] AccountError),
 }
 
 impl Refusal {
@@ -68,6 +71,7 @@ impl Refusal {
             Self::Format(error) => error.kind(),
             Self::Change(error) => error.kind(),
             Self::Route(error) => error.kind(),
+            Self::Account(error) => error.kind(),
         }
     }
 }

@@ -10,7 +10,8 @@ use super::{DataKeyCopy, PutSecret, SetKeyring};
 
 /// Bytes of a secret, and of a sealed data key.
 const MAX_LEN: usize = 64 * 1024;
-const MAX_SECRETS: usize = 256;
+/// Room for the second factor of every user.
+const MAX_SECRETS: usize = 2_048;
 
 pub(super) fn put(state: &mut State, command: &PutSecret) -> Result<(), SecretError> {
     store(state, command.name.clone(), command.secret.clone())
@@ -30,7 +31,8 @@ pub(super) fn store(state: &mut State, name: SecretName, secret: EncryptedSecret
 
 pub(super) fn remove(state: &mut State, name: &SecretName) -> Result<(), SecretError> {
     let is_of = |fingerprint| SecretName::of_authority(fingerprint) == *name;
-    if state.vault().authorities.iter().any(|authority| is_of(&authority.fingerprint)) {
+    let is_factor = state.users().any(|user| user.totp.is_some() && SecretName::of_totp(user.id) == *name);
+    if is_factor || state.vault().authorities.iter().any(|authority| is_of(&authority.fingerprint)) {
         return Err(SecretError::InUse(name.clone()));
     }
     if state.vault().secret(name).is_none() {

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use festoon_proto::map::MapVersion;
-use festoon_proto::{EndpointId, JoinTokenId, ManagerId, NetworkId};
+use festoon_proto::{ApiTokenId, EndpointId, JoinTokenId, ManagerId, NetworkId, UserId};
 use serde::{Deserialize, Serialize};
 
 use super::State;
@@ -21,6 +21,10 @@ pub enum Subject {
     Manager(ManagerId),
     /// A join token.
     JoinToken(JoinTokenId),
+    /// A user.
+    User(UserId),
+    /// An API token.
+    ApiToken(ApiTokenId),
 }
 
 impl Subject {
@@ -32,6 +36,8 @@ impl Subject {
             Self::Endpoint(_) => "endpoint",
             Self::Manager(_) => "manager",
             Self::JoinToken(_) => "join-token",
+            Self::User(_) => "user",
+            Self::ApiToken(_) => "api-token",
         }
     }
 
@@ -43,6 +49,8 @@ impl Subject {
             Self::Endpoint(id) => Some(id.to_string()),
             Self::Manager(id) => Some(id.to_string()),
             Self::JoinToken(id) => Some(id.to_string()),
+            Self::User(id) => Some(id.to_string()),
+            Self::ApiToken(id) => Some(id.to_string()),
         }
     }
 
@@ -53,6 +61,8 @@ impl Subject {
             Self::Network(id) => state.network(*id).map(|network| network.name.clone()),
             Self::Endpoint(id) => state.endpoint(*id).map(|endpoint| endpoint.name.to_string()),
             Self::Manager(id) => state.manager(*id).map(|manager| manager.name.clone()),
+            Self::User(id) => state.user(*id).map(|user| user.name.to_string()),
+            Self::ApiToken(id) => state.api_token(*id).map(|token| token.name.clone()),
         }
     }
 
@@ -64,6 +74,8 @@ impl Subject {
             Self::Endpoint(id) => state.endpoint(*id).map(|endpoint| endpoint.changed),
             Self::Manager(id) => state.manager(*id).map(|manager| manager.changed),
             Self::JoinToken(id) => state.join_token(*id).map(|(_, token)| token.changed),
+            Self::User(id) => state.user(*id).map(|user| user.changed),
+            Self::ApiToken(id) => state.api_token(*id).map(|token| token.changed),
         }
     }
 }

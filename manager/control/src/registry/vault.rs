@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use festoon_proto::map::MapVersion;
-use festoon_proto::{Fingerprint, ManagerId};
+use festoon_proto::{Fingerprint, ManagerId, UserId};
 use serde::{Deserialize, Serialize};
 
 use super::authorities::{Authority, AuthorityRole};
@@ -55,6 +55,11 @@ impl SecretName {
     pub fn of_authority(fingerprint: &Fingerprint) -> Self {
         let [a, b, c, d, e, f, g, h, ..] = fingerprint.0;
         Self(format!("authority-{:016x}", u64::from_be_bytes([a, b, c, d, e, f, g, h])))
+    }
+
+    /// The secret of the second factor of this user.
+    pub fn of_totp(user: UserId) -> Self {
+        Self(format!("totp-{user}"))
     }
 
     pub(super) fn check(&self) -> Result<(), SecretError> {
@@ -144,7 +149,7 @@ pub enum SecretError {
     #[error("there is no secret {0}")]
     Unknown(SecretName),
     /// Somebody needs it.
-    #[error("{0} is the key of a CA that is trusted: retire that CA instead")]
+    #[error("{0} is in use: retire the CA whose key it is, or take the second factor from the user it is of")]
     InUse(SecretName),
     /// It is encrypted under another data key than that of now.
     #[error("this is encrypted under data key {given} and the cluster uses {current}: do it again")]

@@ -92,12 +92,13 @@ struct By {
 impl By {
     fn new(state: &State, author: Author) -> Self {
         let manager = |id| state.manager(id).map(|manager| manager.name.clone());
+        let user = |id| state.user(id).map(|user| user.name.to_string());
         let (kind, id, name, credential) = match author.who {
             Who::Cluster => ("cluster", None, None, None),
             Who::Manager(id) => ("manager", Some(id.to_string()), manager(id), None),
             Who::Local(id) => ("local", Some(id.to_string()), manager(id), None),
-            Who::User { user, session } => ("user", Some(user.to_string()), None, Some(session.to_string())),
-            Who::ApiToken { token, user } => ("user", Some(user.to_string()), None, Some(token.to_string())),
+            Who::User { user: id, session } => ("user", Some(id.to_string()), user(id), Some(session.to_string())),
+            Who::ApiToken { token, user: id } => ("user", Some(id.to_string()), user(id), Some(token.to_string())),
             Who::Endpoint(id) => {
                 let name = state.endpoint(id).map(|endpoint| endpoint.name.to_string());
                 ("endpoint", Some(id.to_string()), name, None)

@@ -56,9 +56,9 @@ fn seen(state: &State, subject: Option<Subject>) -> (Option<String>, Option<Stri
     (view::of(state, subject), subject.name(state))
 }
 
-/// Whether it may have changed though it looks the same: secrets and certificates are not looked at.
+/// Whether it may have changed though it looks the same: secrets, certificates, passwords and sessions are not looked at.
 const fn is_vague(subject: Subject) -> bool {
-    matches!(subject, Subject::Cluster)
+    matches!(subject, Subject::Cluster | Subject::User(_))
 }
 
 /// What a command is about, if it is there already.
@@ -77,7 +77,13 @@ fn subject_of(state: &State, command: &Command) -> Option<Subject> {
         Command::RotateSealKey(command) => Subject::Manager(command.manager),
         Command::AnnounceFormat(command) => Subject::Manager(command.manager),
         Command::RemoveManager(id) => Subject::Manager(*id),
-        Command::SetKeyring(_)
+        Command::UpdateUser(command) => Subject::User(command.user),
+        Command::RemoveUser(id) | Command::LogOutAll(id) => Subject::User(*id),
+        Command::LogIn(command) => Subject::User(command.user),
+        Command::LogOut(id) => Subject::User(state.session(*id)?.user),
+        Command::RemoveApiToken(id) => Subject::ApiToken(*id),
+        Command::SetSetUpSecret(_)
+        | Command::SetKeyring(_)
         | Command::PutSecret(_)
         | Command::RemoveSecret(_)
         | Command::AddAuthority(_)
@@ -99,7 +105,10 @@ fn made(outcome: &Outcome) -> Option<Subject> {
         Outcome::Endpoint(id) => Some(Subject::Endpoint(*id)),
         Outcome::Manager(id) => Some(Subject::Manager(*id)),
         Outcome::JoinToken(id) => Some(Subject::JoinToken(*id)),
-        Outcome::Done | Outcome::Batch(_) => None,
+        Outcome::User(id) => Some(Subject::User(*id)),
+        Outcome::ApiToken(id) => Some(Subject::ApiToken(*id)),
+        // Of its user.
+        Outcome::Session(_) | Outcome::Done | Outcome::Batch(_) => None,
     }
 }
 
@@ -132,6 +141,16 @@ const fn action(command: &Command) -> &'static str {
         Command::RetireAuthority(_) => "ca.retire",
         Command::BeginEpoch(_) => "cluster.begin-epoch",
         Command::AnnounceFormat(_) => "manager.announce-format",
+        Command::SetSetUpSecret(_) => "cluster.set-up-secret",
+        Command::SetUp(_) => "user.set-up",
+        Command::AddUser(_) => "user.add",
+        Command::UpdateUser(_) => "user.update",
+        Command::RemoveUser(_) => "user.remove",
+        Command::CreateApiToken(_) => "api-token.create",
+        Command::RemoveApiToken(_) => "api-token.remove",
+        Command::LogIn(_) => "user.log-in",
+        Command::LogOut(_) => "user.log-out",
+        Command::LogOutAll(_) => "user.log-out-all",
         Command::Expire(_) => "cluster.expire",
         Command::Batch(_) => "batch",
     }

@@ -3,12 +3,14 @@
 use std::net::{IpAddr, SocketAddr};
 
 use festoon_proto::PublicKey;
+use festoon_proto::access::{Grant, Role, Scope};
 use festoon_proto::http::ManagerRole;
 use festoon_proto::map::EndpointKind;
 use festoon_proto::token::TokenKind;
 use ipnet::IpNet;
 use serde::Serialize;
 
+use super::super::accounts::{ApiToken, OidcIdentity, User};
 use super::super::address::AddressRange;
 use super::super::record::{Endpoint, Manager, Network, Token};
 use super::super::state::State;
@@ -22,6 +24,8 @@ pub(super) fn of(state: &State, subject: Subject) -> Option<String> {
         Subject::Endpoint(id) => state.endpoint(id).and_then(|endpoint| json(&EndpointView::of(endpoint))),
         Subject::Manager(id) => state.manager(id).and_then(|manager| json(&ManagerView::of(manager))),
         Subject::JoinToken(id) => state.join_token(id).and_then(|(_, token)| json(&TokenView::of(token))),
+        Subject::User(id) => state.user(id).and_then(|user| json(&UserView::of(user))),
+        Subject::ApiToken(id) => state.api_token(id).and_then(|token| json(&ApiTokenView::of(token))),
     }
 }
 
@@ -147,6 +151,72 @@ impl TokenView {
             addresses: token.promised.to_vec(),
             expires_unix_ms: token.expires,
             uses: token.uses,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct GrantView {
+    role: Role,
+    /// All, if it names none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    networks: Option<Vec<String>>,
+}
+
+impl GrantView {
+    fn of(grant: &Grant) -> Self {
+        let networks = match &grant.networks {
+            Scope::All => None,
+            Scope::Networks(networks) => Some(networks.iter().map(ToString::to_string).collect()),
+        };
+        Self { role: grant.role, networks }
+    }
+}
+
+#[derive(Serialize)]
+struct UserView<'a> {
+    name: &'a str,
+    #[serde(flatten)]
+    grant: GrantView,
+    password: bool,
+    totp: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recovery_codes: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    identity: Option<&'a OidcIdentity>,
+    enabled: bool,
+}
+
+impl<'a> UserView<'a> {
+    fn of(user: &'a User) -> Self {
+        Self {
+            name: &user.name,
+            grant: GrantView::of(&user.grant),
+            password: user.password.is_some(),
+            totp: user.totp.is_some(),
+            recovery_codes: user.totp.as_ref().map(|totp| totp.recovery.len()),
+            identity: user.identity.as_ref(),
+            enabled: user.is_enabled,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct ApiTokenView<'a> {
+    name: &'a str,
+    user: String,
+    #[serde(flatten)]
+    grant: GrantView,
+    expires_unix_ms: UnixMs,
+}
+
+impl<'a> ApiTokenView<'a> {
+    fn of(token: &'a ApiToken) -> Self {
+        Self {
+            name: &token.name,
+            user: token.user.to_string(),
+            grant: GrantView::of(&token.grant),
+            expires_unix_ms: token.expires,
         }
     }
 }

@@ -10,14 +10,17 @@
 //! - [`Outcome`] and [`Refusal`](super::Refusal) answer managers of another version too: they only grow, at the end.
 //! - How a [`State`](super::State) is stored: see there.
 
+mod account;
 mod endpoint;
 mod manager;
 mod network;
 mod secret;
 
-use festoon_proto::{EndpointId, Fingerprint, JoinTokenId, ManagerId, NetworkId};
+use festoon_proto::token::SecretHash;
+use festoon_proto::{ApiTokenId, EndpointId, Fingerprint, JoinTokenId, ManagerId, NetworkId, SessionId, UserId};
 use serde::{Deserialize, Serialize};
 
+pub use account::{AddUser, CreateApiToken, LogIn, NewTotp, Proof, SetUp, UpdateUser};
 pub use endpoint::{
     AddClient, CreateToken, JoinEndpoint, OfferRoutes, RemoveEndpoint, RotateEndpointKey, TokenPreset, UpdateEndpoint,
 };
@@ -98,6 +101,26 @@ pub enum Command {
     BeginEpoch(BeginEpoch),
     /// A manager runs a program that understands this format.
     AnnounceFormat(AnnounceFormat),
+    /// From now on, whoever has the secret with this hash becomes the first owner.
+    SetSetUpSecret(SecretHash),
+    /// The first owner.
+    SetUp(SetUp),
+    /// A new user.
+    AddUser(AddUser),
+    /// A user has another name, may do more or less, or logs in with something else.
+    UpdateUser(UpdateUser),
+    /// A user is removed, with its sessions and tokens.
+    RemoveUser(UserId),
+    /// A new API token.
+    CreateApiToken(CreateApiToken),
+    /// An API token is good no more.
+    RemoveApiToken(ApiTokenId),
+    /// A user logs in.
+    LogIn(LogIn),
+    /// A session ends.
+    LogOut(SessionId),
+    /// All sessions of a user end.
+    LogOutAll(UserId),
     /// What is past is forgotten. Every command that carries the time does this first; this one does nothing else.
     Expire(UnixMs),
     /// Several at once, in this order: all are carried out, or none.
@@ -122,6 +145,10 @@ impl Command {
             Self::JoinManager(command) => Some(command.now),
             Self::RotateManagerKey(command) => Some(command.now),
             Self::BeginEpoch(command) => Some(command.now),
+            Self::SetUp(command) => Some(command.now),
+            Self::AddUser(command) => Some(command.now),
+            Self::CreateApiToken(command) => Some(command.now),
+            Self::LogIn(command) => Some(command.now),
             Self::Expire(now) => Some(*now),
             Self::Batch(commands) => commands.iter().filter_map(Self::now).max(),
             _ => None,
@@ -142,6 +169,12 @@ pub enum Outcome {
     Manager(ManagerId),
     /// This join token.
     JoinToken(JoinTokenId),
+    /// This user.
+    User(UserId),
+    /// This API token.
+    ApiToken(ApiTokenId),
+    /// This session.
+    Session(SessionId),
     /// What each of several made.
     Batch(Vec<Outcome>),
 }

@@ -4,13 +4,14 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use festoon_proto::token::SecretHash;
-use festoon_proto::{EndpointId, ManagerId, NetworkId, PublicKey};
+use festoon_proto::{ApiTokenId, EndpointId, ManagerId, NetworkId, PublicKey, SessionId};
 use imbl::{OrdMap, OrdSet};
 use ipnet::IpNet;
 
 use super::super::UnixMs;
 use super::super::address;
 use super::super::record::{Endpoint, Kept, Manager, Network, Token};
+use super::accounts::{self, AccountIndex};
 use super::pool::Pool;
 use super::records::Records;
 
@@ -52,10 +53,14 @@ pub(in crate::registry) enum Timer {
     Endpoint(EndpointId),
     /// The answer to the request with this idempotency key.
     Answer([u8; 16]),
+    /// A session.
+    Session(SessionId),
+    /// An API token that expired long ago.
+    ApiToken(ApiTokenId),
 }
 
 /// How long an expired token is remembered, so that whoever still has it learns that it expired.
-const REMEMBER_TOKEN_MS: u64 = 7 * 24 * 3600 * 1000;
+pub(super) const REMEMBER_TOKEN_MS: u64 = 7 * 24 * 3600 * 1000;
 
 /// Stored records contradict one another.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -75,6 +80,7 @@ pub(in crate::registry) struct Index {
     pub(super) kept_names: OrdMap<(NetworkId, Arc<str>), u64>,
     pub(super) kept_keys: OrdMap<(NetworkId, PublicKey), u64>,
     pub(super) timers: OrdSet<(UnixMs, Timer)>,
+    pub(super) accounts: AccountIndex,
 }
 
 impl Index {
@@ -100,6 +106,8 @@ impl Index {
         for (key, answer) in &records.answers {
             index.timers.insert((answer.until, Timer::Answer(*key)));
         }
+        index.accounts = AccountIndex::of(&records.accounts).map_err(damaged)?;
+        index.timers.extend(accounts::timers(&records.accounts));
         index.check_counts(records)?;
         Ok(index)
     }

@@ -1,5 +1,6 @@
 //! The state: records, and the index that finds them.
 
+mod accounts;
 mod change;
 mod index;
 mod pool;

@@ -8,6 +8,7 @@ use festoon_proto::{ClusterId, EndpointId, ManagerId, NetworkId};
 use imbl::OrdMap;
 use serde::{Deserialize, Serialize};
 
+use super::super::accounts::Accounts;
 use super::super::answers::Answer;
 use super::super::audit::Head;
 use super::super::format::Format;
@@ -42,4 +43,5 @@ pub(in crate::registry) struct Records {
     pub(in crate::registry) answers: OrdMap<[u8; 16], Answer>,
     /// The end of the audit log.
     pub(in crate::registry) audited: Head,
+    pub(in crate::registry) accounts: Accounts,
 }

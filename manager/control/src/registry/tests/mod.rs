@@ -1,5 +1,6 @@
 //! Tables of what is refused and why, and properties that hold after any log.
 
+mod accounts;
 mod addresses;
 mod changes;
 mod managers;

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use festoon_proto::map::MapVersion;
 use proptest::prelude::*;
 
+use super::accounts::any_account_command;
 use super::*;
 
 fn any_addresses() -> impl Strategy<Value = Vec<&'static str>> {
@@ -93,7 +94,7 @@ fn any_manager_command() -> impl Strategy<Value = Command> {
 }
 
 fn any_log() -> impl Strategy<Value = Vec<Command>> {
-    let any = prop_oneof![6 => any_endpoint_command(), 2 => any_network_command(), 1 => any_manager_command()];
+    let any = prop_oneof![6 => any_endpoint_command(), 2 => any_network_command(), 1 => any_manager_command(), 2 => any_account_command()];
     proptest::collection::vec(any, 0..120).prop_map(|mut log| {
         log.splice(0..0, [bootstrap(), network("default", &["172.31.0.0/28", "2001:db8::/125"])]);
         log
