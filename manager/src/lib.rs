@@ -4,6 +4,8 @@
 //! `festoon-dataplane` carries its packets. The shell has the files, the sockets and the clock.
 
 #[cfg(feature = "shell")]
+pub mod accounts;
+#[cfg(feature = "shell")]
 pub mod agents;
 #[cfg(feature = "shell")]
 pub mod api;

@@ -84,7 +84,7 @@ impl World {
         let state = joined(&founded().0);
         let states = watch::Sender::new(Arc::new(state.clone()));
         let [first, second] = [1, 2].map(|number| Member::new(number, &state, states.subscribe()));
-        let config = https::Config { listen: Some(([127, 0, 0, 1], 0).into()) };
+        let config = https::Config { listen: Some(([127, 0, 0, 1], 0).into()), ..https::Config::default() };
         let server = https::build(&config, 0, &first.keeper.credentials).await.unwrap();
         let at = server.local_addr().unwrap();
         tokio::spawn(server.run(Router::new().route("/who", post(who))));

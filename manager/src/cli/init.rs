@@ -11,6 +11,7 @@ use festoon_proto::map::MapVersion;
 use festoon_proto::{ClusterId, EpochId, ManagerId, PublicKey};
 
 use super::args::InitArgs;
+use crate::accounts::{Secret, set_up_text};
 use crate::cluster;
 use crate::data_dir::{DataDir, Identity};
 use crate::pki::{Authority, Credentials, SigningRequest, TlsKey};
@@ -38,6 +39,8 @@ pub(super) async fn run(root: &Path, args: InitArgs) -> anyhow::Result<()> {
     let manager = first_manager(&check(&commands)?)?;
     let (authority, recovery) = (Authority::generate(cluster)?, RecoveryKey::generate());
     commands.extend(first_secrets(manager, seal_key, &authority, &recovery)?);
+    let set_up = Secret::generate();
+    commands.push(Command::SetSetUpSecret(set_up.hash()));
     let tls = TlsKey::generate()?;
     let (state, request) = (check(&commands)?, SigningRequest::from_pem(&tls.signing_request()?)?);
     let chain = Vault::load(&data, manager)?.certify(&state, manager, request, cluster::unix_now())?;
@@ -54,7 +57,8 @@ pub(super) async fn run(root: &Path, args: InitArgs) -> anyhow::Result<()> {
     };
     found(&data, &identity, commands).await?;
     // Shown before the cluster counts: a key that nobody has seen would be lost.
-    tell(&recovery, cluster, manager, root).context("the recovery key can't be shown, so no cluster is made")?;
+    tell(&recovery, &set_up, (cluster, manager), root)
+        .context("the recovery key can't be shown, so no cluster is made")?;
     Ok(data.write_identity(&identity)?)
 }
 
@@ -87,7 +91,12 @@ fn first_secrets(
     ])
 }
 
-fn tell(recovery: &RecoveryKey, cluster: ClusterId, manager: ManagerId, root: &Path) -> io::Result<()> {
+fn tell(
+    recovery: &RecoveryKey,
+    set_up: &Secret,
+    (cluster, manager): (ClusterId, ManagerId),
+    root: &Path,
+) -> io::Result<()> {
     let mut out = io::stdout().lock();
     writeln!(out, "Cluster {cluster} is made; this is its manager {manager}.\n")?;
     writeln!(out, "The recovery key of this cluster, shown this once and kept nowhere:\n")?;
@@ -97,6 +106,11 @@ fn tell(recovery: &RecoveryKey, cluster: ClusterId, manager: ManagerId, root: &P
         "Write it down and keep it away from the managers. Snapshots are encrypted to it: without it none can be"
     )?;
     writeln!(out, "restored, and whoever has it and a snapshot has the whole cluster.\n")?;
+    writeln!(
+        out,
+        "The set-up secret, shown this once. Whoever has it makes the first owner, who then adds other users:\n"
+    )?;
+    writeln!(out, "    {}\n", &*set_up_text(set_up))?;
     writeln!(out, "Next: festoon-manager serve --data-dir {}", root.display())?;
     out.flush()
 }

@@ -46,6 +46,9 @@ const MAX_BODY: usize = 16 * 1024;
 pub struct Config {
     /// Where to listen. By default on all addresses, on the port that the registry names for this manager.
     pub listen: Option<SocketAddr>,
+    /// What the managers are called besides the names and addresses in the registry, as by a load balancer: requests to the
+    /// API that name another host are refused.
+    pub names: Vec<String>,
 }
 
 /// Who is at the other end of a connection.

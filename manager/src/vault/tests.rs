@@ -38,10 +38,16 @@ pub(crate) fn then(state: &State, command: &Command) -> State {
 
 /// A cluster as `init` makes it, with one manager and a CA.
 pub(crate) fn founded() -> (State, Authority) {
+    let (commands, authority) = founding();
+    (commands.iter().fold(State::default(), |state, command| then(&state, command)), authority)
+}
+
+/// The commands that make it.
+pub(crate) fn founding() -> (Vec<Command>, Authority) {
     let authority = Authority::generate(ClusterId([1; 16])).unwrap();
     let data_key = DataKey::generate(1);
     let copy = data_key.seal_to(seal_key(1).public_key()).unwrap();
-    let commands = [
+    let commands = vec![
         Command::Bootstrap(Bootstrap { cluster: ClusterId([1; 16]), manager: spec(1) }),
         Command::AddNetwork(AddNetwork {
             name: "default".into(),
@@ -56,7 +62,7 @@ pub(crate) fn founded() -> (State, Authority) {
         }),
         Command::AddAuthority(add_authority(&authority, &data_key).unwrap()),
     ];
-    (commands.iter().fold(State::default(), |state, command| then(&state, command)), authority)
+    (commands, authority)
 }
 
 /// Lets the second manager in, as the first does when it is asked.
