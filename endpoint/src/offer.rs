@@ -44,12 +44,15 @@ impl Offerer {
                 if refusal != known_refusal {
                     match &refusal {
                         Some(refusal) => tracing::warn!(%refusal, "the routes of this host are not offered yet"),
-                        None => tracing::info!(routes = ?self.routes, "the routes of this host are offered to an admin"),
+                        None => {
+                            tracing::info!(routes = ?self.routes, "the routes of this host are offered to an admin")
+                        }
                     }
                     known_refusal = refusal;
                 }
             }
-            let changed = if is_done { Ok(self.maps.changed().await) } else { timeout(AGAIN, self.maps.changed()).await };
+            let changed =
+                if is_done { Ok(self.maps.changed().await) } else { timeout(AGAIN, self.maps.changed()).await };
             if let Ok(Err(_)) = changed {
                 return;
             }

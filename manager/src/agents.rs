@@ -10,8 +10,8 @@ use festoon_control::registry::{
 };
 use festoon_proto::EndpointId;
 use festoon_proto::http::{
-    AGENT_JOIN, AGENT_LEAVE, AGENT_MAP, AGENT_ROTATE, AGENT_ROUTES, Credential, JoinRequest, JoinResponse, OfferRequest,
-    RotateRequest,
+    AGENT_JOIN, AGENT_LEAVE, AGENT_MAP, AGENT_ROTATE, AGENT_ROUTES, Credential, JoinRequest, JoinResponse,
+    OfferRequest, RotateRequest,
 };
 use festoon_proto::map::EndpointMap;
 
@@ -62,7 +62,8 @@ async fn join(
         name: request.name.chars().take(253).collect(),
         now: unix_now(),
     };
-    let Outcome::Endpoint(endpoint) = agents.propose(Who::Newcomer, &peer, Command::JoinEndpoint(command)).await? else {
+    let Outcome::Endpoint(endpoint) = agents.propose(Who::Newcomer, &peer, Command::JoinEndpoint(command)).await?
+    else {
         return Err(Refused::internal());
     };
     tracing::info!(%endpoint, remote = %peer.remote, "an endpoint joined");

@@ -224,7 +224,7 @@ fn endpoint_map(info: &EndpointInfo, managers: Vec<ManagerInfo>) -> EndpointMap 
         addresses: info.allowed.iter().map(ipnet::IpNet::addr).collect(),
         routes: Vec::new(),
         own_routes: Vec::new(),
-            is_key_due: false,
+        is_key_due: false,
         managers,
         authorities: Vec::new(),
         timing: Timing::default(),

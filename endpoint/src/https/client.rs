@@ -8,8 +8,8 @@ use std::time::Duration;
 use festoon_proto::Fingerprint;
 use festoon_proto::address::MANAGER_TLS_NAME;
 use festoon_proto::http::{
-    AGENT_JOIN, AGENT_LEAVE, AGENT_MAP, AGENT_ROTATE, AGENT_ROUTES, Credential, JoinRequest, JoinResponse, OfferRequest,
-    Problem, RotateRequest,
+    AGENT_JOIN, AGENT_LEAVE, AGENT_MAP, AGENT_ROTATE, AGENT_ROUTES, Credential, JoinRequest, JoinResponse,
+    OfferRequest, Problem, RotateRequest,
 };
 use festoon_proto::map::EndpointMap;
 use reqwest::{Method, RequestBuilder, Response, StatusCode};

@@ -34,7 +34,7 @@ pub(crate) fn map() -> EndpointMap {
         addresses: vec!["172.31.0.5".parse().unwrap(), "fd00::5".parse().unwrap()],
         routes: Vec::new(),
         own_routes: Vec::new(),
-            is_key_due: false,
+        is_key_due: false,
         managers: vec![manager],
         authorities: vec![Fingerprint([2; 32])],
         timing: Timing::default(),

@@ -5,22 +5,22 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
+use festoon_proto::access::Role;
 use utoipa_axum::router::UtoipaMethodRouter;
 
-use super::{Api, Caller};
+use super::Api;
+use crate::accounts::{Caller, Denied};
 use crate::https::Refused;
 
 /// What a caller needs for a route.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Need {
     /// Nothing: it says what anybody may know.
     Nothing,
-    /// To see.
-    View,
-    /// To change endpoints and what lets them in.
-    Operate,
-    /// To change networks and managers, and to see who did what.
-    Administer,
+    /// This role, in some network at least. The handler looks at nothing of another.
+    Somewhere(Role),
+    /// This role, in all networks: it is about the cluster as a whole.
+    Everywhere(Role),
 }
 
 /// Guards routes.
@@ -37,26 +37,59 @@ async fn guard(State(need): State<Need>, caller: Option<Extension<Caller>>, requ
 }
 
 fn check(need: Need, caller: Option<&Caller>) -> Result<(), Refused> {
+    let is_enough = |caller: &Caller| match need {
+        Need::Nothing => true,
+        Need::Somewhere(role) => caller.has(role),
+        Need::Everywhere(role) => caller.may(role, None),
+    };
     match caller {
         _ if need == Need::Nothing => Ok(()),
-        None => Err(Refused::new(StatusCode::UNAUTHORIZED, "not-logged-in", "log in first, or send an API token")),
-        Some(caller) if caller.may(need) => Ok(()),
-        Some(_) => {
-            Err(Refused::new(StatusCode::FORBIDDEN, "not-allowed", "your role does not allow this: ask an owner"))
-        }
+        None => Err(Denied::NoCredential.into()),
+        Some(caller) if is_enough(caller) => Ok(()),
+        Some(_) => Err(not_allowed()),
+    }
+}
+
+pub(super) fn not_allowed() -> Refused {
+    Refused::new(StatusCode::FORBIDDEN, "not-allowed", "your role does not allow this: ask an owner")
+}
+
+impl From<Denied> for Refused {
+    fn from(denied: Denied) -> Self {
+        Self::new(denied.status(), denied.kind(), &denied.to_string())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use festoon_control::registry::{Author, Who};
+    use festoon_proto::access::{Grant, Scope};
+    use festoon_proto::{ManagerId, NetworkId, SessionId, UserId};
+
     use super::*;
 
+    fn caller(role: Role, networks: Scope) -> Caller {
+        let who = Who::User { user: UserId(1), session: SessionId(1) };
+        Caller { author: Author { who, from: None }, grant: Grant { role, networks } }
+    }
+
     #[test]
-    fn nobody_gets_further_than_what_anybody_may_know() {
-        assert!(check(Need::Nothing, None).is_ok());
-        for need in [Need::View, Need::Operate, Need::Administer] {
-            assert!(check(need, None).is_err());
-            assert!(check(need, Some(&Caller::local(festoon_proto::ManagerId(1)))).is_ok());
+    fn a_role_goes_as_far_as_its_networks() {
+        let some = || Scope::Only(BTreeSet::from([NetworkId(1)]));
+        let roles = [Role::Viewer, Role::Operator, Role::Admin, Role::Owner];
+        for (rank, role) in roles.into_iter().enumerate() {
+            for (needed_rank, needed) in roles.into_iter().enumerate() {
+                let is_ok = |need, networks| check(need, Some(&caller(role, networks))).is_ok();
+                let is_enough = rank >= needed_rank;
+                assert_eq!(is_ok(Need::Somewhere(needed), some()), is_enough, "{role:?} {needed:?}");
+                assert_eq!(is_ok(Need::Everywhere(needed), Scope::All), is_enough, "{role:?} {needed:?}");
+                assert!(!is_ok(Need::Everywhere(needed), some()), "{role:?} {needed:?}");
+            }
         }
+        assert!(check(Need::Nothing, None).is_ok());
+        assert!(check(Need::Somewhere(Role::Viewer), None).is_err());
+        assert!(check(Need::Everywhere(Role::Owner), Some(&Caller::local(ManagerId(1)))).is_ok());
     }
 }

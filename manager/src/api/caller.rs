@@ -1,43 +1,15 @@
-//! Who calls.
-
-use std::net::IpAddr;
+//! What a caller may know of.
 
 use axum::extract::FromRequestParts;
 use axum::http::StatusCode;
 use axum::http::request::Parts;
-use festoon_control::registry::{Author, Endpoint, Network, State, Who};
-use festoon_proto::{EndpointId, ManagerId, NetworkId};
+use festoon_control::registry::{Endpoint, Network, State};
+use festoon_proto::{EndpointId, NetworkId};
 
-use super::access::Need;
+use crate::accounts::Caller;
 use crate::https::Refused;
 
-/// Who calls, and what they may do.
-#[derive(Debug, Clone)]
-pub struct Caller {
-    who: Who,
-    from: Option<IpAddr>,
-}
-
 impl Caller {
-    /// Whoever may open the admin socket of this manager. That is root, who may do everything.
-    pub const fn local(manager: ManagerId) -> Self {
-        Self { who: Who::Local(manager), from: None }
-    }
-
-    /// As the audit log knows it.
-    pub(super) const fn author(&self) -> Author {
-        Author { who: self.who, from: self.from }
-    }
-
-    pub(super) const fn may(&self, _need: Need) -> bool {
-        matches!(self.who, Who::Local(_))
-    }
-
-    /// Whether it may know of a network, and of what is in it.
-    pub(super) const fn sees(&self, _network: NetworkId) -> bool {
-        matches!(self.who, Who::Local(_))
-    }
-
     /// A network that it may know of.
     pub(super) fn network<'a>(&self, state: &'a State, id: NetworkId) -> Result<&'a Network, Refused> {
         let network = state.network(id).filter(|network| self.sees(network.id));

@@ -32,7 +32,7 @@ impl Api {
     /// Carries out what a caller wants. When it returns, [`Cluster::snapshot`](crate::cluster::Cluster::snapshot) has it.
     pub(super) async fn change(&self, wanted: Wanted<'_>) -> Result<Outcome, Refused> {
         let Wanted { caller, command, only_if, key } = wanted;
-        let change = Change { command, by: caller.author(), at: unix_now(), only_if, key };
+        let change = Change { command, by: caller.author, at: unix_now(), only_if, key };
         Ok(self.cluster.propose(change).await?)
     }
 }

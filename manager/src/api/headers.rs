@@ -8,7 +8,7 @@ use festoon_control::registry::{IdempotencyKey, State, Subject, Unchanged};
 use festoon_proto::map::MapVersion;
 use festoon_proto::token::SecretHash;
 
-use super::Caller;
+use crate::accounts::Caller;
 use crate::https::Refused;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -100,7 +100,7 @@ impl Key {
         let cluster = state.cluster().map(|cluster| cluster.to_string());
         let request = serde_json::to_vec(request).unwrap_or_default();
         Some(IdempotencyKey {
-            key: hash(format!("{cluster:?} {:?} {key}", caller.author().who).as_bytes()),
+            key: hash(format!("{cluster:?} {:?} {key}", caller.author.who).as_bytes()),
             request: hash(&request),
         })
     }

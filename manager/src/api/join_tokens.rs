@@ -7,9 +7,10 @@ use axum::response::IntoResponse;
 use festoon_api::{JoinToken, JoinTokenCreate, JoinTokenCreated, JoinTokenId, JoinTokenKind, Page};
 use festoon_control::registry::{Command, CreateToken, Outcome, State, Subject, Token, TokenPreset};
 use festoon_proto::NetworkId;
+use festoon_proto::access::Role;
 use festoon_proto::token::{JoinToken as Secret, TokenKind, TokenSecret};
 
-use super::access::Need;
+use super::access::not_allowed;
 use super::caller::unknown;
 use super::change::Wanted;
 use super::endpoints::addresses;
@@ -104,7 +105,7 @@ fn one<'a>(state: &'a State, caller: &Caller, id: festoon_proto::JoinTokenId) ->
 
 /// A token for a manager is of no network, and for those who see to managers.
 fn is_seen(caller: &Caller, network: Option<NetworkId>) -> bool {
-    network.map_or_else(|| caller.may(Need::Administer), |network| caller.sees(network))
+    network.map_or_else(|| caller.may(Role::Admin, None), |network| caller.sees(network))
 }
 
 fn command(
@@ -114,10 +115,7 @@ fn command(
     secret: &TokenSecret,
 ) -> Result<CreateToken, Refused> {
     let (kind, network) = match request.kind {
-        JoinTokenKind::Manager if !caller.may(Need::Administer) => {
-            let text = "letting a manager in is for admins: ask one";
-            return Err(Refused::new(StatusCode::FORBIDDEN, "not-allowed", text));
-        }
+        JoinTokenKind::Manager if !caller.may(Role::Admin, None) => return Err(not_allowed()),
         JoinTokenKind::Manager => (TokenKind::Manager, None),
         JoinTokenKind::Endpoint => {
             (TokenKind::Endpoint, Some(caller.network_named(state, request.network.as_deref())?.id))

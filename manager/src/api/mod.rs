@@ -23,16 +23,17 @@ mod view;
 
 use axum::Router;
 use festoon_proto::ManagerId;
+use festoon_proto::access::Role;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::accounts::Caller;
 use crate::cluster::Cluster;
 use crate::driver::{NodeHandle, Stopped};
 use crate::https::Refused;
 use crate::node::Status;
 use access::{Need, needs};
 
-pub use caller::Caller;
 pub use openapi::{document, document_text};
 
 /// What the API works on.
@@ -67,30 +68,30 @@ fn all() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
         .routes(needs(Need::Nothing, routes!(health::healthz)))
         .routes(needs(Need::Nothing, routes!(health::readyz)))
-        .routes(needs(Need::View, routes!(cluster::show)))
-        .routes(needs(Need::View, routes!(networks::list)))
-        .routes(needs(Need::Administer, routes!(networks::create)))
-        .routes(needs(Need::View, routes!(networks::show)))
-        .routes(needs(Need::Administer, routes!(networks::update)))
-        .routes(needs(Need::Administer, routes!(networks::remove)))
-        .routes(needs(Need::View, routes!(endpoints::list)))
-        .routes(needs(Need::Operate, routes!(endpoints::create)))
-        .routes(needs(Need::Operate, routes!(endpoints::create_batch)))
-        .routes(needs(Need::View, routes!(endpoints::show)))
-        .routes(needs(Need::Operate, routes!(endpoints::update)))
-        .routes(needs(Need::Operate, routes!(endpoints::remove)))
-        .routes(needs(Need::Operate, routes!(endpoints::rotate_key)))
-        .routes(needs(Need::View, routes!(config::show)))
-        .routes(needs(Need::View, routes!(routes::list)))
-        .routes(needs(Need::View, routes!(join_tokens::list)))
-        .routes(needs(Need::Operate, routes!(join_tokens::create)))
-        .routes(needs(Need::View, routes!(join_tokens::show)))
-        .routes(needs(Need::Operate, routes!(join_tokens::remove)))
-        .routes(needs(Need::View, routes!(managers::list)))
-        .routes(needs(Need::View, routes!(managers::show)))
-        .routes(needs(Need::Administer, routes!(managers::update)))
-        .routes(needs(Need::Administer, routes!(managers::remove)))
-        .routes(needs(Need::Administer, routes!(audit::list)))
+        .routes(needs(Need::Somewhere(Role::Viewer), routes!(cluster::show)))
+        .routes(needs(Need::Somewhere(Role::Viewer), routes!(networks::list)))
+        .routes(needs(Need::Everywhere(Role::Admin), routes!(networks::create)))
+        .routes(needs(Need::Somewhere(Role::Viewer), routes!(networks::show)))
+        .routes(needs(Need::Somewhere(Role::Admin), routes!(networks::update)))
+        .routes(needs(Need::Everywhere(Role::Admin), routes!(networks::remove)))
+        .routes(needs(Need::Somewhere(Role::Viewer), routes!(endpoints::list)))
+        .routes(needs(Need::Somewhere(Role::Operator), routes!(endpoints::create)))
+        .routes(needs(Need::Somewhere(Role::Operator), routes!(endpoints::create_batch)))
+        .routes(needs(Need::Somewhere(Role::Viewer), routes!(endpoints::show)))
+        .routes(needs(Need::Somewhere(Role::Operator), routes!(endpoints::update)))
+        .routes(needs(Need::Somewhere(Role::Operator), routes!(endpoints::remove)))
+        .routes(needs(Need::Somewhere(Role::Operator), routes!(endpoints::rotate_key)))
+        .routes(needs(Need::Somewhere(Role::Viewer), routes!(config::show)))
+        .routes(needs(Need::Somewhere(Role::Viewer), routes!(routes::list)))
+        .routes(needs(Need::Somewhere(Role::Viewer), routes!(join_tokens::list)))
+        .routes(needs(Need::Somewhere(Role::Operator), routes!(join_tokens::create)))
+        .routes(needs(Need::Somewhere(Role::Viewer), routes!(join_tokens::show)))
+        .routes(needs(Need::Somewhere(Role::Operator), routes!(join_tokens::remove)))
+        .routes(needs(Need::Somewhere(Role::Viewer), routes!(managers::list)))
+        .routes(needs(Need::Somewhere(Role::Viewer), routes!(managers::show)))
+        .routes(needs(Need::Everywhere(Role::Admin), routes!(managers::update)))
+        .routes(needs(Need::Everywhere(Role::Admin), routes!(managers::remove)))
+        .routes(needs(Need::Everywhere(Role::Admin), routes!(audit::list)))
 }
 
 /// The routes of the API.

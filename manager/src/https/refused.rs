@@ -49,6 +49,8 @@ fn status_of(kind: &str) -> StatusCode {
     match kind {
         "token-unknown" | "token-expired" | "token-used" | "token-wrong-kind" => StatusCode::FORBIDDEN,
         "network-unknown" | "endpoint-unknown" | "manager-unknown" | "join-token-unknown" => StatusCode::NOT_FOUND,
+        "user-unknown" | "api-token-unknown" | "session-unknown" => StatusCode::NOT_FOUND,
+        "set-up-secret" => StatusCode::FORBIDDEN,
         "changed-meanwhile" => StatusCode::PRECONDITION_FAILED,
         "idempotency-key-reused" => StatusCode::UNPROCESSABLE_ENTITY,
         kind if kind.starts_with("bad-") => StatusCode::UNPROCESSABLE_ENTITY,

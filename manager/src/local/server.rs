@@ -29,7 +29,8 @@ use super::api::{
 };
 use super::ca::{self, CA, CA_PROMOTE, CA_RETIRE, CA_ROTATE};
 use super::{lookup, membership, networks, own_key, snapshots};
-use crate::api::{Api, Caller};
+use crate::accounts::Caller;
+use crate::api::Api;
 use crate::certificate::Keeper;
 use crate::cluster::{Cluster, ProposeError, unix_now};
 use crate::driver::NodeHandle;
@@ -236,7 +237,10 @@ async fn set_draining(
     let command = UpdateManager { is_draining: Some(draining), ..UpdateManager::of(admin.manager) };
     match admin.cluster.propose(Command::UpdateManager(command)).await {
         Err(ProposeError::NoQuorum { .. }) => {
-            tracing::warn!(draining, "whether this manager is draining is not in the registry, which can't be changed now");
+            tracing::warn!(
+                draining,
+                "whether this manager is draining is not in the registry, which can't be changed now"
+            );
             node.set_draining(draining).await?;
         }
         proposed => drop(proposed?),

@@ -7,7 +7,9 @@ mod delta;
 #[cfg(test)]
 mod tests;
 
-use festoon_proto::map::{EndpointInfo, EndpointMap, ManagerInfo, ManagerMap, MapVersion, NetworkInfo, OwnRoute, Timing};
+use festoon_proto::map::{
+    EndpointInfo, EndpointMap, ManagerInfo, ManagerMap, MapVersion, NetworkInfo, OwnRoute, Timing,
+};
 use festoon_proto::{EndpointId, ManagerId};
 use ipnet::IpNet;
 
