@@ -169,6 +169,11 @@ impl DataDir {
         renamed.map_err(|source| DataDirError::Io { path, source })
     }
 
+    /// Where what happened is kept.
+    pub fn events(&self) -> PathBuf {
+        self.path("events.redb")
+    }
+
     /// Where snapshots are kept, unless the configuration says otherwise.
     pub fn snapshots(&self) -> PathBuf {
         self.path("snapshots")

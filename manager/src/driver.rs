@@ -8,13 +8,13 @@ use festoon_dataplane::io::{DriverError, DriverHandle, TunPort, UdpConfig, UdpPo
 use festoon_proto::map::{ManagerMap, ManagerMapDelta};
 use festoon_proto::{EndpointId, ManagerId};
 use serde::{Deserialize, Serialize};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::cluster::unix_now;
-use crate::node::{Command, Event, ManagerNode, NodeConfig, NodeKeys, Reply, Status};
+use crate::node::{Command, Event, ManagerNode, NodeConfig, NodeKeys, Reply, Sighting, Status};
 
-/// Events nobody has asked for yet. More say nothing new.
-const EVENT_QUEUE: usize = 4;
+/// Events on their way from the packet loop. It keeps more, up to a bound of its own.
+const EVENT_QUEUE: usize = 256;
 
 /// Of tunnels and links.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,17 +54,19 @@ pub struct NodeHandle {
 /// The node, running.
 pub struct Driver {
     handle: DriverHandle<ManagerNode>,
-    events: mpsc::Receiver<Event>,
+    /// The last drain that ended.
+    drained: watch::Receiver<u32>,
     drains: u32,
 }
 
-/// Starts the node. `port` is that of the registry.
+/// Starts the node. `port` is that of the registry. What it sees goes to `sightings`. Must run inside tokio.
 pub fn build(
     config: &Config,
     port: u16,
     manager: ManagerId,
     keys: NodeKeys,
     map: ManagerMap,
+    sightings: mpsc::Sender<Sighting>,
 ) -> anyhow::Result<Driver> {
     let socket = config.socket(port);
     let udp = UdpPort::bind(&socket).with_context(|| format!("can't listen on UDP port {}", socket.port))?;
@@ -74,7 +76,20 @@ pub fn build(
     let node = ManagerNode::new(&node, map, now);
     let (sender, events) = mpsc::channel(EVENT_QUEUE);
     let handle = spawn(node, udp, None::<TunPort>, sender)?;
-    Ok(Driver { handle, events, drains: 0 })
+    let (drain, drained) = watch::channel(0);
+    tokio::spawn(sort(events, drain, sightings));
+    Ok(Driver { handle, drained, drains: 0 })
+}
+
+/// Hands on what the node tells. Ends with the node; holds nothing back that is not in a channel.
+async fn sort(mut events: mpsc::Receiver<Event>, drained: watch::Sender<u32>, sightings: mpsc::Sender<Sighting>) {
+    while let Some(event) = events.recv().await {
+        match event {
+            Event::Drained(number) => drop(drained.send_replace(number)),
+            // Nobody keeps a record while the manager stops.
+            Event::Seen(sighting) => drop(sightings.send(sighting).await),
+        }
+    }
 }
 
 impl Driver {
@@ -92,14 +107,9 @@ impl Driver {
     pub async fn drain(&mut self) -> Result<(), Stopped> {
         self.drains += 1;
         self.handle().send(Command::Drain(self.drains)).await?;
-        loop {
-            match self.events.recv().await {
-                Some(Event::Drained(number)) if number == self.drains => return Ok(()),
-                // The end of an earlier drain says nothing of now.
-                Some(Event::Drained(_)) => {}
-                None => return Err(Stopped),
-            }
-        }
+        let wanted = self.drains;
+        // The end of an earlier drain says nothing of now.
+        self.drained.wait_for(|&number| number == wanted).await.map(drop).map_err(|_| Stopped)
     }
 
     /// Stops the node.

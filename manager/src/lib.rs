@@ -28,6 +28,8 @@ pub mod driver;
 #[cfg(feature = "shell")]
 pub mod ephemeral;
 #[cfg(feature = "shell")]
+pub mod events;
+#[cfg(feature = "shell")]
 pub mod expiry;
 #[cfg(feature = "shell")]
 pub mod https;

@@ -4,6 +4,8 @@
 //! [`SIGNAL_PORT`](crate::address::SIGNAL_PORT). The tunnel authenticates it. One byte of version, then
 //! [postcard](https://postcard.jamesmunns.com/wire-format).
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::map::MapVersion;
@@ -30,7 +32,7 @@ pub enum Message {
     /// Manager to endpoint: the highest attachment I know of you.
     AttachReply(AttachReply),
     /// Endpoint to manager: I am leaving, forget my attachment of this or a lower generation.
-    Detach(Attach),
+    Detach(Detach),
     /// Manager to endpoint: I find your manager dead; look for yourself.
     Suspect(Suspect),
     /// Manager to manager: news.
@@ -74,8 +76,69 @@ pub struct ProbeReply {
 /// Carry me.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attach {
-    /// The generation of the attachment that begins (or, in a [`Message::Detach`], ends).
+    /// The generation of the attachment that begins.
     pub generation: Generation,
+    /// Why it does. Said again with every repetition.
+    pub why: MoveReason,
+    /// How long the manager before had been silent when the endpoint left it, in milliseconds; none if it had none. What
+    /// the endpoint lost by the move is about that long.
+    pub gap_ms: Option<u32>,
+}
+
+/// Forget my attachment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Detach {
+    /// The generation of the attachment that ends.
+    pub generation: Generation,
+}
+
+/// Why an endpoint attached to a manager.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MoveReason {
+    /// It had no manager.
+    Started,
+    /// Its manager is dead.
+    ManagerDead,
+    /// Its manager drains.
+    Draining,
+    /// Its manager is no longer in the map.
+    ManagerRemoved,
+    /// A manager of higher priority is back.
+    Priority,
+    /// A manager of the same priority is much nearer.
+    Nearer,
+    /// Somebody else attached with its identity: its state is from an old backup, or its machine was cloned.
+    Overtaken,
+}
+
+impl MoveReason {
+    /// A stable word for programs: the one it is serialized as in text.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Started => "started",
+            Self::ManagerDead => "manager_dead",
+            Self::Draining => "draining",
+            Self::ManagerRemoved => "manager_removed",
+            Self::Priority => "priority",
+            Self::Nearer => "nearer",
+            Self::Overtaken => "overtaken",
+        }
+    }
+}
+
+impl fmt::Display for MoveReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Started => "it had no manager",
+            Self::ManagerDead => "its manager is dead",
+            Self::Draining => "its manager drains",
+            Self::ManagerRemoved => "its manager was removed",
+            Self::Priority => "a manager of higher priority is back",
+            Self::Nearer => "a nearer manager was found",
+            Self::Overtaken => "another runs with its identity",
+        })
+    }
 }
 
 /// The highest attachment the manager knows. An endpoint that finds another than its own has been overtaken (its state

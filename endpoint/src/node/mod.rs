@@ -12,10 +12,11 @@ use festoon_dataplane::liveness::{Action, Liveness, Verdict};
 use festoon_dataplane::packet::offload::VnetHeader;
 use festoon_dataplane::{Effects, Node, UnderlayPath, split_datagrams};
 use festoon_proto::map::{EndpointMap, MapVersion};
-use festoon_proto::signal::{Attach, Message, Probe, ProbeReply};
+use festoon_proto::signal::{Attach, Detach, Message, Probe, ProbeReply};
 use festoon_proto::{Generation, ManagerId, PrivateKey};
 
-pub use crate::uplink::MoveReason;
+pub use festoon_proto::signal::MoveReason;
+
 use crate::uplink::{Change, Uplink};
 use status::Status;
 
@@ -82,6 +83,8 @@ pub struct EndpointNode {
     /// The interval the active manager asks for, if it is longer than the map's.
     asked_interval: Duration,
     newest_map: MapVersion,
+    /// How long the manager before the active one had been silent when it was left.
+    gap: Option<Duration>,
     events: VecDeque<Event>,
     /// The managers of `liveness` while these change; empty otherwise. Kept, for it is wanted for every batch.
     settling: Vec<ManagerId>,
@@ -97,6 +100,7 @@ impl EndpointNode {
             newest_map: map.version,
             map: Arc::clone(&map),
             asked_interval: Duration::ZERO,
+            gap: None,
             events: VecDeque::new(),
             settling: Vec::new(),
         };
@@ -210,6 +214,11 @@ impl EndpointNode {
         }
     }
 
+    fn silence_of(&self, now: Instant, manager: ManagerId) -> Option<Duration> {
+        let heard = self.liveness.get(&manager)?.last_heard()?;
+        Some(now.saturating_duration_since(heard))
+    }
+
     /// Carries out what the parts decided, until none has anything left to say.
     fn settle(&mut self, now: Instant, effects: &mut Effects) {
         let mut managers = std::mem::take(&mut self.settling);
@@ -222,12 +231,17 @@ impl EndpointNode {
             self.forwarder.set_active(self.uplink.active());
             self.set_intervals();
             self.events.push_back(match change {
-                Change::Moved { from, to, why } => Event::Moved { from, to, why },
+                Change::Moved { from, to, why } => {
+                    self.gap = from.and_then(|from| self.silence_of(now, from));
+                    Event::Moved { from, to, why }
+                }
                 Change::NoManager => Event::NoManager,
             });
         }
         while let Some((manager, attach)) = self.uplink.poll_transmit() {
-            self.forwarder.signal(manager, &Message::Attach(attach), effects);
+            let gap = self.gap.filter(|_| attach.why != MoveReason::Overtaken);
+            let gap_ms = gap.map(|gap| u32::try_from(gap.as_millis()).unwrap_or(u32::MAX));
+            self.forwarder.signal(manager, &Message::Attach(Attach { gap_ms, ..attach }), effects);
         }
         for manager in managers.drain(..) {
             while let Some(action) = self.liveness.get_mut(&manager).and_then(Liveness::poll_action) {
@@ -296,7 +310,7 @@ impl Node for EndpointNode {
             }
             Command::Detach => {
                 if let Some(active) = self.uplink.active() {
-                    let detach = Message::Detach(Attach { generation: self.uplink.generation() });
+                    let detach = Message::Detach(Detach { generation: self.uplink.generation() });
                     self.forwarder.signal(active, &detach, effects);
                 }
             }

@@ -10,10 +10,9 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
-use std::fmt;
 use std::time::{Duration, Instant};
 
-use festoon_proto::signal::{Attach, ManagerState};
+use festoon_proto::signal::{Attach, ManagerState, MoveReason};
 use festoon_proto::{Attachment, Generation, ManagerId};
 
 /// An attachment is asked for again after this, doubling up to the longest.
@@ -21,36 +20,6 @@ const FIRST_RETRY: Duration = Duration::from_millis(20);
 const LAST_RETRY: Duration = Duration::from_millis(500);
 /// A manager is nearer if its round-trip time is less than 7 tenths of the active one's and lower by this at least.
 const NEARER_BY: Duration = Duration::from_millis(5);
-
-/// Why the endpoint moved.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MoveReason {
-    /// It had no manager.
-    Started,
-    /// Its manager is dead.
-    ManagerDead,
-    /// Its manager drains.
-    Draining,
-    /// Its manager is no longer in the map.
-    ManagerRemoved,
-    /// A manager of higher priority is back.
-    Priority,
-    /// A manager of the same priority is much nearer.
-    Nearer,
-}
-
-impl fmt::Display for MoveReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Started => "it had no manager",
-            Self::ManagerDead => "its manager is dead",
-            Self::Draining => "its manager drains",
-            Self::ManagerRemoved => "its manager was removed",
-            Self::Priority => "a manager of higher priority is back",
-            Self::Nearer => "a nearer manager was found",
-        })
-    }
-}
 
 /// What changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,6 +84,8 @@ pub struct Uplink {
     candidates: BTreeMap<ManagerId, Candidate>,
     active: Option<ManagerId>,
     generation: Generation,
+    /// Why that generation began.
+    why: MoveReason,
     is_used: bool,
     pending: Option<Pending>,
     nearer: Option<(ManagerId, Instant)>,
@@ -130,6 +101,7 @@ impl Uplink {
             candidates: BTreeMap::new(),
             active: None,
             generation,
+            why: MoveReason::Started,
             is_used: false,
             pending: None,
             nearer: None,
@@ -249,7 +221,7 @@ impl Uplink {
         self.ask(now);
     }
 
-    /// The next message to send.
+    /// The next message to send. How long the manager before was silent is for the caller to add, who listens to it.
     pub fn poll_transmit(&mut self) -> Option<(ManagerId, Attach)> {
         self.transmit.pop_front()
     }
@@ -265,6 +237,7 @@ impl Uplink {
             Some(known) if known.generation >= self.generation => {
                 // Somebody with our identity was ahead of us: an old backup or a cloned disk is running.
                 self.generation = known.generation.next();
+                self.why = MoveReason::Overtaken;
                 self.attach(now);
             }
             _ if self.pending.is_none() => self.attach(now),
@@ -351,6 +324,7 @@ impl Uplink {
         if self.is_used {
             self.generation = self.generation.next();
         }
+        self.why = why;
         self.nearer = None;
         self.changes.push_back(Change::Moved { from, to, why });
         self.attach(now);
@@ -366,7 +340,8 @@ impl Uplink {
         if let (Some(pending), Some(active)) = (&mut self.pending, self.active)
             && now >= pending.at
         {
-            self.transmit.push_back((active, Attach { generation: self.generation }));
+            let attach = Attach { generation: self.generation, why: self.why, gap_ms: None };
+            self.transmit.push_back((active, attach));
             pending.at = now + pending.retry;
             pending.retry = (pending.retry * 2).min(LAST_RETRY);
         }

@@ -23,6 +23,10 @@ fn moves(uplink: &mut Uplink) -> Vec<Change> {
     std::iter::from_fn(|| uplink.poll_change()).collect()
 }
 
+const fn ask(generation: Generation, why: MoveReason) -> Attach {
+    Attach { generation, why, gap_ms: None }
+}
+
 fn acknowledge(uplink: &mut Uplink, now: Instant) {
     let (manager, attach) = std::iter::from_fn(|| uplink.poll_transmit()).last().expect("nothing was asked");
     let attachment = Attachment { endpoint: EndpointId(1), manager, generation: attach.generation };
@@ -55,7 +59,7 @@ fn a_dead_manager_is_left_at_once_with_a_higher_generation() {
     uplink.handle_dead(now, M1);
     assert_eq!(moves(&mut uplink), [Change::Moved { from: Some(M1), to: M2, why: MoveReason::ManagerDead }]);
     assert_eq!(uplink.generation(), before.next());
-    assert_eq!(uplink.poll_transmit(), Some((M2, Attach { generation: before.next() })));
+    assert_eq!(uplink.poll_transmit(), Some((M2, ask(before.next(), MoveReason::ManagerDead))));
 }
 
 #[test]
@@ -115,7 +119,7 @@ fn an_attachment_is_asked_for_until_acknowledged_and_again_when_forgotten() {
     run(&mut uplink, &mut now, end);
     assert_eq!(uplink.poll_transmit(), None);
     uplink.handle_answer(now, M2, ManagerState::Serving, Some(MS), None);
-    assert_eq!(uplink.poll_transmit(), Some((M2, Attach { generation: uplink.generation() })));
+    assert_eq!(uplink.poll_transmit(), Some((M2, ask(uplink.generation(), MoveReason::ManagerDead))));
 }
 
 #[test]
@@ -123,7 +127,7 @@ fn one_that_was_overtaken_goes_ahead_again() {
     let (now, mut uplink) = started();
     let ahead = Generation::first_of_boot(9);
     uplink.handle_attach_reply(now, M1, Attachment { endpoint: EndpointId(1), manager: M2, generation: ahead });
-    assert_eq!(uplink.poll_transmit(), Some((M1, Attach { generation: ahead.next() })));
+    assert_eq!(uplink.poll_transmit(), Some((M1, ask(ahead.next(), MoveReason::Overtaken))));
 }
 
 #[test]

@@ -6,11 +6,14 @@ use anyhow::{Context as _, anyhow};
 use axum::Router;
 use festoon_control::registry::{FORMAT, State};
 use festoon_proto::ManagerId;
+use tokio::sync::mpsc;
 
 use crate::certificate::{self, Keeper, Told};
 use crate::cluster::{self, Cluster, Parts, unix_now};
 use crate::config::Config;
 use crate::data_dir::DataDir;
+use crate::events::{self, Events};
+use crate::node::Sighting;
 use crate::pki::Credentials;
 use crate::snapshot::Snapshots;
 use crate::{agents, expiry, https, vault};
@@ -21,6 +24,9 @@ pub(super) struct Base {
     pub(super) cluster: Cluster,
     pub(super) snapshots: Snapshots,
     pub(super) keeper: Keeper,
+    pub(super) events: Events,
+    /// Takes what the node sees.
+    pub(super) sightings: mpsc::Sender<Sighting>,
     /// To be polled beside everything else. Gives the reason why it can't go on.
     pub(super) work: Pin<Box<dyn Future<Output = anyhow::Error> + Send>>,
 }
@@ -43,7 +49,10 @@ pub(super) async fn start(data: &DataDir, config: &Config) -> anyhow::Result<Bas
     let snapshots = Snapshots::new(&config.snapshots, data, me, cluster.clone(), vault.clone());
     let schedule = snapshots.clone().run();
     let keeper = Keeper { me, vault, credentials, managers, told: Told::default() };
-    let https = https.run(routes(&parts, &keeper));
+    let record = events::open(data, me, cluster.clone(), parts.managers.clone())?;
+    let (events, sightings) = (record.events.clone(), record.sightings.clone());
+    let https = https.run(routes(&parts, &keeper, &events));
+    let record = record.run();
     let Parts { supervisor, .. } = parts;
     let keys = keep_keys(keeper.clone(), cluster.clone());
     let format = cluster::announce_format(cluster.clone(), me, FORMAT);
@@ -52,17 +61,19 @@ pub(super) async fn start(data: &DataDir, config: &Config) -> anyhow::Result<Bas
             () = https => anyhow!("the HTTPS listener ended"),
             () = keys => anyhow!("the registry ended"),
             () = format => anyhow!("the registry ended"),
+            () = record => anyhow!("the record of events ended"),
             never = supervisor.run() => match never {},
             never = schedule => match never {},
         }
     };
-    Ok(Base { me, cluster, keeper, snapshots, work: Box::pin(work) })
+    Ok(Base { me, cluster, keeper, snapshots, events, sightings, work: Box::pin(work) })
 }
 
-fn routes(parts: &Parts, keeper: &Keeper) -> Router {
+fn routes(parts: &Parts, keeper: &Keeper, events: &Events) -> Router {
     Router::new()
         .merge(agents::router(parts.cluster.clone(), keeper.told.clone()))
         .merge(cluster::router(parts))
+        .merge(events::router(events.clone()))
         .merge(certificate::router(parts.cluster.clone(), keeper.clone()))
 }
 

@@ -8,11 +8,13 @@ use festoon_control::compile::{manager_delta, manager_map};
 use festoon_control::registry::{Command, State, apply};
 use festoon_proto::ManagerId;
 use festoon_proto::map::ManagerMap;
+use tokio::sync::mpsc;
 
 use super::REMOVED;
 use crate::cluster::{Cluster, ProposeError};
 use crate::driver::{self, Driver, NodeHandle};
 use crate::ephemeral::keep_removing;
+use crate::node::Sighting;
 use crate::own_key::OwnKey;
 
 /// How long endpoints have to move away.
@@ -26,18 +28,28 @@ pub(super) struct Carrier {
 }
 
 /// Starts what the manager is to carry endpoints with.
-pub(super) async fn start(config: &driver::Config, own_key: &OwnKey, state: &State) -> anyhow::Result<Carrier> {
+pub(super) async fn start(
+    config: &driver::Config,
+    own_key: &OwnKey,
+    state: &State,
+    sightings: mpsc::Sender<Sighting>,
+) -> anyhow::Result<Carrier> {
     let me = own_key.manager();
     let is_full = state.manager(me).context(REMOVED)?.is_full();
-    let driver = if is_full { Some(start_node(config, own_key, state).await?) } else { None };
+    let driver = if is_full { Some(start_node(config, own_key, state, sightings).await?) } else { None };
     Ok(Carrier { me, driver })
 }
 
-async fn start_node(config: &driver::Config, own_key: &OwnKey, state: &State) -> anyhow::Result<Driver> {
+async fn start_node(
+    config: &driver::Config,
+    own_key: &OwnKey,
+    state: &State,
+    sightings: mpsc::Sender<Sighting>,
+) -> anyhow::Result<Driver> {
     let me = own_key.manager();
     let map = manager_map(state, me).context(REMOVED)?;
     let port = underlay_port(&map)?;
-    let driver = driver::build(config, port, me, own_key.keys(state).await?, map)?;
+    let driver = driver::build(config, port, me, own_key.keys(state).await?, map, sightings)?;
     tracing::info!(manager = %me, underlay = port, "serving");
     Ok(driver)
 }

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path as UrlPath, Query, State as Shared};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
 use axum::routing::{delete, get, post, put};
 use axum::{Extension, Json, Router};
 use festoon_control::compile::endpoint_map;
@@ -24,7 +25,7 @@ use tokio::net::UnixListener;
 use tokio::sync::{mpsc, oneshot};
 
 use super::api::{
-    ClientRequest, DRAINING, Draining, ENDPOINTS, LEAVE, MANAGERS, ManagerRequest, NETWORKS, OWN_KEY, PROMOTE,
+    ClientRequest, DRAINING, Draining, ENDPOINTS, EVENTS, LEAVE, MANAGERS, ManagerRequest, NETWORKS, OWN_KEY, PROMOTE,
     RECOVERY_KEY, REJOIN, Removed, SNAPSHOT, SNAPSHOTS, STATUS, TOKENS, TokenRequest, TokenResponse,
 };
 use super::ca::{self, CA, CA_PROMOTE, CA_RETIRE, CA_ROTATE};
@@ -34,6 +35,7 @@ use crate::api::Api;
 use crate::certificate::Keeper;
 use crate::cluster::{Cluster, ProposeError, unix_now};
 use crate::driver::NodeHandle;
+use crate::events::{self, Events};
 use crate::https::{ApiJson, Refused};
 use crate::own_key::OwnKey;
 use crate::snapshot::Snapshots;
@@ -60,8 +62,19 @@ pub struct Admin {
     pub leave: mpsc::Sender<Leave>,
     /// Its keys and certificates.
     pub keeper: Keeper,
+    /// What happened.
+    pub events: Events,
     /// The key of its tunnels and links.
     pub own_key: OwnKey,
+}
+
+/// Whoever may open the socket sees everything.
+async fn list_events(
+    Shared(admin): Shared<Admin>,
+    Query(query): Query<events::http::Query>,
+    headers: HeaderMap,
+) -> Result<Response, Refused> {
+    events::http::events(&admin.events, query, &headers, |_| true).await
 }
 
 /// The socket, bound.
@@ -105,6 +118,7 @@ impl Server {
             .route(CA_PROMOTE, post(ca::promote))
             .route(CA_RETIRE, post(ca::retire))
             .route(OWN_KEY, post(own_key::rotate))
+            .route(EVENTS, get(list_events))
             .with_state(admin.clone())
             .merge(api(admin));
         axum::serve(self.0, routes).await

@@ -4,7 +4,10 @@
 //! manager carries which endpoint but neither tunnels nor probes; liveness knows one link. This file carries news from
 //! one to the other, and answers the messages of endpoints.
 
+mod record;
 mod roster;
+mod sightings;
+mod silence;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -19,11 +22,14 @@ use festoon_dataplane::liveness::{Action, Liveness, Verdict};
 use festoon_dataplane::packet::offload::VnetHeader;
 use festoon_dataplane::{Effects, Node, UnderlayPath, split_datagrams};
 use festoon_proto::map::{ManagerMap, ManagerMapDelta, MapVersion};
-use festoon_proto::signal::{Attach, AttachReply, ManagerState, Message, Probe, ProbeReply, Suspect};
+use festoon_proto::signal::{Attach, AttachReply, Detach, ManagerState, Message, Probe, ProbeReply, Suspect};
 use festoon_proto::{Attachment, EndpointId, Generation, ManagerId, PrivateKey};
 
 use roster::Roster;
+use sightings::{Absent, Sightings};
+use silence::Silence;
 
+pub use sightings::{Ending, Seen, Sighting, Step};
 pub use status::{EndpointStatus, ManagerStatus, Status};
 
 /// Probes of endpoints a manager wants to answer in a second. More endpoints are asked to probe less often.
@@ -79,6 +85,8 @@ pub enum Command {
 pub enum Event {
     /// The last agent has left, as the [`Command::Drain`] of this number wanted to know.
     Drained(u32),
+    /// Something happened that is worth a record.
+    Seen(Sighting),
 }
 
 /// The node.
@@ -95,6 +103,11 @@ pub struct ManagerNode {
     /// The drain whose end is to be told.
     awaited: Option<u32>,
     events: VecDeque<Event>,
+    sightings: Sightings,
+    silence: Silence,
+    absent: Absent,
+    /// The latest time anyone told.
+    now: Instant,
     /// The managers of `links` while these change; empty otherwise. Kept, for it is wanted for every packet of a link.
     settling: Vec<ManagerId>,
 }
@@ -112,6 +125,10 @@ impl ManagerNode {
             draining: false,
             awaited: None,
             events: VecDeque::new(),
+            sightings: Sightings::default(),
+            silence: Silence::new(now),
+            absent: Absent::new(now, map.managers.iter().map(|manager| manager.id)),
+            now,
             settling: Vec::new(),
         };
         node.set_keys(&config.keys);
@@ -137,6 +154,10 @@ impl ManagerNode {
     fn change_map(&mut self, now: Instant, delta: &ManagerMapDelta) -> bool {
         if delta.base != self.roster.version() {
             return false;
+        }
+        // While the roster still has their networks.
+        for &endpoint in &delta.endpoints.removed {
+            self.see_removed(now, endpoint);
         }
         self.forwarder.change_map(delta);
         self.roster.change(delta);
@@ -224,7 +245,7 @@ impl ManagerNode {
         }
         known.moved_at = Some(now);
         let generation = self.mesh.attachment(endpoint).map_or(Generation(1), |known| known.generation.next());
-        self.mesh.attach(now, Attachment { endpoint, manager: self.me, generation });
+        self.attach(now, Attachment { endpoint, manager: self.me, generation }, None, None);
     }
 
     fn handle_endpoint(&mut self, now: Instant, endpoint: EndpointId, message: &Message, effects: &mut Effects) {
@@ -235,12 +256,13 @@ impl ManagerNode {
                 let reply = self.answer(probe, version, self.mesh.attachment(endpoint));
                 self.forwarder.signal(to, &reply, effects);
             }
-            Message::Attach(Attach { generation }) => {
+            Message::Attach(Attach { generation, why, gap_ms }) => {
+                let gap = gap_ms.map(|ms| Duration::from_millis(u64::from(ms)));
                 let attachment = Attachment { endpoint, manager: self.me, generation };
-                let attachment = self.mesh.attach(now, attachment);
+                let attachment = self.attach(now, attachment, Some(why), gap);
                 self.forwarder.signal(to, &Message::AttachReply(AttachReply { attachment }), effects);
             }
-            Message::Detach(Attach { generation }) => self.mesh.detach(now, endpoint, generation),
+            Message::Detach(Detach { generation }) => self.detach(now, endpoint, generation),
             // The rest is for endpoints, or between managers.
             _ => {}
         }
@@ -269,15 +291,19 @@ impl ManagerNode {
     }
 
     fn answer(&self, probe: Probe, map_version: MapVersion, attachment: Option<Attachment>) -> Message {
-        let busy = self.carried_here().len() * 1000 / PROBES_PER_SECOND;
-        let declared = self.roster.timing().probe_interval_ms;
         Message::ProbeReply(ProbeReply {
             sequence: probe.sequence,
             state: if self.draining { ManagerState::Draining } else { ManagerState::Serving },
-            probe_interval_ms: declared.max(u32::try_from(busy).unwrap_or(u32::MAX)),
+            probe_interval_ms: self.probe_interval_ms(),
             map_version,
             attachment,
         })
+    }
+
+    /// The shortest interval between probes that this manager wants of endpoints.
+    fn probe_interval_ms(&self) -> u32 {
+        let busy = self.carried_here().len() * 1000 / PROBES_PER_SECOND;
+        self.roster.timing().probe_interval_ms.max(u32::try_from(busy).unwrap_or(u32::MAX))
     }
 
     fn judge(&mut self, now: Instant, manager: ManagerId, effects: &mut Effects) {
@@ -285,9 +311,13 @@ impl ManagerNode {
             match verdict {
                 Verdict::Alive => {
                     let rtt = self.links.get(&manager).and_then(Liveness::rtt).unwrap_or_default();
+                    self.sightings.add(now, Seen::LinkUp(manager, rtt));
                     self.mesh.handle_link_up(now, manager, rtt);
                 }
-                Verdict::Dead => self.mesh.handle_link_down(now, manager),
+                Verdict::Dead => {
+                    self.sightings.add(now, Seen::LinkDown(manager));
+                    self.mesh.handle_link_down(now, manager);
+                }
                 Verdict::Suspected => self.warn_early(now, manager, effects),
             }
         }
@@ -295,12 +325,13 @@ impl ManagerNode {
 
     /// Carries out what the parts decided, until none has anything left to say.
     fn settle(&mut self, now: Instant, effects: &mut Effects) {
+        self.now = now;
         let mut managers = std::mem::take(&mut self.settling);
         managers.extend(self.links.keys());
         for &manager in &managers {
             self.judge(now, manager, effects);
         }
-        self.apply_changes(effects);
+        self.apply_changes(now, effects);
         while let Some((to, message)) = self.mesh.poll_transmit() {
             self.forwarder.signal(Neighbour::Manager(to), &message, effects);
         }
@@ -318,17 +349,23 @@ impl ManagerNode {
         self.settling = managers;
     }
 
-    fn apply_changes(&mut self, effects: &mut Effects) {
+    fn apply_changes(&mut self, now: Instant, effects: &mut Effects) {
         let mut moved = false;
         while let Some(change) = self.mesh.poll_change() {
             match change {
                 Change::Endpoint(endpoint) => {
                     self.set_place(endpoint);
+                    if !self.carried_here().contains(&endpoint) {
+                        self.silence.forget(endpoint);
+                    }
                     moved = true;
                 }
                 Change::Paths => self.set_paths(),
-                Change::ManagerLost(manager) => self.warn(self.agents_of(manager), manager, effects),
-                Change::ManagerReturned(_) => {}
+                Change::ManagerLost(manager) => {
+                    self.warn(self.agents_of(manager), manager, effects);
+                    self.see_lost(now, manager);
+                }
+                Change::ManagerReturned(manager) => self.see_returned(now, manager),
             }
         }
         if moved {
@@ -405,6 +442,7 @@ impl Node for ManagerNode {
             self.mesh.handle_timeout(now);
         }
         self.forwarder.handle_timeout(now, effects);
+        self.listen(now);
         self.settle(now, effects);
     }
 
@@ -426,11 +464,12 @@ impl Node for ManagerNode {
 
     fn poll_timeout(&self) -> Option<Instant> {
         let links = self.links.values().map(Liveness::poll_timeout);
-        let others = self.mesh.poll_timeout().into_iter().chain(self.forwarder.poll_timeout());
+        let silence = (!self.carried_here().is_empty()).then(|| self.silence.poll_timeout());
+        let others = self.mesh.poll_timeout().into_iter().chain(self.forwarder.poll_timeout()).chain(silence);
         links.chain(others).min()
     }
 
     fn poll_event(&mut self) -> Option<Event> {
-        self.events.pop_front()
+        self.events.pop_front().or_else(|| self.sightings.pop(self.now).map(Event::Seen))
     }
 }

@@ -58,6 +58,11 @@ impl Roster {
         self.endpoints.get_mut(&id)
     }
 
+    /// The network of an endpoint.
+    pub(super) fn network_of(&self, id: EndpointId) -> Option<NetworkId> {
+        self.endpoints.get(&id).map(|known| known.network)
+    }
+
     /// Whether this is an endpoint with our program.
     pub(super) fn is_agent(&self, id: EndpointId) -> bool {
         self.endpoints.get(&id).is_some_and(|known| known.kind == EndpointKind::Agent)

@@ -5,6 +5,7 @@
 
 mod addresses;
 mod api;
+mod events;
 mod files;
 mod harness;
 mod keys;

@@ -1,0 +1,94 @@
+//! What this manager tells: what its node saw.
+
+use std::time::Instant;
+
+use festoon_events::{Details, Event, Kind};
+use festoon_proto::ManagerId;
+use festoon_proto::signal::MoveReason;
+use tokio::sync::mpsc;
+
+use super::writer::Arrival;
+use crate::cluster::unix_now;
+use crate::node::{Ending, Seen, Sighting, Step};
+
+/// Tells what the node of manager `me` sees. Ends with the node.
+pub(super) async fn tell(me: ManagerId, mut sightings: mpsc::Receiver<Sighting>, arrivals: mpsc::Sender<Arrival>) {
+    while let Some(sighting) = sightings.recv().await {
+        let event = event(me, unix_ms(sighting.at), sighting.what);
+        if arrivals.send(Arrival::Own(event)).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// The time of an instant that has passed.
+#[expect(clippy::disallowed_methods, reason = "the node has another clock than people")]
+fn unix_ms(at: Instant) -> u64 {
+    let ago = Instant::now().saturating_duration_since(at);
+    unix_now().0.saturating_sub(u64::try_from(ago.as_millis()).unwrap_or(u64::MAX))
+}
+
+fn event(me: ManagerId, at: u64, seen: Seen) -> Event {
+    let about = |kind, manager| Event { manager: Some(manager), ..Event::new(at, kind) };
+    match seen {
+        Seen::Endpoint { endpoint, network, generation, what } => {
+            let event =
+                Event { endpoint: Some(endpoint), network, generation: Some(generation), ..about(kind(&what), me) };
+            with_step(event, me, what)
+        }
+        Seen::ManagerLost(manager) => said_by(me, about(Kind::ManagerLost, manager)),
+        Seen::ManagerReturned(manager) => said_by(me, about(Kind::ManagerReturned, manager)),
+        Seen::LinkUp(to, rtt) => {
+            let mut event = with(about(Kind::LinkUp, me), "to", to.to_string());
+            event.details.insert("rtt_us".to_owned(), u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX).into());
+            event
+        }
+        Seen::LinkDown(to) => with(about(Kind::LinkDown, me), "to", to.to_string()),
+        Seen::Missed(count) => {
+            tracing::warn!(count, "more happened than could be recorded");
+            let mut event = about(Kind::EventsLost, me);
+            event.details = Details::from_iter([("count".to_owned(), count.into())]);
+            event
+        }
+    }
+}
+
+const fn kind(step: &Step) -> Kind {
+    match step {
+        Step::Up => Kind::EndpointUp,
+        Step::Moved { .. } => Kind::EndpointMoved,
+        Step::Down(_) => Kind::EndpointDown,
+    }
+}
+
+fn with_step(event: Event, me: ManagerId, step: Step) -> Event {
+    match step {
+        Step::Up => event,
+        Step::Moved { from: (from, generation), why, gap } => {
+            let event = Event { follows: Some(generation), ..event };
+            let event = with(with(event, "from", from.to_string()), "to", me.to_string());
+            let mut event = with(event, "why", why.map_or("heard_here", MoveReason::word).to_owned());
+            if let Some(gap) = gap {
+                event.details.insert("gap_ms".to_owned(), u64::try_from(gap.as_millis()).unwrap_or(u64::MAX).into());
+            }
+            event
+        }
+        Step::Down(ending) => {
+            let word = match ending {
+                Ending::Left => "left",
+                Ending::Silent => "silent",
+                Ending::Removed => "removed",
+            };
+            with(event, "why", word.to_owned())
+        }
+    }
+}
+
+fn said_by(me: ManagerId, event: Event) -> Event {
+    with(event, "seen_by", me.to_string())
+}
+
+fn with(mut event: Event, member: &str, value: String) -> Event {
+    event.details.insert(member.to_owned(), value.into());
+    event
+}
