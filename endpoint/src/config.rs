@@ -88,7 +88,15 @@ mod tests {
         let socket = socket.map(PathBuf::from);
         let interface = "festoon0".into();
         let (listen_port, no_segmentation, rotate_key_every) = (0, false, None);
-        Config { state_dir: state_dir.into(), socket, interface, listen_port, no_segmentation, rotate_key_every }
+        Config {
+            state_dir: state_dir.into(),
+            socket,
+            interface,
+            listen_port,
+            no_segmentation,
+            rotate_key_every,
+            routes: Vec::new(),
+        }
     }
 
     #[test]

@@ -45,7 +45,7 @@ impl Offerer {
                     match &refusal {
                         Some(refusal) => tracing::warn!(%refusal, "the routes of this host are not offered yet"),
                         None => {
-                            tracing::info!(routes = ?self.routes, "the routes of this host are offered to an admin")
+                            tracing::info!(routes = ?self.routes, "the routes of this host are offered to an admin");
                         }
                     }
                     known_refusal = refusal;

@@ -60,17 +60,17 @@ impl Away {
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn who_comes_back_in_time_stays() {
+    #[test]
+    fn who_comes_back_in_time_stays() {
         let mut away = Away::default();
         let start = Instant::now();
         let mut see = |after: u64, ids: &[u64]| {
             let gone = away.see(start + Duration::from_secs(after), ids.iter().copied().map(EndpointId));
             gone.into_iter().map(|id| id.0).collect::<Vec<_>>()
         };
-        assert_eq!(see(0, &[1, 2, 3]), []);
-        assert_eq!(see(200, &[1, 3]), []);
-        assert_eq!(see(299, &[1, 2, 3]), []);
+        assert_eq!(see(0, &[1, 2, 3]), [0_u64; 0]);
+        assert_eq!(see(200, &[1, 3]), [0_u64; 0]);
+        assert_eq!(see(299, &[1, 2, 3]), [0_u64; 0]);
         assert_eq!(see(300, &[1, 2, 3]), [1, 3]);
         assert_eq!(see(499, &[1, 2]), [1], "one that could not be removed is tried again");
         assert_eq!(see(599, &[2]), [2]);

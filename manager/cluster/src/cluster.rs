@@ -190,6 +190,13 @@ impl<T: Transport> Cluster<T> {
     /// The entries of the audit log with numbers behind `after`, at most so many, as far as this manager has them.
     pub async fn audit(&self, after: u64, limit: usize) -> Result<Vec<audit::Entry>, StorageError> {
         let log = self.log.audit().ok_or(StorageError::Closed)?;
+        let last = self.snapshot().audited().count.min(after.saturating_add(u64::try_from(limit).unwrap_or(u64::MAX)));
+        let entries = log.read(after, limit).await?;
+        if after >= last || entries.last().is_some_and(|entry| entry.number >= last) {
+            return Ok(entries);
+        }
+        // The last ones wait for the next write that somebody waits for.
+        log.flush().await?;
         log.read(after, limit).await
     }
 

@@ -77,7 +77,7 @@ mod tests {
 
     #[test]
     fn a_role_goes_as_far_as_its_networks() {
-        let some = || Scope::Only(BTreeSet::from([NetworkId(1)]));
+        let some = || Scope::Networks(BTreeSet::from([NetworkId(1)]));
         let roles = [Role::Viewer, Role::Operator, Role::Admin, Role::Owner];
         for (rank, role) in roles.into_iter().enumerate() {
             for (needed_rank, needed) in roles.into_iter().enumerate() {

@@ -64,6 +64,7 @@ impl From<Stopped> for Refused {
 }
 
 /// Every route, with what it needs. Who calls is an extension of the request: a [`Caller`].
+#[expect(clippy::cognitive_complexity, reason = "a line for each route, and nothing else")]
 fn all() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
         .routes(needs(Need::Nothing, routes!(health::healthz)))

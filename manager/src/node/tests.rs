@@ -171,7 +171,7 @@ impl World {
     }
 
     fn status(&mut self) -> Status {
-        self.command(|reply| Command::Status((0..100).map(EndpointId).collect(), reply))
+        self.command(|reply| Command::Status((0..20_000).map(EndpointId).collect(), reply))
     }
 }
 

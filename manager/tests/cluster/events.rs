@@ -65,7 +65,9 @@ impl Client {
     /// Takes events until one is of this kind, about this manager.
     fn until(&self, kind: &str, manager: &str) -> (String, Value, SystemTime) {
         loop {
-            let told = self.events.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("no {kind} about {manager}"));
+            let told = self.events.recv_timeout(PATIENCE);
+            assert!(told.is_ok(), "no {kind} about {manager}");
+            let told = told.unwrap();
             if told.1["kind"] == kind && told.1["manager"] == manager {
                 return told;
             }

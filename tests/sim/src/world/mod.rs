@@ -194,7 +194,7 @@ impl World {
             Program::Manager(node) => {
                 let reply = move |status: manager::Status| answer.send(status.drops).unwrap_or_default();
                 // Only drops are of interest.
-                let nobody = EndpointId(0)..=EndpointId(0);
+                let nobody = Vec::new();
                 node.handle_command(instant, manager::Command::Status(nobody, Box::new(reply)), &mut self.effects);
             }
             Program::Endpoint(node) => {
