@@ -23,8 +23,8 @@ pub(super) struct Range {
     limit: Option<u16>,
 }
 
-/// Entries of the audit log, by number, as lines of JSON. Each has the hash of the one before; `festoon-manager audit verify`
-/// sees that none was removed or altered.
+/// Entries of the audit log, by number, as lines of JSON. Each has the hash of the one before, so
+/// that one which was removed or altered shows.
 #[utoipa::path(get, path = "/audit", tag = "audit", params(Range),
     responses((status = 200, content((String = "application/jsonl")))))]
 pub(super) async fn list(

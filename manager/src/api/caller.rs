@@ -32,6 +32,11 @@ impl Caller {
         found.ok_or_else(|| unknown("network", name))
     }
 
+    /// The id of a network that may be named; none if it is not.
+    pub(super) fn network_if_named(&self, state: &State, name: Option<&str>) -> Result<Option<NetworkId>, Refused> {
+        name.map(|name| Ok(self.network_named(state, Some(name))?.id)).transpose()
+    }
+
     /// An endpoint that it may know of.
     pub(super) fn endpoint<'a>(&self, state: &'a State, id: EndpointId) -> Result<&'a Endpoint, Refused> {
         let endpoint = state.endpoint(id).filter(|endpoint| self.sees(endpoint.network));

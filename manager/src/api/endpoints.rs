@@ -90,10 +90,7 @@ impl Filter {
 
     /// The ids on the page.
     fn page(&self, state: &State, caller: &Caller) -> Result<Page<festoon_proto::EndpointId>, Refused> {
-        let network = match &self.network {
-            Some(name) => Some(caller.network_named(state, Some(name))?.id),
-            None => None,
-        };
+        let network = caller.network_if_named(state, self.network.as_deref())?;
         let is_meant = |endpoint: &&Record| caller.sees(endpoint.network) && self.matches(network, endpoint);
         let paging = self.paging();
         match self.sort {
@@ -201,10 +198,7 @@ pub(super) async fn update(
     let only_if = if_match.required(Subject::Endpoint(id))?;
     let state = api.cluster.snapshot();
     caller.endpoint(&state, id)?;
-    let network = match &request.network {
-        Some(name) => Some(caller.network_named(&state, Some(name))?.id),
-        None => None,
-    };
+    let network = caller.network_if_named(&state, request.network.as_deref())?;
     let command = UpdateEndpoint {
         name: request.name,
         is_enabled: request.enabled,

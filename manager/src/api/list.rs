@@ -11,6 +11,7 @@ use crate::https::Refused;
 /// Which page of a list.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Paging {
     /// How many items, 100 if it is not said.
     #[param(minimum = 1, maximum = 1000)]

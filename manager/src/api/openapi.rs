@@ -1,7 +1,6 @@
 //! The OpenAPI document, made from the code, and a page to browse it.
 
-use axum::routing::get;
-use axum::{Json, Router};
+use axum::Router;
 use utoipa::OpenApi as _;
 use utoipa::openapi::response::ResponseBuilder;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
@@ -55,7 +54,7 @@ fn refused() -> RefOr<utoipa::openapi::Response> {
 /// The document and the page.
 pub(super) fn routes() -> Router<Api> {
     let page = utoipa_swagger_ui::SwaggerUi::new("/api/docs").url(PATH, document());
-    Router::new().merge(page).route("/api", get(async || Json(document())))
+    Router::new().merge(page)
 }
 
 #[cfg(test)]

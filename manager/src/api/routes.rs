@@ -35,10 +35,7 @@ pub(super) async fn list(
     ApiQuery(filter): ApiQuery<Filter>,
 ) -> Result<Json<Page<RouteRow>>, Refused> {
     let state = api.cluster.snapshot();
-    let network = match &filter.network {
-        Some(name) => Some(caller.network_named(&state, Some(name))?.id),
-        None => None,
-    };
+    let network = caller.network_if_named(&state, filter.network.as_deref())?;
     let paging = Paging { limit: filter.limit, cursor: filter.cursor };
     let after: Option<(u64, ipnet::IpNet)> = paging.after()?;
     let first = after.map(|(endpoint, _)| festoon_proto::EndpointId(endpoint.saturating_sub(1)));

@@ -108,7 +108,7 @@ fn tell(
     writeln!(out, "restored, and whoever has it and a snapshot has the whole cluster.\n")?;
     writeln!(
         out,
-        "The set-up secret, shown this once. Whoever has it makes the first owner, who then adds other users:\n"
+        "The set-up secret, shown this once. Keep it: it will make the first owner, once managers serve logins:\n"
     )?;
     writeln!(out, "    {}\n", &*set_up_text(set_up))?;
     writeln!(out, "Next: festoon-manager serve --data-dir {}", root.display())?;

@@ -92,7 +92,7 @@ impl EventView {
         let Event { at, kind, endpoint, manager, network, generation, details, .. } = event;
         Self {
             id: position.to_string(),
-            at: rfc3339(at),
+            at: festoon_api::Time(at).to_string(),
             kind,
             endpoint: endpoint.as_ref().map(EndpointId::to_string),
             manager: manager.as_ref().map(ManagerId::to_string),
@@ -101,11 +101,6 @@ impl EventView {
             details,
         }
     }
-}
-
-fn rfc3339(ms: u64) -> String {
-    let time = i64::try_from(ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok()).unwrap_or(Timestamp::MAX);
-    format!("{time:.3}")
 }
 
 /// Answers `GET /api/v1/events`: a page, or all that happens from now on if the client takes `text/event-stream`.

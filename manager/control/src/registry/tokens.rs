@@ -53,7 +53,7 @@ pub enum TokenError {
     )]
     Preset,
     /// There is no such token.
-    #[error("there is no join token {0}: see `festoon-manager tokens list` for those there are")]
+    #[error("there is no join token {0}: see /api/v1/join-tokens for those there are")]
     NoToken(JoinTokenId),
     /// Another has its id.
     #[error("a token with this id exists already: make another")]

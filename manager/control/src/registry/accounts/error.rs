@@ -54,10 +54,10 @@ pub enum AccountError {
     #[error("this cluster is set up already: log in, or ask an owner for an account")]
     IsSetUp,
     /// It is not the set-up secret.
-    #[error("this is not the set-up secret: make a new one with `festoon-manager set-up-secret` on a manager")]
+    #[error("this is not the set-up secret: it is what `festoon-manager init` showed")]
     SetUpSecret,
     /// There is no such token.
-    #[error("there is no API token {0}: see `festoon-manager api-tokens list` for those there are")]
+    #[error("there is no API token {0}: it was removed, or never made")]
     NoApiToken(ApiTokenId),
     /// A user has too many.
     #[error("a user has at most {0} API tokens: remove one first")]
