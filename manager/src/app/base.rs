@@ -8,6 +8,7 @@ use festoon_control::registry::{FORMAT, State};
 use festoon_proto::ManagerId;
 use tokio::sync::mpsc;
 
+use crate::audit::{self, Trail};
 use crate::certificate::{self, Keeper, Told};
 use crate::cluster::{self, Cluster, Parts, unix_now};
 use crate::config::Config;
@@ -49,10 +50,11 @@ pub(super) async fn start(data: &DataDir, config: &Config) -> anyhow::Result<Bas
     let snapshots = Snapshots::new(&config.snapshots, data, me, cluster.clone(), vault.clone());
     let schedule = snapshots.clone().run();
     let keeper = Keeper { me, vault, credentials, managers, told: Told::default() };
-    let record = events::open(data, me, cluster.clone(), parts.managers.clone())?;
+    let trail = Trail::new(me, cluster.clone(), parts.managers.clone());
+    let record = events::open(data, me, cluster.clone(), parts.managers.clone(), trail.watch())?;
     let (events, sightings) = (record.events.clone(), record.sightings.clone());
     let https = https.run(routes(&parts, &keeper, &events));
-    let record = record.run();
+    let (record, trail) = (record.run(), trail.run());
     let Parts { supervisor, .. } = parts;
     let keys = keep_keys(keeper.clone(), cluster.clone());
     let format = cluster::announce_format(cluster.clone(), me, FORMAT);
@@ -62,6 +64,7 @@ pub(super) async fn start(data: &DataDir, config: &Config) -> anyhow::Result<Bas
             () = keys => anyhow!("the registry ended"),
             () = format => anyhow!("the registry ended"),
             () = record => anyhow!("the record of events ended"),
+            () = trail => anyhow!("the registry ended"),
             never = supervisor.run() => match never {},
             never = schedule => match never {},
         }
@@ -73,6 +76,7 @@ fn routes(parts: &Parts, keeper: &Keeper, events: &Events) -> Router {
     Router::new()
         .merge(agents::router(parts.cluster.clone(), keeper.told.clone()))
         .merge(cluster::router(parts))
+        .merge(audit::router(parts.cluster.clone()))
         .merge(events::router(events.clone()))
         .merge(certificate::router(parts.cluster.clone(), keeper.clone()))
 }

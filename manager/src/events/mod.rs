@@ -17,8 +17,9 @@ mod writer;
 use std::path::Path;
 use std::sync::Arc;
 
+use festoon_cluster::storage::Whole;
 use festoon_proto::ManagerId;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::cluster::{Cluster, Https, unix_now};
 use crate::data_dir::DataDir;
@@ -43,15 +44,22 @@ pub struct Record {
     pub sightings: mpsc::Sender<Sighting>,
     me: ManagerId,
     managers: Https,
+    trail: watch::Receiver<Option<Whole>>,
     seen: mpsc::Receiver<Sighting>,
 }
 
 /// Opens the record of manager `me`. A file that can't be read is put aside: what it had, the others have, and traffic does not
 /// wait for it.
-pub fn open(data: &DataDir, me: ManagerId, cluster: Cluster, managers: Https) -> Result<Record, StoreError> {
+pub fn open(
+    data: &DataDir,
+    me: ManagerId,
+    cluster: Cluster,
+    managers: Https,
+    trail: watch::Receiver<Option<Whole>>,
+) -> Result<Record, StoreError> {
     let store = Arc::new(open_or_begin_anew(&data.events())?);
     let (sightings, seen) = mpsc::channel(SIGHTINGS);
-    Ok(Record { events: Events { store, cluster }, sightings, me, managers, seen })
+    Ok(Record { events: Events { store, cluster }, sightings, me, managers, trail, seen })
 }
 
 fn open_or_begin_anew(path: &Path) -> Result<Store, StoreError> {
@@ -71,7 +79,7 @@ fn open_or_begin_anew(path: &Path) -> Result<Store, StoreError> {
 impl Record {
     /// Takes in what all sources tell. Does not end before the registry does.
     pub async fn run(self) {
-        let Self { events: Events { store, cluster }, sightings, me, managers, seen } = self;
+        let Self { events: Events { store, cluster }, sightings, me, managers, trail, seen } = self;
         // The node has one of its own.
         drop(sightings);
         let opened = Arc::clone(&store);
@@ -89,7 +97,7 @@ impl Record {
         tokio::join!(
             writer.run(arriving),
             origin::tell(me, seen, arrivals.clone()),
-            audit::follow(cluster.clone(), told, KEEP, arrivals.clone()),
+            audit::follow(cluster.clone(), trail, told, KEEP, arrivals.clone()),
             pull::run(me, cluster, managers, store, arrivals),
         );
     }

@@ -5,6 +5,7 @@
 
 mod addresses;
 mod api;
+mod audit;
 mod events;
 mod files;
 mod harness;
