@@ -38,8 +38,6 @@ pub const REJOIN: &str = "/v1/rejoin";
 
 /// `POST`: a [`RotationRequest`] gets a [`RotationResponse`].
 pub const OWN_KEY: &str = "/v1/own-key";
-/// `GET`: what happened, and what happens.
-pub(super) const EVENTS: &str = "/api/v1/events";
 
 /// A join token, please.
 #[derive(Debug, Clone, Serialize, Deserialize)]

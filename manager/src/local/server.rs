@@ -9,10 +9,9 @@ use std::time::Duration;
 
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path as UrlPath, Query, State as Shared};
-use axum::http::{HeaderMap, StatusCode};
-use axum::response::Response;
+use axum::http::StatusCode;
 use axum::routing::{delete, get, post, put};
-use axum::{Extension, Json, Router};
+use axum::{Json, Router};
 use festoon_control::compile::endpoint_map;
 use festoon_control::registry::{
     AddClient, Addresses, Command, CreateToken, Outcome, RemoveEndpoint, TokenPreset, TwoOfAFamilyError, UnixMs,
@@ -25,17 +24,15 @@ use tokio::net::UnixListener;
 use tokio::sync::{mpsc, oneshot};
 
 use super::api::{
-    ClientRequest, DRAINING, Draining, ENDPOINTS, EVENTS, LEAVE, MANAGERS, ManagerRequest, NETWORKS, OWN_KEY, PROMOTE,
+    ClientRequest, DRAINING, Draining, ENDPOINTS, LEAVE, MANAGERS, ManagerRequest, NETWORKS, OWN_KEY, PROMOTE,
     RECOVERY_KEY, REJOIN, Removed, SNAPSHOT, SNAPSHOTS, STATUS, TOKENS, TokenRequest, TokenResponse,
 };
 use super::ca::{self, CA, CA_PROMOTE, CA_RETIRE, CA_ROTATE};
 use super::{lookup, membership, networks, own_key, snapshots};
-use crate::accounts::Caller;
 use crate::api::Api;
 use crate::certificate::Keeper;
 use crate::cluster::{Cluster, ProposeError, unix_now};
 use crate::driver::NodeHandle;
-use crate::events::{self, Events};
 use crate::https::{ApiJson, Refused};
 use crate::own_key::OwnKey;
 use crate::snapshot::Snapshots;
@@ -62,19 +59,10 @@ pub struct Admin {
     pub leave: mpsc::Sender<Leave>,
     /// Its keys and certificates.
     pub keeper: Keeper,
-    /// What happened.
-    pub events: Events,
+    /// The API.
+    pub api: Api,
     /// The key of its tunnels and links.
     pub own_key: OwnKey,
-}
-
-/// Whoever may open the socket sees everything.
-async fn list_events(
-    Shared(admin): Shared<Admin>,
-    Query(query): Query<events::http::Query>,
-    headers: HeaderMap,
-) -> Result<Response, Refused> {
-    events::http::events(&admin.events, query, &headers, |_| true).await
 }
 
 /// The socket, bound.
@@ -118,16 +106,10 @@ impl Server {
             .route(CA_PROMOTE, post(ca::promote))
             .route(CA_RETIRE, post(ca::retire))
             .route(OWN_KEY, post(own_key::rotate))
-            .route(EVENTS, get(list_events))
             .with_state(admin.clone())
-            .merge(api(admin));
+            .merge(crate::api::local_router(admin.api));
         axum::serve(self.0, routes).await
     }
-}
-
-/// The API, for whoever may open the socket.
-fn api(Admin { cluster, node, manager, .. }: Admin) -> Router {
-    crate::api::router(Api { cluster, node, manager }).layer(Extension(Caller::local(manager)))
 }
 
 async fn status(
