@@ -29,7 +29,7 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Join an overlay, with a token from `festoon-manager token create`
+    /// Join an overlay, with a token from `festoon-manager tokens add`
     Join {
         /// The token: one word that begins with "festoon1"
         token: String,

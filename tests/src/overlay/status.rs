@@ -134,6 +134,15 @@ pub struct Endpoint {
     pub manager: Option<u16>,
 }
 
+/// An endpoint, as `festoon-manager endpoints list -o json` has it.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Listed {
+    /// Its name.
+    pub name: String,
+    /// Its addresses in the overlay.
+    pub addresses: Vec<IpAddr>,
+}
+
 impl ManagerStatus {
     /// The id of the manager that carries an endpoint, as far as this one knows.
     #[must_use]

@@ -1,6 +1,6 @@
 //! `festoon-manager snapshot`: backups of the registry.
 
-mod output;
+mod file;
 mod restore;
 mod survivors;
 
@@ -12,11 +12,13 @@ use anyhow::{Context as _, bail};
 use axum::http::Method;
 use zeroize::Zeroizing;
 
-use super::{args::ManagerArgs, render};
-use crate::local::{Client, RECOVERY_KEY, RecoveryKeyRequest, SNAPSHOT, SNAPSHOTS};
+use super::args::ManagerArgs;
+use super::client::Client;
+use super::output::{self, Column, Table, bytes};
+use crate::local::{RECOVERY_KEY, RecoveryKeyRequest, SNAPSHOT, SNAPSHOTS};
 use crate::snapshot::{Content, Entry, read, readable_time};
 use crate::vault::RecoveryKey;
-use output::Output;
+pub(super) use file::Output;
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum SnapshotCommand {
@@ -26,14 +28,10 @@ pub(super) enum SnapshotCommand {
         file: Option<PathBuf>,
     },
     /// List the snapshots that this manager keeps
-    List {
-        /// As JSON
-        #[arg(long)]
-        json: bool,
-    },
+    List,
     /// Copy a snapshot that this manager keeps
     Get {
-        /// Its name, from `snapshot list`
+        /// Its name, from `snapshots list`
         name: String,
         /// Where to: a new file, or - for the standard output
         file: PathBuf,
@@ -71,22 +69,21 @@ pub(super) struct RestoreArgs {
     force: bool,
 }
 
-pub(super) async fn run(root: &Path, command: SnapshotCommand) -> anyhow::Result<()> {
+pub(super) async fn run(root: &Path, command: SnapshotCommand, out: output::Output) -> anyhow::Result<()> {
     // A large registry and a slow disk take their time.
-    let client = Client::patient(root);
+    let client = Client::local(root).patient();
     match command {
         SnapshotCommand::Create { file: Some(file) } => download(&client, SNAPSHOT, &file).await,
         SnapshotCommand::Create { file: None } => {
-            let entry: Entry = client.send_json(Method::POST, SNAPSHOTS, &()).await?;
-            println!("{}", entry.name);
-            Ok(())
+            let entry: Entry = client.send(Method::POST, SNAPSHOTS, &()).await?;
+            out.show(&entry, || format!("{}\n", entry.name))
         }
-        SnapshotCommand::List { json } => list(&client, json).await,
+        SnapshotCommand::List => list(&client, out).await,
         SnapshotCommand::Get { name, file } => {
             // Anything else can't be a name, and could not be a path of the request.
             if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'.')
             {
-                bail!("{name:?} is no name of a snapshot: see `festoon-manager snapshot list`");
+                bail!("{name:?} is no name of a snapshot: see `festoon-manager snapshots list`");
             }
             download(&client, &format!("{SNAPSHOTS}/{name}"), &file).await
         }
@@ -102,13 +99,12 @@ async fn download(client: &Client, path: &str, file: &Path) -> anyhow::Result<()
     output.finish()
 }
 
-async fn list(client: &Client, json: bool) -> anyhow::Result<()> {
+async fn list(client: &Client, out: output::Output) -> anyhow::Result<()> {
     let all: Vec<Entry> = client.get(SNAPSHOTS).await?;
-    match json {
-        true => println!("{}", serde_json::to_string_pretty(&all)?),
-        false => print!("{}", render::snapshots(&all)),
-    }
-    Ok(())
+    let columns = ["SNAPSHOT", "TAKEN", "SIZE"].map(Column::always);
+    let row = |entry: &Entry| vec![entry.name.clone(), readable_time(entry.created), bytes(entry.bytes)];
+    let empty = "This manager keeps no snapshots yet: `festoon-manager snapshots create` takes one.";
+    out.table(&all, || Table::new(&columns, empty).rows(all.iter().map(row)))
 }
 
 /// The secret half is made here and nowhere kept.
@@ -117,7 +113,7 @@ async fn new_key(client: &Client) -> anyhow::Result<()> {
     let request = RecoveryKeyRequest { recipient: key.recipient() };
     // Shown before it is used: a key that nobody has seen would be lost.
     tell_key(&key).context("the new key can't be shown, so nothing was changed")?;
-    let changed = client.send_json::<()>(Method::PUT, RECOVERY_KEY, &request).await;
+    let changed = client.send::<()>(Method::PUT, RECOVERY_KEY, &request).await;
     changed.context("keep the key of before too: it is not certain that the one above is in use")
 }
 
