@@ -184,6 +184,14 @@ impl<R> Peers<R> {
         }
     }
 
+    /// Ends the sessions with a peer and forgets where it was. It may make another.
+    pub fn disconnect(&mut self, id: PeerId) {
+        if let Some(peer) = self.get_mut(id) {
+            peer.disconnect();
+            self.awake.remove(&id.0);
+        }
+    }
+
     /// Sets where a peer may be found, best first. It stays where it is while it is there.
     pub fn set_candidates(&mut self, id: PeerId, candidates: &[SocketAddr]) {
         if let Some(Peer { contact, .. }) = self.get_mut(id) {

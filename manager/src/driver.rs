@@ -139,6 +139,11 @@ impl NodeHandle {
         self.send(Command::SetDraining(draining)).await
     }
 
+    /// Has it cut an endpoint off. It may come back by itself.
+    pub async fn disconnect(&self, endpoint: EndpointId) -> Result<(), Stopped> {
+        self.send(Command::Disconnect(endpoint)).await
+    }
+
     /// How it and the endpoints with these ids are doing.
     pub async fn status(&self, ids: Vec<EndpointId>) -> Result<Status, Stopped> {
         self.ask(|reply| Command::Status(ids, reply)).await

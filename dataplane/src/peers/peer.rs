@@ -114,6 +114,13 @@ impl<R> Peer<R> {
         (&mut self.contact, line)
     }
 
+    /// Forgets all lines, and where it was heard.
+    pub(super) fn disconnect(&mut self) {
+        self.lines = [None, None];
+        self.contact.path = None;
+        self.contact.last_heard = None;
+    }
+
     /// Forgets the line in `place`, and goes on with the other one.
     pub(super) fn cut(&mut self, place: Place, instead: Place) {
         self.lines[place.index()] = None;

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use festoon_proto::PublicKey;
 use ipnet::IpNet;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{EndpointId, ManagerId, NetworkId, Time};
@@ -185,7 +185,7 @@ pub struct EndpointUpdate {
     #[schema(max_items = 32)]
     pub tags: Option<Vec<String>>,
     /// When it is removed by itself; `null` for never.
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "crate::given")]
     #[schema(value_type = Option<Time>)]
     pub expires: Option<Option<Time>>,
     /// The network that it moves to, by id or name. It gets other addresses there.
@@ -199,9 +199,4 @@ pub struct EndpointUpdate {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Vec<String>>)]
     pub approved_routes: Option<Vec<IpNet>>,
-}
-
-/// Tells `null` from a field that is not there.
-fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<Option<T>>, D::Error> {
-    Option::deserialize(deserializer).map(Some)
 }

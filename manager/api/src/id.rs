@@ -66,4 +66,10 @@ ids! {
     ManagerId, "^m[0-9]{1,5}$", "m2";
     /// A join token, as in `t4f2a9c01`.
     JoinTokenId, "^t[0-9a-f]{8}$", "t4f2a9c01";
+    /// A user, as in `u3`.
+    UserId, "^u[0-9]{1,10}$", "u3";
+    /// A session of a user, as in `s12`.
+    SessionId, "^s[0-9]{1,20}$", "s12";
+    /// An API token, as in `k5`.
+    ApiTokenId, "^k[0-9]{1,10}$", "k5";
 }

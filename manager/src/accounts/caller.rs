@@ -57,6 +57,21 @@ impl Caller {
         }
     }
 
+    /// The same caller with what it may do now, if it may still do anything: it may have logged out, or its token expired.
+    pub fn still(&self, state: &State, now: UnixMs) -> Option<Self> {
+        let grant = match self.author.who {
+            Who::User { session, .. } => {
+                let session = state.session(session).filter(|session| now < session.expires)?;
+                state.user(session.user).filter(|user| user.is_enabled)?.grant.clone()
+            }
+            Who::ApiToken { token, .. } => {
+                state.grant_of(state.api_token(token).filter(|token| now < token.expires)?)?
+            }
+            _ => self.grant.clone(),
+        };
+        Some(Self { author: self.author, grant })
+    }
+
     /// Its session; none of a program.
     pub const fn session(&self) -> Option<SessionId> {
         match self.author.who {

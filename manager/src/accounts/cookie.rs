@@ -24,6 +24,11 @@ pub fn clear() -> HeaderValue {
     HeaderValue::from_static("__Host-festoon=; Path=/; Secure; HttpOnly; SameSite=Strict; Max-Age=0")
 }
 
+/// The CSRF token of the session in the cookie, if there is one.
+pub fn csrf_token(headers: &HeaderMap) -> Option<String> {
+    find(headers)?.map(|session| session.secret.csrf_token())
+}
+
 /// What our cookie holds, if there is one. Two are none: somebody put one in.
 pub(super) fn find(headers: &HeaderMap) -> Option<Option<SessionSecret>> {
     let lines = headers.get_all(header::COOKIE).iter();

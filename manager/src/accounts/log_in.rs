@@ -73,7 +73,7 @@ pub enum LogInError {
 #[derive(Debug, Clone)]
 pub struct Accounts {
     pub(super) cluster: Cluster,
-    vault: Vault,
+    pub(super) vault: Vault,
     /// Hashes and compares passwords.
     pub passwords: Passwords,
     limits: Arc<Mutex<Limits>>,
@@ -141,7 +141,7 @@ impl Accounts {
         self.limits().count(Try { name: "", from, is_known: false }, now)
     }
 
-    fn limits(&self) -> MutexGuard<'_, Limits> {
+    pub(super) fn limits(&self) -> MutexGuard<'_, Limits> {
         self.limits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -8,6 +8,7 @@
 
 mod caller;
 pub mod cookie;
+mod credentials;
 mod limits;
 mod log_in;
 mod origin;
@@ -21,6 +22,7 @@ mod tests;
 pub mod totp;
 
 pub use caller::{CSRF_HEADER, Call, Caller, Denied, authenticate};
+pub use credentials::{ConfirmError, NewPasswordError, ProveError};
 pub use limits::{TooMany, site_of};
 pub use log_in::{Accounts, Attempt, LogInError, LoggedIn};
 pub use origin::Names;

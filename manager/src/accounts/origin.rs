@@ -7,6 +7,7 @@ use std::net::IpAddr;
 
 use axum::http::{HeaderMap, header, uri::Authority};
 use festoon_control::registry::State;
+use festoon_proto::address::MANAGER_TLS_NAME;
 
 use super::Denied;
 
@@ -23,7 +24,7 @@ impl Names {
     /// Whether `host`, a name or an address without a port, is a manager of this cluster.
     fn knows(&self, state: &State, host: &str) -> bool {
         let host = host.trim_end_matches('.').to_ascii_lowercase();
-        if host == "localhost" || self.0.contains(&host) {
+        if host == "localhost" || host == MANAGER_TLS_NAME || self.0.contains(&host) {
             return true;
         }
         match host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
@@ -89,6 +90,7 @@ mod tests {
             ("festoon.example", None, Ok(())),
             ("203.0.113.9", None, Ok(())),
             ("localhost:8443", None, Ok(())),
+            ("manager.festoon.internal:8443", None, Ok(())),
             ("127.0.0.1:8443", None, Ok(())),
             ("[::1]:8443", None, Ok(())),
             ("m2", None, Err(Denied::Host)),

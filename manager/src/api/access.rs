@@ -29,25 +29,40 @@ pub(super) fn needs(need: Need, routes: UtoipaMethodRouter<Api>) -> UtoipaMethod
     (schemas, paths, handlers.layer(from_fn_with_state(need, guard)))
 }
 
-async fn guard(State(need): State<Need>, caller: Option<Extension<Caller>>, request: Request, next: Next) -> Response {
-    match check(need, caller.as_deref()) {
-        Ok(()) => next.run(request).await,
+/// Who calls, or why that is not known. An extension of every request.
+#[derive(Debug, Clone)]
+pub(super) struct Known(pub(super) Result<Caller, Denied>);
+
+async fn guard(
+    State(need): State<Need>,
+    known: Option<Extension<Known>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let known = known.map_or(Err(Denied::NoCredential), |Extension(Known(known))| known);
+    match check(need, known) {
+        Ok(caller) => {
+            if let Some(caller) = caller {
+                request.extensions_mut().insert(caller);
+            }
+            next.run(request).await
+        }
         Err(refused) => refused.into_response(),
     }
 }
 
-fn check(need: Need, caller: Option<&Caller>) -> Result<(), Refused> {
-    let is_enough = |caller: &Caller| match need {
+/// Who calls; nobody, if that does not matter. Whoever logs in may still have the cookie of a session that is over.
+fn check(need: Need, known: Result<Caller, Denied>) -> Result<Option<Caller>, Refused> {
+    if need == Need::Nothing {
+        return Ok(None);
+    }
+    let caller = known?;
+    let is_enough = match need {
         Need::Nothing => true,
         Need::Somewhere(role) => caller.has(role),
         Need::Everywhere(role) => caller.may(role, None),
     };
-    match caller {
-        _ if need == Need::Nothing => Ok(()),
-        None => Err(Denied::NoCredential.into()),
-        Some(caller) if is_enough(caller) => Ok(()),
-        Some(_) => Err(not_allowed()),
-    }
+    if is_enough { Ok(Some(caller)) } else { Err(not_allowed()) }
 }
 
 pub(super) fn not_allowed() -> Refused {
@@ -81,15 +96,15 @@ mod tests {
         let roles = [Role::Viewer, Role::Operator, Role::Admin, Role::Owner];
         for (rank, role) in roles.into_iter().enumerate() {
             for (needed_rank, needed) in roles.into_iter().enumerate() {
-                let is_ok = |need, networks| check(need, Some(&caller(role, networks))).is_ok();
+                let is_ok = |need, networks| check(need, Ok(caller(role, networks))).is_ok();
                 let is_enough = rank >= needed_rank;
                 assert_eq!(is_ok(Need::Somewhere(needed), some()), is_enough, "{role:?} {needed:?}");
                 assert_eq!(is_ok(Need::Everywhere(needed), Scope::All), is_enough, "{role:?} {needed:?}");
                 assert!(!is_ok(Need::Everywhere(needed), some()), "{role:?} {needed:?}");
             }
         }
-        assert!(check(Need::Nothing, None).is_ok());
-        assert!(check(Need::Somewhere(Role::Viewer), None).is_err());
-        assert!(check(Need::Everywhere(Role::Owner), Some(&Caller::local(ManagerId(1)))).is_ok());
+        assert!(check(Need::Nothing, Err(Denied::NoSession)).is_ok());
+        assert!(check(Need::Somewhere(Role::Viewer), Err(Denied::NoCredential)).is_err());
+        assert!(check(Need::Everywhere(Role::Owner), Ok(Caller::local(ManagerId(1)))).is_ok());
     }
 }

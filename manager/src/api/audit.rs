@@ -1,48 +1,75 @@
 //! The audit log.
 
+use axum::Json;
 use axum::body::Body;
 use axum::extract::State as Shared;
-use axum::http::{StatusCode, header};
-use axum::response::IntoResponse;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use festoon_api::{AuditEntry, Page};
 use serde::Deserialize;
 
 use super::Api;
 use super::query::ApiQuery;
 use crate::https::Refused;
 
+const LINES: &str = "application/jsonl";
+const USUAL: u16 = 1_000;
+const MOST: u16 = 10_000;
+
+/// How entries are wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum Format {
+    /// As a page.
+    Json,
+    /// As lines, to the letter.
+    Jsonl,
+}
+
 /// Which entries.
 #[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Range {
-    /// Those with higher numbers.
+    /// Those with higher numbers: `next` of the page before, or the number of the last line.
     #[serde(default)]
     after: u64,
     /// How many, 1000 if it is not said.
     #[param(minimum = 1, maximum = 10000)]
     limit: Option<u16>,
+    /// As a page, or as lines of JSON; as `Accept` says, if it is not said.
+    #[param(inline)]
+    format: Option<Format>,
 }
 
-/// Entries of the audit log, by number, as lines of JSON. Each has the hash of the one before, so
-/// that one which was removed or altered shows.
+/// Entries of the audit log, by number. As lines of JSON each has the hash of the one before, so that one which was removed or
+/// altered shows.
 #[utoipa::path(get, path = "/audit", tag = "audit", params(Range),
-    responses((status = 200, content((String = "application/jsonl")))))]
+    responses((status = 200, content((Page<AuditEntry> = "application/json"), (String = "application/jsonl")))))]
 pub(super) async fn list(
     Shared(api): Shared<Api>,
+    headers: HeaderMap,
     ApiQuery(range): ApiQuery<Range>,
-) -> Result<impl IntoResponse, Refused> {
-    let limit = range.limit.unwrap_or(1000);
-    if !(1..=10_000).contains(&limit) {
+) -> Result<Response, Refused> {
+    let limit = range.limit.unwrap_or(USUAL);
+    if !(1..=MOST).contains(&limit) {
         return Err(Refused::new(StatusCode::BAD_REQUEST, "bad-request", "limit is 1 to 10000"));
     }
     let entries = api.cluster.audit(range.after, usize::from(limit)).await.map_err(|error| {
         tracing::error!(%error, "the audit log can't be read");
         Refused::internal()
     })?;
-    let mut lines = String::new();
-    for entry in entries {
-        lines.push_str(&entry.line);
-        lines.push('\n');
+    let accepts = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+    let as_said = if accepts.is_some_and(|accept| accept.contains(LINES)) { Format::Jsonl } else { Format::Json };
+    if range.format.unwrap_or(as_said) == Format::Jsonl {
+        let lines: String = entries.iter().flat_map(|entry| [entry.line.as_str(), "\n"]).collect();
+        return Ok(([(header::CONTENT_TYPE, LINES)], Body::from(lines)).into_response());
     }
-    Ok(([(header::CONTENT_TYPE, "application/jsonl")], Body::from(lines)))
+    let next = entries.last().filter(|_| entries.len() == usize::from(limit)).map(|last| last.number.to_string());
+    let items = entries.iter().map(|entry| serde_json::from_str::<AuditEntry>(&entry.line));
+    let items = items.collect::<Result<_, _>>().map_err(|error| {
+        tracing::error!(%error, "an entry of the audit log can't be read");
+        Refused::internal()
+    })?;
+    Ok(Json(Page { items, next }).into_response())
 }

@@ -3,7 +3,7 @@
 use festoon_control::registry::{Change, Command, IdempotencyKey, Outcome, Unchanged};
 
 use super::{Api, Caller};
-use crate::cluster::unix_now;
+use crate::cluster::{ProposeError, unix_now};
 use crate::https::Refused;
 
 /// A change that a caller wants.
@@ -31,8 +31,13 @@ impl<'a> Wanted<'a> {
 impl Api {
     /// Carries out what a caller wants. When it returns, [`Cluster::snapshot`](crate::cluster::Cluster::snapshot) has it.
     pub(super) async fn change(&self, wanted: Wanted<'_>) -> Result<Outcome, Refused> {
+        Ok(self.propose(wanted).await?)
+    }
+
+    /// As [`Api::change`], for whoever can do without.
+    pub(super) async fn propose(&self, wanted: Wanted<'_>) -> Result<Outcome, ProposeError> {
         let Wanted { caller, command, only_if, key } = wanted;
         let change = Change { command, by: caller.author, at: unix_now(), only_if, key };
-        Ok(self.cluster.propose(change).await?)
+        self.cluster.propose(change).await
     }
 }

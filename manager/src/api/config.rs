@@ -69,7 +69,8 @@ pub(super) fn to_conf(map: &EndpointMap, key: Option<&PrivateKey>, manager: Opti
         .map_err(|error| Refused::new(StatusCode::UNPROCESSABLE_ENTITY, "bad-manager", &error.to_string()))
 }
 
-fn svg(conf: &str) -> Result<String, Refused> {
+/// A QR code, as a picture in SVG.
+pub(super) fn svg(conf: &str) -> Result<String, Refused> {
     let code = qrcode::QrCode::new(conf).map_err(|_| Refused::internal())?;
     Ok(code.render::<qrcode::render::svg::Color<'_>>().min_dimensions(320, 320).build())
 }

@@ -13,6 +13,7 @@ use super::headers::{ETag, IfMatch};
 use super::list::Paging;
 use super::query::{ApiPath, ApiQuery};
 use super::{Api, Caller, view};
+use crate::cluster::ProposeError;
 use crate::https::{ApiJson, Refused};
 use crate::local::see_that_others_carry;
 
@@ -72,6 +73,51 @@ pub(super) async fn remove(
     let only_if = if_match.optional(Subject::Manager(id));
     api.change(Wanted::new(&caller, Command::RemoveManager(id)).only_if(only_if)).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Has a manager take no endpoints and move away those it has.
+#[utoipa::path(post, path = "/managers/{manager}/drain", tag = "managers", params(("manager" = ManagerId, Path)),
+    responses((status = 200, body = Manager, headers(("ETag" = String)))))]
+pub(super) async fn drain(
+    Shared(api): Shared<Api>,
+    caller: Caller,
+    ApiPath(ManagerId(id)): ApiPath<ManagerId>,
+) -> Result<impl IntoResponse, Refused> {
+    set_draining(&api, &caller, id, true).await
+}
+
+/// Has a manager take endpoints again.
+#[utoipa::path(post, path = "/managers/{manager}/undrain", tag = "managers", params(("manager" = ManagerId, Path)),
+    responses((status = 200, body = Manager, headers(("ETag" = String)))))]
+pub(super) async fn undrain(
+    Shared(api): Shared<Api>,
+    caller: Caller,
+    ApiPath(ManagerId(id)): ApiPath<ManagerId>,
+) -> Result<impl IntoResponse, Refused> {
+    set_draining(&api, &caller, id, false).await
+}
+
+/// This manager drains even while the registry can't be changed: that is when one wants to stop it.
+async fn set_draining(
+    api: &Api,
+    caller: &Caller,
+    id: festoon_proto::ManagerId,
+    draining: bool,
+) -> Result<(ETag, Json<Manager>), Refused> {
+    let state = api.cluster.snapshot();
+    let manager = state.manager(id).ok_or_else(|| unknown("manager", &id.to_string()))?;
+    if !manager.is_full() {
+        return Err(Refused::new(StatusCode::CONFLICT, "manager-is-witness", "a witness carries no endpoints"));
+    }
+    let command = Command::UpdateManager(UpdateManager { is_draining: Some(draining), ..UpdateManager::of(id) });
+    match (api.propose(Wanted::new(caller, command)).await, &api.node) {
+        (Err(ProposeError::NoQuorum { .. }), Some(node)) if id == api.manager => {
+            tracing::warn!(draining, "whether this manager drains is not in the registry, which can't be changed now");
+            node.set_draining(draining).await?;
+        }
+        (proposed, _) => drop(proposed?),
+    }
+    one(api, id).await
 }
 
 async fn one(api: &Api, id: festoon_proto::ManagerId) -> Result<(ETag, Json<Manager>), Refused> {

@@ -4,14 +4,20 @@
 //! said where it is registered, in [`router`]; what of it they see, by the [`Caller`] they are.
 
 mod access;
+mod answer;
+mod api_tokens;
 mod audit;
 mod caller;
 mod change;
 mod cluster;
 mod config;
+mod credentials;
+mod disconnect;
 mod endpoints;
+mod events;
 mod headers;
 mod health;
+mod identify;
 mod join_tokens;
 mod list;
 mod managers;
@@ -19,21 +25,30 @@ mod networks;
 mod openapi;
 mod query;
 mod routes;
+mod session;
+mod sessions;
+mod settings;
+mod snapshots;
+mod users;
 mod view;
 
-use axum::Router;
+use axum::{Extension, Router, middleware};
 use festoon_proto::ManagerId;
 use festoon_proto::access::Role;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::accounts::Caller;
-use crate::cluster::Cluster;
+use crate::accounts::{Accounts, Caller, Names};
+use crate::cluster::{Cluster, Https};
 use crate::driver::{NodeHandle, Stopped};
+use crate::events::Events;
 use crate::https::Refused;
 use crate::node::Status;
-use access::{Need, needs};
+use crate::snapshot::Snapshots;
+use crate::vault::Vault;
+use access::{Known, Need, needs};
 
+pub use disconnect::router as peer_router;
 pub use openapi::{document, document_text};
 
 /// What the API works on.
@@ -45,6 +60,18 @@ pub struct Api {
     pub node: Option<NodeHandle>,
     /// This manager.
     pub manager: ManagerId,
+    /// Who may log in.
+    pub accounts: Accounts,
+    /// What the managers are called.
+    pub names: Names,
+    /// What happened.
+    pub events: Events,
+    /// Its snapshots.
+    pub snapshots: Snapshots,
+    /// Its secrets.
+    pub vault: Vault,
+    /// The way to the other managers.
+    pub managers: Https,
 }
 
 impl Api {
@@ -92,14 +119,82 @@ fn all() -> OpenApiRouter<Api> {
         .routes(needs(Need::Somewhere(Role::Viewer), routes!(managers::show)))
         .routes(needs(Need::Everywhere(Role::Admin), routes!(managers::update)))
         .routes(needs(Need::Everywhere(Role::Admin), routes!(managers::remove)))
+        .routes(needs(Need::Everywhere(Role::Admin), routes!(managers::drain)))
+        .routes(needs(Need::Everywhere(Role::Admin), routes!(managers::undrain)))
+        .routes(needs(Need::Somewhere(Role::Operator), routes!(disconnect::disconnect)))
         .routes(needs(Need::Everywhere(Role::Admin), routes!(audit::list)))
+        .routes(needs(Need::Somewhere(Role::Viewer), routes!(events::list)))
+        .merge(accounts())
+        .merge(of_the_cluster())
 }
 
-/// The routes of the API.
-pub fn router(api: Api) -> Router {
+/// Whoever is logged in may use them for itself, and an owner for everybody.
+fn accounts() -> OpenApiRouter<Api> {
+    OpenApiRouter::new()
+        .routes(needs(Need::Nothing, routes!(session::set_up)))
+        .routes(needs(Need::Everywhere(Role::Owner), routes!(session::new_set_up_secret)))
+        .routes(needs(Need::Nothing, routes!(session::log_in)))
+        .routes(needs(Need::Somewhere(Role::Viewer), routes!(session::show)))
+        .routes(needs(Need::Somewhere(Role::Viewer), routes!(session::log_out)))
+        .routes(needs(Need::Somewhere(Role::Viewer), routes!(users::list)))
+        .routes(needs(Need::Everywhere(Role::Owner), routes!(users::create)))
+        .routes(needs(Need::Somewhere(Role::Viewer), routes!(users::show)))
+        .routes(needs(Need::Everywhere(Role::Owner), routes!(users::update)))
+        .routes(needs(Need::Everywhere(Role::Owner), routes!(users::remove)))
+        .routes(needs(Need::Somewhere(Role::Viewer), routes!(credentials::change_password)))
+        .routes(needs(Need::Somewhere(Role::Viewer), routes!(credentials::begin_totp)))
+        .routes(needs(Need::Somewhere(Role::Viewer), routes!(credentials::confirm_totp)))
+        .routes(needs(Need::Somewhere(Role::Viewer), routes!(credentials::remove_totp)))
+        .routes(needs(Need::Somewhere(Role::Viewer), routes!(credentials::new_recovery_codes)))
+        .routes(needs(Need::Somewhere(Role::Viewer), routes!(sessions::list)))
+        .routes(needs(Need::Somewhere(Role::Viewer), routes!(sessions::end)))
+        .routes(needs(Need::Somewhere(Role::Viewer), routes!(sessions::end_all)))
+        .merge(api_tokens())
+}
+
+fn api_tokens() -> OpenApiRouter<Api> {
+    OpenApiRouter::new()
+        .routes(needs(Need::Somewhere(Role::Viewer), routes!(api_tokens::list)))
+        .routes(needs(Need::Somewhere(Role::Viewer), routes!(api_tokens::create)))
+        .routes(needs(Need::Somewhere(Role::Viewer), routes!(api_tokens::show)))
+        .routes(needs(Need::Somewhere(Role::Viewer), routes!(api_tokens::remove)))
+}
+
+fn of_the_cluster() -> OpenApiRouter<Api> {
+    OpenApiRouter::new()
+        .routes(needs(Need::Everywhere(Role::Admin), routes!(snapshots::list)))
+        .routes(needs(Need::Everywhere(Role::Admin), routes!(snapshots::create)))
+        .routes(needs(Need::Everywhere(Role::Admin), routes!(snapshots::read)))
+        .routes(needs(Need::Everywhere(Role::Admin), routes!(snapshots::take)))
+        .routes(needs(Need::Everywhere(Role::Admin), routes!(settings::show)))
+        .routes(needs(Need::Everywhere(Role::Owner), routes!(settings::update)))
+}
+
+/// The API for whoever may open the admin socket.
+pub fn local_router(api: Api) -> Router {
+    let caller = Known(Ok(Caller::local(api.manager)));
+    router(api).layer(Extension(caller))
+}
+
+/// The API for whoever comes over the network: every request shows who makes it.
+pub fn https_router(api: Api) -> Router {
+    let identify = middleware::from_fn_with_state(api.clone(), identify::identify);
+    router(api).layer(identify).layer(middleware::map_response(answer::harden))
+}
+
+/// What a witness has in its place: it can't check codes, and serves no API.
+pub fn witness_router() -> Router {
+    async fn refuse() -> Refused {
+        let text = "this manager is a witness and has no API: ask a full manager of the cluster";
+        Refused::new(axum::http::StatusCode::MISDIRECTED_REQUEST, "witness", text)
+    }
+    Router::new().fallback(refuse)
+}
+
+fn router(api: Api) -> Router {
     let (routes, _) = all().split_for_parts();
     let nested = Router::new().nest(festoon_api::BASE, routes.fallback(unknown).method_not_allowed_fallback(method));
-    nested.merge(openapi::routes()).with_state(api)
+    nested.merge(openapi::routes()).fallback(unknown).with_state(api)
 }
 
 async fn unknown() -> Refused {

@@ -2,6 +2,7 @@
 
 use axum::Router;
 use utoipa::OpenApi as _;
+use utoipa::openapi::path::{Operation, ParameterIn};
 use utoipa::openapi::response::ResponseBuilder;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, OpenApi, Ref, RefOr};
@@ -29,10 +30,19 @@ pub fn document() -> OpenApi {
     components.add_security_scheme("session", SecurityScheme::ApiKey(cookie));
     let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
     components.add_security_scheme("token", SecurityScheme::Http(bearer));
-    for item in document.paths.paths.values_mut() {
-        let operations = [&mut item.get, &mut item.post, &mut item.patch, &mut item.put, &mut item.delete];
-        for operation in operations.into_iter().flatten() {
-            operation.responses.responses.insert("default".to_owned(), refused());
+    for (path, item) in &mut document.paths.paths {
+        let operations = [
+            ("GET", &mut item.get),
+            ("POST", &mut item.post),
+            ("PATCH", &mut item.patch),
+            ("PUT", &mut item.put),
+            ("DELETE", &mut item.delete),
+        ];
+        for (method, operation) in operations {
+            let Some(operation) = operation else { continue };
+            for (status, text) in refusals(method, path, operation) {
+                operation.responses.responses.entry(status.to_owned()).or_insert_with(|| refused(text));
+            }
         }
     }
     document
@@ -45,10 +55,47 @@ pub fn document_text() -> String {
     text
 }
 
+/// With which statuses an operation may be refused, as follows from what it is.
+fn refusals(method: &str, path: &str, operation: &Operation) -> Vec<(&'static str, &'static str)> {
+    let is_open = operation.security.is_some();
+    let parameters = || {
+        operation.parameters.iter().flatten().filter_map(|parameter| match parameter {
+            RefOr::T(parameter) => Some(parameter),
+            RefOr::Ref(_) => None,
+        })
+    };
+    let has = |name: &str| parameters().any(|parameter| parameter.name == name);
+    let has_query = parameters().any(|parameter| parameter.parameter_in == ParameterIn::Query);
+    let (is_change, has_body) = (method != "GET", operation.request_body.is_some());
+    let is_about_one = path.contains('{');
+    let is_of_accounts = path.contains("/users/{user}") || path.ends_with("/setup") || path.ends_with("/session");
+    let table = [
+        (
+            has_query || has_body || is_about_one || has("Idempotency-Key") || has("If-Match"),
+            "400",
+            "It makes no sense",
+        ),
+        (!is_open || path.ends_with("/session"), "401", "Nobody is logged in"),
+        (true, "403", "It is not allowed"),
+        (is_about_one || has_query || has_body, "404", "What it is about is not there, or not for the caller"),
+        (true, "408", "It took too long"),
+        (is_change || is_about_one || has_query, "409", "Something is in the way"),
+        (is_change && (has("If-Match") || is_of_accounts), "412", "It was changed meanwhile"),
+        (has_body, "413", "It is too large"),
+        (has_body, "415", "It is no JSON"),
+        (true, "421", "The manager does not go by that name, or can't do it: ask another"),
+        (is_change || has_query, "422", "It can't be so"),
+        (is_change && has("If-Match") && (method == "PATCH"), "428", "It needs If-Match"),
+        (is_change && is_of_accounts, "429", "There were too many tries"),
+        (true, "503", "It is not possible now"),
+    ];
+    table.into_iter().filter(|(is_possible, ..)| *is_possible).map(|(_, status, text)| (status, text)).collect()
+}
+
 /// Every refusal is a problem.
-fn refused() -> RefOr<utoipa::openapi::Response> {
+fn refused(text: &str) -> RefOr<utoipa::openapi::Response> {
     let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
-    ResponseBuilder::new().description("Refused").content(PROBLEM_JSON, content).build().into()
+    ResponseBuilder::new().description(text).content(PROBLEM_JSON, content).build().into()
 }
 
 /// The document and the page.

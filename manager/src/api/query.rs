@@ -37,6 +37,11 @@ impl<S: Send + Sync, T: FromStr<Err: Display>> FromRequestParts<S> for ApiPath<T
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refused> {
         let text = Path::<String>::from_request_parts(parts, state).await;
         let Path(text) = text.map_err(|rejection| bad(&rejection.body_text()))?;
-        text.parse().map(Self).map_err(|error: T::Err| bad(&error.to_string()))
+        parse(&text).map(Self)
     }
+}
+
+/// An id, as somebody writes it.
+pub(super) fn parse<T: FromStr<Err: Display>>(text: &str) -> Result<T, Refused> {
+    text.parse().map_err(|error: T::Err| bad(&error.to_string()))
 }

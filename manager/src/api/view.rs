@@ -1,7 +1,7 @@
 //! Records as the API shows them.
 
 use festoon_api as api;
-use festoon_control::registry::{Endpoint, Manager, Network, State, Token, TokenUse, UnixMs};
+use festoon_control::registry::{Endpoint, Manager, Network, State, Token, TokenUse, UnixMs, User};
 use festoon_proto::http::ManagerRole;
 use festoon_proto::map::EndpointKind;
 use festoon_proto::token::TokenKind;
@@ -147,5 +147,25 @@ pub(super) fn join_token(id: JoinTokenId, token: &Token) -> api::JoinToken {
             TokenUse::Manager(id) => id.to_string(),
         }),
         version: token.changed.0,
+    }
+}
+
+pub(super) fn user(user: &User) -> api::User {
+    let api::Grant { role, networks } = (&user.grant).into();
+    api::User {
+        id: user.id.into(),
+        name: user.name.to_string(),
+        role,
+        networks,
+        password: user.password.is_some(),
+        totp: user.totp.is_some(),
+        recovery_codes: user.totp.as_ref().map(|totp| totp.recovery.len() as u64),
+        identity: user
+            .identity
+            .clone()
+            .map(|identity| api::Identity { issuer: identity.issuer, subject: identity.subject }),
+        enabled: user.is_enabled,
+        created: time(user.created),
+        version: user.changed.0,
     }
 }

@@ -9,10 +9,11 @@ use festoon_proto::ManagerId;
 use tokio::sync::mpsc;
 
 use crate::certificate::{self, Keeper, Told};
-use crate::cluster::{self, Cluster, Parts, unix_now};
+use crate::cluster::{self, Cluster, Https, Parts, unix_now};
 use crate::config::Config;
 use crate::data_dir::DataDir;
 use crate::events::{self, Events};
+use crate::https::Later;
 use crate::node::Sighting;
 use crate::pki::Credentials;
 use crate::snapshot::Snapshots;
@@ -27,6 +28,10 @@ pub(super) struct Base {
     pub(super) events: Events,
     /// Takes what the node sees.
     pub(super) sightings: mpsc::Sender<Sighting>,
+    /// The way to the other managers.
+    pub(super) managers: Https,
+    /// What the listener serves besides, once it is there.
+    pub(super) later: Later,
     /// To be polled beside everything else. Gives the reason why it can't go on.
     pub(super) work: Pin<Box<dyn Future<Output = anyhow::Error> + Send>>,
 }
@@ -51,7 +56,8 @@ pub(super) async fn start(data: &DataDir, config: &Config) -> anyhow::Result<Bas
     let keeper = Keeper { me, vault, credentials, managers, told: Told::default() };
     let record = events::open(data, me, cluster.clone(), parts.managers.clone())?;
     let (events, sightings) = (record.events.clone(), record.sightings.clone());
-    let https = https.run(routes(&parts, &keeper, &events));
+    let (later, managers) = (Later::default(), parts.managers.clone());
+    let https = https.run(routes(&parts, &keeper, &events).merge(later.router()));
     let record = record.run();
     let Parts { supervisor, .. } = parts;
     let keys = keep_keys(keeper.clone(), cluster.clone());
@@ -66,7 +72,7 @@ pub(super) async fn start(data: &DataDir, config: &Config) -> anyhow::Result<Bas
             never = schedule => match never {},
         }
     };
-    Ok(Base { me, cluster, keeper, snapshots, events, sightings, work: Box::pin(work) })
+    Ok(Base { me, cluster, keeper, snapshots, events, sightings, managers, later, work: Box::pin(work) })
 }
 
 fn routes(parts: &Parts, keeper: &Keeper, events: &Events) -> Router {

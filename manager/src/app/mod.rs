@@ -15,10 +15,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
+use axum::Router;
 use festoon_control::registry::State;
 use festoon_proto::ManagerId;
 use tokio::sync::mpsc;
 
+use crate::accounts::{Accounts, Names};
+use crate::api::{self, Api};
 use crate::cluster::{self, Cluster, Removal};
 use crate::config::Config;
 use crate::data_dir::DataDir;
@@ -36,7 +39,8 @@ const REMOVED: &str = "this manager was removed from the cluster: join it again,
 /// Runs the manager until it is asked to stop, or has left its cluster.
 pub async fn serve(data: DataDir, config: Config) -> anyhow::Result<()> {
     let mut stop = Stop::listen()?;
-    let Base { me, cluster, keeper, snapshots, events, sightings, mut work } = base::start(&data, &config).await?;
+    let Base { me, cluster, keeper, snapshots, events, sightings, managers, later, mut work } =
+        base::start(&data, &config).await?;
     let state = tokio::select! {
         state = first_state(&cluster, me) => state?,
         error = &mut work => return Err(error),
@@ -48,7 +52,20 @@ pub async fn serve(data: DataDir, config: Config) -> anyhow::Result<()> {
     let socket = local::build(&data.socket()).context("can't make the admin socket")?;
     let (leave, mut leaving) = mpsc::channel(1);
     let (registry, node, own) = (cluster.clone(), carrier.handle(), own_key.clone());
-    let admin = local::Admin { cluster: registry, node, manager: me, leave, snapshots, keeper, events, own_key: own };
+    let vault = keeper.vault.clone();
+    let api = Api {
+        cluster: registry.clone(),
+        node: node.clone(),
+        manager: me,
+        accounts: Accounts::new(registry.clone(), vault.clone()),
+        names: Names::new(config.https.names.clone()),
+        events,
+        snapshots: snapshots.clone(),
+        vault,
+        managers,
+    };
+    later.set(served(&state, &api));
+    let admin = local::Admin { cluster: registry, node, manager: me, leave, snapshots, keeper, api, own_key: own };
     ready();
     let node = carrier.handle();
     let work = Box::pin(async {
@@ -119,6 +136,14 @@ async fn until_end(
         if has_left {
             return Ok(End::Left);
         }
+    }
+}
+
+/// The API as the HTTPS listener serves it.
+fn served(state: &State, api: &Api) -> Router {
+    match state.manager(api.manager).is_some_and(|me| me.is_full()) {
+        true => api::https_router(api.clone()).merge(api::peer_router(api.clone())),
+        false => api::witness_router(),
     }
 }
 

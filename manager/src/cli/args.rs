@@ -10,17 +10,20 @@ use festoon_control::registry::{DEFAULT_MTU, MAX_TOKEN_MS, TokenError};
 use festoon_proto::address::{HTTPS_PORT, UNDERLAY_PORT};
 use ipnet::IpNet;
 
+use super::api_tokens::ApiTokensCommand;
 use super::audit::AuditCommand;
 use super::ca::CaCommand;
 use super::client::Connection;
 use super::endpoints::EndpointsCommand;
 use super::events::EventsCommand;
+use super::login::LoginArgs;
 use super::managers::ManagersCommand;
 use super::networks::NetworksCommand;
 use super::output::Printing;
 use super::routes::RoutesCommand;
 use super::snapshot::SnapshotCommand;
 use super::tokens::TokensCommand;
+use super::users::UsersCommand;
 use crate::config::{ParseDurationError, parse_duration};
 
 /// The managers of a Festoon cluster: this one, and all of it
@@ -83,6 +86,12 @@ pub(super) enum Subcommand {
     /// Routes that endpoints offer: list, approve, unapprove
     #[command(subcommand, alias = "route")]
     Routes(RoutesCommand),
+    /// Users: list, show, add, set, password, totp, remove and more
+    #[command(subcommand, alias = "user")]
+    Users(UsersCommand),
+    /// API tokens, which programs show: list, show, add, remove
+    #[command(subcommand, alias = "api-token")]
+    ApiTokens(ApiTokensCommand),
     /// What happens: list, watch
     #[command(subcommand, alias = "event")]
     Events(EventsCommand),
@@ -95,9 +104,9 @@ pub(super) enum Subcommand {
     /// The CA that signs the certificates of managers: show and replace it
     #[command(subcommand)]
     Ca(CaCommand),
-    /// Move all endpoints of the manager on this machine to others, and take no new ones
+    /// Move all endpoints of the manager that is asked to others, and have it take no new ones
     Drain,
-    /// Have the manager on this machine take endpoints again
+    /// Have the manager that is asked take endpoints again
     Undrain,
     /// Leave the cluster: move all endpoints to other managers, have the cluster forget this one, and stop
     Leave,
@@ -111,6 +120,14 @@ pub(super) enum Subcommand {
         #[arg(long = "for", value_name = "PID", hide = true)]
         parent: Option<i32>,
     },
+    /// Log in to a cluster from any machine
+    Login(LoginArgs),
+    /// End a login and forget it
+    Logout,
+    /// Show who one is to a cluster
+    Whoami,
+    /// List what this machine is logged in to
+    Profiles,
     /// Show the OpenAPI document of the API
     ApiDocument,
     /// Print what a shell needs to complete commands

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::client::{Query, api};
 use super::output::{Column, Table, or_dash, print, second};
-use super::record::{Names, Session};
+use super::record::Session;
 use super::snapshot::Output as NewFile;
 use super::telling::{subject, who};
 
@@ -65,7 +65,8 @@ async fn lines(
     mut each: impl FnMut(&str) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     loop {
-        let query = Query::of("/audit").with("after", Some(after)).with("limit", Some(PAGE));
+        let query =
+            Query::of("/audit").with("after", Some(after)).with("limit", Some(PAGE)).with("format", Some("jsonl"));
         let text = session.client.text(&api(query.as_str())).await?;
         let mut last = None;
         for line in text.lines() {
@@ -88,11 +89,10 @@ async fn list(session: &Session, limit: usize, after: u64) -> anyhow::Result<()>
         Ok(())
     })
     .await?;
-    let names = Names::load(&session.client).await;
-    session.output.table(&latest, || table(&latest, &names))
+    session.output.table(&latest, || table(&latest))
 }
 
-fn table(entries: &VecDeque<Value>, names: &Names) -> Table {
+fn table(entries: &VecDeque<Value>) -> Table {
     let columns = [
         Column::if_room(1, "NUMBER"),
         Column::always("TIME"),
@@ -108,7 +108,7 @@ fn table(entries: &VecDeque<Value>, names: &Names) -> Table {
         vec![
             json("number"),
             entry["at"].as_str().and_then(|at| at.parse().ok()).map_or_else(|| json("at"), second),
-            who(&entry["by"], names),
+            who(&entry["by"]),
             or_dash(entry["by"]["from"].as_str()),
             or_dash(entry["action"].as_str()),
             or_dash(entry.get("subject").map(subject)),

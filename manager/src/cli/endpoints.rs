@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use super::client::{Query, api};
 use super::find;
 use super::moment::Moment;
-use super::output::{Column, ago_of, bytes, confirm, list_of, or_dash, print, when};
+use super::output::{Column, ago_of, bytes, confirm, list_of, or_dash, print, qr, when};
 use super::record::{ListArgs, Names, Record, Row, Session, titled};
 use crate::client_conf::NO_KEY;
 
@@ -97,6 +97,11 @@ pub(super) enum EndpointsCommand {
     },
     /// Keep an endpoint out until it is enabled again; its addresses stay
     Disable {
+        #[command(flatten)]
+        which: Which,
+    },
+    /// End the session of an endpoint now; it may come back by itself, unless it is disabled
+    Disconnect {
         #[command(flatten)]
         which: Which,
     },
@@ -241,6 +246,12 @@ pub(super) async fn run(session: &Session, command: EndpointsCommand) -> anyhow:
             )?;
             which.change(session, enabled(false), "disabled").await
         }
+        EndpointsCommand::Disconnect { which } => {
+            let endpoint = which.find(session).await?;
+            let path = api(&format!("{}/disconnect", endpoint.path()));
+            session.client.send::<()>(axum::http::Method::POST, &path, &()).await?;
+            session.output.say(&format!("{} is disconnected.", endpoint.title()))
+        }
         EndpointsCommand::RotateKey { which } => {
             let path = api(&format!("{}/rotate-key", which.find(session).await?.path()));
             let endpoint: Endpoint = session.client.send(axum::http::Method::POST, &path, &()).await?;
@@ -320,14 +331,6 @@ impl ConfigForm {
             false => Ok(conf.to_owned()),
         }
     }
-}
-
-/// Two rows of the code in one of the terminal, light on dark as scanners expect it on a dark terminal.
-fn qr(conf: &str) -> anyhow::Result<String> {
-    use qrcode::render::unicode::Dense1x2;
-    let code = qrcode::QrCode::with_error_correction_level(conf, qrcode::EcLevel::L)?;
-    let text = code.render::<Dense1x2>().dark_color(Dense1x2::Light).light_color(Dense1x2::Dark).build();
-    Ok(text + "\n")
 }
 
 /// The private key is made here and nowhere kept: not by the managers, not on this disk.

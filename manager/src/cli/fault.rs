@@ -74,7 +74,7 @@ const fn of_fault(fault: &Fault) -> Exit {
 fn of_client(error: &ClientError) -> Exit {
     match error {
         ClientError::NotRunning(_) | ClientError::Unreachable(_) | ClientError::NoAnswer => Exit::Unreachable,
-        ClientError::NotAllowed(_) => Exit::NotAllowed,
+        ClientError::NotAllowed(_) | ClientError::BadCredential => Exit::NotAllowed,
         ClientError::Output(_) | ClientError::Nonsense => Exit::Failed,
         ClientError::Refused(problem) => match problem.status {
             401 | 403 => Exit::NotAllowed,

@@ -10,6 +10,7 @@ use festoon_api::{Manager, ManagerRole, ManagerState, ManagerUpdate};
 
 use super::args::{https_address, overlap, underlay_address};
 use super::client::{Client, Query};
+use super::drain;
 use super::find::find;
 use super::output::{Column, list_of, or_dash, print, span};
 use super::record::{ListArgs, Names, Record, Row, Session};
@@ -131,8 +132,12 @@ pub(super) async fn run(session: &Session, command: ManagersCommand) -> anyhow::
         ManagersCommand::Region { manager, region } => {
             change(manager, ManagerUpdate { region: Some(region), ..ManagerUpdate::default() }, "changed").await
         }
-        ManagersCommand::Drain { manager } => change(manager, draining(true), "draining").await,
-        ManagersCommand::Undrain { manager } => change(manager, draining(false), "taking endpoints again").await,
+        ManagersCommand::Drain { manager } => {
+            drain::set(session, &find::<Manager>(client, &manager).await?, true).await
+        }
+        ManagersCommand::Undrain { manager } => {
+            drain::set(session, &find::<Manager>(client, &manager).await?, false).await
+        }
         ManagersCommand::RotateKey { .. } => Ok(()),
         ManagersCommand::Remove { manager } => {
             let manager = find::<Manager>(client, &manager).await?;
@@ -141,10 +146,6 @@ pub(super) async fn run(session: &Session, command: ManagersCommand) -> anyhow::
             session.output.say(text)
         }
     }
-}
-
-fn draining(is_draining: bool) -> ManagerUpdate {
-    ManagerUpdate { draining: Some(is_draining), ..ManagerUpdate::default() }
 }
 
 async fn rotate_key(client: &Client, overlap: Duration) -> anyhow::Result<()> {

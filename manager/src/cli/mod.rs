@@ -1,5 +1,6 @@
 //! The command line: what acts on the manager of this machine, and a client of the API for all else.
 
+mod api_tokens;
 mod args;
 mod audit;
 mod ca;
@@ -11,6 +12,7 @@ mod fault;
 mod find;
 mod init;
 mod join;
+mod login;
 mod managers;
 mod manual;
 mod membership;
@@ -23,6 +25,7 @@ mod snapshot;
 mod status;
 mod telling;
 mod tokens;
+mod users;
 
 use crate::config::Config;
 use crate::data_dir::DataDir;
@@ -51,6 +54,15 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Subcommand::Managers(command) => Box::pin(managers::run(&session()?, command)).await,
         Subcommand::Tokens(command) => tokens::run(&session()?, command).await,
         Subcommand::Routes(command) => routes::run(&session()?, command).await,
+        Subcommand::Users(command) => Box::pin(users::run(&session()?, command)).await,
+        Subcommand::ApiTokens(command) => api_tokens::run(&session()?, command).await,
+        Subcommand::Snapshots(command) if !command.is_local() => Box::pin(snapshot::run(session()?, command)).await,
+        Subcommand::Drain => drain::run(&session()?, true).await,
+        Subcommand::Undrain => drain::run(&session()?, false).await,
+        Subcommand::Login(args) => Box::pin(login::login(&connection, args, output)).await,
+        Subcommand::Logout => login::logout(&connection, output).await,
+        Subcommand::Whoami => login::whoami(&session()?).await,
+        Subcommand::Profiles => login::profiles(output),
         Subcommand::Events(command) => events::run(&session()?, command).await,
         Subcommand::Audit(command) => audit::run(session, command).await,
         Subcommand::ApiDocument => print(&api::document_text()),
@@ -78,7 +90,7 @@ async fn run_here(
             telemetry::start(&config.log);
             app::serve(DataDir::open(root)?, config).await
         }
-        Subcommand::Snapshots(command) => snapshot::run(root, command, output).await,
+        Subcommand::Snapshots(command) => snapshot::run_here(root, command).await,
         Subcommand::Ca(command) => ca::run(root, command, output).await,
         Subcommand::Check { parent } => {
             parent.map(cluster::end_with).transpose()?;
@@ -88,8 +100,6 @@ async fn run_here(
         Subcommand::Leave => membership::leave(root).await,
         Subcommand::Promote => membership::promote(root, is_sure).await,
         Subcommand::Rejoin => membership::rejoin(root).await,
-        Subcommand::Drain => drain::run(root, true).await,
-        Subcommand::Undrain => drain::run(root, false).await,
         _ => Ok(()),
     }
 }

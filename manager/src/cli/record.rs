@@ -1,14 +1,14 @@
 //! What all kinds of records have in common: how they are listed, shown, changed and removed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::time::Duration;
 
-use festoon_api::{Endpoint, Manager, ManagerId, Network, NetworkId, Time};
+use festoon_api::{Endpoint, Manager, ManagerId, Network, NetworkId, Page, Time, User, UserId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::client::{Client, ClientError, Query};
+use super::client::{Client, ClientError, Query, api};
 use super::output::{Column, Output, Table, confirm, details};
 use crate::cluster::unix_now;
 
@@ -70,6 +70,7 @@ pub(super) trait Record: Row {
 pub(super) struct Names {
     pub(super) managers: BTreeMap<ManagerId, String>,
     pub(super) networks: BTreeMap<NetworkId, String>,
+    pub(super) users: BTreeMap<UserId, String>,
     pub(super) endpoints: BTreeMap<String, String>,
     pub(super) now: Time,
 }
@@ -79,9 +80,11 @@ impl Names {
     pub(super) async fn load(client: &Client) -> Self {
         let managers: Vec<Manager> = client.list(&Query::of("/managers"), None).await.unwrap_or_default();
         let networks: Vec<Network> = client.list(&Query::of("/networks"), None).await.unwrap_or_default();
+        let users: Vec<User> = client.list(&Query::of(User::PATH), None).await.unwrap_or_default();
         Self {
             managers: managers.into_iter().map(|manager| (manager.id, manager.name)).collect(),
             networks: networks.into_iter().map(|network| (network.id, network.name)).collect(),
+            users: users.into_iter().map(|user| (user.id, user.name)).collect(),
             endpoints: BTreeMap::new(),
             now: now(),
         }
@@ -96,6 +99,19 @@ impl Names {
     /// A manager's name, or its id if it has none any more.
     pub(super) fn manager(&self, id: ManagerId) -> String {
         self.managers.get(&id).cloned().unwrap_or_else(|| id.to_string())
+    }
+
+    /// A user's name.
+    pub(super) fn user(&self, id: UserId) -> String {
+        self.users.get(&id).cloned().unwrap_or_else(|| id.to_string())
+    }
+
+    /// The names of networks that something is limited to, or that it is not.
+    pub(super) fn scope(&self, networks: Option<&BTreeSet<NetworkId>>) -> String {
+        networks.map_or_else(
+            || "all".to_owned(),
+            |networks| networks.iter().map(|id| self.network(*id)).collect::<Vec<_>>().join(","),
+        )
     }
 
     /// A network's name.
@@ -137,7 +153,26 @@ impl Session {
             let table = table(&items, &self.names().await);
             Ok((items, table))
         };
-        if args.watch {
+        self.print_or_watch(load, args.watch).await
+    }
+
+    /// As [`Session::list`], of what comes as a whole: a short list, which takes no limit.
+    pub(super) async fn list_whole<T: Row>(&self, path: &str, args: &ListArgs) -> anyhow::Result<()> {
+        let load = async || {
+            let Page { mut items, .. } = self.client.get::<Page<T>>(&api(path)).await?;
+            items.truncate(args.limit.unwrap_or(usize::MAX));
+            let table = table(&items, &self.names().await);
+            Ok((items, table))
+        };
+        self.print_or_watch(load, args.watch).await
+    }
+
+    async fn print_or_watch<T: Serialize>(
+        &self,
+        mut load: impl AsyncFnMut() -> anyhow::Result<(T, Table)>,
+        is_watched: bool,
+    ) -> anyhow::Result<()> {
+        if is_watched {
             return self.output.watch(load).await;
         }
         let (items, table) = load().await?;

@@ -16,7 +16,7 @@ use crate::status::{EndpointRow, ManagerRow, NetworkRow, Report};
 const ROWS: usize = 100;
 
 pub(super) async fn run(session: &Session) -> anyhow::Result<()> {
-    if session.client.root().is_none() {
+    if !session.client.is_here() {
         return elsewhere(session).await;
     }
     let report: Report = session.client.get(&format!("{STATUS}?limit={ROWS}")).await?;

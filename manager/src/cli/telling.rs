@@ -21,7 +21,7 @@ pub(super) fn told(event: &Event, names: &Names) -> String {
         "events.lost" => format!("{} on {here}", text("count")),
         _ => {
             let subject = event.details.get("subject").map_or_else(String::new, subject);
-            let by = event.details.get("by").map_or_else(String::new, |by| format!(" by {}", who(by, names)));
+            let by = event.details.get("by").map_or_else(String::new, |by| format!(" by {}", who(by)));
             format!("{} {subject}", text("action")).trim().to_owned() + &by
         }
     }
@@ -43,12 +43,13 @@ pub(super) fn subject(subject: &Value) -> String {
 }
 
 /// Who did it.
-pub(super) fn who(by: &Value, names: &Names) -> String {
-    let id = by["id"].as_str();
-    match (by["kind"].as_str(), id) {
-        (Some("local"), Some(id)) => format!("root on {}", manager(id, names)),
-        (_, Some(id)) => by["name"].as_str().unwrap_or(id).to_owned(),
-        (kind, None) => kind.unwrap_or("-").to_owned(),
+pub(super) fn who(by: &Value) -> String {
+    let kind = by["kind"].as_str().unwrap_or("-");
+    match (kind, by["name"].as_str().or(by["id"].as_str())) {
+        ("local", Some(name)) => format!("root on {name}"),
+        ("user", Some(name)) => name.to_owned(),
+        (_, Some(name)) => format!("{kind} {name}"),
+        (_, None) => kind.to_owned(),
     }
 }
 
@@ -94,7 +95,7 @@ mod tests {
             (json!({"kind": "link.down", "manager": "m1", "details": {"to": "m2"}}), "fra to ams"),
             (json!({"kind": "manager.lost", "manager": "m2", "details": {"seen_by": "m1"}}), "ams (seen by fra)"),
             (
-                json!({"kind": "admin.changed", "details": {"action": "network.add", "by": {"kind": "local", "id": "m1"},
+                json!({"kind": "admin.changed", "details": {"action": "network.add", "by": {"kind": "local", "id": "m1", "name": "fra"},
                     "subject": {"kind": "network", "id": "n2", "name": "lab"}}}),
                 "network.add lab (n2) by root on fra",
             ),

@@ -1,6 +1,6 @@
 //! Events over HTTP: pages of what happened, and what happens, as server-sent events (the HTML standard, section 9.2).
 //!
-//! Who may ask is the caller's matter: the handlers take what they may see.
+//! Who may ask is the API's matter: a [`Reader`] says what it may see, and for how long.
 
 use std::convert::Infallible;
 use std::fmt::Display;
@@ -30,13 +30,23 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// So that proxies and clients see that the connection lives.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
+/// Who reads events.
+pub trait Reader: Send + Sync + 'static {
+    /// Whether it may see this one now.
+    fn may_see(&self, event: &Event) -> bool;
+    /// Waits until it may see nothing any more: it logged out, say. May be cancelled at any time.
+    fn ended(&self) -> impl Future<Output = ()> + Send;
+}
+
 /// What is asked for.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields, default)]
 pub struct Query {
     /// Behind this cursor.
     pub after: Option<String>,
-    /// At most so many: 1 to 1,000.
+    /// At most so many: 1 to 1,000; 100 if it is not said.
+    #[param(minimum = 1, maximum = 1000)]
     pub limit: Option<usize>,
     /// Of these kinds, with commas between.
     pub kind: Option<String>,
@@ -51,13 +61,16 @@ pub struct Query {
 }
 
 /// An event, as programs read it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[schema(as = Event)]
 pub struct EventView {
     /// Tells it from every other.
     pub id: String,
     /// When: RFC 3339, to the millisecond.
+    #[schema(format = DateTime)]
     pub at: String,
     /// What.
+    #[schema(value_type = String, example = "endpoint.moved")]
     pub kind: Kind,
     /// To which endpoint.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -72,11 +85,12 @@ pub struct EventView {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub generation: Option<String>,
     /// More.
+    #[schema(value_type = Object)]
     pub details: Details,
 }
 
 /// Some events.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct EventPage {
     /// In order.
     pub items: Vec<EventView>,
@@ -108,14 +122,15 @@ pub async fn events(
     events: &Events,
     query: Query,
     headers: &HeaderMap,
-    may_see: impl Fn(&Event) -> bool + Send + Sync + 'static,
+    reader: impl Reader,
 ) -> Result<Response, Refused> {
     let filter = filter(&query)?;
-    let is_stream = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
-    match is_stream.is_some_and(|accept| accept.contains("text/event-stream")) {
-        true => follow(events, &query, headers, wanted(filter, may_see)).await,
-        false => list(events, &query, wanted(filter, may_see)).await,
+    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+    if accept.is_some_and(|accept| accept.contains("text/event-stream")) {
+        return follow(events, &query, headers, (filter, reader)).await;
     }
+    let may_see = move |event: &Event| reader.may_see(event);
+    list(events, &query, wanted(filter, may_see)).await
 }
 
 async fn list(events: &Events, query: &Query, wanted: impl Fn(&Event) -> bool) -> Result<Response, Refused> {
@@ -133,7 +148,7 @@ async fn follow(
     events: &Events,
     query: &Query,
     headers: &HeaderMap,
-    wanted: impl Fn(&Event) -> bool + Send + Sync + 'static,
+    (filter, reader): (Filter, impl Reader),
 ) -> Result<Response, Refused> {
     let last = headers.get("last-event-id").and_then(|value| value.to_str().ok());
     let after = match last.or(query.after.as_deref()) {
@@ -141,7 +156,14 @@ async fn follow(
         None => events.end().await?,
     };
     let (out, waiting) = mpsc::channel(BUFFER);
-    tokio::spawn(feed(events.clone(), after, wanted, out));
+    let events = events.clone();
+    tokio::spawn(async move {
+        let wanted = wanted(filter, |event: &Event| reader.may_see(event));
+        tokio::select! {
+            () = feed(events, after, wanted, out) => {}
+            () = reader.ended() => {}
+        }
+    });
     let stream =
         stream::unfold(waiting, async |mut waiting| Some((Ok::<_, Infallible>(waiting.recv().await?), waiting)));
     let keep_alive = KeepAlive::new().interval(KEEP_ALIVE);

@@ -78,6 +78,7 @@ fn with_step(event: Event, me: ManagerId, step: Step) -> Event {
                 Ending::Left => "left",
                 Ending::Silent => "silent",
                 Ending::Removed => "removed",
+                Ending::Disconnected => "disconnected",
             };
             with(event, "why", word.to_owned())
         }

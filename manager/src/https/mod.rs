@@ -1,9 +1,10 @@
-//! The HTTPS listener: agents, other managers, and later the console and the API.
+//! The HTTPS listener: agents, other managers, and the API.
 //!
 //! Every connection is a task of its own, from the TLS handshake on, so a slow client holds up nobody. What a client may
 //! use is bounded: connections, time for the handshake, for a request's head and for a whole request, size of a body.
 
 mod body;
+mod later;
 mod refused;
 
 use std::io;
@@ -25,6 +26,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 pub use body::ApiJson;
+pub use later::Later;
 pub use refused::{PROBLEM_JSON, Refused};
 
 use crate::pki::Credentials;

@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::{AppendHeaders, IntoResponse, Response};
 use festoon_proto::http::Problem;
 
 use crate::cluster::ProposeError;
@@ -12,13 +12,24 @@ pub const PROBLEM_JSON: &str = "application/problem+json";
 
 /// A request is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refused(Problem);
+pub struct Refused {
+    problem: Problem,
+    /// When to try again, in seconds.
+    retry_after_s: Option<u64>,
+}
 
 impl Refused {
     /// Refused with this status, for this reason: a stable word and a line of text.
     pub fn new(status: StatusCode, kind: &str, text: &str) -> Self {
         let title = text.lines().collect::<Vec<_>>().join(" ");
-        Self(Problem { kind: kind.to_owned(), title, status: status.as_u16() })
+        let problem = Problem { kind: kind.to_owned(), title, status: status.as_u16() };
+        Self { problem, retry_after_s: None }
+    }
+
+    /// For now: it may be tried again after so many seconds.
+    #[must_use]
+    pub fn retry_after(self, seconds: u64) -> Self {
+        Self { retry_after_s: Some(seconds), ..self }
     }
 
     /// Something is wrong with this manager.
@@ -60,8 +71,15 @@ fn status_of(kind: &str) -> StatusCode {
 
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
-        let status = StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        (status, [(header::CONTENT_TYPE, PROBLEM_JSON)], Json(self.0)).into_response()
+        let status = StatusCode::from_u16(self.problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let retry_after = self.retry_after_s.map(|seconds| [(header::RETRY_AFTER, seconds.to_string())]);
+        (
+            status,
+            AppendHeaders(retry_after.into_iter().flatten()),
+            [(header::CONTENT_TYPE, PROBLEM_JSON)],
+            Json(self.problem),
+        )
+            .into_response()
     }
 }
 
@@ -74,9 +92,9 @@ mod tests {
     #[test]
     fn refusals_of_tokens_are_forbidden_and_a_lost_quorum_is_worth_another_try() {
         let expired = ProposeError::Refused(Refusal::Endpoint(EndpointError::Token(TokenError::Expired)));
-        let Refused(problem) = expired.into();
+        let Refused { problem, .. } = expired.into();
         assert_eq!((problem.status, problem.kind.as_str()), (403, "token-expired"));
-        let Refused(problem) = ProposeError::NoQuorum { needed: 2, voters: 3, is_uncertain: false }.into();
+        let Refused { problem, .. } = ProposeError::NoQuorum { needed: 2, voters: 3, is_uncertain: false }.into();
         assert_eq!((problem.status, problem.kind.as_str()), (503, "no-quorum"));
     }
 }

@@ -5,12 +5,8 @@ mod ca;
 mod membership;
 mod own_key;
 mod server;
-mod snapshots;
 
-pub use api::{
-    DRAINING, Draining, LEAVE, OWN_KEY, PROMOTE, Promoted, RECOVERY_KEY, REJOIN, RecoveryKeyRequest, RotationRequest,
-    RotationResponse, SNAPSHOT, SNAPSHOTS, STATUS,
-};
+pub use api::{LEAVE, OWN_KEY, PROMOTE, Promoted, REJOIN, RotationRequest, RotationResponse, STATUS};
 pub use ca::{AuthorityRow, CA, CA_PROMOTE, CA_RETIRE, CA_ROTATE, CaManagerRow, CaReport, Retire};
 pub(crate) use membership::see_that_others_carry;
 pub use server::{Admin, Leave, Server, build};

@@ -76,6 +76,8 @@ pub enum Command {
     SetDraining(bool),
     /// Take no more endpoints, and say [`Event::Drained`] with this number once the last agent has left.
     Drain(u32),
+    /// End the session with this endpoint, and carry it no more until it comes back.
+    Disconnect(EndpointId),
     /// How are you, and the endpoints with these ids?
     Status(Vec<EndpointId>, Reply<Status>),
 }
@@ -457,6 +459,7 @@ impl Node for ManagerNode {
                 self.awaited = Some(number);
                 self.report_drained();
             }
+            Command::Disconnect(endpoint) => self.disconnect(now, endpoint),
             Command::Status(ids, reply) => reply(self.status(now, &ids)),
         }
         self.settle(now, effects);

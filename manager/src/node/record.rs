@@ -28,12 +28,24 @@ impl ManagerNode {
     }
 
     pub(super) fn detach(&mut self, now: Instant, endpoint: EndpointId, generation: Generation) {
+        self.end(now, endpoint, generation, Ending::Left);
+    }
+
+    /// An admin cuts it off, if it is carried here. What comes of its session from then on is of none.
+    pub(super) fn disconnect(&mut self, now: Instant, endpoint: EndpointId) {
+        self.forwarder.disconnect(endpoint);
+        if let Some(attachment) = self.mesh.attachment(endpoint).filter(|known| known.manager == self.me) {
+            self.end(now, endpoint, attachment.generation, Ending::Disconnected);
+        }
+    }
+
+    fn end(&mut self, now: Instant, endpoint: EndpointId, generation: Generation, ending: Ending) {
         let before = self.mesh.attachment(endpoint);
         self.mesh.detach(now, endpoint, generation);
         if let (Some(before), None) = (before, self.mesh.attachment(endpoint))
             && !self.silence.forget(endpoint)
         {
-            self.see_endpoint(now, before, Step::Down(Ending::Left));
+            self.see_endpoint(now, before, Step::Down(ending));
         }
     }
 

@@ -75,6 +75,8 @@ pub enum Ending {
     Silent,
     /// It was removed, or may not take part any more.
     Removed,
+    /// An admin cut it off. It may come back.
+    Disconnected,
 }
 
 impl Step {

@@ -27,7 +27,7 @@ use crate::pki::PkiError;
 
 pub use certify::{add_authority, trusted_pem};
 pub use data_key::{DATA_KEY_LEN, DataKey};
-pub use recovery::{RecoveryKey, recovery_recipient};
+pub use recovery::{RecoveryKey, is_recipient, recovery_recipient};
 pub use rekey::{keep_data_key_inside, new_keyring};
 pub use seal::SealKey;
 

@@ -9,6 +9,11 @@ pub fn recovery_recipient() -> SecretName {
     SecretName("recovery-recipient".to_owned())
 }
 
+/// Whether a text is the public half of a recovery key.
+pub fn is_recipient(text: &str) -> bool {
+    text.parse::<age::x25519::Recipient>().is_ok()
+}
+
 /// How the secret half begins.
 const SECRET_PREFIX: &str = "AGE-SECRET-KEY-1";
 
@@ -58,6 +63,7 @@ mod tests {
         let key = RecoveryKey::generate();
         let read: age::x25519::Identity = key.to_secret_text().parse().unwrap();
         assert_eq!(read.to_public().to_string(), key.recipient());
+        assert!(is_recipient(&key.recipient()) && !is_recipient("age1") && !is_recipient(&key.to_secret_text()));
         assert!(key.to_secret_text().starts_with("AGE-SECRET-KEY-1"));
         assert_eq!(format!("{key:?}"), "RecoveryKey(redacted)");
         let noted = format!("# of our cluster\n\n    {}\n", *key.to_secret_text());

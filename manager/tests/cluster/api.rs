@@ -168,7 +168,7 @@ async fn who_did_what_is_in_the_audit_log_of_every_manager() {
     until("the other has it", || second.status()["version"] == first.status()["version"]).await;
     let mut logs = Vec::new();
     for manager in [&first, &second] {
-        let response = Admin::of(manager).ask(Method::GET, "/audit?limit=10000", &[], None).await;
+        let response = Admin::of(manager).ask(Method::GET, "/audit?limit=10000&format=jsonl", &[], None).await;
         logs.push(response.text().await.unwrap());
     }
     assert!(audit::verify(logs[0].lines()).unwrap().is_some());

@@ -3,6 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "a deadline needs the clock")]
 #![expect(clippy::unwrap_used, reason = "clippy takes the helpers of an integration test for a program")]
 
+mod accounts;
 mod addresses;
 mod api;
 mod events;
@@ -13,6 +14,7 @@ mod kills;
 mod membership;
 mod snapshots;
 mod strangers;
+mod web;
 
 use std::time::{Duration, Instant};
 

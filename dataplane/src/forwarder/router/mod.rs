@@ -169,6 +169,15 @@ impl RouterForwarder {
         }
     }
 
+    /// Ends the sessions with an endpoint. It may make another.
+    pub fn disconnect(&mut self, endpoint: EndpointId) {
+        let Some(&present) = self.by_endpoint.get(&endpoint) else { return };
+        let former = self.member(present).and_then(|member| member.former);
+        for peer in [Some(present), former].into_iter().flatten() {
+            self.peers.disconnect(peer);
+        }
+    }
+
     /// A datagram from the underlay: decrypted, checked, routed and encrypted again.
     pub fn handle_underlay(
         &mut self,

@@ -6,7 +6,7 @@ use anyhow::bail;
 use clap::Args;
 use festoon_proto::Fingerprint;
 
-use super::{Client, Profiles, Server, Token};
+use super::{Client, Credential, Profiles, Server, Token};
 use crate::cli::fault::Fault;
 use crate::data_dir::DataDir;
 
@@ -47,7 +47,7 @@ pub(in crate::cli) enum Place {
     /// The manager that runs here on this directory.
     Here(PathBuf),
     /// These servers, which show certificates of these CAs.
-    There { servers: Vec<Server>, ca: Vec<Fingerprint>, token: Option<Token> },
+    There { servers: Vec<Server>, ca: Vec<Fingerprint>, credential: Option<Credential> },
 }
 
 impl Connection {
@@ -58,6 +58,11 @@ impl Connection {
             return Err(Fault::Usage(text.to_owned()).into());
         }
         Ok(self.data_dir.as_deref().unwrap_or(Path::new(DATA_DIR)))
+    }
+
+    /// The file with a token that was named.
+    pub(in crate::cli) fn token_file(&self) -> Option<&Path> {
+        self.token_file.as_deref().filter(|_| std::env::var_os("FESTOON_TOKEN").is_none())
     }
 
     /// The token that the environment or a file has, besides those of profiles.
@@ -75,7 +80,7 @@ impl Connection {
         let runs_here = DataDir::socket_in(Path::new(DATA_DIR)).exists();
         Ok(match self.place(profiles, self.token()?, runs_here)? {
             Place::Here(root) => Client::local(&root),
-            Place::There { servers, ca, token } => Client::remote(&servers, &ca, token),
+            Place::There { servers, ca, credential } => Client::remote(&servers, &ca, credential),
         })
     }
 
@@ -111,13 +116,12 @@ impl Connection {
             return Ok(Place::Here(DATA_DIR.into()));
         };
         let profile = profiles.named(name)?;
-        let kept = || match &profile.token_file {
-            Some(path) => Token::read(path).map(Some),
-            None => Ok(profile.token.clone()),
+        let credential = match token {
+            Some(token) => Some(Credential::Token(token)),
+            None => profile.credential()?,
         };
-        let token = if token.is_some() { token } else { kept()? };
         let ca = self.ca_fingerprint.map_or_else(|| profile.ca.clone(), |one| vec![one]);
-        Ok(Place::There { servers: profile.servers.clone(), ca, token })
+        Ok(Place::There { servers: profile.servers.clone(), ca, credential })
     }
 
     /// Servers that were named. What a profile keeps of them, or the profile that was named, counts too.
@@ -136,22 +140,20 @@ impl Connection {
                 self.server.first().map(ToString::to_string).unwrap_or_default()
             ),
         };
-        let kept = || match known {
-            Some(Profile { token_file: Some(path), .. }) => Token::read(path).map(Some),
-            Some(profile) => Ok(profile.token.clone()),
-            None => Ok(None),
+        let credential = match (token, known) {
+            (Some(token), _) => Some(Credential::Token(token)),
+            (None, Some(profile)) => profile.credential()?,
+            (None, None) => None,
         };
-        let token = if token.is_some() { token } else { kept()? };
-        Ok(Place::There { servers: self.server.clone(), ca, token })
+        Ok(Place::There { servers: self.server.clone(), ca, credential })
     }
 }
-
-use super::Profile;
 
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
 
+    use super::super::Profile;
     use super::*;
 
     fn server(text: &str) -> Server {
@@ -164,13 +166,18 @@ mod tests {
             ca: vec![Fingerprint([number; 32])],
             token: Token::new(host),
             token_file: None,
+            session: None,
         };
         let profiles = BTreeMap::from([("a".to_owned(), profile("a", 1)), ("b".to_owned(), profile("b", 2))]);
         Ok(Profiles { current: Some("a".to_owned()), profiles })
     }
 
     fn there(host: &str, number: u8, token: &str) -> Place {
-        Place::There { servers: vec![server(host)], ca: vec![Fingerprint([number; 32])], token: Token::new(token) }
+        Place::There {
+            servers: vec![server(host)],
+            ca: vec![Fingerprint([number; 32])],
+            credential: Token::new(token).map(Credential::Token),
+        }
     }
 
     #[test]

@@ -23,6 +23,9 @@ pub(in crate::cli) enum ClientError {
     /// The connection broke after the request was sent.
     #[error("the manager does not answer, and it is not known whether it did what was asked: look, or see its log")]
     NoAnswer,
+    /// What was to be shown can't be a header.
+    #[error("the API token or session has characters that none has: copy all of it, and nothing else")]
+    BadCredential,
     /// What it answers can't be written down.
     #[error("can't write it down: {0}")]
     Output(io::Error),

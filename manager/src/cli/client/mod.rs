@@ -13,7 +13,7 @@ mod trust;
 
 use std::future::poll_fn;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ use tokio::sync::Mutex;
 
 pub(super) use choose::Connection;
 pub(super) use error::ClientError;
-pub(super) use profile::{Profile, Profiles, Token};
+pub(super) use profile::{Credential, Profile, Profiles, Session as WebSession, Token};
 pub(super) use query::{Query, escaped};
 pub(super) use server::Server;
 pub(super) use stream::{Told, follow};
@@ -40,6 +40,7 @@ use server::Way;
 const LIMIT: Duration = Duration::from_secs(10);
 /// All endpoints are moved away, or the registry is written anew.
 const LONG_LIMIT: Duration = Duration::from_secs(60);
+const AGENT: &str = concat!("festoon-manager/", env!("CARGO_PKG_VERSION"));
 const MAX_ANSWER: usize = 64 * 1024 * 1024;
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
@@ -47,7 +48,7 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 #[derive(Debug)]
 pub(super) struct Client {
     ways: Vec<Way>,
-    token: Option<Token>,
+    credential: Option<Credential>,
     limit: Duration,
     /// The connection of the request before, and which way it is.
     open: Mutex<Option<(usize, SendRequest<Body>)>>,
@@ -85,13 +86,16 @@ impl Ask {
         self
     }
 
-    fn request(&self, way: &Way, token: Option<&Token>) -> Result<Request<Body>, ClientError> {
+    fn request(&self, way: &Way, credential: Option<&Credential>) -> Result<Request<Body>, ClientError> {
         let mut request = Request::builder().method(&self.method).uri(&self.path).header(header::HOST, way.host());
+        request = request.header(header::USER_AGENT, AGENT);
         for (name, value) in &self.headers {
             request = request.header(name, value);
         }
-        if let Some(token) = token {
-            request = request.header(header::AUTHORIZATION, token.bearer().ok_or(ClientError::Nonsense)?);
+        if let Some(credential) = credential {
+            for (name, value) in credential.headers().ok_or(ClientError::BadCredential)? {
+                request = request.header(name, value);
+            }
         }
         request.body(Body::from(self.body.clone())).map_err(|_| ClientError::Nonsense)
     }
@@ -104,13 +108,17 @@ impl Client {
     }
 
     /// For these servers, whose certificates come from one of the CAs `trusted`.
-    pub(super) fn remote(servers: &[Server], trusted: &[festoon_proto::Fingerprint], token: Option<Token>) -> Self {
+    pub(super) fn remote(
+        servers: &[Server],
+        trusted: &[festoon_proto::Fingerprint],
+        credential: Option<Credential>,
+    ) -> Self {
         let way = |server: &Server| Way::Server(server.clone(), trusted.to_vec());
-        Self::new(servers.iter().map(way).collect(), token)
+        Self::new(servers.iter().map(way).collect(), credential)
     }
 
-    fn new(ways: Vec<Way>, token: Option<Token>) -> Self {
-        Self { ways, token, limit: LIMIT, open: Mutex::default() }
+    fn new(ways: Vec<Way>, credential: Option<Credential>) -> Self {
+        Self { ways, credential, limit: LIMIT, open: Mutex::default() }
     }
 
     /// For what takes its time.
@@ -118,12 +126,9 @@ impl Client {
         Self { limit: LONG_LIMIT, ..self }
     }
 
-    /// The data directory of the manager on this machine, if that is what is asked.
-    pub(super) fn root(&self) -> Option<&PathBuf> {
-        self.ways.iter().find_map(|way| match way {
-            Way::Socket(root) => Some(root),
-            Way::Server(..) => None,
-        })
+    /// Whether it is a manager on this machine that is asked.
+    pub(super) fn is_here(&self) -> bool {
+        self.ways.iter().any(|way| matches!(way, Way::Socket(_)))
     }
 
     /// `GET`s `path`.
@@ -260,7 +265,7 @@ impl Client {
         if let Some(mut sender) = kept
             && sender.ready().await.is_ok()
         {
-            match sender.send_request(ask.request(way, self.token.as_ref())?).await {
+            match sender.send_request(ask.request(way, self.credential.as_ref())?).await {
                 Ok(response) => return Ok((sender, response)),
                 // It was closed meanwhile, and nothing was sent.
                 Err(error) if error.is_canceled() || ask.is_repeatable => {}
@@ -268,7 +273,7 @@ impl Client {
             }
         }
         let mut sender = way.connect().await?;
-        let request = ask.request(way, self.token.as_ref())?;
+        let request = ask.request(way, self.credential.as_ref())?;
         let response = sender.send_request(request).await.map_err(|_| ClientError::NoAnswer)?;
         Ok((sender, response))
     }
@@ -300,7 +305,7 @@ async fn next_piece(body: &mut Incoming) -> Result<Option<Vec<u8>>, ClientError>
     }
 }
 
-async fn whole(response: Response<Incoming>) -> Result<Vec<u8>, ClientError> {
+pub(super) async fn whole(response: Response<Incoming>) -> Result<Vec<u8>, ClientError> {
     let body = to_bytes(Body::new(response.into_body()), MAX_ANSWER).await.map_err(|_| ClientError::NoAnswer)?;
     Ok(body.into())
 }

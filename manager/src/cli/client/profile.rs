@@ -8,12 +8,13 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
-use axum::http::HeaderValue;
+use axum::http::{HeaderName, HeaderValue, header};
 use festoon_proto::Fingerprint;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::Zeroizing;
 
 use super::Server;
+use crate::accounts::CSRF_HEADER;
 use crate::data_dir::replace;
 
 const SECRETS_OF_OTHERS: u32 = 0o077;
@@ -52,12 +53,50 @@ impl Token {
         let text = Zeroizing::new(read_secret(path)?);
         Self::new(&text).with_context(|| format!("{} holds no API token", path.display()))
     }
+}
 
-    /// As the header `Authorization` has it.
-    pub(super) fn bearer(&self) -> Option<HeaderValue> {
-        let mut value = HeaderValue::from_str(&Zeroizing::new(format!("Bearer {}", *self.0))).ok()?;
-        value.set_sensitive(true);
-        Some(value)
+/// A session that a login made, until it ends. Secret.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::cli) struct Session {
+    /// The cookie, with its name.
+    pub(in crate::cli) cookie: String,
+    /// What goes with it whenever something is changed.
+    pub(in crate::cli) csrf: String,
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Session(redacted)")
+    }
+}
+
+/// What is shown with every request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::cli) enum Credential {
+    /// A program's.
+    Token(Token),
+    /// A person's.
+    Session(Session),
+}
+
+impl Credential {
+    /// As headers.
+    pub(super) fn headers(&self) -> Option<Vec<(HeaderName, HeaderValue)>> {
+        let secret = |text: &str| {
+            let mut value = HeaderValue::from_str(text).ok()?;
+            value.set_sensitive(true);
+            Some(value)
+        };
+        Some(match self {
+            Self::Token(token) => {
+                vec![(header::AUTHORIZATION, secret(&Zeroizing::new(format!("Bearer {}", *token.0)))?)]
+            }
+            Self::Session(session) => vec![
+                (header::COOKIE, secret(&session.cookie)?),
+                (HeaderName::from_static(CSRF_HEADER), secret(&session.csrf)?),
+            ],
+        })
     }
 }
 
@@ -75,6 +114,24 @@ pub(in crate::cli) struct Profile {
     /// A file with the API token instead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(in crate::cli) token_file: Option<PathBuf>,
+    /// The session of the last login.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::cli) session: Option<Session>,
+}
+
+impl Profile {
+    /// What it shows: a token, if it has one.
+    pub(in crate::cli) fn credential(&self) -> anyhow::Result<Option<Credential>> {
+        Ok(match (&self.token_file, &self.token) {
+            (Some(path), _) => Some(Credential::Token(Token::read(path)?)),
+            (None, Some(token)) => Some(Credential::Token(token.clone())),
+            (None, None) => self.session.clone().map(Credential::Session),
+        })
+    }
+
+    const fn is_secret(&self) -> bool {
+        self.token.is_some() || self.session.is_some()
+    }
 }
 
 /// The whole file.
@@ -111,7 +168,7 @@ impl Profiles {
             let line = error.span().map_or(0, |span| text[..span.start].matches('\n').count() + 1);
             anyhow::anyhow!("{}: line {line}: {}", path.display(), error.message())
         })?;
-        if profiles.profiles.values().any(|profile| profile.token.is_some()) {
+        if profiles.profiles.values().any(Profile::is_secret) {
             see_that_it_is_private(path)?;
         }
         Ok(profiles)
@@ -164,6 +221,7 @@ mod tests {
             ca: vec![Fingerprint([7; 32])],
             token: Token::new("festoon-api-k1-canary\n"),
             token_file: None,
+            session: Some(Session { cookie: "canary".to_owned(), csrf: "canary".to_owned() }),
         };
         let profiles = BTreeMap::from([("prod".to_owned(), profile)]);
         Profiles { current: Some("prod".to_owned()), profiles }

@@ -1,6 +1,7 @@
 //! What a command prints: a table for people, JSON or YAML for programs.
 
 mod figures;
+mod qr;
 mod table;
 mod terminal;
 mod watch;
@@ -11,6 +12,7 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 pub(super) use figures::{ago_of, bytes, list_of, or_dash, second, span, when};
+pub(super) use qr::qr;
 pub(super) use table::{Column, Table, details};
 pub(super) use terminal::{ask, ask_secret, confirm, is_interactive};
 
