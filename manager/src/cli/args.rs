@@ -273,4 +273,53 @@ mod tests {
         assert_eq!(overlap("7d"), Ok(Duration::from_secs(604_800)));
         assert!(overlap("0").is_err());
     }
+
+    /// The words of a line of shell, as far as documentation has them: no more than double quotes.
+    fn words(line: &str) -> Vec<String> {
+        let line = line.split(" #").next().unwrap_or_default().split(" > ").next().unwrap_or_default();
+        line.split_whitespace().map(|word| word.trim_matches('"').to_owned()).collect()
+    }
+
+    #[test]
+    fn every_command_in_the_documentation_is_one() {
+        let readme = include_str!("../../../README.md");
+        let lines: Vec<&str> = readme.lines().filter(|line| line.starts_with("festoon-manager ")).collect();
+        assert!(lines.len() > 20, "{}", lines.len());
+        for line in lines {
+            if let Err(error) = Cli::try_parse_from(words(line)) {
+                panic!("{line}: {error}");
+            }
+        }
+        // In running text, a command may be named without what it takes.
+        let spans = readme.split('`').skip(1).step_by(2).filter_map(|span| span.strip_prefix("festoon-manager "));
+        for span in spans {
+            let error = Cli::try_parse_from(words(&format!("festoon-manager {span}"))).err();
+            let kind = error.as_ref().map(clap::Error::kind);
+            let is_short = matches!(
+                kind,
+                None | Some(
+                    clap::error::ErrorKind::MissingRequiredArgument
+                        | clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+                        | clap::error::ErrorKind::MissingSubcommand
+                )
+            );
+            assert!(is_short, "{span}: {error:?}");
+        }
+    }
+
+    #[test]
+    fn commands_may_be_in_the_singular() {
+        for line in [
+            "network list",
+            "endpoint show x",
+            "token create --manager",
+            "manager drain m2",
+            "snapshot list",
+            "event list",
+            "user list",
+        ] {
+            let words = std::iter::once("festoon-manager").chain(line.split(' '));
+            assert!(Cli::try_parse_from(words).is_ok(), "{line}");
+        }
+    }
 }

@@ -22,7 +22,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_festoon-manager");
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_festoon-manager");
 const DEADLINE: Duration = Duration::from_secs(20);
 
 /// A manager: its directory, its addresses and, while it runs, its process.

@@ -6,6 +6,7 @@
 mod accounts;
 mod addresses;
 mod api;
+mod cli;
 mod events;
 mod files;
 mod harness;
