@@ -107,6 +107,7 @@ pub struct Https {
     /// Where.
     pub address: SocketAddr,
     /// What came of asking it for the map.
+    #[serde(flatten)]
     pub outcome: Outcome,
 }
 

@@ -38,10 +38,12 @@ pub async fn netcheck(config: &Config) -> anyhow::Result<Report> {
     let https = spawn(ask_all(membership));
     let tunnels = probe_all(&prober, &map).await?;
     let status = prober.status().await?;
+    // A node that only measures has a favourite too, but is not carried by it.
+    let active = status.active.filter(|_| prober.agent_status().is_some());
     let managers = map.managers.iter().zip(tunnels).zip(https.await?);
     let managers: Vec<Manager> = managers
         .map(|((info, udp), https)| {
-            let (id, name, active) = (info.id, info.name.clone(), status.active == Some(info.id));
+            let (id, name, active) = (info.id, info.name.clone(), active == Some(info.id));
             let underlay = underlay_of(&status.managers, id);
             Manager { id, name, active, udp: complete(udp, underlay, prober.listen_port()), https }
         })

@@ -58,7 +58,7 @@ fn write_manager(f: &mut Formatter<'_>, manager: &Manager) -> fmt::Result {
 
 impl Display for Https {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "{}, ", self.address)?;
+        write!(f, "{} ", self.address)?;
         match &self.outcome {
             Outcome::Answered { clock_ahead_s, certificate_left_s, .. } => {
                 f.write_str("answers")?;
@@ -67,10 +67,10 @@ impl Display for Https {
                 }
                 clock_ahead_s.map_or(Ok(()), |ahead| write!(f, ", clocks {} s apart", ahead.abs()))
             }
-            Outcome::Unreachable { reason } => write!(f, "unreachable: {reason}"),
-            Outcome::Untrusted { reason } => write!(f, "not to be trusted: {reason}"),
+            Outcome::Unreachable { reason } => write!(f, "is unreachable: {reason}"),
+            Outcome::Untrusted { reason } => write!(f, "is not to be trusted: {reason}"),
             Outcome::Refused { reason } => write!(f, "refuses this endpoint: {reason}"),
-            Outcome::Failed { reason } => write!(f, "in trouble: {reason}"),
+            Outcome::Failed { reason } => write!(f, "is in trouble: {reason}"),
         }
     }
 }

@@ -43,7 +43,8 @@ pub async fn ping(
 ) -> anyhow::Result<Report> {
     let target = resolve(name, map, prober.status().await?.active).await?;
     let (asked, from) = open(target, map)?;
-    say(&format!("asking {from}{}", if from == name { String::new() } else { format!(" for {name}") }));
+    let meant = matches!(target, Target::Address(_)) && from != name;
+    say(&format!("asking {from}{}", if meant { format!(" for {name}") } else { String::new() }));
     let mut replies = Vec::new();
     tokio::select! {
         asked = ask_all(prober, &asked, pace, |reply| {
