@@ -42,6 +42,8 @@ pub struct Uplink {
     pub heard_ms_ago: Option<u64>,
     /// The address its tunnel uses.
     pub underlay: Option<SocketAddr>,
+    /// The agent's own address, as it sees it.
+    pub observed: Option<SocketAddr>,
 }
 
 impl Uplink {
