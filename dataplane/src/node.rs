@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
-use crate::batch::{OverlayBatch, UnderlayBatch};
+use crate::batch::{Coalesce, OverlayBatch, UnderlayBatch};
 use crate::packet::offload::VnetHeader;
 
 /// The two ends of an underlay path, as this node sees them.
@@ -21,8 +21,22 @@ pub struct UnderlayPath {
 pub struct Effects {
     /// Encrypted datagrams for the underlay.
     pub underlay: UnderlayBatch,
+    /// As `underlay`, but no router on the way may cut these into fragments: they measure a path. Few, and seldom any.
+    pub whole: UnderlayBatch,
     /// Decrypted packets for the local device. Stays empty on a node without one.
     pub overlay: OverlayBatch,
+}
+
+impl Effects {
+    /// Nothing yet. For a socket that sends at most `max_segments` datagrams at once, and a device that takes what
+    /// `coalesce` says joined.
+    pub fn new(max_segments: usize, coalesce: Coalesce) -> Self {
+        Self {
+            underlay: UnderlayBatch::new(max_segments),
+            whole: UnderlayBatch::new(1),
+            overlay: OverlayBatch::new(coalesce),
+        }
+    }
 }
 
 /// The datagrams that arrived back to back, each `stride` bytes long except that the last may be shorter. No bytes at all

@@ -333,17 +333,30 @@ impl<R> Peers<R> {
 
     /// Sends a signal message to a peer.
     pub fn signal(&mut self, id: PeerId, message: &Message, underlay: &mut UnderlayBatch) -> Result<(), DropReason> {
+        self.signal_padded(id, message, 0, underlay)
+    }
+
+    /// As [`Peers::signal`], in a datagram of `len` bytes (UDP payload) if that is more than it takes: zeros follow the packet
+    /// inside of the encryption, as WireGuard's own padding does, and the other end cuts them off.
+    pub fn signal_padded(
+        &mut self,
+        id: PeerId,
+        message: &Message,
+        len: usize,
+        underlay: &mut UnderlayBatch,
+    ) -> Result<(), DropReason> {
         let peer = self.get(id).ok_or(DropReason::UnknownSession)?;
         let to = peer.contact.link_local;
         // A peer that sleeps is woken with the key of now.
         let own = peer.lines[peer.used.index()].as_ref().map_or(self.own.used().link_local, |line| line.link_local);
         let mut payload = [0; MAX_SIGNAL_LEN];
-        let len = message.encode(&mut payload).map_err(|_| DropReason::InvalidSignal)?;
+        let used = message.encode(&mut payload).map_err(|_| DropReason::InvalidSignal)?;
         let mut packet = std::mem::take(&mut self.signal);
         packet.clear();
         let written = PacketBuilder::ipv6(own.octets(), to.octets(), 255)
             .udp(SIGNAL_PORT, SIGNAL_PORT)
-            .write(&mut packet, &payload[..len]);
+            .write(&mut packet, &payload[..used]);
+        packet.resize(packet.len().max(len.saturating_sub(tunnel::OVERHEAD)), 0);
         let sent = match written {
             Ok(()) => self.send(id, &packet, underlay),
             Err(_) => Err(DropReason::InvalidSignal),

@@ -7,6 +7,8 @@ pub mod node;
 pub mod uplink;
 
 #[cfg(feature = "shell")]
+pub mod bundle;
+#[cfg(feature = "shell")]
 pub mod cli;
 #[cfg(feature = "shell")]
 pub mod config;
@@ -21,7 +23,17 @@ pub mod join;
 #[cfg(feature = "shell")]
 pub mod leave;
 #[cfg(feature = "shell")]
+pub mod log;
+#[cfg(feature = "shell")]
+pub mod netcheck;
+#[cfg(feature = "shell")]
 pub mod offer;
+#[cfg(feature = "shell")]
+pub mod output;
+#[cfg(feature = "shell")]
+pub mod ping;
+#[cfg(feature = "shell")]
+pub mod prober;
 #[cfg(feature = "shell")]
 pub mod refresh;
 #[cfg(feature = "shell")]

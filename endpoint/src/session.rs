@@ -24,8 +24,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
 use crate::config::Config;
-use crate::control::{AgentStatus, Ask, Server, Setup};
+use crate::control::{AgentStatus, Ask, Facts, Server, Settings, Setup};
 use crate::host::{Change, Desired, Host, Watch};
+use crate::log::LastLines;
 use crate::node::status::Status;
 use crate::node::{Command, EndpointNode, Event, NodeConfig, NodeKeys};
 use crate::offer::Offerer;
@@ -37,15 +38,15 @@ use crate::systemd;
 /// Messages that the main loop has not taken yet. A task that has more waits.
 const BACKLOG: usize = 64;
 
-/// Runs the agent until a signal or `festoon down` stops it.
-pub async fn run(config: &Config) -> anyhow::Result<()> {
+/// Runs the agent until a signal or `festoon down` stops it. `log` has the last lines of what it logs.
+pub async fn run(config: &Config, log: LastLines) -> anyhow::Result<()> {
     let state = StateDir::new(&config.state_dir);
     let lock = state.lock()?;
     let membership = state.membership()?;
     let signals = Signals::register().context("cannot wait for signals")?;
     let server = Server::bind(&config.socket(), lock)?;
     let (inputs, outlets) = channels();
-    let mut session = Session::start(config, &membership, state.next_boot()?, outlets.events).await?;
+    let mut session = Session::start(config, &membership, state.next_boot()?, (outlets.events, log)).await?;
 
     let mut tasks = JoinSet::new();
     tasks.spawn(server.serve(outlets.asks));
@@ -122,6 +123,8 @@ struct Session {
     host: Host,
     problems: Vec<String>,
     driver: DriverHandle<EndpointNode>,
+    settings: Settings,
+    log: LastLines,
     want: watch::Sender<Want>,
     /// The map, for those who look at it.
     known: watch::Sender<Arc<EndpointMap>>,
@@ -133,7 +136,7 @@ impl Session {
         config: &Config,
         membership: &Membership,
         generation: Generation,
-        events: mpsc::Sender<Event>,
+        (events, log): (mpsc::Sender<Event>, LastLines),
     ) -> anyhow::Result<Self> {
         let map = Arc::new(membership.map.clone());
         let segmentation = !config.no_segmentation;
@@ -144,7 +147,7 @@ impl Session {
         let udp = UdpConfig { address: None, port: config.listen_port, segmentation };
         let udp = UdpPort::bind(&udp).with_context(|| format!("cannot use UDP port {}", config.listen_port))?;
         let listen_port = udp.local_addr().context("cannot read the UDP port")?.port();
-        let node = NodeConfig { private_key: membership.private_key.clone(), generation };
+        let node = NodeConfig { private_key: membership.private_key.clone(), generation, only_measures: false };
         #[expect(clippy::disallowed_methods, reason = "the shell starts the clock")]
         let now = Instant::now();
         let node = EndpointNode::new(&node, Arc::clone(&map), now);
@@ -157,6 +160,8 @@ impl Session {
             host,
             problems: Vec::new(),
             driver: spawn(node, udp, Some(tun), events)?,
+            settings: Settings::from(config),
+            log,
             want: watch::Sender::new(Want { lost: true, ..Want::default() }),
         })
     }
@@ -184,6 +189,9 @@ impl Session {
                     // The reply is dropped with it if too many wait.
                     Ask::RotateKey(rotation) => drop(inputs.rotations.try_send(rotation)),
                     Ask::Status(reply) => self.report(reply).await,
+                    Ask::Measure(measure) => self.tell(Command::Measure(measure)).await,
+                    // Whoever asked may have gone.
+                    Ask::Facts(reply) => drop(reply.send(self.facts())),
                     Ask::Down => return Ok(()),
                 },
             }
@@ -267,6 +275,22 @@ impl Session {
         let setup = self.setup();
         let answer = move |node: Status| drop(reply.send(AgentStatus { setup, node }));
         self.tell(Command::Status(Box::new(answer))).await;
+    }
+
+    fn facts(&self) -> Facts {
+        let io = self.driver.counters().counts();
+        let io = [
+            ("underlay_groups", io.underlay_groups),
+            ("underlay_lost", io.underlay_lost),
+            ("overlay_packets", io.overlay_packets),
+            ("overlay_lost", io.overlay_lost),
+        ];
+        Facts {
+            version: env!("CARGO_PKG_VERSION").into(),
+            settings: self.settings.clone(),
+            io: io.map(|(name, count)| (name.to_owned(), count)).into(),
+            log: self.log.lines(),
+        }
     }
 
     fn setup(&self) -> Setup {

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -63,6 +64,34 @@ fn a_join_that_nobody_answers_can_be_repeated_with_the_same_key() {
     let first = identity();
     complaint(state.path(), &["join", &token]);
     assert_eq!(identity(), first);
+}
+
+#[test]
+fn what_asks_the_agent_exits_with_3_without_a_membership() {
+    let state = tempfile::tempdir().unwrap();
+    for arguments in
+        [&["ping", "m1"][..], &["netcheck", "-o", "json"], &["status", "--watch"], &["status", "-o", "json"]]
+    {
+        let output = festoon(state.path(), arguments);
+        assert_eq!(output.status.code(), Some(3), "{arguments:?} {output:?}");
+        assert!(output.stdout.is_empty(), "{output:?}");
+    }
+    assert_eq!(festoon(state.path(), &["ping"]).status.code(), Some(2));
+}
+
+#[test]
+fn a_bundle_is_for_its_owner_alone_and_takes_the_place_of_nothing() {
+    let state = tempfile::tempdir().unwrap();
+    let file = state.path().join("bundle.tar.gz");
+    let arguments = ["debug", "bundle", "-o", file.to_str().unwrap()];
+    let output = festoon(state.path(), &arguments);
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    let list = Command::new("tar").arg("-tzf").arg(&file).output().unwrap();
+    let list = String::from_utf8(list.stdout).unwrap();
+    assert!(list.lines().next().unwrap().starts_with("festoon-debug-host-"), "{list}");
+    assert!(list.contains("/INDEX\n") && list.contains("/host/sysctl\n"), "{list}");
+    assert!(complaint(state.path(), &arguments).contains("name another with -o"));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use festoon_manager::cli::{Cli, run};
+use festoon_manager::cli::{Cli, exit_code, run};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -17,9 +17,10 @@ fn main() -> ExitCode {
     }
 }
 
-/// One line, whatever lies behind it.
+/// One line, whatever lies behind it. Nothing if nobody reads the output any more.
 fn fail(error: &anyhow::Error) -> ExitCode {
+    let Some(code) = exit_code(error) else { return ExitCode::SUCCESS };
     let text = format!("{error:#}").lines().map(str::trim).collect::<Vec<_>>().join(" ");
     eprintln!("festoon-manager: {text}");
-    ExitCode::FAILURE
+    code
 }

@@ -5,6 +5,7 @@
 //! [postcard](https://postcard.jamesmunns.com/wire-format).
 
 use std::fmt;
+use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
@@ -71,6 +72,9 @@ pub struct ProbeReply {
     pub map_version: MapVersion,
     /// The attachment the manager knows of the endpoint that asked; none for a manager.
     pub attachment: Option<Attachment>,
+    /// The underlay address that the manager sends this answer to: where the probe seems to come from. Behind a NAT it is not
+    /// the sender's own.
+    pub observed: Option<SocketAddr>,
 }
 
 /// Carry me.
@@ -268,6 +272,30 @@ mod tests {
         buffer[0] = 9;
         assert_eq!(Message::decode(&buffer[..length]), Err(DecodeError::Version(9)));
         assert_eq!(Message::decode(&[]), Err(DecodeError::Empty));
+    }
+
+    #[test]
+    fn a_probe_reply_has_the_bytes_that_others_expect() {
+        let reply = |observed: &str| {
+            Message::ProbeReply(ProbeReply {
+                sequence: 300,
+                state: ManagerState::Draining,
+                probe_interval_ms: 50,
+                map_version: MapVersion(7),
+                attachment: None,
+                observed: observed.parse().ok(),
+            })
+        };
+        let start = [1, 1, 0xac, 2, 1, 50, 7, 0];
+        let v6 = [&[1, 1, 0x20, 1, 0xd, 0xb8][..], &[0; 11], &[5, 0xec, 0x94, 3]].concat();
+        for (observed, end) in
+            [("", &[0][..]), ("192.0.2.9:51820", &[1, 0, 192, 0, 2, 9, 0xec, 0x94, 3]), ("[2001:db8::5]:51820", &v6)]
+        {
+            let mut buffer = [0; 64];
+            let length = reply(observed).encode(&mut buffer).unwrap();
+            assert_eq!(buffer[..length], [&start[..], end].concat(), "{observed}");
+            assert_eq!(Message::decode(&buffer[..length]), Ok(reply(observed)));
+        }
     }
 
     proptest! {

@@ -190,6 +190,22 @@ fn a_rate_limit_holds_both_ways_and_heals() -> anyhow::Result<()> {
 }
 
 #[test]
+fn a_narrow_cable_takes_small_packets_whole_and_large_ones_in_pieces() -> anyhow::Result<()> {
+    let Two { net, a, b, lab: _lab, .. } = two()?;
+    let passes = |size: u32, whole: &str| -> anyhow::Result<bool> {
+        // Without the IP and ICMP headers.
+        let script = format!("ping -n -M {whole} -c 1 -W 1 -s {} {} || true", size - 28, b.ip());
+        Ok(a.run("sh", &["-c", &script])?.contains(" 0% packet loss"))
+    };
+    assert!(passes(1500, "do")?);
+    let narrow = net.narrow(&b, 1400)?;
+    assert_eq!((passes(1401, "probe")?, passes(1400, "probe")?, passes(1500, "dont")?), (false, true, true));
+    narrow.heal()?;
+    assert!(passes(1500, "probe")?);
+    Ok(())
+}
+
+#[test]
 fn a_delay_is_applied_both_ways_and_heals() -> anyhow::Result<()> {
     let Two { net, a, b, lab: _lab, .. } = two()?;
     let delay = net.delay(&Path::between(&a, &b), Delay::of(MS * 30))?;

@@ -128,6 +128,14 @@ impl HostForwarder {
         }
     }
 
+    /// Sends a message to a manager in a datagram of `len` bytes (UDP payload) that nobody may cut into fragments.
+    pub fn signal_whole(&mut self, to: ManagerId, message: &Message, len: usize, effects: &mut Effects) {
+        let sent = self.peer_of(to).map(|peer| self.peers.signal_padded(peer, message, len, &mut effects.whole));
+        if let Some(Err(reason)) = sent {
+            self.drops.count(reason);
+        }
+    }
+
     /// Starts a handshake with a manager.
     pub fn initiate(&mut self, manager: ManagerId, effects: &mut Effects) {
         if let Some(pair) = self.pair_of(manager) {

@@ -13,7 +13,7 @@ use festoon_proto::{ClusterId, EndpointId, ManagerId, NetworkId, PrivateKey};
 mod rotation;
 
 use super::*;
-use crate::batch::{Coalesce, OverlayBatch, UnderlayBatch};
+use crate::batch::Coalesce;
 use crate::drop_reason::DropReason;
 use crate::node::{Effects, UnderlayPath};
 use crate::packet::ip::IpHeader;
@@ -108,7 +108,7 @@ fn delta(endpoints: Changes<EndpointId, EndpointInfo>) -> ManagerMapDelta {
 }
 
 fn effects() -> Effects {
-    Effects { underlay: UnderlayBatch::new(1), overlay: OverlayBatch::new(Coalesce::None) }
+    Effects::new(1, Coalesce::None)
 }
 
 struct World {

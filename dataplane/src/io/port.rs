@@ -52,6 +52,13 @@ pub trait UnderlayPort: Send + 'static {
     /// At least one of its datagrams was not sent.
     fn send(&mut self, group: &UnderlayGroup<'_>) -> io::Result<()>;
 
+    /// As [`UnderlayPort::send`], but the datagrams arrive whole or not at all: neither this host nor a router may cut them
+    /// into fragments, whatever is known of the path.
+    ///
+    /// # Errors
+    /// As [`UnderlayPort::send`]; also if a datagram is too large for the first link.
+    fn send_whole(&mut self, group: &UnderlayGroup<'_>) -> io::Result<()>;
+
     /// The most datagrams a group may have.
     fn max_segments(&self) -> usize;
 }

@@ -37,11 +37,7 @@ fn open(address: SocketAddr) -> io::Result<Socket> {
 pub(super) fn prepare(socket: &Socket, v6: bool, segmentation: bool) -> io::Result<UdpSocketState> {
     let state = UdpSocketState::new(socket.into())?;
     state.enable_transport_errors(socket.into())?;
-    sys::set_option(socket, libc::SOL_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_DONT)?;
-    if v6 {
-        sys::set_option(socket, libc::SOL_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_WANT)?;
-        sys::set_option(socket, libc::SOL_IPV6, libc::IPV6_DONTFRAG, 0)?;
-    }
+    set_whole(socket, v6, false)?;
     // Nobody reads the timestamps that quinn-udp asks for.
     sys::set_option(socket, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 0)?;
     if !segmentation {
@@ -50,6 +46,18 @@ pub(super) fn prepare(socket: &Socket, v6: bool, segmentation: bool) -> io::Resu
     set_queue(socket, libc::SO_RCVBUFFORCE, RECEIVE_QUEUE).or_else(|_| socket.set_recv_buffer_size(RECEIVE_QUEUE))?;
     set_queue(socket, libc::SO_SNDBUFFORCE, SEND_QUEUE).or_else(|_| socket.set_send_buffer_size(SEND_QUEUE))?;
     Ok(state)
+}
+
+/// Whether what the socket sends is kept whole. If so, what the kernel has heard of the path's MTU does not count either.
+pub(super) fn set_whole(socket: &Socket, v6: bool, whole: bool) -> io::Result<()> {
+    let v4_mode = if whole { libc::IP_PMTUDISC_PROBE } else { libc::IP_PMTUDISC_DONT };
+    sys::set_option(socket, libc::SOL_IP, libc::IP_MTU_DISCOVER, v4_mode)?;
+    if v6 {
+        let v6_mode = if whole { libc::IPV6_PMTUDISC_PROBE } else { libc::IPV6_PMTUDISC_WANT };
+        sys::set_option(socket, libc::SOL_IPV6, libc::IPV6_MTU_DISCOVER, v6_mode)?;
+        sys::set_option(socket, libc::SOL_IPV6, libc::IPV6_DONTFRAG, libc::c_int::from(whole))?;
+    }
+    Ok(())
 }
 
 /// Beyond the system's limit, which takes a privilege that managers do not need.

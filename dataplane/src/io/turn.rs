@@ -8,7 +8,6 @@ use tokio::sync::mpsc;
 
 use super::counters::IoCounters;
 use super::port::{OverlayPort, Progress, Received, UnderlayPort};
-use crate::batch::{OverlayBatch, UnderlayBatch};
 use crate::{Effects, Node};
 
 /// Batches from the underlay in one turn.
@@ -53,10 +52,7 @@ impl<N: Node, U: UnderlayPort, O: OverlayPort> Machine<N, U, O> {
         (commands, events): (mpsc::Receiver<N::Command>, mpsc::Sender<N::Event>),
         counters: Arc<IoCounters>,
     ) -> Self {
-        let effects = Effects {
-            underlay: UnderlayBatch::new(underlay.max_segments()),
-            overlay: OverlayBatch::new(overlay.coalesce()),
-        };
+        let effects = Effects::new(underlay.max_segments(), overlay.coalesce());
         Self { node, underlay, overlay, commands, events, held: None, effects, counters }
     }
 
@@ -147,6 +143,15 @@ impl<N: Node, U: UnderlayPort, O: OverlayPort> Machine<N, U, O> {
             }
             counters.underlay(groups, lost);
             effects.underlay.clear();
+        }
+        if !effects.whole.is_empty() {
+            for group in effects.whole.groups() {
+                if let Err(error) = underlay.send_whole(&group) {
+                    // That is what it was to find out.
+                    tracing::trace!(remote = %group.path.remote, %error, "a datagram that measures the path was not sent");
+                }
+            }
+            effects.whole.clear();
         }
         if !effects.overlay.is_empty() {
             let (mut packets, mut lost) = (0, 0);

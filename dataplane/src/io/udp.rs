@@ -3,7 +3,8 @@
 //! *Fragments.* A tunnel must go on to work where the underlay's MTU is smaller than expected, so its datagrams may be
 //! fragmented: over IPv4 they carry no "don't fragment", and any router may cut them; over IPv6 this host cuts them once
 //! it was told the path's MTU (RFC 8201). Slow, but nothing disappears silently. quinn-udp wants the opposite, for QUIC
-//! probes the path; its socket options are put back in `socket`.
+//! probes the path; its socket options are put back in `socket`. For the few datagrams that measure a path they are changed
+//! for as long as it takes to send them.
 //!
 //! *Errors.* ICMP errors come through the socket's error queue. They also make the next call on the socket fail in place
 //! of what it should do; such a call is made again once the queue is empty.
@@ -18,7 +19,7 @@ use tokio::io::Interest;
 
 use super::port::{Progress, Received, UnderlayPort};
 use super::readiness::Readiness;
-use super::socket::{bind, prepare};
+use super::socket::{bind, prepare, set_whole};
 use super::sys::{self, QueuedError};
 use crate::UnderlayPath;
 use crate::batch::UnderlayGroup;
@@ -228,6 +229,14 @@ impl UnderlayPort for UdpPort {
         if sent.as_ref().is_err_and(is_unreachable) {
             note(&mut self.unreachable, group.path.remote);
         }
+        sent
+    }
+
+    fn send_whole(&mut self, group: &UnderlayGroup<'_>) -> io::Result<()> {
+        set_whole(&self.socket, self.v6, true)?;
+        let sent = group.datagrams().try_for_each(|datagram| self.transmit(&group.path, datagram, None));
+        // Whatever came of it: tunnels depend on fragments.
+        set_whole(&self.socket, self.v6, false)?;
         sent
     }
 

@@ -81,6 +81,26 @@ fn a_signal_starts_a_session_and_arrives() {
 }
 
 #[test]
+fn a_padded_signal_is_as_long_as_asked_and_arrives_as_it_was() {
+    let (mut a, mut b) = (Side::new(1), Side::new(2));
+    let (to_b, to_a) = (a.know(&b), b.know(&a));
+    let message = Message::Probe(Probe { sequence: 5 });
+    a.peers.signal(to_b, &message, &mut a.out).unwrap();
+    settle(&mut a, &mut b);
+    let shortest = 16 + SIGNAL_HEADERS + 3 + 16;
+    for (asked, length) in
+        [(0, shortest), (shortest, shortest), (shortest + 1, shortest + 1), (1472, 1472), (8972, 8972)]
+    {
+        a.peers.signal_padded(to_b, &message, asked, &mut a.out).unwrap();
+        let sent = a.take();
+        assert_eq!(sent.iter().map(Vec::len).collect::<Vec<_>>(), [length]);
+        b.receive(a.address, &sent[0]);
+        assert_eq!(b.received.pop(), Some(Received::Signal { from: to_a, message: message.clone() }));
+    }
+    assert_eq!(b.drops.nonzero().count(), 0);
+}
+
+#[test]
 fn both_ends_follow_each_other_only_when_the_datagram_is_authentic() {
     let (mut a, mut b) = (Side::new(1), Side::new(2));
     let (to_b, to_a) = (a.know(&b), b.know(&a));

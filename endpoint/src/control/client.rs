@@ -5,9 +5,10 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use festoon_proto::PublicKey;
+use festoon_proto::{ManagerId, PublicKey};
 
-use super::{AgentStatus, Reply, Request};
+use super::{AgentStatus, Facts, Reply, Request};
+use crate::node::measure::Measured;
 
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// The agent asks one manager after the other, and each may take its time.
@@ -42,7 +43,31 @@ pub fn status(socket: &Path) -> Result<AgentStatus, ControlError> {
     match Connection::open(socket)?.ask(Request::Status)? {
         Reply::Status(status) => Ok(*status),
         Reply::Failed(reason) => Err(ControlError::Failed(reason)),
-        Reply::Rotated(_) | Reply::Stopping => Err(ControlError::Answer),
+        _ => Err(ControlError::Answer),
+    }
+}
+
+/// Has the agent probe a manager, with a packet of `size` bytes if that matters, and waits for the answer.
+pub fn measure(
+    socket: &Path,
+    manager: ManagerId,
+    size: Option<u16>,
+    patience: Duration,
+) -> Result<Option<Measured>, ControlError> {
+    let mut connection = Connection::open(socket)?;
+    connection.patience += patience;
+    let patience_ms = u32::try_from(patience.as_millis()).unwrap_or(u32::MAX);
+    match connection.ask(Request::Measure { manager, size, patience_ms })? {
+        Reply::Measured(measured) => Ok(measured),
+        _ => Err(ControlError::Answer),
+    }
+}
+
+/// Asks the agent what may help to find a fault.
+pub fn facts(socket: &Path) -> Result<Facts, ControlError> {
+    match Connection::open(socket)?.ask(Request::Facts)? {
+        Reply::Facts(facts) => Ok(*facts),
+        _ => Err(ControlError::Answer),
     }
 }
 
@@ -53,7 +78,7 @@ pub fn rotate_key(socket: &Path, overlap: Duration) -> Result<PublicKey, Control
     match connection.ask(Request::RotateKey { overlap_s: overlap.as_secs() })? {
         Reply::Rotated(key) => Ok(key),
         Reply::Failed(reason) => Err(ControlError::Failed(reason)),
-        Reply::Status(_) | Reply::Stopping => Err(ControlError::Answer),
+        _ => Err(ControlError::Answer),
     }
 }
 

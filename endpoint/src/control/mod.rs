@@ -1,19 +1,24 @@
-//! How `festoon status`, `festoon rotate-key` and `festoon down` talk to the running agent: one line of JSON each way over
-//! a Unix socket.
+//! How the commands of `festoon` talk to the running agent: one line of JSON each way over a Unix socket.
 
 mod client;
 mod server;
 mod table;
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 use festoon_proto::map::MapVersion;
 use festoon_proto::{EndpointId, ManagerId, NetworkId, PublicKey};
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-pub use client::{ControlError, down, rotate_key, status};
+pub(crate) use table::{Millis, line};
+
+pub use client::{ControlError, down, facts, measure, rotate_key, status};
 pub use server::{Ask, BindError, Server};
 
+use crate::config::Config;
+use crate::node::measure::Measured;
 use crate::node::status::{ManagerStatus, Status, UplinkState};
 
 /// What the agent is asked.
@@ -27,6 +32,17 @@ pub enum Request {
         /// For how many seconds the one before is to be good too.
         overlap_s: u64,
     },
+    /// Probe a manager.
+    Measure {
+        /// Which.
+        manager: ManagerId,
+        /// How large the packet is on the underlay, in bytes, if it is to go in one piece; otherwise small.
+        size: Option<u16>,
+        /// How long to wait for the answer, in milliseconds.
+        patience_ms: u32,
+    },
+    /// What may help to find a fault?
+    Facts,
     /// Stop. The agent closes the connection once it has taken everything back.
     Down,
 }
@@ -39,6 +55,10 @@ pub enum Reply {
     Status(Box<AgentStatus>),
     /// It has a new key: this.
     Rotated(PublicKey),
+    /// What the manager answered, if it did in time.
+    Measured(Option<Measured>),
+    /// What it knows beside its status.
+    Facts(Box<Facts>),
     /// It has not done it, for this reason.
     Failed(String),
     /// It stops.
@@ -79,6 +99,52 @@ pub struct Setup {
     pub map_version: MapVersion,
     /// What an admin should look at: each one line.
     pub problems: Vec<String>,
+}
+
+/// What the agent knows beside its status. Nothing of it is secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Facts {
+    /// Of its program.
+    pub version: String,
+    /// How it was started.
+    pub settings: Settings,
+    /// What its socket and device did and did not take.
+    pub io: Vec<(String, u64)>,
+    /// The last lines of its log.
+    pub log: Vec<String>,
+}
+
+/// The options that count.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settings {
+    /// Where its state is.
+    pub state_dir: PathBuf,
+    /// Its control socket.
+    pub socket: PathBuf,
+    /// The overlay's network interface, as asked for.
+    pub interface: String,
+    /// The UDP port, as asked for.
+    pub listen_port: u16,
+    /// Whether packets are sent one by one.
+    pub no_segmentation: bool,
+    /// The prefixes it offers.
+    pub routes: Vec<IpNet>,
+    /// How old its key may get, in seconds.
+    pub rotate_key_every_s: Option<u64>,
+}
+
+impl From<&Config> for Settings {
+    fn from(config: &Config) -> Self {
+        Self {
+            state_dir: config.state_dir.clone(),
+            socket: config.socket(),
+            interface: config.interface.clone(),
+            listen_port: config.listen_port,
+            no_segmentation: config.no_segmentation,
+            routes: config.routes.clone(),
+            rotate_key_every_s: config.rotate_key_every.map(|every| every.as_secs()),
+        }
+    }
 }
 
 impl AgentStatus {

@@ -13,8 +13,10 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
-use super::{AgentStatus, Reply, Request};
+use super::{AgentStatus, Facts, Reply, Request};
+use crate::node::measure::Measure;
 use crate::rotate::Rotation;
 use crate::state::Lock;
 
@@ -39,6 +41,10 @@ pub enum Ask {
     Status(oneshot::Sender<AgentStatus>),
     /// Another key.
     RotateKey(Rotation),
+    /// A probe of a manager.
+    Measure(Measure),
+    /// What it knows beside its state.
+    Facts(oneshot::Sender<Facts>),
     /// Its end.
     Down,
 }
@@ -137,6 +143,20 @@ async fn answer(request: Request, asks: &mpsc::Sender<Ask>) -> Option<Reply> {
                 Ok(key) => Reply::Rotated(key),
                 Err(error) => Reply::Failed(error.to_string()),
             })
+        }
+        Request::Measure { manager, size, patience_ms } => {
+            let (reply, measured) = oneshot::channel();
+            let done = Box::new(move |it| {
+                let _ = reply.send(it);
+            });
+            asks.send(Ask::Measure(Measure { manager, size, done })).await.ok()?;
+            let patience = Duration::from_millis(u64::from(patience_ms));
+            Some(Reply::Measured(timeout(patience, measured).await.ok().and_then(Result::ok)))
+        }
+        Request::Facts => {
+            let (reply, facts) = oneshot::channel();
+            asks.send(Ask::Facts(reply)).await.ok()?;
+            facts.await.ok().map(|facts| Reply::Facts(Box::new(facts)))
         }
         Request::Down => asks.send(Ask::Down).await.ok().map(|()| Reply::Stopping),
     }

@@ -35,8 +35,11 @@ fn write_manager(f: &mut Formatter<'_>, manager: &ManagerStatus) -> fmt::Result 
     if let Some(underlay) = manager.underlay {
         line(f, "underlay address", underlay)?;
     }
+    if let Some(observed) = manager.observed {
+        line(f, "sees us as", observed)?;
+    }
     if let Some(rtt) = manager.rtt_us {
-        line(f, "round trip", format_args!("{}.{:03} ms", rtt / 1000, rtt % 1000))?;
+        line(f, "round trip", Millis(rtt))?;
     }
     match manager.heard_ms_ago {
         Some(ms) => line(f, "last heard", Ago(ms))?,
@@ -48,7 +51,17 @@ fn write_manager(f: &mut Formatter<'_>, manager: &ManagerStatus) -> fmt::Result 
     }
 }
 
-fn line(f: &mut Formatter<'_>, label: &str, value: impl Display) -> fmt::Result {
+/// Microseconds, in milliseconds.
+pub(crate) struct Millis(pub(crate) u32);
+
+impl Display for Millis {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{:03} ms", self.0 / 1000, self.0 % 1000)
+    }
+}
+
+/// Writes one line of a table.
+pub(crate) fn line(f: &mut Formatter<'_>, label: &str, value: impl Display) -> fmt::Result {
     writeln!(f, "  {label}: {value}")
 }
 

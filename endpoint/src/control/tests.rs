@@ -4,6 +4,7 @@ use festoon_proto::Generation;
 use tokio::sync::mpsc;
 
 use super::*;
+use crate::node::measure::Measure;
 use crate::rotate::RotateError;
 use crate::state::{StateDir, StateError};
 
@@ -16,6 +17,7 @@ fn status() -> AgentStatus {
         heard_ms_ago: Some(35),
         handshake_ms_ago: Some(125_000),
         underlay: Some("192.0.2.1:51820".parse().unwrap()),
+        observed: Some("203.0.113.5:40001".parse().unwrap()),
     };
     let setup = Setup {
         interface: "festoon0".into(),
@@ -46,6 +48,19 @@ fn status() -> AgentStatus {
     }
 }
 
+fn facts() -> Facts {
+    let settings = Settings {
+        state_dir: "/tmp/a".into(),
+        socket: "/tmp/a/agent.sock".into(),
+        interface: "festoon0".into(),
+        listen_port: 0,
+        no_segmentation: false,
+        routes: vec!["10.0.0.0/8".parse().unwrap()],
+        rotate_key_every_s: Some(60),
+    };
+    Facts { version: "1".into(), settings, io: vec![("lost".into(), 3)], log: vec!["a line".into()] }
+}
+
 #[test]
 fn the_table_shows_what_an_admin_looks_for() {
     let table = status().to_string();
@@ -62,6 +77,7 @@ fn the_table_shows_what_an_admin_looks_for() {
         "  problem: overlay prefix 0.0.0.0/0 is not routed",
         "manager: rome (m3)",
         "  state: hold-down",
+        "  sees us as: 203.0.113.5:40001",
         "  round trip: 1.250 ms",
         "  last heard: 35 ms ago",
         "  latest handshake: 2 min ago",
@@ -86,6 +102,12 @@ async fn session(mut asks: mpsc::Receiver<Ask>) {
                 rotation.reply.send(Err(RotateError::State(StateError::NotJoined))).unwrap();
             }
             Ask::RotateKey(rotation) => rotation.reply.send(Ok(PublicKey::from_bytes([9; 32]))).unwrap(),
+            Ask::Measure(Measure { manager: ManagerId(1), size, done }) => {
+                done(Measured { rtt_us: size.map_or(1, u32::from), observed: None });
+            }
+            // Nobody answers.
+            Ask::Measure(_) => {}
+            Ask::Facts(reply) => reply.send(facts()).unwrap(),
             Ask::Down => return,
         }
     }
@@ -113,6 +135,10 @@ fn commands_reach_the_session_and_down_waits_for_its_end() {
     });
     assert_eq!(client::status(&socket).unwrap(), status());
     assert_eq!(rotate_key(&socket, Duration::from_secs(1)).unwrap(), PublicKey::from_bytes([9; 32]));
+    let asked = |manager, size| measure(&socket, ManagerId(manager), size, Duration::from_millis(200)).unwrap();
+    assert_eq!(asked(1, Some(1400)).map(|it| it.rtt_us), Some(1400));
+    assert_eq!((asked(1, None).map(|it| it.rtt_us), asked(2, None)), (Some(1), None));
+    assert_eq!(super::facts(&socket).unwrap(), facts());
     let refused = rotate_key(&socket, Duration::ZERO).unwrap_err();
     assert_eq!(refused.to_string(), StateError::NotJoined.to_string());
     down(&socket).unwrap();

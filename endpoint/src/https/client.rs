@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::io;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use festoon_proto::Fingerprint;
 use festoon_proto::address::MANAGER_TLS_NAME;
@@ -12,6 +12,9 @@ use festoon_proto::http::{
     OfferRequest, Problem, RotateRequest,
 };
 use festoon_proto::map::EndpointMap;
+use httpdate::parse_http_date;
+use reqwest::header::DATE;
+use reqwest::tls::TlsInfo;
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use rustls::CertificateError;
 use serde::de::DeserializeOwned;
@@ -68,6 +71,17 @@ impl RequestError {
     }
 }
 
+/// What an answer tells beside its content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Checked {
+    /// This host's time, in Unix seconds.
+    pub now: i64,
+    /// How many seconds its clock is ahead of the manager's, give or take one.
+    pub clock_ahead_s: Option<i64>,
+    /// When the manager's certificate ends, in Unix seconds.
+    pub certificate_until: Option<i64>,
+}
+
 /// One request to one manager.
 #[derive(Debug)]
 pub struct Client {
@@ -87,6 +101,7 @@ impl Client {
             .no_proxy()
             .https_only(true)
             .redirect(reqwest::redirect::Policy::none())
+            .tls_info(true)
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(REQUEST_TIMEOUT)
             .build()
@@ -105,6 +120,24 @@ impl Client {
         let request = self.request(Method::GET, AGENT_MAP).bearer_auth(credential.to_secret_string());
         let response = self.send(request).await?;
         self.body(response).await
+    }
+
+    /// Asks as for a map, to see whether the manager answers, what its clock says and how long its certificate is good.
+    pub async fn check(self, credential: &Credential) -> Result<Checked, RequestError> {
+        let request = self.request(Method::GET, AGENT_MAP).bearer_auth(credential.to_secret_string());
+        let before = unix_seconds(clock());
+        let response = self.send(request).await?;
+        let now = unix_seconds(clock());
+        let date = response
+            .headers()
+            .get(DATE)
+            .and_then(|date| date.to_str().ok())
+            .and_then(|date| parse_http_date(date).ok());
+        // Of the two seconds between which the manager said it, the one that speaks for the clocks.
+        let clock_ahead_s =
+            date.map(unix_seconds).map(|date| if date < before { before - date } else { (now - date).min(0) });
+        let certificate = response.extensions().get::<TlsInfo>().and_then(TlsInfo::peer_certificate);
+        Ok(Checked { now, clock_ahead_s, certificate_until: certificate.and_then(ends_at) })
     }
 
     /// Says that the endpoint has a new key.
@@ -166,6 +199,22 @@ impl Client {
         let reason = if error.is_timeout() { "no answer in time".into() } else { innermost(error).to_string() };
         RequestError::Unreachable { manager, reason }
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the shell compares clocks")]
+fn clock() -> SystemTime {
+    SystemTime::now()
+}
+
+fn unix_seconds(time: SystemTime) -> i64 {
+    let seconds = time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    i64::try_from(seconds).unwrap_or(i64::MAX)
+}
+
+/// When a certificate in DER ends, in Unix seconds.
+fn ends_at(certificate: &[u8]) -> Option<i64> {
+    let (_, certificate) = x509_parser::parse_x509_certificate(certificate).ok()?;
+    Some(certificate.validity().not_after.timestamp())
 }
 
 /// All errors from `error` to its deepest cause. An `io::Error` hides the one inside it from `source()`.

@@ -3,7 +3,7 @@
 mod client;
 mod trust;
 
-pub use client::{Client, RequestError};
+pub use client::{Checked, Client, RequestError};
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;

@@ -76,6 +76,9 @@ async fn nobody() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
 }
 
+/// In seconds.
+const DAY: i64 = 86_400;
+
 const OK: &str = "HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n";
 const GONE: &str = "HTTP/1.1 410 Gone\r\nconnection: close\r\n\r\n\
     {\"type\":\"endpoint-removed\",\"title\":\"the endpoint is gone\",\"status\":410}";
@@ -148,4 +151,26 @@ async fn managers_are_asked_in_turn_until_one_answers() {
     let unanswered = leave(&[managers[0], managers[2]], ca.fingerprint()).await.unwrap_err().to_string();
     assert!(unanswered.starts_with("no manager answers (127.0.0.1:"), "{unanswered}");
     assert!(unanswered.contains("refused") && unanswered.contains("502"), "{unanswered}");
+}
+
+#[tokio::test]
+async fn a_check_compares_clocks_and_reads_the_certificate() {
+    let ca = Ca::new("ours");
+    let credential = Credential::new(EndpointId(1), [1; 32]);
+    for (date, behind, ahead) in [
+        ("date: Thu, 01 Jan 2015 00:00:00 GMT\r\n", false, true),
+        ("date: Fri, 01 Jan 2100 00:00:00 GMT\r\n", true, false),
+        ("date: yesterday\r\n", false, false),
+        ("", false, false),
+    ] {
+        let answer = format!("HTTP/1.1 204 No Content\r\n{date}connection: close\r\n\r\n");
+        let manager = ca.serve(MANAGER_TLS_NAME, &answer).await;
+        let checked = Client::new(manager, &[ca.fingerprint()]).unwrap().check(&credential).await.unwrap();
+        let clock = checked.clock_ahead_s.unwrap_or(0);
+        assert_eq!((clock < -DAY, clock > DAY), (behind, ahead), "{date:?}: {checked:?}");
+        assert!(checked.certificate_until.unwrap() > checked.now, "{checked:?}");
+    }
+    let gone = ca.serve(MANAGER_TLS_NAME, GONE).await;
+    let refused = Client::new(gone, &[ca.fingerprint()]).unwrap().check(&credential).await.unwrap_err();
+    assert!(refused.is_removed(), "{refused}");
 }

@@ -1,5 +1,6 @@
 //! The endpoint as a node: forwarder, liveness of every manager, and the choice among them, put together. Pure.
 
+pub mod measure;
 pub mod status;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -18,6 +19,7 @@ use festoon_proto::{Generation, ManagerId, PrivateKey};
 pub use festoon_proto::signal::MoveReason;
 
 use crate::uplink::{Change, Uplink};
+use measure::{Measure, Measurements};
 use status::Status;
 
 /// A spare is probed this many times less often than the active manager.
@@ -30,6 +32,8 @@ pub struct NodeConfig {
     pub private_key: PrivateKey,
     /// The first generation of this start.
     pub generation: Generation,
+    /// Keep away from managers' decisions: have sessions with them and measure, but be carried by none.
+    pub only_measures: bool,
 }
 
 /// The keys of an endpoint's tunnels.
@@ -53,6 +57,8 @@ pub enum Command {
     Detach,
     /// Report.
     Status(Box<dyn FnOnce(Status) + Send>),
+    /// Ask a manager for a sign of life.
+    Measure(Measure),
 }
 
 /// What the node tells the shell.
@@ -79,6 +85,10 @@ pub struct EndpointNode {
     forwarder: HostForwarder,
     uplink: Uplink,
     liveness: BTreeMap<ManagerId, Liveness>,
+    measurements: Measurements,
+    /// What each manager last saw of us.
+    observed: BTreeMap<ManagerId, SocketAddr>,
+    only_measures: bool,
     map: Arc<EndpointMap>,
     /// The interval the active manager asks for, if it is longer than the map's.
     asked_interval: Duration,
@@ -97,6 +107,9 @@ impl EndpointNode {
             forwarder: HostForwarder::new(&config.private_key),
             uplink: Uplink::new(config.generation),
             liveness: BTreeMap::new(),
+            measurements: Measurements::default(),
+            observed: BTreeMap::new(),
+            only_measures: config.only_measures,
             newest_map: map.version,
             map: Arc::clone(&map),
             asked_interval: Duration::ZERO,
@@ -128,6 +141,7 @@ impl EndpointNode {
         let hold_down = Duration::from_millis(u64::from(map.timing.hold_down_ms));
         let managers = map.managers.iter().map(|manager| (manager.id, manager.priority));
         self.uplink.set_managers(now, hold_down, managers);
+        self.observed.retain(|manager, _| self.liveness.contains_key(manager));
         self.newest_map = self.newest_map.max(map.version);
         self.map = map;
         self.set_intervals();
@@ -173,6 +187,10 @@ impl EndpointNode {
 
     fn handle_reply(&mut self, now: Instant, manager: ManagerId, reply: ProbeReply) {
         let Some(liveness) = self.liveness.get_mut(&manager) else { return };
+        self.measurements.handle_reply(now, manager, &reply);
+        if let Some(observed) = reply.observed {
+            self.observed.insert(manager, observed);
+        }
         liveness.handle_answer(now, reply.sequence);
         let rtt = liveness.rtt();
         self.uplink.handle_suspected(manager, false);
@@ -219,6 +237,18 @@ impl EndpointNode {
         Some(now.saturating_duration_since(heard))
     }
 
+    /// Sends a probe that somebody asks for. A manager whose address is not known gets none, and so gives no answer.
+    fn measure(&mut self, now: Instant, measure: Measure, effects: &mut Effects) {
+        let manager = measure.manager;
+        let Some(underlay) = self.forwarder.peer(manager).and_then(|peer| peer.underlay()) else { return };
+        let payload = measure.payload(underlay);
+        let message = Message::Probe(Probe { sequence: self.measurements.begin(now, measure) });
+        match payload {
+            Some(len) => self.forwarder.signal_whole(manager, &message, len, effects),
+            None => self.forwarder.signal(manager, &message, effects),
+        }
+    }
+
     /// Carries out what the parts decided, until none has anything left to say.
     fn settle(&mut self, now: Instant, effects: &mut Effects) {
         let mut managers = std::mem::take(&mut self.settling);
@@ -239,6 +269,9 @@ impl EndpointNode {
             });
         }
         while let Some((manager, attach)) = self.uplink.poll_transmit() {
+            if self.only_measures {
+                continue;
+            }
             let gap = self.gap.filter(|_| attach.why != MoveReason::Overtaken);
             let gap_ms = gap.map(|gap| u32::try_from(gap.as_millis()).unwrap_or(u32::MAX));
             self.forwarder.signal(manager, &Message::Attach(Attach { gap_ms, ..attach }), effects);
@@ -315,6 +348,7 @@ impl Node for EndpointNode {
                 }
             }
             Command::Status(reply) => reply(self.status(now)),
+            Command::Measure(measure) => self.measure(now, measure, effects),
         }
         self.settle(now, effects);
     }

@@ -11,6 +11,7 @@ use festoon_proto::{Generation, ManagerId};
 use serde::{Deserialize, Serialize};
 
 use super::EndpointNode;
+use super::measure::micros;
 
 /// The node, now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,6 +47,8 @@ pub struct ManagerStatus {
     pub handshake_ms_ago: Option<u64>,
     /// The address its tunnel uses.
     pub underlay: Option<SocketAddr>,
+    /// Our own address, as it last told us to see it.
+    pub observed: Option<SocketAddr>,
 }
 
 /// What a manager is to the endpoint.
@@ -102,10 +105,11 @@ impl EndpointNode {
             id: info.id,
             name: info.name.clone(),
             state: self.uplink_state(now, info.id),
-            rtt_us: rtt.map(|rtt| u32::try_from(rtt.as_micros()).unwrap_or(u32::MAX)),
+            rtt_us: rtt.map(micros),
             heard_ms_ago: heard.map(|at| millis(now.saturating_duration_since(at))),
             handshake_ms_ago: peer.and_then(|peer| peer.session_age()).map(millis),
             underlay: peer.and_then(|peer| peer.underlay()),
+            observed: self.observed.get(&info.id).copied(),
         }
     }
 

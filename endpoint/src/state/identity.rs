@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use festoon_proto::token::{SecretHash, TokenSecret};
 use festoon_proto::{PrivateKey, key::ParseKeyError};
 use serde::{Deserialize, Serialize};
@@ -86,6 +88,16 @@ impl Identity {
     /// The hash that managers know the credential by.
     pub fn credential_hash(&self) -> SecretHash {
         SecretHash::of(&self.credential_secret)
+    }
+
+    /// Its secrets, in all ways in which this program and others write them. For keeping them out of where they do not belong.
+    pub fn secret_texts(&self) -> Vec<String> {
+        let keys = [Some(&self.private_key), self.next.as_ref().map(|next| &next.private_key)];
+        let keys = keys.into_iter().flatten().map(PrivateKey::to_secret_base64);
+        let (secret, hex) = (self.credential_secret, self.credential_secret.map(|byte| format!("{byte:02x}")).concat());
+        let numbers = |separator| secret.map(|byte| byte.to_string()).join(separator);
+        keys.chain([URL_SAFE_NO_PAD.encode(secret), STANDARD_NO_PAD.encode(secret), hex, numbers(","), numbers(", ")])
+            .collect()
     }
 
     pub(super) fn from_json(bytes: &[u8]) -> Result<Self, ParseIdentityError> {

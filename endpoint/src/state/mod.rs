@@ -27,7 +27,8 @@ pub use lock::{Lock, LockError};
 const IDENTITY: &str = "identity.json";
 const MAP: &str = "map.json";
 const BOOT: &str = "boot";
-const FILES: [&str; 4] = [MAP, IDENTITY, BOOT, lock::FILE];
+/// All of them.
+pub(crate) const FILES: [&str; 4] = [MAP, IDENTITY, BOOT, lock::FILE];
 
 /// The state cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -110,11 +111,16 @@ impl StateDir {
 
     /// The membership of the host.
     pub fn membership(&self) -> Result<Membership, StateError> {
-        let map = self.read(MAP)?.ok_or(StateError::NotJoined)?;
-        let map: EndpointMap = serde_json::from_slice(&map).map_err(|error| self.damaged(MAP, &error))?;
+        let map = self.map()?;
         let identity = self.identity()?.ok_or_else(|| self.damaged(IDENTITY, &"it is missing"))?;
         let credential = Credential::new(map.endpoint, identity.credential_secret);
         Ok(Membership { private_key: identity.private_key, credential, map })
+    }
+
+    /// The last known map. It has no secrets.
+    pub fn map(&self) -> Result<EndpointMap, StateError> {
+        let map = self.read(MAP)?.ok_or(StateError::NotJoined)?;
+        serde_json::from_slice(&map).map_err(|error| self.damaged(MAP, &error))
     }
 
     /// What the host made for itself, if it ever tried to join.

@@ -33,7 +33,7 @@ pub(super) async fn update(
     let only_if = if_match.required(Subject::Cluster)?;
     if let Some(recipient) = request.recovery_recipient {
         if !is_recipient(&recipient) {
-            let text = "this is no age recipient: `festoon-manager snapshot key` makes one";
+            let text = "this is no age recipient: `festoon-manager snapshots key` makes one";
             return Err(Refused::new(StatusCode::UNPROCESSABLE_ENTITY, "bad-recipient", text));
         }
         api.change(Wanted::new(&caller, api.snapshots.new_recipient(&recipient)?).only_if(only_if)).await?;

@@ -10,7 +10,7 @@ use super::Api;
 use super::query::ApiPath;
 use super::view::time;
 use crate::https::Refused;
-use crate::snapshot::Entry;
+use crate::snapshot::{ArchiveError, Entry, KeepError, TakeError};
 
 /// What a snapshot is, to whoever downloads it.
 const AGE: [(header::HeaderName, &str); 1] = [(header::CONTENT_TYPE, "application/octet-stream")];
@@ -47,4 +47,17 @@ pub(super) async fn take(Shared(api): Shared<Api>) -> Result<impl IntoResponse, 
 
 fn view(entry: Entry) -> Snapshot {
     Snapshot { name: entry.name, created: time(entry.created), bytes: entry.bytes }
+}
+
+impl From<KeepError> for Refused {
+    fn from(error: KeepError) -> Self {
+        let (status, kind) = match &error {
+            KeepError::Archive(ArchiveError::Unknown(_)) => (StatusCode::NOT_FOUND, "snapshot-unknown"),
+            KeepError::Archive(ArchiveError::Io { .. }) => (StatusCode::INSUFFICIENT_STORAGE, "snapshot-not-kept"),
+            KeepError::Take(TakeError::NoRecoveryKey) => (StatusCode::CONFLICT, "no-recovery-key"),
+            KeepError::Take(_) => (StatusCode::INTERNAL_SERVER_ERROR, "snapshot-not-taken"),
+            KeepError::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
+        };
+        Self::new(status, kind, &error.to_string())
+    }
 }

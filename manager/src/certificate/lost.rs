@@ -15,7 +15,7 @@ use crate::vault::{Vault, VaultError, trusted_pem};
 pub enum LostError {
     /// The registry does not tell what was in it.
     #[error(
-        "{path} is missing and can't be made again here: {reason}. Put it back from a backup of the directory, or remove this manager with `festoon-manager manager remove` on another and join it again with another --data-dir; if it is the only one, restore a snapshot with `festoon-manager snapshot restore`"
+        "{path} is missing and can't be made again here: {reason}. Put it back from a backup of the directory, or remove this manager with `festoon-manager managers remove` on another and join it again with another --data-dir; if it is the only one, restore a snapshot with `festoon-manager snapshots restore`"
     )]
     NotMade {
         /// Which.

@@ -5,26 +5,55 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser};
+use clap_complete::Shell;
 use festoon_control::registry::{DEFAULT_MTU, MAX_TOKEN_MS, TokenError};
 use festoon_proto::address::{HTTPS_PORT, UNDERLAY_PORT};
 use ipnet::IpNet;
 
+use super::api_tokens::ApiTokensCommand;
+use super::audit::AuditCommand;
 use super::ca::CaCommand;
-use super::network::NetworkCommand;
+use super::client::Connection;
+use super::endpoints::EndpointsCommand;
+use super::events::EventsCommand;
+use super::login::LoginArgs;
+use super::managers::ManagersCommand;
+use super::networks::NetworksCommand;
+use super::output::Printing;
+use super::routes::RoutesCommand;
 use super::snapshot::SnapshotCommand;
+use super::tokens::TokensCommand;
+use super::users::UsersCommand;
 use crate::cluster::Part;
 use crate::config::{ParseDurationError, parse_duration};
 
-/// A Festoon manager: a virtual switch and router for the endpoints of an overlay
+/// The managers of a Festoon cluster: this one, and all of it
 #[derive(Debug, Parser)]
-#[command(version, arg_required_else_help = true)]
+#[command(name = "festoon-manager", version, arg_required_else_help = true, after_long_help = EXIT_CODES)]
 pub struct Cli {
-    /// Where the manager keeps its keys and its copy of the registry
-    #[arg(long, global = true, env = "FESTOON_MANAGER_DATA", default_value = "/var/lib/festoon-manager")]
-    pub(super) data_dir: PathBuf,
+    #[command(flatten)]
+    pub(super) connection: Connection,
+    #[command(flatten)]
+    pub(super) printing: Printing,
+    /// That what destroys is meant, so that nobody is asked
+    #[arg(short, long, global = true, hide_short_help = true)]
+    pub(super) yes: bool,
     #[command(subcommand)]
     pub(super) command: Subcommand,
 }
+
+/// The numbers are those of `fault`.
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  refused, or failed
+  2  the command line makes no sense, or --yes is missing
+  3  what is named is not there
+  4  it is there already, is in use, or was changed meanwhile
+  5  not logged in, or not allowed
+  6  no manager answers
+
+Names of commands may be in the singular too: `network list` is `networks list`.";
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Subcommand {
@@ -35,14 +64,57 @@ pub(super) enum Subcommand {
     /// Join a cluster as a witness: it votes and carries nothing, so that of two other managers either may be lost. The
     /// smallest machine will do
     Witness(WitnessArgs),
+    /// Run the manager
+    Serve {
+        /// A configuration file, in TOML
+        #[arg(long)]
+        config: Option<PathBuf>,
+    },
+    /// Show how the cluster is doing
+    Status,
+    /// Networks: list, show, add, set, remove
+    #[command(subcommand, alias = "network")]
+    Networks(NetworksCommand),
+    /// Endpoints: list, show, add, set, enable, disable, move, remove and more
+    #[command(subcommand, alias = "endpoint")]
+    Endpoints(EndpointsCommand),
+    /// Managers: list, show, set, drain, remove and more
+    #[command(subcommand, alias = "manager")]
+    Managers(ManagersCommand),
+    /// Join tokens, which let nodes in: list, show, add, remove
+    #[command(subcommand, alias = "token")]
+    Tokens(TokensCommand),
+    /// Routes that endpoints offer: list, approve, unapprove
+    #[command(subcommand, alias = "route")]
+    Routes(RoutesCommand),
+    /// Users: list, show, add, set, password, totp, remove and more
+    #[command(subcommand, alias = "user")]
+    Users(UsersCommand),
+    /// API tokens, which programs show: list, show, add, remove
+    #[command(subcommand, alias = "api-token")]
+    ApiTokens(ApiTokensCommand),
+    /// What happens: list, watch
+    #[command(subcommand, alias = "event")]
+    Events(EventsCommand),
+    /// Who did what: list, export, verify
+    #[command(subcommand)]
+    Audit(AuditCommand),
+    /// Snapshots of the registry: take, check and restore them
+    #[command(subcommand, alias = "snapshot")]
+    Snapshots(SnapshotCommand),
+    /// The CA that signs the certificates of managers: show and replace it
+    #[command(subcommand)]
+    Ca(CaCommand),
+    /// Move all endpoints of the manager that is asked to others, and have it take no new ones
+    Drain,
+    /// Have the manager that is asked take endpoints again
+    Undrain,
     /// Leave the cluster: move all endpoints to other managers, have the cluster forget this one, and stop
     Leave,
     /// When too few managers are left to agree on anything: go on from this one's copy alone
-    Promote {
-        /// The others are lost, or what only they know may be left out
-        #[arg(long)]
-        yes: bool,
-    },
+    Promote,
+    /// When the cluster has gone on from another's copy: give up this one's and get that
+    Rejoin,
     /// Read all of this manager's copy of the registry and of the audit log and see that they are undamaged; the manager must
     /// not be running
     Check {
@@ -53,44 +125,27 @@ pub(super) enum Subcommand {
         #[arg(long = "for", value_name = "PID", hide = true)]
         parent: Option<i32>,
     },
-    /// When the cluster has gone on from another's copy: give up this one's and get that
-    Rejoin,
-    /// Run the manager
-    Serve {
-        /// A configuration file, in TOML
-        #[arg(long)]
-        config: Option<PathBuf>,
-    },
-    /// Make join tokens
-    #[command(subcommand)]
-    Token(TokenCommand),
-    /// Add, change and list networks
-    #[command(subcommand)]
-    Network(NetworkCommand),
-    /// Add, list and remove endpoints
-    #[command(subcommand)]
-    Endpoint(EndpointCommand),
-    /// Change and remove managers
-    #[command(subcommand)]
-    Manager(ManagerCommand),
-    /// Take, check and restore snapshots of the registry
-    #[command(subcommand)]
-    Snapshot(SnapshotCommand),
-    /// Show and replace the CA that signs the certificates of managers
-    #[command(subcommand)]
-    Ca(CaCommand),
-    /// Show how the cluster is doing
-    Status {
-        /// As JSON
-        #[arg(long)]
-        json: bool,
-    },
-    /// Move all endpoints to other managers and take no new ones
-    Drain,
-    /// Take endpoints again
-    Undrain,
+    /// Log in to a cluster from any machine
+    Login(LoginArgs),
+    /// End a login and forget it
+    Logout,
+    /// Show who one is to a cluster
+    Whoami,
+    /// List what this machine is logged in to
+    Profiles,
     /// Show the OpenAPI document of the API
     ApiDocument,
+    /// Print what a shell needs to complete commands
+    Completions {
+        /// Which shell
+        #[arg(value_enum)]
+        shell: Shell,
+    },
+    /// Write the manual pages
+    Man {
+        /// The directory to write them to
+        directory: PathBuf,
+    },
     /// Show the version
     Version,
 }
@@ -139,7 +194,7 @@ pub(super) struct InitArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct JoinArgs {
-    /// From `festoon-manager token create --manager`
+    /// From `festoon-manager tokens add --manager`
     pub(super) token: String,
     #[command(flatten)]
     pub(super) manager: ManagerArgs,
@@ -147,7 +202,7 @@ pub(super) struct JoinArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct WitnessArgs {
-    /// From `festoon-manager token create --manager`
+    /// From `festoon-manager tokens add --manager`
     pub(super) token: String,
     /// Its name
     #[arg(long)]
@@ -157,98 +212,11 @@ pub(super) struct WitnessArgs {
     pub(super) https: Vec<SocketAddr>,
 }
 
-#[derive(Debug, clap::Subcommand)]
-pub(super) enum TokenCommand {
-    /// Make a token that lets one node in, and print it
-    Create {
-        /// For a manager instead of an endpoint
-        #[arg(long, conflicts_with_all = ["network", "address"])]
-        manager: bool,
-        /// The network the endpoint gets into
-        #[arg(long)]
-        network: Option<String>,
-        /// The address the endpoint gets, instead of a free one; again for the other of IPv4 and IPv6
-        #[arg(long, value_name = "IP")]
-        address: Vec<IpAddr>,
-        /// How long it is good for: 30m, 12h, 7d; a year at most
-        #[arg(long, default_value = "1h", value_parser = lifetime)]
-        expires: Duration,
-        /// As JSON
-        #[arg(long)]
-        json: bool,
-    },
-}
-
-#[derive(Debug, clap::Subcommand)]
-pub(super) enum EndpointCommand {
-    /// Add a stock WireGuard client and print its configuration, private key included, this once
-    Add {
-        /// Its name
-        name: String,
-        /// That it is a stock WireGuard client; agents come in with a token instead
-        #[arg(long, required = true)]
-        client: bool,
-        /// Its network
-        #[arg(long)]
-        network: Option<String>,
-        /// Its address, instead of a free one; again for the other of IPv4 and IPv6
-        #[arg(long, value_name = "IP")]
-        address: Vec<IpAddr>,
-        /// The manager it is to use, if not the one of the highest priority
-        #[arg(long)]
-        manager: Option<String>,
-    },
-    /// List all endpoints
-    List {
-        /// As JSON
-        #[arg(long)]
-        json: bool,
-    },
-    /// Remove an endpoint, by name or id
-    Remove {
-        /// Its name or id
-        name: String,
-    },
-}
-
-#[derive(Debug, clap::Subcommand)]
-pub(super) enum ManagerCommand {
-    /// Change a manager
-    Set {
-        /// Its name or id
-        manager: String,
-        /// Its new name
-        #[arg(long)]
-        name: Option<String>,
-        /// Where others reach its tunnels from now on; may be repeated, best first
-        #[arg(long, value_name = "IP[:PORT]", value_parser = underlay_address)]
-        underlay: Vec<SocketAddr>,
-        /// Where others reach its HTTPS listener from now on; may be repeated, best first
-        #[arg(long, value_name = "IP[:PORT]", value_parser = https_address)]
-        https: Vec<SocketAddr>,
-        /// Its new priority
-        #[arg(long)]
-        priority: Option<u8>,
-    },
-    /// Give the manager on this machine a new key for its tunnels and links; no traffic is lost
-    RotateKey {
-        /// How long the key before is good too. Agents and managers move within seconds; stock clients have the key in their
-        /// configuration: 1h, 7d, or 0s for a key that was stolen
-        #[arg(long, default_value = "1h", value_parser = overlap)]
-        overlap: Duration,
-    },
-    /// Remove a manager from the cluster
-    Remove {
-        /// Its name or id
-        manager: String,
-    },
-}
-
-fn underlay_address(text: &str) -> Result<SocketAddr, String> {
+pub(super) fn underlay_address(text: &str) -> Result<SocketAddr, String> {
     address(text, UNDERLAY_PORT)
 }
 
-fn https_address(text: &str) -> Result<SocketAddr, String> {
+pub(super) fn https_address(text: &str) -> Result<SocketAddr, String> {
     address(text, HTTPS_PORT)
 }
 
@@ -261,13 +229,13 @@ fn address(text: &str, port: u16) -> Result<SocketAddr, String> {
     })
 }
 
-fn lifetime(text: &str) -> Result<Duration, String> {
+pub(super) fn lifetime(text: &str) -> Result<Duration, String> {
     let lifetime = parse_duration(text).map_err(|error| error.to_string())?;
     let is_short = lifetime <= Duration::from_millis(MAX_TOKEN_MS);
     is_short.then_some(lifetime).ok_or_else(|| TokenError::TooLong.to_string())
 }
 
-fn overlap(text: &str) -> Result<Duration, ParseDurationError> {
+pub(super) fn overlap(text: &str) -> Result<Duration, ParseDurationError> {
     if text == "0s" { Ok(Duration::ZERO) } else { parse_duration(text) }
 }
 
@@ -309,5 +277,54 @@ mod tests {
         assert_eq!(overlap("0s"), Ok(Duration::ZERO));
         assert_eq!(overlap("7d"), Ok(Duration::from_secs(604_800)));
         assert!(overlap("0").is_err());
+    }
+
+    /// The words of a line of shell, as far as documentation has them: no more than double quotes.
+    fn words(line: &str) -> Vec<String> {
+        let line = line.split(" #").next().unwrap_or_default().split(" > ").next().unwrap_or_default();
+        line.split_whitespace().map(|word| word.trim_matches('"').to_owned()).collect()
+    }
+
+    #[test]
+    fn every_command_in_the_documentation_is_one() {
+        let readme = include_str!("../../../README.md");
+        let lines: Vec<&str> = readme.lines().filter(|line| line.starts_with("festoon-manager ")).collect();
+        assert!(lines.len() > 20, "{}", lines.len());
+        for line in lines {
+            if let Err(error) = Cli::try_parse_from(words(line)) {
+                panic!("{line}: {error}");
+            }
+        }
+        // In running text, a command may be named without what it takes.
+        let spans = readme.split('`').skip(1).step_by(2).filter_map(|span| span.strip_prefix("festoon-manager "));
+        for span in spans {
+            let error = Cli::try_parse_from(words(&format!("festoon-manager {span}"))).err();
+            let kind = error.as_ref().map(clap::Error::kind);
+            let is_short = matches!(
+                kind,
+                None | Some(
+                    clap::error::ErrorKind::MissingRequiredArgument
+                        | clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+                        | clap::error::ErrorKind::MissingSubcommand
+                )
+            );
+            assert!(is_short, "{span}: {error:?}");
+        }
+    }
+
+    #[test]
+    fn commands_may_be_in_the_singular() {
+        for line in [
+            "network list",
+            "endpoint show x",
+            "token create --manager",
+            "manager drain m2",
+            "snapshot list",
+            "event list",
+            "user list",
+        ] {
+            let words = std::iter::once("festoon-manager").chain(line.split(' '));
+            assert!(Cli::try_parse_from(words).is_ok(), "{line}");
+        }
     }
 }

@@ -6,9 +6,10 @@ use axum::http::Method;
 use festoon_control::registry::AuthorityRole;
 use festoon_proto::Fingerprint;
 
-use super::render::table;
+use super::client::Client;
+use super::output::{Column, Output, Table};
 use crate::cluster::unix_now;
-use crate::local::{CA, CA_PROMOTE, CA_RETIRE, CA_ROTATE, CaManagerRow, CaReport, Client, Retire};
+use crate::local::{CA, CA_PROMOTE, CA_RETIRE, CA_ROTATE, CaManagerRow, CaReport, Retire};
 
 const DAY_MS: u64 = 24 * 3600 * 1000;
 /// Digits of a fingerprint that tell two CAs apart.
@@ -17,11 +18,7 @@ const SHORT: usize = 16;
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum CaCommand {
     /// Show the CAs that are trusted, which managers have certificates of them, and what comes next
-    Show {
-        /// As JSON
-        #[arg(long)]
-        json: bool,
-    },
+    Show,
     /// Make the next CA: from now on it is trusted beside the one of now
     Rotate,
     /// Let the next CA issue certificates: all managers get one of it
@@ -37,31 +34,24 @@ pub(super) enum CaCommand {
     },
 }
 
-pub(super) async fn run(root: &Path, command: CaCommand) -> anyhow::Result<()> {
-    let client = Client::new(root);
+pub(super) async fn run(root: &Path, command: CaCommand, output: Output) -> anyhow::Result<()> {
+    let client = Client::local(root);
     let report: CaReport = match command {
-        CaCommand::Show { json: true } => {
-            let report: CaReport = client.get(CA).await?;
-            println!("{}", serde_json::to_string_pretty(&report)?);
-            return Ok(());
-        }
-        CaCommand::Show { json: false } => client.get(CA).await?,
-        CaCommand::Rotate => client.send_json(Method::POST, CA_ROTATE, &()).await?,
-        CaCommand::Promote => client.send_json(Method::POST, CA_PROMOTE, &()).await?,
-        CaCommand::Retire { next, force } => client.send_json(Method::POST, CA_RETIRE, &Retire { next, force }).await?,
+        CaCommand::Show => client.get(CA).await?,
+        CaCommand::Rotate => client.send(Method::POST, CA_ROTATE, &()).await?,
+        CaCommand::Promote => client.send(Method::POST, CA_PROMOTE, &()).await?,
+        CaCommand::Retire { next, force } => client.send(Method::POST, CA_RETIRE, &Retire { next, force }).await?,
     };
-    print!("{}", render(&report, unix_now().0));
-    Ok(())
+    output.show(&report, || render(&report, unix_now().0))
 }
 
 fn render(report: &CaReport, now: u64) -> String {
-    let row = |cells: [&str; 2]| cells.map(str::to_owned).to_vec();
-    let mut authorities = vec![row(["CA", "FINGERPRINT"])];
-    authorities.extend(report.authorities.iter().map(|one| row([role(one.role), &one.fingerprint.to_string()])));
-    let head = ["MANAGER", "CERTIFICATE FROM", "GOOD FOR", "TRUSTS", "READY"];
-    let mut managers = vec![head.map(str::to_owned).to_vec()];
-    managers.extend(report.managers.iter().map(|manager| manager_row(manager, now)));
-    let mut text = format!("{}\n{}\n{}\n", table(&authorities), table(&managers), next_step(report));
+    let authorities = report.authorities.iter().map(|one| vec![role(one.role).to_owned(), one.fingerprint.to_string()]);
+    let columns = ["CA", "FINGERPRINT"].map(Column::always);
+    let authorities = Table::new(&columns, "").rows(authorities).render(true, None);
+    let columns = ["MANAGER", "CERTIFICATE FROM", "GOOD FOR", "TRUSTS", "READY"].map(Column::always);
+    let managers = Table::new(&columns, "").rows(report.managers.iter().map(|manager| manager_row(manager, now)));
+    let mut text = format!("{authorities}\n{}\n{}\n", managers.render(true, None), next_step(report));
     if let Some(untold) = report.untold() {
         text.push_str(&format!("They could never connect again once the old CA is retired; {untold}\n"));
     }

@@ -42,7 +42,7 @@ struct Newcomer {
 async fn join(root: &Path, token: &str, newcomer: Newcomer) -> anyhow::Result<()> {
     let token: JoinToken = token.parse()?;
     if token.kind != TokenKind::Manager {
-        bail!("this join token is for an endpoint: make one with `festoon-manager token create --manager`");
+        bail!("this join token is for an endpoint: make one with `festoon-manager tokens add --manager`");
     }
     let data = DataDir::prepare(root)?;
     let tls = TlsKey::generate()?;

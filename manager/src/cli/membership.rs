@@ -5,23 +5,24 @@ use std::path::Path;
 use anyhow::bail;
 use axum::http::Method;
 
+use super::client::Client;
 use crate::cluster::Rejoined;
-use crate::local::{Client, LEAVE, PROMOTE, Promoted, REJOIN, STATUS};
+use crate::local::{LEAVE, PROMOTE, Promoted, REJOIN, STATUS};
 use crate::status::Report;
 
 pub(super) async fn leave(root: &Path) -> anyhow::Result<()> {
-    Client::patient(root).send_json::<()>(Method::POST, LEAVE, &()).await?;
+    Client::local(root).patient().send::<()>(Method::POST, LEAVE, &()).await?;
     println!("This manager has left the cluster and stops. {} may be deleted.", root.display());
     Ok(())
 }
 
 pub(super) async fn promote(root: &Path, yes: bool) -> anyhow::Result<()> {
-    let client = Client::patient(root);
+    let client = Client::local(root).patient();
     if !yes {
         client.get::<()>(PROMOTE).await?;
         bail!("{}", warning(&client.get(STATUS).await?));
     }
-    let Promoted { epoch }: Promoted = client.send_json(Method::POST, PROMOTE, &()).await?;
+    let Promoted { epoch }: Promoted = client.send(Method::POST, PROMOTE, &()).await?;
     println!("The cluster goes on from this manager's copy, in epoch {epoch}.");
     println!("Managers that come back are refused until `festoon-manager rejoin` is run on them.");
     Ok(())
@@ -51,7 +52,7 @@ fn warning(report: &Report) -> String {
 }
 
 pub(super) async fn rejoin(root: &Path) -> anyhow::Result<()> {
-    let rejoined: Rejoined = Client::patient(root).send_json(Method::POST, REJOIN, &()).await?;
+    let rejoined: Rejoined = Client::local(root).patient().send(Method::POST, REJOIN, &()).await?;
     println!("This manager is in epoch {} of the cluster and gets its copy.", rejoined.epoch);
     if let Some(kept) = rejoined.kept.describe(root) {
         println!("{kept}");

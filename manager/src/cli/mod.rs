@@ -1,14 +1,31 @@
-//! The command line.
+//! The command line: what acts on the manager of this machine, and a client of the API for all else.
 
-mod admin;
+mod api_tokens;
 mod args;
+mod audit;
 mod ca;
+mod client;
+mod drain;
+mod endpoints;
+mod events;
+mod fault;
+mod find;
 mod init;
 mod join;
+mod login;
+mod managers;
+mod manual;
 mod membership;
-mod network;
-mod render;
+mod moment;
+mod networks;
+mod output;
+mod record;
+mod routes;
 mod snapshot;
+mod status;
+mod telling;
+mod tokens;
+mod users;
 
 use crate::cluster::Part;
 use crate::config::Config;
@@ -16,48 +33,76 @@ use crate::data_dir::DataDir;
 use crate::{api, app, cluster, telemetry};
 
 pub use args::Cli;
+pub use fault::exit_code;
+
 use args::Subcommand;
+use client::Connection;
+use output::print;
+use record::Session;
 
 /// Does what the command line says.
 pub async fn run(cli: Cli) -> anyhow::Result<()> {
-    let Cli { data_dir, command } = cli;
+    let Cli { connection, printing, yes, command } = cli;
+    let output = printing.output();
+    let session = || anyhow::Ok(Session { client: connection.client()?, output, is_sure: yes });
     match command {
-        Subcommand::Init(args) => Box::pin(init::run(&data_dir, args)).await,
-        Subcommand::Join(args) => join::full(&data_dir, args).await,
-        Subcommand::Witness(args) => join::witness(&data_dir, args).await,
+        Subcommand::Status => status::run(&session()?).await,
+        Subcommand::Networks(command) => networks::run(&session()?, command).await,
+        Subcommand::Endpoints(command) => Box::pin(endpoints::run(&session()?, command)).await,
+        Subcommand::Managers(command) if command.is_local() => {
+            managers::run_here(connection.data_dir()?, command).await
+        }
+        Subcommand::Managers(command) => Box::pin(managers::run(&session()?, command)).await,
+        Subcommand::Tokens(command) => tokens::run(&session()?, command).await,
+        Subcommand::Routes(command) => routes::run(&session()?, command).await,
+        Subcommand::Users(command) => Box::pin(users::run(&session()?, command)).await,
+        Subcommand::ApiTokens(command) => api_tokens::run(&session()?, command).await,
+        Subcommand::Snapshots(command) if !command.is_local() => Box::pin(snapshot::run(session()?, command)).await,
+        Subcommand::Drain => drain::run(&session()?, true).await,
+        Subcommand::Undrain => drain::run(&session()?, false).await,
+        Subcommand::Login(args) => Box::pin(login::login(&connection, args, output)).await,
+        Subcommand::Logout => login::logout(&connection, output).await,
+        Subcommand::Whoami => login::whoami(&session()?).await,
+        Subcommand::Profiles => login::profiles(output),
+        Subcommand::Events(command) => events::run(&session()?, command).await,
+        Subcommand::Audit(command) => audit::run(session, command).await,
+        Subcommand::ApiDocument => print(&api::document_text()),
+        Subcommand::Completions { shell } => manual::completions(shell),
+        Subcommand::Man { directory } => manual::write(&directory),
+        Subcommand::Version => print(concat!("festoon-manager ", env!("CARGO_PKG_VERSION"), "\n")),
+        here => Box::pin(run_here(&connection, here, output, yes)).await,
+    }
+}
+
+/// What acts on the manager of this machine, or makes one.
+async fn run_here(
+    connection: &Connection,
+    command: Subcommand,
+    output: output::Output,
+    is_sure: bool,
+) -> anyhow::Result<()> {
+    let root = connection.data_dir()?;
+    match command {
+        Subcommand::Init(args) => init::run(root, args).await,
+        Subcommand::Join(args) => join::full(root, args).await,
+        Subcommand::Witness(args) => join::witness(root, args).await,
         Subcommand::Serve { config } => {
             let config = Config::load(config.as_deref())?;
             telemetry::start(&config.log);
-            Box::pin(app::serve(DataDir::open(&data_dir)?, config)).await
+            app::serve(DataDir::open(root)?, config).await
         }
-        Subcommand::Token(command) => admin::token(&data_dir, command).await,
-        Subcommand::Network(command) => network::run(&data_dir, command).await,
-        Subcommand::Endpoint(command) => admin::endpoint(&data_dir, command).await,
-        Subcommand::Manager(command) => admin::manager(&data_dir, command).await,
-        Subcommand::Snapshot(command) => Box::pin(snapshot::run(&data_dir, command)).await,
-        Subcommand::Ca(command) => ca::run(&data_dir, command).await,
-        Subcommand::Status { json } => admin::status(&data_dir, json).await,
+        Subcommand::Snapshots(command) => snapshot::run_here(root, command).await,
+        Subcommand::Ca(command) => ca::run(root, command, output).await,
         Subcommand::Check { part, parent } => {
             parent.map(cluster::end_with).transpose()?;
-            let (data, all) = (DataDir::open(&data_dir)?, [Part::Registry, Part::Audit]);
-            all.into_iter()
-                .filter(|each| part.is_none_or(|part| part == *each))
-                .try_for_each(|part| cluster::check(&data, part))?;
-            println!("The registry and the audit log in {} are in order.", data_dir.display());
-            Ok(())
+            let (data, all) = (DataDir::open(root)?, [Part::Registry, Part::Audit]);
+            let meant = all.into_iter().filter(|each| part.is_none_or(|part| part == *each));
+            meant.into_iter().try_for_each(|part| cluster::check(&data, part))?;
+            print(&format!("The registry and the audit log in {} are in order.\n", root.display()))
         }
-        Subcommand::Leave => membership::leave(&data_dir).await,
-        Subcommand::Promote { yes } => membership::promote(&data_dir, yes).await,
-        Subcommand::Rejoin => membership::rejoin(&data_dir).await,
-        Subcommand::Drain => admin::set_draining(&data_dir, true).await,
-        Subcommand::Undrain => admin::set_draining(&data_dir, false).await,
-        Subcommand::ApiDocument => {
-            print!("{}", api::document_text());
-            Ok(())
-        }
-        Subcommand::Version => {
-            println!("festoon-manager {}", env!("CARGO_PKG_VERSION"));
-            Ok(())
-        }
+        Subcommand::Leave => membership::leave(root).await,
+        Subcommand::Promote => membership::promote(root, is_sure).await,
+        Subcommand::Rejoin => membership::rejoin(root).await,
+        _ => Ok(()),
     }
 }

@@ -62,7 +62,7 @@ pub enum BuildError {
     Start(#[from] StartError),
     /// It is damaged, and no other manager can replace it now.
     #[error(
-        "{damage}. And {refused}; then start this one again. If there is no other, restore a snapshot with `festoon-manager snapshot restore` and another --data-dir"
+        "{damage}. And {refused}; then start this one again. If there is no other, restore a snapshot with `festoon-manager snapshots restore` and another --data-dir"
     )]
     NoOtherCopy {
         /// What is wrong with it.

@@ -255,7 +255,7 @@ impl ManagerNode {
         match *message {
             Message::Probe(probe) => {
                 let version = self.roster.endpoint_version(endpoint);
-                let reply = self.answer(probe, version, self.mesh.attachment(endpoint));
+                let reply = self.answer(probe, version, self.mesh.attachment(endpoint), to);
                 self.forwarder.signal(to, &reply, effects);
             }
             Message::Attach(Attach { generation, why, gap_ms }) => {
@@ -275,8 +275,9 @@ impl ManagerNode {
         link.handle_traffic(now);
         match message {
             Message::Probe(probe) => {
-                let reply = self.answer(probe, self.roster.version(), None);
-                self.forwarder.signal(Neighbour::Manager(manager), &reply, effects);
+                let to = Neighbour::Manager(manager);
+                let reply = self.answer(probe, self.roster.version(), None, to);
+                self.forwarder.signal(to, &reply, effects);
             }
             Message::ProbeReply(reply) => {
                 link.handle_answer(now, reply.sequence);
@@ -292,13 +293,14 @@ impl ManagerNode {
         }
     }
 
-    fn answer(&self, probe: Probe, map_version: MapVersion, attachment: Option<Attachment>) -> Message {
+    fn answer(&self, probe: Probe, map_version: MapVersion, attachment: Option<Attachment>, to: Neighbour) -> Message {
         Message::ProbeReply(ProbeReply {
             sequence: probe.sequence,
             state: if self.draining { ManagerState::Draining } else { ManagerState::Serving },
             probe_interval_ms: self.probe_interval_ms(),
             map_version,
             attachment,
+            observed: self.forwarder.neighbour(to).and_then(|stats| stats.underlay),
         })
     }
 

@@ -10,7 +10,7 @@ use festoon_control::registry::{
     JoinManager, ManagerRole, ManagerSpec, RemoveEndpoint, RotateEndpointKey, State, TokenPreset, UnixMs,
     UpdateManager, apply,
 };
-use festoon_dataplane::batch::{Coalesce, OverlayBatch, UnderlayBatch};
+use festoon_dataplane::batch::Coalesce;
 use festoon_dataplane::forwarder::{HostArrival, HostForwarder};
 use festoon_proto::map::EndpointMap;
 use festoon_proto::token::{SecretHash, TokenKind};
@@ -112,7 +112,7 @@ fn now() -> Instant {
 }
 
 fn effects() -> Effects {
-    Effects { underlay: UnderlayBatch::new(1), overlay: OverlayBatch::new(Coalesce::None) }
+    Effects::new(1, Coalesce::None)
 }
 
 fn node(state: &State) -> ManagerNode {
@@ -200,6 +200,11 @@ impl Agent {
 
     /// The map version the node names in answer to a probe.
     fn probe(&mut self, world: &mut World) -> Option<MapVersion> {
+        self.probe_from(world, path(7)).map(|reply| reply.map_version)
+    }
+
+    /// What the node answers to a probe that comes by `way`.
+    fn probe_from(&mut self, world: &mut World, way: UnderlayPath) -> Option<ProbeReply> {
         let mut effects = effects();
         self.probes += 1;
         self.host.signal(ME, &Message::Probe(Probe { sequence: self.probes }), &mut effects);
@@ -207,7 +212,7 @@ impl Agent {
         let mut waiting = datagrams(&effects);
         while let Some(datagram) = waiting.pop() {
             let mut replies = self::effects();
-            world.node.handle_underlay(world.now, path(7), &datagram, datagram.len(), &mut replies);
+            world.node.handle_underlay(world.now, way, &datagram, datagram.len(), &mut replies);
             for reply in datagrams(&replies) {
                 let mut effects = self::effects();
                 answers.push(self.host.handle_underlay(world.now, path(1), &reply, &mut effects));
@@ -215,7 +220,7 @@ impl Agent {
             }
         }
         answers.into_iter().find_map(|answer| match answer {
-            HostArrival::Signal(ME, Message::ProbeReply(reply)) => Some(reply.map_version),
+            HostArrival::Signal(ME, Message::ProbeReply(reply)) => Some(reply),
             _ => None,
         })
     }
@@ -250,6 +255,16 @@ fn an_agent_learns_at_once_of_what_it_can_see_and_of_nothing_else() {
         assert_eq!(version, endpoint_version(&world.state, world.state.endpoint(AGENT).unwrap()));
         assert_eq!(version, endpoint_map(&world.state, AGENT).unwrap().version);
         assert!(version >= first);
+    }
+}
+
+#[test]
+fn an_agent_is_told_where_its_probe_came_from() {
+    let mut world = World::new([token(1, TokenKind::Endpoint), join_agent(1, 1)]);
+    let mut agent = Agent::new(&world.state, 1);
+    // A NAT box in between may change the mapping at any time.
+    for way in [path(7), path(8), path(7)] {
+        assert_eq!(agent.probe_from(&mut world, way).unwrap().observed, Some(way.remote));
     }
 }
 

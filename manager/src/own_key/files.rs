@@ -99,7 +99,7 @@ impl KeyFiles {
         let Some(key) = stored.find(record.public_key) else {
             tracing::error!(
                 expected = %record.public_key,
-                "the registry has another key for this manager than its files: run `festoon-manager manager rotate-key`"
+                "the registry has another key for this manager than its files: run `festoon-manager managers rotate-key`"
             );
             return Ok(NodeKeys { key: stored.current, former: None });
         };

@@ -59,7 +59,7 @@ pub fn fingerprints(pem: &str) -> Result<Vec<Fingerprint>, TlsError> {
     Ok(certificates(pem)?.iter().map(|certificate| Fingerprint::of(certificate)).collect())
 }
 
-fn provider() -> Arc<CryptoProvider> {
+pub(super) fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }
 

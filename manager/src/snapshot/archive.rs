@@ -38,7 +38,7 @@ pub enum ArchiveError {
         source: io::Error,
     },
     /// There is no such snapshot.
-    #[error("this manager keeps no snapshot {0}: see `festoon-manager snapshot list` for those it does")]
+    #[error("this manager keeps no snapshot {0}: see `festoon-manager snapshots list` for those it does")]
     Unknown(String),
 }
 

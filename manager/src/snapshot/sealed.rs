@@ -12,7 +12,7 @@ use crate::vault::RecoveryKey;
 #[derive(Debug, thiserror::Error)]
 pub enum SealError {
     /// The registry's recovery recipient is none.
-    #[error("the recovery key of this cluster can't be used: make a new one with `festoon-manager snapshot key`")]
+    #[error("the recovery key of this cluster can't be used: make a new one with `festoon-manager snapshots key`")]
     Recipient,
     /// A cipher fails.
     #[error("encryption fails on this machine")]

@@ -11,7 +11,7 @@ use crate::vault::{Vault, VaultError, recovery_recipient};
 #[derive(Debug, thiserror::Error)]
 pub enum TakeError {
     /// Nobody could read it.
-    #[error("this cluster has no recovery key to encrypt snapshots to: make one with `festoon-manager snapshot key`")]
+    #[error("this cluster has no recovery key to encrypt snapshots to: make one with `festoon-manager snapshots key`")]
     NoRecoveryKey,
     /// There is no registry yet.
     #[error("this manager has no copy of the registry yet: wait until it has")]
@@ -76,7 +76,7 @@ mod tests {
         let state = cluster(1).state;
         assert!(matches!(take(State::default(), ManagerId(1), &vault(1), NOW), Err(TakeError::Empty)));
         let error = take(state.clone(), ManagerId(1), &vault(1), NOW).unwrap_err();
-        assert!(error.to_string().contains("festoon-manager snapshot key"), "{error}");
+        assert!(error.to_string().contains("festoon-manager snapshots key"), "{error}");
         let witness = Vault::new(ManagerId(3), None);
         assert!(matches!(take(state, ManagerId(3), &witness, NOW), Err(TakeError::Vault(VaultError::Witness))));
         let bad = take(with_recipient(cluster(2), "age1nobody"), ManagerId(1), &vault(1), NOW);

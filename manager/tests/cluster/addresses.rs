@@ -12,7 +12,7 @@ async fn an_address_may_be_named_for_a_token_and_for_a_client() {
     let manager = Manager::init("m1").started().await;
     let token = manager.token(&["--address", "172.31.9.9", "--address", "fd00:31::99"]);
     assert!(
-        manager.must_fail(&["endpoint", "add", "x", "--client", "--address", "172.31.9.9"]).contains("is promised to"),
+        manager.must_fail(&["endpoints", "add", "x", "--address", "172.31.9.9"]).contains("is promised to"),
         "nobody else gets it meanwhile"
     );
     let joined = Agent::new(1, &token).join(manager.https, &token).await.unwrap();
@@ -20,15 +20,14 @@ async fn an_address_may_be_named_for_a_token_and_for_a_client() {
         joined.map.addresses,
         ["172.31.9.9".parse::<std::net::IpAddr>().unwrap(), "fd00:31::99".parse().unwrap()]
     );
-    let one = manager.must(&["endpoint", "add", "laptop", "--client", "--address", "172.31.7.7"]);
+    let one = manager.must(&["endpoints", "add", "laptop", "--address", "172.31.7.7"]);
     assert_eq!(addresses(&one), "172.31.7.7/32, fd00:31::2/128", "a free one in the other family");
-    let must_fail =
-        |arguments: &[&str]| manager.must_fail(&[&["endpoint", "add", "x", "--client"], arguments].concat());
+    let must_fail = |arguments: &[&str]| manager.must_fail(&[&["endpoints", "add", "x"], arguments].concat());
     assert!(must_fail(&["--address", "172.31.7.7"]).contains("172.31.7.7 belongs to endpoint laptop (e2)"));
     assert!(must_fail(&["--address", "10.0.0.1"]).contains("10.0.0.1"));
     assert!(must_fail(&["--address", "172.31.0.1"]).contains("is the gateway of 172.31.0.0/16"));
     assert!(must_fail(&["--address", "172.31.1.1", "--address", "172.31.1.2"]).contains("are two IPv4 addresses"));
-    assert!(!manager.run(&["token", "create", "--manager", "--address", "172.31.1.1"]).status.success());
+    assert!(!manager.run(&["tokens", "add", "--manager", "--address", "172.31.1.1"]).status.success());
 }
 
 #[tokio::test]
@@ -38,19 +37,18 @@ async fn a_network_grows_and_keeps_addresses_back_and_renumbers_nobody() {
     let token = first.token(&[]);
     let web = Agent::new(1, &token);
     let before = web.join(first.https, &token).await.unwrap().map;
-    second.must(&["network", "set", "default", "--reserve", "172.31.0.3-172.31.0.9", "--reserve", "fd00:31::/112"]);
-    second.must(&["network", "set", "default", "--add-prefix", "10.7.0.0/24", "--mtu", "1400", "--name", "lan"]);
-    let free = second.must(&["endpoint", "add", "a", "--client"]);
+    second.must(&["networks", "set", "default", "--reserve", "172.31.0.3-172.31.0.9", "--reserve", "fd00:31::/112"]);
+    second.must(&["networks", "set", "default", "--add-prefix", "10.7.0.0/24", "--mtu", "1400", "--name", "lan"]);
+    let free = second.must(&["endpoints", "add", "a"]);
     assert_eq!(addresses(&free), "172.31.0.10/32, fd00:31::1:0/128", "the next that is not reserved");
-    let named =
-        second.must(&["endpoint", "add", "b", "--client", "--address", "172.31.0.5", "--address", "fd00:31::5"]);
+    let named = second.must(&["endpoints", "add", "b", "--address", "172.31.0.5", "--address", "fd00:31::5"]);
     assert_eq!(addresses(&named), "172.31.0.5/32, fd00:31::5/128");
-    let list = |manager: &Manager| manager.must(&["network", "list", "--json"]);
+    let list = |manager: &Manager| manager.must(&["networks", "list", "--json"]);
     until("both know", || list(&first) == list(&second)).await;
     let networks: serde_json::Value = serde_json::from_str(&list(&first)).unwrap();
     assert_eq!(networks[0]["prefixes"], serde_json::json!(["172.31.0.0/16", "fd00:31::/64", "10.7.0.0/24"]));
     assert_eq!((networks[0]["mtu"].as_u64(), networks[0]["endpoints"].as_u64()), (Some(1400), Some(3)));
-    let shown = first.must(&["network", "list"]);
+    let shown = first.must(&["networks", "list"]);
     assert!(shown.contains("lan") && shown.contains("172.31.0.3-172.31.0.9"), "{shown}");
     let after = web.map(first.https, before.endpoint).await.unwrap();
     assert_eq!(after.addresses, before.addresses);
@@ -61,11 +59,11 @@ async fn a_network_grows_and_keeps_addresses_back_and_renumbers_nobody() {
 #[tokio::test]
 async fn a_change_of_a_network_that_makes_no_sense_is_refused_and_changes_nothing() {
     let manager = Manager::init("m1").started().await;
-    manager.must(&["endpoint", "add", "laptop", "--client"]);
-    manager.must(&["network", "add", "lab", "--prefix", "172.31.0.0/16"]);
-    manager.must(&["network", "set", "lab", "--reserve", "172.31.0.0/24"]);
-    let before = manager.must(&["network", "list"]);
-    let must_fail = |arguments: &[&str]| manager.must_fail(&[&["network", "set"], arguments].concat());
+    manager.must(&["endpoints", "add", "laptop"]);
+    manager.must(&["networks", "add", "lab", "--prefix", "172.31.0.0/16"]);
+    manager.must(&["networks", "set", "lab", "--reserve", "172.31.0.0/24"]);
+    let before = manager.must(&["networks", "list"]);
+    let must_fail = |arguments: &[&str]| manager.must_fail(&[&["networks", "set"], arguments].concat());
     assert!(must_fail(&["default", "--remove-prefix", "172.31.0.0/16"]).contains("belongs to endpoint laptop"));
     assert!(must_fail(&["default", "--remove-prefix", "10.0.0.0/8"]).contains("has no prefix 10.0.0.0/8"));
     assert!(must_fail(&["default", "--add-prefix", "172.31.8.0/24"]).contains("overlap"));
@@ -74,11 +72,11 @@ async fn a_change_of_a_network_that_makes_no_sense_is_refused_and_changes_nothin
     assert!(must_fail(&["default", "--reserve", "10.0.0.0/24"]).contains("not a range of addresses in one prefix"));
     assert!(must_fail(&["lab", "--unreserve", "172.31.0.7"]).contains("reserves no 172.31.0.7"));
     assert!(must_fail(&["nowhere", "--mtu", "1400"]).contains("there is no network nowhere"));
-    assert!(!manager.run(&["network", "set", "lab"]).status.success(), "nothing to change");
-    assert_eq!(manager.must(&["network", "list"]), before);
-    manager.must(&["network", "set", "lab", "--unreserve", "172.31.0.0/24"]);
-    let conf = manager.must(&["endpoint", "add", "x", "--client", "--network", "lab"]);
+    assert!(!manager.run(&["networks", "set", "lab"]).status.success(), "nothing to change");
+    assert_eq!(manager.must(&["networks", "list"]), before);
+    manager.must(&["networks", "set", "lab", "--unreserve", "172.31.0.0/24"]);
+    let conf = manager.must(&["endpoints", "add", "x", "--network", "lab"]);
     assert_eq!(addresses(&conf), "172.31.0.2/32");
-    manager.must(&["endpoint", "remove", "x"]);
-    manager.must(&["network", "set", "lab", "--remove-prefix", "172.31.0.0/16", "--add-prefix", "192.168.0.0/24"]);
+    manager.must(&["endpoints", "remove", "x", "--yes"]);
+    manager.must(&["networks", "set", "lab", "--remove-prefix", "172.31.0.0/16", "--add-prefix", "192.168.0.0/24"]);
 }

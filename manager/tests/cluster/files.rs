@@ -23,7 +23,7 @@ async fn certificates_that_are_gone_are_made_again_from_the_registry() {
     let first = Manager::init("m1").started().await;
     let mut second = Manager::join("m2", &first).await;
     for lost in [&["ca.crt"][..], &["tls.pem"], &["ca.crt", "tls.pem"]] {
-        until("it has the CA", || second.run(&["token", "create"]).status.success()).await;
+        until("it has the CA", || second.run(&["tokens", "add"]).status.success()).await;
         second.terminate().await;
         let kept = |name| fs::read(second.root.join(name)).unwrap();
         let before = ["ca.crt", "tls.pem"].map(kept);
@@ -32,7 +32,7 @@ async fn certificates_that_are_gone_are_made_again_from_the_registry() {
         let again = ["ca.crt", "tls.pem"].map(|name| fs::read(second.root.join(name)).unwrap());
         assert_eq!(before[0], again[0]);
         assert_eq!(before[1] == again[1], !lost.contains(&"tls.pem"), "a new key only if the old one is gone");
-        until("others believe it", || second.run(&["token", "create"]).status.success()).await;
+        until("others believe it", || second.run(&["tokens", "add"]).status.success()).await;
         assert!(modes(&second.root).iter().all(|(_, mode)| *mode == 0o600));
     }
 }
@@ -40,15 +40,15 @@ async fn certificates_that_are_gone_are_made_again_from_the_registry() {
 #[tokio::test]
 async fn a_certificate_that_can_t_be_made_again_is_named_with_what_to_do() {
     let first = Manager::init("m1").started().await;
-    let token = first.must(&["token", "create", "--manager"]);
+    let token = first.must(&["tokens", "add", "--manager"]);
     let newcomer = Manager::unjoined();
     assert!(newcomer.try_join("m2", token.trim()).status.success());
     remove(&newcomer, &["ca.crt"]);
     let said = refused_start(&newcomer);
     assert!(said.contains("ca.crt is missing") && said.contains("no copy of the registry"), "{said}");
-    assert!(said.contains("from a backup") && said.contains("manager remove"), "{said}");
+    assert!(said.contains("from a backup") && said.contains("managers remove"), "{said}");
 
-    let (token, mut witness) = (first.must(&["token", "create", "--manager"]), Manager::unjoined());
+    let (token, mut witness) = (first.must(&["tokens", "add", "--manager"]), Manager::unjoined());
     let https = witness.https.to_string();
     witness.must(&["witness", token.trim(), "--name", "w", "--https", &https]);
     witness.start().await;
@@ -64,7 +64,7 @@ async fn a_certificate_that_can_t_be_made_again_is_named_with_what_to_do() {
 #[tokio::test]
 async fn a_start_removes_what_interrupted_writes_left() {
     let mut manager = Manager::init("m1").started().await;
-    manager.must(&["snapshot", "create", "-"]);
+    manager.must(&["snapshots", "create", "-"]);
     let snapshots = manager.root.join("snapshots");
     fs::create_dir_all(&snapshots).unwrap();
     let ours = ["tls.pem.new", "identity.toml.new", "registry.next", "snapshots/festoon-20261121T062238Z-m1.age.new"];

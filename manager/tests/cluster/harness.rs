@@ -22,7 +22,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_festoon-manager");
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_festoon-manager");
 const DEADLINE: Duration = Duration::from_secs(20);
 
 /// A manager: its directory, its addresses and, while it runs, its process.
@@ -84,7 +84,7 @@ impl Manager {
 
     /// Another manager of the cluster of `first`, running.
     pub(crate) async fn join(name: &str, first: &Self) -> Self {
-        let token = first.must(&["token", "create", "--manager"]);
+        let token = first.must(&["tokens", "add", "--manager"]);
         let manager = Self::new();
         let output = manager.try_join(name, token.trim());
         assert!(output.status.success(), "{}", text(&output.stderr));
@@ -216,7 +216,7 @@ impl Manager {
     }
 
     pub(crate) fn token(&self, more: &[&str]) -> JoinToken {
-        let arguments = [&["token", "create"], more].concat();
+        let arguments = [&["tokens", "add"], more].concat();
         self.must(&arguments).trim().parse().unwrap()
     }
 }

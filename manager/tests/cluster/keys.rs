@@ -21,7 +21,7 @@ async fn any_manager_lets_another_in_when_the_first_is_lost() {
     let third = Manager::join("m3", &first).await;
     until("three vote", || third.must(&["status"]).contains("one manager may be lost at no cost")).await;
     first.kill();
-    until("the others go on", || second.run(&["token", "create"]).status.success()).await;
+    until("the others go on", || second.run(&["tokens", "add"]).status.success()).await;
     let fourth = Manager::join("m4", &second).await;
     until("it is in", || fourth.status()["managers"].as_array().unwrap().len() == 4).await;
 }
@@ -110,14 +110,14 @@ async fn the_ca_is_replaced_while_agents_and_managers_work() {
         assert!(believes(new, manager).await && !believes(old, manager).await);
     }
     let another = Manager::join("m3", &second).await;
-    until("managers go on", || another.run(&["token", "create"]).status.success()).await;
+    until("managers go on", || another.run(&["tokens", "add"]).status.success()).await;
 }
 
 #[tokio::test]
 async fn a_witness_signs_nothing_and_gets_its_certificate_from_a_full_manager() {
     let first = Manager::init("m1").started().await;
     let mut witness = Manager::unjoined();
-    let (token, https) = (first.must(&["token", "create", "--manager"]), witness.https.to_string());
+    let (token, https) = (first.must(&["tokens", "add", "--manager"]), witness.https.to_string());
     witness.must(&["witness", token.trim(), "--name", "w", "--https", &https]);
     witness.start().await;
     until("it votes", || first.must(&["status"]).contains("the next manager lost stops changes")).await;
@@ -141,7 +141,7 @@ async fn a_witness_signs_nothing_and_gets_its_certificate_from_a_full_manager() 
     assert!(certified(&first) || certified(&second), "the witness asked one of them");
     witness.must(&["ca", "retire"]);
     until_ready(&first).await;
-    until("changes go on", || witness.run(&["token", "create"]).status.success()).await;
+    until("changes go on", || witness.run(&["tokens", "add"]).status.success()).await;
 }
 
 /// Whether `needle` stands in the file.
@@ -201,7 +201,7 @@ async fn a_manager_that_is_removed_is_locked_out_of_later_secrets() {
     let first = Manager::init("m1").started().await;
     let mut second = Manager::join("m2", &first).await;
     let third = Manager::join("m3", &first).await;
-    first.must(&["manager", "remove", "m2"]);
+    first.must(&["managers", "remove", "m2", "--yes"]);
     second.ended("it is told").await;
     until("there is a new data key", || [&first, &third].iter().any(|at| at.log().contains("a new data key"))).await;
     let seen = first.status()["version"].clone();

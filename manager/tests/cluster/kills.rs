@@ -40,7 +40,7 @@ fn write(roots: &[PathBuf], writer: usize, stop: &AtomicBool) -> Vec<Added> {
         }
         let name = format!("w{writer}-{number}");
         let asked = Instant::now();
-        let output = run_at(&roots[(writer + number) % roots.len()], &["endpoint", "add", &name, "--client"]);
+        let output = run_at(&roots[(writer + number) % roots.len()], &["endpoints", "add", &name]);
         let said = if output.status.success() {
             Said::Done(addresses(&text(&output.stdout)))
         } else if text(&output.stderr).contains("nothing was changed: try again") {
@@ -78,7 +78,7 @@ async fn what_was_acknowledged_survives_kills_and_nothing_is_given_twice() {
     });
     until("all agree", || {
         let states: BTreeSet<String> = managers.iter().map(|manager| manager.status()["version"].to_string()).collect();
-        states.len() == 1 && managers[0].run(&["token", "create"]).status.success()
+        states.len() == 1 && managers[0].run(&["tokens", "add"]).status.success()
     })
     .await;
     for manager in &managers {
@@ -100,10 +100,13 @@ async fn kill(managers: &mut [Manager]) -> usize {
 
 /// All endpoints that a manager knows, by name: id and addresses.
 fn endpoints(manager: &Manager) -> BTreeMap<String, (u64, Vec<String>)> {
-    let rows: Vec<Value> = serde_json::from_str(&manager.must(&["endpoint", "list", "--json"])).unwrap();
+    let rows: Vec<Value> = serde_json::from_str(&manager.must(&["endpoints", "list", "--json"])).unwrap();
     let known = |row: &Value| {
         let addresses = row["addresses"].as_array().unwrap().iter().map(|it| it.as_str().unwrap().to_owned());
-        (row["name"].as_str().unwrap().to_owned(), (row["id"].as_u64().unwrap(), addresses.collect()))
+        (
+            row["name"].as_str().unwrap().to_owned(),
+            (row["id"].as_str().unwrap()[1..].parse().unwrap(), addresses.collect()),
+        )
     };
     rows.iter().map(known).collect()
 }

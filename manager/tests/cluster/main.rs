@@ -7,6 +7,7 @@ mod accounts;
 mod addresses;
 mod api;
 mod audit;
+mod cli;
 mod events;
 mod files;
 mod harness;
@@ -69,8 +70,8 @@ async fn every_bad_token_and_request_is_told_apart() {
     until("the token expires", || made.elapsed() > Duration::from_secs(1)).await;
     let problem_ = refused(&expired).await;
     assert_eq!((problem_.kind.as_str(), problem_.status), ("token-expired", 403));
-    assert!(problem_.title.contains("festoon-manager token create"), "{}", problem_.title);
-    let too_long = manager.run(&["token", "create", "--expires", "366d"]);
+    assert!(problem_.title.contains("festoon-manager tokens add"), "{}", problem_.title);
+    let too_long = manager.run(&["tokens", "add", "--expires", "366d"]);
     assert!(text(&too_long.stderr).contains("365 days at most"), "{}", text(&too_long.stderr));
     assert_eq!(refused(&manager.token(&["--manager"])).await.kind, "token-wrong-kind");
     let unknown = JoinToken { secret: TokenSecret::from_bytes([1; 32]), ..good.clone() };
@@ -102,11 +103,11 @@ async fn one_of_two_reads_on_and_refuses_writes_soon() {
     assert!(asked.elapsed() < Duration::from_millis(2500), "{:?}", asked.elapsed());
     assert_eq!((refused.kind.as_str(), refused.status), ("no-quorum", 503));
     assert!(refused.title.contains("2 of its 2 managers have to agree"), "{}", refused.title);
-    assert!(second.must_fail(&["token", "create"]).contains("the registry can't be changed now"));
+    assert!(second.must_fail(&["tokens", "add"]).contains("the registry can't be changed now"));
     assert_eq!(web.map(second.https, map.endpoint).await.unwrap(), map);
-    until("it says so", || second.must(&["status"]).contains("changes are REFUSED")).await;
+    until("it says so", || second.must(&["status"]).contains("REFUSED")).await;
     first.start().await;
-    until("it is back", || second.run(&["token", "create"]).status.success()).await;
+    until("it is back", || second.run(&["tokens", "add"]).status.success()).await;
     until("it has it", || first.status()["version"] == second.status()["version"]).await;
     assert_eq!(web.map(first.https, map.endpoint).await.unwrap(), map, "what was acknowledged survives kill -9");
     Agent::new(2, &spare).join(second.https, &spare).await.unwrap();
@@ -147,9 +148,9 @@ async fn cluster_traffic_is_for_managers_that_still_belong() {
     let stranger = Agent::new(1, &first.token(&[]));
     let ask = stranger.request(first.https, |client, url| client.post(url + "/cluster/v1/ask").body("let me in"));
     assert_eq!(answer::<()>(ask).await.unwrap_err().kind, "not-a-manager");
-    first.must(&["manager", "set", "m2", "--priority", "7"]);
+    first.must(&["managers", "set", "m2", "--priority", "7"]);
     until("the change is there", || second.status()["managers"][1]["priority"] == 7).await;
-    first.must(&["manager", "remove", "m2"]);
+    first.must(&["managers", "remove", "m2", "--yes"]);
     let status = second.ended("a removed manager stops").await;
     assert!(!status.success());
     assert!(second.log().contains("this manager was removed from the cluster"), "{}", second.log());
@@ -160,8 +161,8 @@ async fn cluster_traffic_is_for_managers_that_still_belong() {
         "it is told, if it did not know"
     );
     assert_eq!(first.status()["managers"].as_array().unwrap().len(), 1);
-    first.must(&["token", "create"]);
-    assert!(first.must_fail(&["manager", "remove", "m1"]).contains("m1"), "the last one stays");
+    first.must(&["tokens", "add"]);
+    assert!(first.must_fail(&["managers", "remove", "m1", "--yes"]).contains("m1"), "the last one stays");
 }
 
 #[tokio::test]
@@ -173,12 +174,12 @@ async fn of_three_managers_any_may_be_lost() {
     let web = Agent::new(1, &early);
     let map = web.join(second.https, &early).await.unwrap().map;
     first.kill();
-    until("the others go on", || third.run(&["token", "create"]).status.success()).await;
+    until("the others go on", || third.run(&["tokens", "add"]).status.success()).await;
     assert_eq!(Agent::new(2, &late).join(third.https, &late).await.unwrap().map.name, "web-2");
     first.start().await;
     until("it catches up", || first.status()["endpoints"].as_array().unwrap().len() == 2).await;
     second.kill();
-    until("the others go on", || first.run(&["token", "create"]).status.success()).await;
+    until("the others go on", || first.run(&["tokens", "add"]).status.success()).await;
     assert_eq!(web.map(first.https, map.endpoint).await.unwrap(), map);
 }
 
@@ -217,7 +218,7 @@ async fn admin_commands_say_what_is_wrong_and_print_what_was_asked() {
             .must_fail(&["init", "--name", "x", "--underlay", "192.0.2.1", "--prefix", "10.0.0.0/8"])
             .contains("already")
     );
-    let conf = manager.must(&["endpoint", "add", "laptop", "--client"]);
+    let conf = manager.must(&["endpoints", "add", "laptop"]);
     let value = |key: &str| conf.lines().find_map(|line| line.strip_prefix(key)).unwrap().trim_start_matches(" = ");
     assert_eq!(value("Address"), "172.31.0.2/32, fd00:31::2/128");
     assert_eq!(value("Endpoint"), manager.underlay.to_string());
@@ -232,20 +233,16 @@ async fn admin_commands_say_what_is_wrong_and_print_what_was_asked() {
         let bytes = std::fs::read(path).unwrap_or_default();
         assert!(!text(&bytes).contains(value("PrivateKey")), "the client's key is kept in {}", path.display());
     }
-    assert!(manager.must_fail(&["endpoint", "add", "laptop", "--client"]).contains("exists already"));
-    assert!(
-        manager.must_fail(&["endpoint", "add", "x", "--client", "--network", "no"]).contains("there is no network no")
-    );
-    assert!(
-        manager.must_fail(&["endpoint", "add", "x", "--client", "--manager", "m9"]).contains("there is no manager m9")
-    );
-    assert!(manager.must(&["endpoint", "list"]).contains("laptop"));
+    assert!(manager.must_fail(&["endpoints", "add", "laptop"]).contains("exists already"));
+    assert!(manager.must_fail(&["endpoints", "add", "x", "--network", "no"]).contains("there is no network no"));
+    assert!(manager.must_fail(&["endpoints", "add", "x", "--manager", "m9"]).contains("there is no manager m9"));
+    assert!(manager.must(&["endpoints", "list"]).contains("laptop"));
     assert!(manager.must(&["status"]).contains("m1"));
     manager.must(&["drain"]);
     assert_eq!(manager.status()["draining"], true);
     manager.must(&["undrain"]);
     assert_eq!(manager.status()["draining"], false);
-    assert_eq!(manager.must(&["endpoint", "remove", "laptop"]), "laptop (e1) is removed.\n");
-    assert!(manager.must_fail(&["endpoint", "remove", "laptop"]).contains("there is no endpoint laptop"));
-    assert!(manager.must_fail(&["endpoint", "remove", "../x"]).contains("no name or id"));
+    assert_eq!(manager.must(&["endpoints", "remove", "laptop", "--yes"]), "laptop (e1) is removed.\n");
+    assert!(manager.must_fail(&["endpoints", "remove", "laptop", "--yes"]).contains("there is no endpoint laptop"));
+    assert!(manager.must_fail(&["endpoints", "remove", "../x", "--yes"]).contains("there is no endpoint ../x"));
 }

@@ -21,7 +21,7 @@ async fn three_managers() -> (Manager, Manager, Manager) {
 }
 
 async fn join_witness(first: &Manager) -> Manager {
-    let token = first.must(&["token", "create", "--manager"]);
+    let token = first.must(&["tokens", "add", "--manager"]);
     let witness = Manager::unjoined();
     let https = witness.https.to_string();
     witness.must(&["witness", token.trim(), "--name", "w", "--https", &https]);
@@ -48,13 +48,13 @@ async fn a_manager_leaves_by_one_command_whether_it_leads_or_not() {
         assert!(leaving.must(&["leave"]).contains("has left"));
         assert!(leaving.ended("it stops").await.success());
         until("the others know", || first.status()["managers"].as_array().unwrap().len() == 2 - number).await;
-        first.must(&["token", "create"]);
+        first.must(&["tokens", "add"]);
         assert!(leaving.must_fail(&["serve"]).contains("holds no manager"));
     }
     until("the last one votes alone", || votes(&first) == 1).await;
     assert!(first.must_fail(&["leave"]).contains("m1"), "the last one can't leave");
     assert_eq!(first.status()["draining"], false);
-    let again = first.must(&["token", "create", "--manager"]);
+    let again = first.must(&["tokens", "add", "--manager"]);
     assert!(second.try_join("m2", again.trim()).status.success(), "it may come back as a new one");
 }
 
@@ -73,19 +73,19 @@ async fn a_survivor_is_promoted_and_the_other_rejoins_and_keeps_what_only_it_had
     until("it has the endpoint", || second.status()["endpoints"].as_array().unwrap().len() == 1).await;
     // Written by the one that leads, whichever that is, and acknowledged by nobody.
     second.freeze();
-    first.must_fail(&["network", "add", "only-here", "--prefix", "10.9.0.0/16"]);
+    first.must_fail(&["networks", "add", "only-here", "--prefix", "10.9.0.0/16"]);
     first.kill();
     second.thaw();
-    assert!(second.must_fail(&["token", "create"]).contains("can't be changed now"));
+    assert!(second.must_fail(&["tokens", "add"]).contains("can't be changed now"));
     let warning = second.must_fail(&["promote"]);
     assert!(warning.contains("m1") && warning.contains("--yes"), "{warning}");
     assert!(second.must(&["promote", "--yes"]).contains("epoch 2/m2"));
-    second.must(&["network", "add", "after", "--prefix", "10.10.0.0/16"]);
+    second.must(&["networks", "add", "after", "--prefix", "10.10.0.0/16"]);
     assert_eq!(web.map(second.https, map.endpoint).await.unwrap().addresses, map.addresses);
 
     first.start().await;
     until("it is fenced off", || first.must(&["status"]).contains("FENCED OFF")).await;
-    for refused in [&["token", "create"][..], &["promote"]] {
+    for refused in [&["tokens", "add"][..], &["promote"]] {
         assert!(first.must_fail(refused).contains("rejoin"));
     }
     assert!(second.must_fail(&["rejoin"]).contains("not fenced"));
@@ -101,9 +101,9 @@ async fn a_survivor_is_promoted_and_the_other_rejoins_and_keeps_what_only_it_had
     assert!(kept.lines().all(|line| line.starts_with('{')) && kept.contains("only-here"), "{kept}");
     assert_eq!(files(&first, "registry.epoch-1").len(), 1);
     until("both vote again", || votes(&first) == 2 && votes(&second) == 2).await;
-    until("it has all", || first.must(&["network", "list"]).contains("after")).await;
-    assert!(!first.must(&["network", "list"]).contains("only-here"));
-    first.must(&["token", "create"]);
+    until("it has all", || first.must(&["networks", "list"]).contains("after")).await;
+    assert!(!first.must(&["networks", "list"]).contains("only-here"));
+    first.must(&["tokens", "add"]);
     first.terminate().await;
     first.start().await;
     until("and has it after a restart", || first.status()["registry"]["epoch"]["number"] == 2 && votes(&first) == 2)
@@ -117,7 +117,7 @@ async fn who_is_removed_in_a_later_epoch_keeps_what_only_it_had_as_well() {
         let second = Manager::join("m2", &first).await;
         until("both vote", || votes(&first) == 2 && votes(&second) == 2).await;
         second.freeze();
-        first.must_fail(&["network", "add", "only-here", "--prefix", "10.9.0.0/16"]);
+        first.must_fail(&["networks", "add", "only-here", "--prefix", "10.9.0.0/16"]);
         first.kill();
         second.thaw();
         until("the quorum is lost", || second.run(&["promote", "--yes"]).status.success()).await;
@@ -125,7 +125,7 @@ async fn who_is_removed_in_a_later_epoch_keeps_what_only_it_had_as_well() {
             first.start().await;
             until("it is fenced off", || first.must(&["status"]).contains("FENCED OFF")).await;
         }
-        second.must(&["manager", "remove", "m1"]);
+        second.must(&["managers", "remove", "m1", "--yes"]);
         if is_back_before {
             assert!(!first.ended("it hears of it").await.success());
         }
@@ -147,22 +147,22 @@ async fn of_two_that_are_promoted_apart_the_later_one_goes_on() {
     second.kill();
     until("the quorum is lost", || first.run(&["promote", "--yes"]).status.success()).await;
     for number in 0..8 {
-        first.must(&["network", "add", &format!("first-{number}"), "--prefix", &format!("10.{number}.0.0/16")]);
+        first.must(&["networks", "add", &format!("first-{number}"), "--prefix", &format!("10.{number}.0.0/16")]);
     }
     first.kill();
     second.start().await;
     until("the quorum is lost", || second.run(&["promote", "--yes"]).status.success()).await;
-    second.must(&["network", "add", "second", "--prefix", "10.50.0.0/16"]);
+    second.must(&["networks", "add", "second", "--prefix", "10.50.0.0/16"]);
     first.start().await;
     until("one is fenced off", || first.must(&["status"]).contains("FENCED OFF")).await;
     assert!(first.must(&["rejoin"]).contains("unreplicated"));
     let kept = files(&first, "unreplicated").pop().unwrap();
     assert!(fs::read_to_string(first.root.join(kept)).unwrap().contains("first-7"));
     until("both vote again", || votes(&first) == 2 && votes(&second) == 2).await;
-    until("it has what the other has", || first.must(&["network", "list"]).contains("second")).await;
-    assert!(!first.must(&["network", "list"]).contains("first-"), "and what it had itself no more");
-    first.must(&["network", "add", "both", "--prefix", "10.60.0.0/16"]);
-    assert!(first.must(&["network", "list"]).contains("both"), "whoever changes something sees it");
+    until("it has what the other has", || first.must(&["networks", "list"]).contains("second")).await;
+    assert!(!first.must(&["networks", "list"]).contains("first-"), "and what it had itself no more");
+    first.must(&["networks", "add", "both", "--prefix", "10.60.0.0/16"]);
+    assert!(first.must(&["networks", "list"]).contains("both"), "whoever changes something sees it");
 }
 
 #[tokio::test]
@@ -208,15 +208,15 @@ async fn with_a_witness_either_of_two_managers_may_be_lost() {
     until("it is missed", || killed.elapsed() > Duration::from_secs(2) && second.must(&["status"]).contains("silent"))
         .await;
     assert!(second.must_fail(&["leave"]).contains("start m1 first"));
-    until("changes go on", || second.run(&["network", "add", "blue", "--prefix", "10.1.0.0/16"]).status.success())
+    until("changes go on", || second.run(&["networks", "add", "blue", "--prefix", "10.1.0.0/16"]).status.success())
         .await;
-    assert!(witness.must(&["network", "list"]).contains("blue"));
-    witness.must(&["token", "create", "--manager"]);
+    assert!(witness.must(&["networks", "list"]).contains("blue"));
+    witness.must(&["tokens", "add", "--manager"]);
     assert!(witness.must_fail(&["drain"]).contains("carries no endpoints"));
     assert!(witness.must_fail(&["promote", "--yes"]).contains("nothing to promote"));
     first.start().await;
     until("three vote again", || votes(&first) == 3).await;
-    let token = witness.must(&["token", "create", "--manager"]);
+    let token = witness.must(&["tokens", "add", "--manager"]);
     let third = Manager::unjoined();
     assert!(third.try_join("m3", token.trim()).status.success(), "a token that a witness made");
     assert!(witness.must(&["leave"]).contains("has left"));
@@ -226,15 +226,15 @@ async fn with_a_witness_either_of_two_managers_may_be_lost() {
 #[tokio::test]
 async fn a_damaged_copy_is_named_and_replaced_by_one_from_the_others() {
     let (first, mut second, third) = three_managers().await;
-    first.must(&["network", "add", "blue", "--prefix", "10.1.0.0/16"]);
+    first.must(&["networks", "add", "blue", "--prefix", "10.1.0.0/16"]);
     second.terminate().await;
     flip_bytes(&second.root.join("registry.redb"));
     second.start().await;
     assert!(second.log().contains("is damaged"), "{}", second.log());
-    assert!(second.must(&["network", "list"]).contains("blue"));
+    assert!(second.must(&["networks", "list"]).contains("blue"));
     until("it votes again", || votes(&first) == 3 && votes(&third) == 3).await;
     assert_eq!(files(&second, "registry.damaged").len(), 1);
-    second.must(&["token", "create"]);
+    second.must(&["tokens", "add"]);
 }
 
 #[tokio::test]
@@ -243,7 +243,7 @@ async fn of_two_a_damaged_copy_comes_back_once_the_other_is_promoted_a_witness_t
         let mut damaged = Manager::init("m1").started().await;
         let other = if is_witness { join_witness(&damaged).await } else { Manager::join("m2", &damaged).await };
         until("both vote", || votes(&damaged) == 2 && votes(&other) == 2).await;
-        damaged.must(&["network", "add", "blue", "--prefix", "10.1.0.0/16"]);
+        damaged.must(&["networks", "add", "blue", "--prefix", "10.1.0.0/16"]);
         damaged.terminate().await;
         flip_bytes(&damaged.root.join("registry.redb"));
         let said = text(&damaged.run(&["serve"]).stderr);
@@ -254,8 +254,8 @@ async fn of_two_a_damaged_copy_comes_back_once_the_other_is_promoted_a_witness_t
         other.must(&["promote", "--yes"]);
         damaged.start().await;
         until("both vote again", || votes(&damaged) == 2 && votes(&other) == 2).await;
-        assert!(damaged.must(&["network", "list"]).contains("blue"));
-        let token = damaged.must(&["token", "create", "--manager"]);
+        assert!(damaged.must(&["networks", "list"]).contains("blue"));
+        let token = damaged.must(&["tokens", "add", "--manager"]);
         let third = Manager::unjoined();
         let joined = third.try_join("m3", token.trim());
         assert!(joined.status.success(), "it reads the secrets: {}", text(&joined.stderr));
@@ -294,7 +294,7 @@ async fn a_damaged_copy_is_not_replaced_by_one_of_an_epoch_that_is_over() {
     for manager in &mut behind {
         manager.start().await;
     }
-    until("they go on", || behind[0].run(&["token", "create"]).status.success()).await;
+    until("they go on", || behind[0].run(&["tokens", "add"]).status.success()).await;
     let ended = second.run(&["serve"]);
     let said = text(&ended.stderr);
     assert!(!ended.status.success() && said.contains("still in epoch 1"), "{said}");
@@ -310,7 +310,7 @@ async fn a_manager_that_was_fenced_off_is_promoted_only_when_nobody_of_the_later
     second.kill();
     third.kill();
     assert!(first.must(&["promote", "--yes"]).contains("epoch 2/m1"));
-    first.must(&["network", "add", "lost", "--prefix", "10.9.0.0/16"]);
+    first.must(&["networks", "add", "lost", "--prefix", "10.9.0.0/16"]);
     second.start().await;
     third.start().await;
     until("both are told", || [&second, &third].iter().all(|it| it.must(&["status"]).contains("FENCED OFF"))).await;
@@ -319,13 +319,13 @@ async fn a_manager_that_was_fenced_off_is_promoted_only_when_nobody_of_the_later
     assert!(second.must_fail(&["rejoin"]).contains("promote"), "nobody can let it begin anew");
     assert!(second.must_fail(&["promote"]).contains("gone on in epoch 2/m1"));
     assert!(second.must(&["promote", "--yes"]).contains("epoch 2/m2"));
-    second.must(&["network", "add", "after", "--prefix", "10.10.0.0/16"]);
+    second.must(&["networks", "add", "after", "--prefix", "10.10.0.0/16"]);
     third.must(&["rejoin"]);
     until("both vote", || votes(&second) == 2 && votes(&third) == 2).await;
     first.start().await;
     until("the first is fenced off now", || first.must(&["status"]).contains("FENCED OFF")).await;
     first.must(&["rejoin"]);
     until("three vote", || votes(&first) == 3).await;
-    let networks = first.must(&["network", "list"]);
+    let networks = first.must(&["networks", "list"]);
     assert!(networks.contains("after") && !networks.contains("lost"), "{networks}");
 }

@@ -24,7 +24,7 @@ fn restore(manager: &Manager, file: &Path, key: &Path, name: &str) -> Output {
 
 fn restore_with(more: &[&str], manager: &Manager, file: &Path, key: &Path, name: &str) -> Output {
     let addresses = manager.addresses();
-    let mut arguments = vec!["snapshot", "restore", path(file), "--key", path(key), "--name", name];
+    let mut arguments = vec!["snapshots", "restore", path(file), "--key", path(key), "--name", name];
     arguments.extend(addresses.iter().map(String::as_str).chain(more.iter().copied()));
     manager.run(&arguments)
 }
@@ -46,9 +46,9 @@ async fn a_cluster_that_lost_all_its_managers_is_restored_and_agents_find_it_by_
     let token = first.token(&["--address", "172.31.5.5"]);
     let web = Agent::new(1, &token);
     let before = web.join(second.https, &token).await.unwrap().map;
-    first.must(&["endpoint", "add", "laptop", "--client"]);
+    first.must(&["endpoints", "add", "laptop"]);
     until("the third has both", || third.status()["version"] == first.status()["version"]).await;
-    third.must(&["snapshot", "create", path(&file)]);
+    third.must(&["snapshots", "create", path(&file)]);
     // What comes now is lost.
     let late = first.token(&[]);
     let lost = Agent::new(2, &late);
@@ -56,7 +56,7 @@ async fn a_cluster_that_lost_all_its_managers_is_restored_and_agents_find_it_by_
     until("the others have it", || second.status()["version"] == first.status()["version"]).await;
     let newest = web.map(first.https, before.endpoint).await.unwrap();
 
-    let verified = third.must(&["snapshot", "verify", path(&file), "--key", path(&key)]);
+    let verified = third.must(&["snapshots", "verify", path(&file), "--key", path(&key)]);
     assert!(verified.contains("2 endpoints, managers: m1, m2, m3"), "{verified}");
     let (mut first, second, third) = (first.replaced(), second.replaced(), third.replaced());
     let said = must_restore(&first, &file, &key, "m1");
@@ -83,7 +83,7 @@ async fn a_cluster_that_lost_all_its_managers_is_restored_and_agents_find_it_by_
     until("it has a copy", || second.status()["version"] == first.status()["version"]).await;
     assert_eq!(web.map(second.https, before.endpoint).await.unwrap().addresses, before.addresses);
     until("two vote", || first.must(&["status"]).contains("the next manager lost stops changes")).await;
-    second.must(&["snapshot", "create", path(&outside.path().join("next.age"))]);
+    second.must(&["snapshots", "create", path(&outside.path().join("next.age"))]);
     drop(third);
 }
 
@@ -96,7 +96,7 @@ async fn it_is_restored_under_another_name_too() {
     let token = lost.token(&[]);
     let web = Agent::new(1, &token);
     let before = web.join(lost.https, &token).await.unwrap().map;
-    lost.must(&["snapshot", "create", path(&file)]);
+    lost.must(&["snapshots", "create", path(&file)]);
     let mut manager = lost.replaced();
     must_restore(&manager, &file, &key, "phoenix");
     manager.start().await;
@@ -118,8 +118,8 @@ async fn what_can_t_be_read_is_refused_and_nothing_is_written() {
     let mut first = Manager::init("m1").started().await;
     let key = recovery_key(&first);
     let file = first.file("backup.age");
-    first.must(&["snapshot", "create", path(&file)]);
-    assert!(first.must_fail(&["snapshot", "create", path(&file)]).contains("exists already"));
+    first.must(&["snapshots", "create", path(&file)]);
+    assert!(first.must_fail(&["snapshots", "create", path(&file)]).contains("exists already"));
     let good = fs::read(&file).unwrap();
     let fresh = Manager::unjoined();
     let refused = |file: &Path, key: &Path, name: &str| {
@@ -164,7 +164,7 @@ async fn a_cluster_that_lives_is_restored_only_by_force_and_lives_on() {
     let second = Manager::join("m2", &first).await;
     let third = Manager::join("m3", &first).await;
     until("three vote", || third.must(&["status"]).contains("one manager may be lost at no cost")).await;
-    first.must(&["snapshot", "create", path(&file)]);
+    first.must(&["snapshots", "create", path(&file)]);
 
     let mut first = first.replaced();
     let refused = restore(&first, &file, &key, "m1");
@@ -180,8 +180,10 @@ async fn a_cluster_that_lives_is_restored_only_by_force_and_lives_on() {
     first.start().await;
     // They speak to whoever is where their third manager was, and its certificate is not that manager's.
     until("they met", || first.log().matches("a TLS handshake failed").count() > 4).await;
-    until("the majority goes on", || second.run(&["network", "add", "on", "--prefix", "10.1.0.0/16"]).status.success())
-        .await;
+    until("the majority goes on", || {
+        second.run(&["networks", "add", "on", "--prefix", "10.1.0.0/16"]).status.success()
+    })
+    .await;
     for survivor in [&second, &third] {
         let shown = survivor.must(&["status"]);
         assert!(!shown.contains("FENCED") && shown.contains("epoch 1,"), "{shown}");
@@ -197,7 +199,7 @@ async fn snapshots_are_taken_on_schedule_and_a_failure_shows() {
     manager.configure(&config);
     manager.start().await;
     let list = || -> Vec<String> {
-        let all: serde_json::Value = serde_json::from_str(&manager.must(&["snapshot", "list", "--json"])).unwrap();
+        let all: serde_json::Value = serde_json::from_str(&manager.must(&["snapshots", "list", "--json"])).unwrap();
         all.as_array().unwrap().iter().map(|entry| entry["name"].as_str().unwrap().to_owned()).collect()
     };
     until("two are kept", || list().len() == 2).await;
@@ -205,24 +207,24 @@ async fn snapshots_are_taken_on_schedule_and_a_failure_shows() {
     until("older ones go", || list().iter().all(|name| !early.contains(name))).await;
     assert_eq!(fs::read_dir(&kept).unwrap().count(), 2);
     let copy = manager.file("copy.age");
-    manager.must(&["snapshot", "get", &list()[0], path(&copy)]);
-    manager.must(&["snapshot", "verify", path(&copy), "--key", path(&key)]);
-    assert!(manager.must(&["status"]).contains("snapshots every 1s: the last good one is of 20"));
+    manager.must(&["snapshots", "get", &list()[0], path(&copy)]);
+    manager.must(&["snapshots", "verify", path(&copy), "--key", path(&key)]);
+    assert!(manager.must(&["status"]).contains("every 1s: the last good one is of 20"));
     // A file in the place of the directory.
     fs::remove_dir_all(&kept).unwrap();
     fs::write(&kept, "").unwrap();
     until("a failure shows", || manager.must(&["status"]).contains("the last attempt FAILED")).await;
     assert!(manager.log().contains("ERROR") && manager.log().contains("no snapshot could be taken"));
-    let refused = manager.must_fail(&["snapshot", "create"]);
+    let refused = manager.must_fail(&["snapshots", "create"]);
     assert!(refused.contains("may be written by the manager"), "{refused}");
     fs::remove_file(&kept).unwrap();
     until("it goes on by itself", || !manager.must(&["status"]).contains("FAILED")).await;
-    let name = manager.must(&["snapshot", "create"]);
+    let name = manager.must(&["snapshots", "create"]);
     assert!(list().contains(&name.trim().to_owned()));
     assert!(
-        manager.must_fail(&["snapshot", "get", "other.age", path(&manager.file("x"))]).contains("keeps no snapshot")
+        manager.must_fail(&["snapshots", "get", "other.age", path(&manager.file("x"))]).contains("keeps no snapshot")
     );
-    assert!(manager.must_fail(&["snapshot", "get", "../x", path(&manager.file("x"))]).contains("no name"));
+    assert!(manager.must_fail(&["snapshots", "get", "../x", path(&manager.file("x"))]).contains("no name"));
     assert!(!manager.file("x").exists() && !manager.file("x.new").exists());
 }
 
@@ -231,15 +233,15 @@ async fn a_new_recovery_key_is_for_snapshots_from_then_on() {
     let manager = Manager::init("m1").started().await;
     let old_key = recovery_key(&manager);
     let [before, after] = ["before.age", "after.age"].map(|name| manager.file(name));
-    manager.must(&["snapshot", "create", path(&before)]);
+    manager.must(&["snapshots", "create", path(&before)]);
     let new_key = manager.file("new.key");
-    let said = manager.must(&["snapshot", "key"]);
+    let said = manager.must(&["snapshots", "key"]);
     fs::write(&new_key, &said).unwrap();
     // Through the standard output, as into another program.
-    let output = manager.run(&["snapshot", "create", "-"]);
+    let output = manager.run(&["snapshots", "create", "-"]);
     assert!(output.status.success(), "{}", text(&output.stderr));
     fs::write(&after, &output.stdout).unwrap();
-    let verify = |file: &Path, key: &Path| manager.run(&["snapshot", "verify", path(file), "--key", path(key)]);
+    let verify = |file: &Path, key: &Path| manager.run(&["snapshots", "verify", path(file), "--key", path(key)]);
     assert!(verify(&before, &old_key).status.success() && verify(&after, &new_key).status.success());
     assert!(!verify(&before, &new_key).status.success() && !verify(&after, &old_key).status.success());
     let secret = said.lines().last().unwrap();

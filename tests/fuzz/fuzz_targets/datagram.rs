@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::LazyLock;
 use std::time::Instant;
 
-use festoon_dataplane::batch::{Coalesce, OverlayBatch, UnderlayBatch};
+use festoon_dataplane::batch::Coalesce;
 use festoon_dataplane::forwarder::{HostForwarder, RouterForwarder};
 use festoon_dataplane::{Effects, UnderlayPath};
 use festoon_proto::PrivateKey;
@@ -16,7 +16,7 @@ static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 fuzz_target!(|datagram: &[u8]| {
     let remote = SocketAddr::from(([192, 0, 2, 1], 51820));
     let path = UnderlayPath { remote, local: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)) };
-    let mut effects = Effects { underlay: UnderlayBatch::new(64), overlay: OverlayBatch::new(Coalesce::TcpAndUdp) };
+    let mut effects = Effects::new(64, Coalesce::TcpAndUdp);
     let key = PrivateKey::from_bytes([1; 32]);
     RouterForwarder::new(&key).handle_underlay(*START, path, datagram, &mut effects);
     HostForwarder::new(&key).handle_underlay(*START, path, datagram, &mut effects);

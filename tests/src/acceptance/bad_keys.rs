@@ -21,7 +21,7 @@ pub(super) fn measure(lab: &Lab, report: &mut Report) -> anyhow::Result<()> {
     let key = host.run("wg", &["genkey"])?;
     let (key, other) = (key.trim(), host.run_with_input("wg", &["pubkey"], &key)?);
     let removed = overlay.new_client("removed", manager)?;
-    overlay.first_manager()?.run(&["endpoint", "remove", "removed"])?;
+    overlay.first_manager()?.run(&["endpoints", "remove", "removed", "--yes"])?;
     let tries: [(&str, Conf, &str); 3] = [
         ("bad_keys_unknown", overlay.new_client("unknown", manager)?.with("PrivateKey", key), "unknown_key"),
         ("bad_keys_removed", removed, "unknown_key"),

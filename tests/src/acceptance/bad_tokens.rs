@@ -19,9 +19,9 @@ pub(super) fn measure(lab: &Lab, report: &mut Report) -> anyhow::Result<()> {
     let token = first.token()?;
     let used = first.token()?;
     join(&host, &lab.dir().join("welcome"), &used).map_err(|said| anyhow::anyhow!("a good token: {said}"))?;
-    let expired = first.run(&["token", "create", "--expires=1s"])?.trim().to_owned();
+    let expired = first.run(&["tokens", "add", "--expires=1s"])?.trim().to_owned();
     let_pass(Duration::from_millis(1100));
-    let manager_token = first.run(&["token", "create", "--manager"])?.trim().to_owned();
+    let manager_token = first.run(&["tokens", "add", "--manager"])?.trim().to_owned();
     let other = another_cluster(&cloud.host("other")?, lab)?;
     let (kept, last) = token.split_at_checked(token.len() - 1).context("an empty token")?;
     let tries = [

@@ -51,8 +51,8 @@ impl Backup {
     fn take(overlay: &Overlay<'_>, lab: &Lab, round: u32) -> anyhow::Result<Self> {
         let (file, key) =
             (lab.dir().join(format!("backup{round}.age")), lab.dir().join(format!("recovery{round}.key")));
-        fs::write(&key, overlay.first_manager()?.run(&["snapshot", "key"])?)?;
-        overlay.first_manager()?.run(&["snapshot", "create", &file.to_string_lossy()])?;
+        fs::write(&key, overlay.first_manager()?.run(&["snapshots", "key"])?)?;
+        overlay.first_manager()?.run(&["snapshots", "create", &file.to_string_lossy()])?;
         Ok(Self { file, key })
     }
 }

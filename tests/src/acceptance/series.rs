@@ -26,7 +26,7 @@ pub(super) struct Series {
 /// Two managers that neither agent prefers, and both agents with the first of them.
 pub(super) fn two_equal_managers(lab: &Lab) -> anyhow::Result<Overlay<'_>> {
     let overlay = Overlay::start(lab, &Spec { priorities: &[200, 100], ..Spec::default() })?;
-    overlay.first_manager()?.run(&["manager", "set", "m1", "--priority=100"])?;
+    overlay.first_manager()?.run(&["managers", "set", "m1", "--priority=100"])?;
     overlay.wait_until_ready()?;
     Ok(overlay)
 }

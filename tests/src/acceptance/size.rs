@@ -28,7 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(super) fn measure(lab: &Lab, report: &mut Report) -> anyhow::Result<()> {
     let mut overlay = Overlay::start(lab, &Spec { priorities: &[200], agents: &["a", "b", "c"], ..Spec::default() })?;
-    overlay.first_manager()?.run(&["network", "set", "default", &format!("--add-prefix={PREFIX}")])?;
+    overlay.first_manager()?.run(&["networks", "set", "default", &format!("--add-prefix={PREFIX}")])?;
     fill(overlay.first_manager()?, report)?;
     let starts = (0..STARTS).map(|number| restart(&mut overlay.managers[0], number.is_multiple_of(2)));
     let starts = starts.collect::<anyhow::Result<Vec<f64>>>()?;
@@ -142,9 +142,9 @@ fn change(overlay: &Overlay<'_>, number: u16) -> anyhow::Result<f64> {
 fn back_up(overlay: &Overlay<'_>, lab: &Lab) -> anyhow::Result<(f64, f64)> {
     let (key, file) = (lab.dir().join("recovery.key"), lab.dir().join("backup.age"));
     let first = overlay.first_manager()?;
-    fs::write(&key, first.run(&["snapshot", "key"])?)?;
+    fs::write(&key, first.run(&["snapshots", "key"])?)?;
     let start = now();
-    first.run(&["snapshot", "create", &file.to_string_lossy()])?;
+    first.run(&["snapshots", "create", &file.to_string_lossy()])?;
     let create = start.elapsed().as_secs_f64();
     let host = overlay.clouds[0].host("elsewhere")?;
     let _apart = overlay.net.drop(&crate::lab::Path::around(&host))?;

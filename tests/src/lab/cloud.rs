@@ -10,7 +10,7 @@ use ipnet::Ipv4Net;
 
 use super::host::Place;
 use super::router::{Addresses, Router};
-use super::{Delay, Delayed, Fault, Host, Path, Site, Slowed};
+use super::{Delay, Delayed, Fault, Host, Narrowed, Path, Site, Slowed};
 
 /// A router that joins clouds, and the place where faults are ordered.
 #[derive(Debug)]
@@ -74,6 +74,14 @@ impl Internet {
     /// When the kernel refuses.
     pub fn slow(&self, host: &Host, mbit_per_s: u32) -> anyhow::Result<Slowed> {
         Slowed::make(host, mbit_per_s)
+    }
+
+    /// Lets `host`'s cable take only packets of at most `mtu` bytes.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn narrow(&self, host: &Host, mtu: u16) -> anyhow::Result<Narrowed> {
+        Narrowed::make(host, mtu)
     }
 
     /// Delays, reorders and duplicates what passes along `path`.
@@ -143,6 +151,16 @@ impl Cloud {
     #[must_use]
     pub fn nat_box(&self) -> Option<&Host> {
         self.inner.router.uplink.as_ref()
+    }
+
+    /// For the inside of a NAT box: has it choose a port at random for every destination from now on ("address and
+    /// port-dependent mapping", RFC 4787), instead of keeping the host's own.
+    ///
+    /// # Errors
+    /// When this is no NAT box, or it refuses.
+    pub fn map_at_random(&self) -> anyhow::Result<()> {
+        self.nat_box().context("not the inside of a NAT box")?;
+        self.router().masquerade_at_random()
     }
 
     /// Moves `host` here from wherever it is: a new cable, new addresses. Faults made before stay with the old addresses.

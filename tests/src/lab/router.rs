@@ -47,6 +47,11 @@ impl Router {
         )
     }
 
+    /// As some boxes do: every mapping gets a port of its own.
+    pub(super) fn masquerade_at_random(&self) -> anyhow::Result<()> {
+        self.namespace.nft("flush chain inet nat out\nadd rule inet nat out oifname \"eth0\" masquerade fully-random\n")
+    }
+
     /// Lays a cable to `host` and gives its end here. The host's end is `eth0`.
     pub(super) fn lay_cable(&self, host: &Namespace, own: Addresses, gateway: Ipv4Addr) -> anyhow::Result<String> {
         let cable = format!("c{}", self.site.next_serial());

@@ -56,7 +56,7 @@ impl Admin {
     /// A [`Problem`] when the manager refuses, another when it does not answer; so for all that follow.
     pub fn add_client(&mut self, name: &str) -> anyhow::Result<()> {
         let key = STANDARD.encode(rand::random::<[u8; 32]>());
-        self.send("POST", "/v1/endpoints", &json!({ "name": name, "addresses": [], "public_key": key })).map(drop)
+        self.send("POST", "/api/v1/endpoints", &json!({ "name": name, "public_key": key })).map(drop)
     }
 
     /// Removes an endpoint.
@@ -64,7 +64,8 @@ impl Admin {
     /// # Errors
     /// When it is not removed.
     pub fn remove_endpoint(&mut self, name: &str) -> anyhow::Result<()> {
-        self.send("DELETE", &format!("/v1/endpoints/{name}"), &Value::Null).map(drop)
+        let path = self.find("endpoints", name)?;
+        self.send("DELETE", &path, &Value::Null).map(drop)
     }
 
     /// Changes the priority of a manager.
@@ -72,7 +73,8 @@ impl Admin {
     /// # Errors
     /// When it stays.
     pub fn set_priority(&mut self, manager: &str, priority: u8) -> anyhow::Result<()> {
-        self.send("POST", &format!("/v1/managers/{manager}"), &json!({ "priority": priority })).map(drop)
+        let path = self.find("managers", manager)?;
+        self.send("PATCH", &path, &json!({ "priority": priority })).map(drop)
     }
 
     /// Changes the largest packet of a network.
@@ -80,11 +82,19 @@ impl Admin {
     /// # Errors
     /// When it stays.
     pub fn set_mtu(&mut self, network: &str, mtu: u16) -> anyhow::Result<()> {
-        let nothing: [&str; 0] = [];
-        let request = json!({
-            "mtu": mtu, "add_prefixes": nothing, "remove_prefixes": nothing, "reserve": nothing, "unreserve": nothing
-        });
-        self.send("POST", &format!("/v1/networks/{network}"), &request).map(drop)
+        let path = self.find("networks", network)?;
+        self.send("PATCH", &path, &json!({ "mtu": mtu })).map(drop)
+    }
+
+    /// Where the API has what is called `name`.
+    fn find(&mut self, what: &str, name: &str) -> anyhow::Result<String> {
+        // There may be too many endpoints for one page.
+        let filter = if what == "endpoints" { format!("&name={name}") } else { String::new() };
+        let page = self.send("GET", &format!("/api/v1/{what}?limit=1000{filter}"), &Value::Null)?;
+        let page: Value = serde_json::from_slice(&page)?;
+        let items = page["items"].as_array().context("this is no page of a list")?;
+        let found = items.iter().find(|item| item["name"] == name).and_then(|item| item["id"].as_str());
+        Ok(format!("/api/v1/{what}/{}", found.with_context(|| format!("{what}: there is no {name}"))?))
     }
 
     /// What the manager says of itself and the cluster, with the first `limit` endpoints.
@@ -104,7 +114,7 @@ impl Admin {
         };
         let body = if body.is_null() { String::new() } else { body.to_string() };
         let head = format!(
-            "{method} {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+            "{method} {path} HTTP/1.1\r\nhost: localhost\r\nif-match: *\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
             body.len()
         );
         stream.get_mut().write_all((head + &body).as_bytes())?;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 
 use super::admin::Admin;
-use super::status::{Endpoint, ManagerStatus};
+use super::status::{Listed, ManagerStatus};
 use crate::lab::{Host, Program, tool};
 
 const START: Duration = Duration::from_secs(10);
@@ -69,7 +69,7 @@ impl Manager {
     /// When it is refused.
     pub fn restore(host: &Host, dir: PathBuf, me: &Introduction, file: &Path, key: &Path) -> anyhow::Result<Self> {
         let snapshot = [file.display().to_string(), format!("--key={}", key.display())];
-        let args = ["snapshot", "restore"].map(str::to_owned).into_iter().chain(snapshot).chain(me.options());
+        let args = ["snapshots", "restore"].map(str::to_owned).into_iter().chain(snapshot).chain(me.options());
         Self::enter(host, dir, me, &args.collect::<Vec<_>>())
     }
 
@@ -108,7 +108,7 @@ impl Manager {
     /// # Errors
     /// When it makes none.
     pub fn token(&self) -> anyhow::Result<String> {
-        Ok(self.run(&["token", "create"])?.trim().to_owned())
+        Ok(self.run(&["tokens", "add"])?.trim().to_owned())
     }
 
     /// What it says of itself and the cluster.
@@ -124,8 +124,8 @@ impl Manager {
     ///
     /// # Errors
     /// When it does not run, or says something else.
-    pub fn endpoints(&self) -> anyhow::Result<Vec<Endpoint>> {
-        let text = self.run(&["endpoint", "list", "--json"])?;
+    pub fn endpoints(&self) -> anyhow::Result<Vec<Listed>> {
+        let text = self.run(&["endpoints", "list", "--json"])?;
         serde_json::from_str(&text).context("this is no list of endpoints")
     }
 

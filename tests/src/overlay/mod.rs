@@ -20,7 +20,7 @@ use crate::lab::{Cloud, Host, Internet, Lab};
 pub use admin::{Admin, Problem};
 pub use agent::{Agent, MapReader};
 pub use manager::{Introduction, Manager};
-pub use status::{AgentStatus, Endpoint, ManagerStatus, Member, MemberId, Neighbour, Registry, Uplink};
+pub use status::{AgentStatus, Endpoint, Listed, ManagerStatus, Member, MemberId, Neighbour, Registry, Uplink};
 pub use traffic::{Outcome, Traffic};
 pub use wireguard::{Conf, WireGuard};
 
@@ -115,7 +115,7 @@ impl<'a> Overlay<'a> {
         let me = Introduction { name, underlay, priority };
         let manager = match self.managers.first() {
             None => Manager::init(&host, dir, &me, &PREFIXES)?,
-            Some(first) => Manager::join(&host, dir, &me, first.run(&["token", "create", "--manager"])?.trim())?,
+            Some(first) => Manager::join(&host, dir, &me, first.run(&["tokens", "add", "--manager"])?.trim())?,
         };
         self.managers.push(manager);
         Ok(())
@@ -148,7 +148,7 @@ impl<'a> Overlay<'a> {
     /// When it is refused.
     pub fn new_client(&self, name: &str, manager: usize) -> anyhow::Result<Conf> {
         let manager = format!("--manager={}", self.managers.get(manager).context("no such manager")?.name());
-        Conf::parse(&self.first_manager()?.run(&["endpoint", "add", name, "--client", &manager])?)
+        Conf::parse(&self.first_manager()?.run(&["endpoints", "add", name, &manager])?)
     }
 
     /// The first, which has the CA.

@@ -42,6 +42,8 @@ pub struct Uplink {
     pub heard_ms_ago: Option<u64>,
     /// The address its tunnel uses.
     pub underlay: Option<SocketAddr>,
+    /// The agent's own address, as it sees it.
+    pub observed: Option<SocketAddr>,
 }
 
 impl Uplink {
@@ -132,6 +134,15 @@ pub struct Endpoint {
     pub addresses: Vec<IpAddr>,
     /// The id of the manager that carries it.
     pub manager: Option<u16>,
+}
+
+/// An endpoint, as `festoon-manager endpoints list -o json` has it.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Listed {
+    /// Its name.
+    pub name: String,
+    /// Its addresses in the overlay.
+    pub addresses: Vec<IpAddr>,
 }
 
 impl ManagerStatus {

@@ -49,7 +49,7 @@ fn a_removed_client_is_locked_out() -> anyhow::Result<()> {
         let client = WireGuard::start(&overlay.clouds[1].host("laptop")?, overlay.new_client("laptop", 1)?)?;
         let target = agent(&overlay, "a")?.v4()?;
         wait_reaches(&client.host, target)?;
-        overlay.managers[0].run(&["endpoint", "remove", "laptop"])?;
+        overlay.managers[0].run(&["endpoints", "remove", "laptop", "--yes"])?;
         wait_until_slowly(SOON, "silence", || Ok(ping(&client.host, target, 5)?.received == 0))?;
         assert_eq!(ping(&client.host, target, 20)?.received, 0);
         Ok(())

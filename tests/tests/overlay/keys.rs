@@ -52,7 +52,7 @@ fn the_ca_is_replaced_under_traffic_and_agents_go_on_by_themselves() -> anyhow::
             let now = believed(agent)?;
             Ok(now.len() == 1 && now != old)
         })?;
-        overlay.managers[1].run(&["network", "set", "default", "--add-prefix", "10.20.0.0/16"])?;
+        overlay.managers[1].run(&["networks", "set", "default", "--add-prefix", "10.20.0.0/16"])?;
         wait_all(&overlay, "the agents have a map that came under the new CA", |agent| {
             Ok(map(agent)?["network"]["prefixes"].to_string().contains("10.20.0.0/16"))
         })?;

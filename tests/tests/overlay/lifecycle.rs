@@ -111,10 +111,10 @@ fn a_token_lets_in_one_and_only_in_time() -> anyhow::Result<()> {
         let token = overlay.managers[0].token()?;
         join("first", &token)?;
         assert!(refusal(join("second", &token))?.contains("used already"));
-        let short = overlay.managers[0].run(&["token", "create", "--expires=1s"])?;
+        let short = overlay.managers[0].run(&["tokens", "add", "--expires=1s"])?;
         let_pass(Duration::from_millis(1100));
         assert!(refusal(join("late", short.trim()))?.contains("expired"));
-        let manager = overlay.managers[0].run(&["token", "create", "--manager"])?;
+        let manager = overlay.managers[0].run(&["tokens", "add", "--manager"])?;
         assert!(refusal(join("third", manager.trim()))?.contains("manager"));
         Ok(())
     })
@@ -134,7 +134,7 @@ fn a_manager_that_follows_takes_endpoints_in_and_refuses_what_it_cannot_do() -> 
         wait_all_reach(&overlay)?;
         // One of two changes nothing alone, and what is there goes on.
         overlay.managers[0].program()?.kill()?;
-        let said = refusal(overlay.managers[1].run(&["token", "create"]))?;
+        let said = refusal(overlay.managers[1].run(&["tokens", "add"]))?;
         assert!(said.contains("2 of its 2 managers have to agree"), "{said}");
         overlay.wait_carried(0, 1)?;
         let (a, b) = (agent(&overlay, "a")?, agent(&overlay, "b")?);
@@ -148,7 +148,7 @@ fn a_manager_that_follows_takes_endpoints_in_and_refuses_what_it_cannot_do() -> 
 fn a_manager_is_not_let_in_twice() -> anyhow::Result<()> {
     Lab::run(|lab| {
         let overlay = Overlay::start(lab, &Spec { agents: &[], ..Spec::default() })?;
-        let token = overlay.managers[0].run(&["token", "create", "--manager"])?;
+        let token = overlay.managers[0].run(&["tokens", "add", "--manager"])?;
         let me = |name: &str, host: &Host| Introduction { name: name.to_owned(), underlay: host.ip(), priority: 100 };
         let hosts = [overlay.clouds[0].host("m3")?, overlay.clouds[0].host("m4")?];
         let third = Manager::join(&hosts[0], lab.dir().join("m3"), &me("m3", &hosts[0]), token.trim())?;

@@ -2,6 +2,7 @@
 //! `make acceptance`.
 
 mod clients;
+mod diagnosis;
 mod failover;
 mod hostile;
 mod keys;

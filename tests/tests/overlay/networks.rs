@@ -10,10 +10,10 @@ fn two_networks_with_the_same_addresses_do_not_meet() -> anyhow::Result<()> {
     Lab::run(|lab| {
         let overlay = Overlay::start(lab, &Spec::default())?;
         let prefixes = PREFIXES.map(|prefix| format!("--prefix={prefix}"));
-        overlay.managers[0].run(&["network", "add", "other", &prefixes[0], &prefixes[1]])?;
+        overlay.managers[0].run(&["networks", "add", "other", &prefixes[0], &prefixes[1]])?;
         let mut others = Vec::new();
         for (name, cloud) in ["x", "y", "z"].into_iter().zip(overlay.clouds.iter().cycle()) {
-            let token = overlay.managers[0].run(&["token", "create", "--network=other"])?;
+            let token = overlay.managers[0].run(&["tokens", "add", "--network=other"])?;
             others.push(Agent::join(&cloud.host(name)?, name, lab.dir().join(name), token.trim())?);
         }
         let (a, b) = (agent(&overlay, "a")?, agent(&overlay, "b")?);
@@ -38,7 +38,7 @@ fn two_networks_with_the_same_addresses_do_not_meet() -> anyhow::Result<()> {
 fn a_network_that_cannot_be_is_refused_in_words() -> anyhow::Result<()> {
     Lab::run(|lab| {
         let overlay = Overlay::start(lab, &Spec { priorities: &[100], agents: &[], ..Spec::default() })?;
-        let add = |name: &str, prefix: &str| overlay.managers[0].run(&["network", "add", name, "--prefix", prefix]);
+        let add = |name: &str, prefix: &str| overlay.managers[0].run(&["networks", "add", name, "--prefix", prefix]);
         assert!(refusal(add("default", "10.0.0.0/8"))?.contains("exists already"));
         assert!(refusal(add("other", "10.0.0.1/8"))?.contains("10.0.0.0/8"));
         assert!(refusal(add("other", "127.0.0.0/8"))?.contains("reserved"));

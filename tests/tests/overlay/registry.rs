@@ -53,11 +53,11 @@ fn wait_voters(manager: &Manager, count: usize) -> anyhow::Result<()> {
 
 fn add_network(manager: &Manager, number: usize) -> anyhow::Result<String> {
     let (name, prefix) = (format!("n{number}"), format!("--prefix=10.{}.{}.0/24", number / 250, number % 250));
-    manager.run(&["network", "add", &name, &prefix])
+    manager.run(&["networks", "add", &name, &prefix])
 }
 
 fn has_network(manager: &Manager, name: &str) -> anyhow::Result<bool> {
-    Ok(manager.run(&["network", "list"])?.contains(name))
+    Ok(manager.run(&["networks", "list"])?.contains(name))
 }
 
 #[test]

@@ -63,7 +63,7 @@ fn managers_change_their_keys_under_traffic() -> anyhow::Result<()> {
         let back = Traffic::start(&b.host, &a.host, a.v6()?)?;
         let from_client = Traffic::start(&client.host, &b.host, b.v4()?)?;
         for manager in &overlay.managers {
-            let said = manager.run(&["manager", "rotate-key", OVERLAP])?;
+            let said = manager.run(&["managers", "rotate-key", OVERLAP])?;
             assert!(said.contains("good for 6s more") && said.contains("Stock clients"), "{said}");
         }
         // A stock client knows nothing of it, and is served as long as the key in its configuration is good.
@@ -88,7 +88,7 @@ fn new_keys_survive_restarts_within_the_overlap_and_after_it() -> anyhow::Result
     Lab::run(|lab| {
         let mut overlay = Overlay::start(lab, &Spec::default())?;
         let key = |overlay: &Overlay<'_>| anyhow::Ok(overlay.agents[0].status()?.public_key);
-        overlay.managers[0].run(&["manager", "rotate-key"])?;
+        overlay.managers[0].run(&["managers", "rotate-key"])?;
         overlay.agents[0].run(&["rotate-key"])?;
         let new_key = key(&overlay)?;
         overlay.managers[0].program()?.kill()?;
@@ -99,7 +99,7 @@ fn new_keys_survive_restarts_within_the_overlap_and_after_it() -> anyhow::Result
         wait_all_reach(&overlay)?;
         assert_eq!(key(&overlay)?, new_key);
         // Once more, and without any overlap: whoever holds a key that was stolen is cut off at once.
-        overlay.managers[0].run(&["manager", "rotate-key", "--overlap=0s"])?;
+        overlay.managers[0].run(&["managers", "rotate-key", "--overlap=0s"])?;
         overlay.agents[0].run(&["rotate-key", "--overlap=0s"])?;
         overlay.managers[0].program()?.kill()?;
         overlay.managers[0].start()?;
@@ -146,7 +146,7 @@ fn a_removed_endpoint_is_cut_off_everywhere_with_both_of_its_keys() -> anyhow::R
         let (a, b) = (agent(&overlay, "a")?, agent(&overlay, "b")?);
         a.run(&["rotate-key"])?;
         assert_eq!(ping(&a.host, b.v4()?, 20)?.lost, 0);
-        overlay.managers[1].run(&["endpoint", "remove", "a"])?;
+        overlay.managers[1].run(&["endpoints", "remove", "a", "--yes"])?;
         wait_until_slowly(SOON, "silence", || Ok(ping(&a.host, b.v4()?, 5)?.received == 0))?;
         wait_until_slowly(SOON, "no manager for it", || Ok(a.status()?.active.is_none()))?;
         let sessions = a.status()?.managers;

@@ -96,6 +96,10 @@ impl UnderlayPort for ChannelPort {
         Ok(())
     }
 
+    fn send_whole(&mut self, group: &UnderlayGroup<'_>) -> io::Result<()> {
+        UnderlayPort::send(self, group)
+    }
+
     fn max_segments(&self) -> usize {
         4
     }

@@ -57,7 +57,7 @@ pub enum EndpointError {
     #[error("{0} is a stock WireGuard client, which makes no new key by itself: give it one and say which")]
     NoAgent(EndpointId),
     /// There is no such endpoint.
-    #[error("there is no endpoint {0}: see `festoon-manager endpoint list` for those there are")]
+    #[error("there is no endpoint {0}: see `festoon-manager endpoints list` for those there are")]
     Unknown(EndpointId),
 }
 

@@ -20,7 +20,7 @@ pub enum KeyError {
     #[error("the key before can be good for {} days more at most, and not until a time that is past", MAX_KEY_OVERLAP_MS / 86_400_000)]
     Overlap,
     /// There is no such endpoint.
-    #[error("there is no endpoint {0}: see `festoon-manager endpoint list` for those there are")]
+    #[error("there is no endpoint {0}: see `festoon-manager endpoints list` for those there are")]
     NoEndpoint(EndpointId),
     /// There is no such manager.
     #[error("there is no manager {0}: see `festoon-manager status` for those there are")]

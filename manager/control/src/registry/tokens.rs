@@ -18,19 +18,19 @@ pub const MAX_TOKEN_MS: u64 = 365 * 24 * 3600 * 1000;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum TokenError {
     /// No manager made it, or it was forgotten long after it expired.
-    #[error("the cluster does not know this join token: make a new one with `festoon-manager token create`")]
+    #[error("the cluster does not know this join token: make a new one with `festoon-manager tokens add`")]
     Unknown,
     /// It expired.
-    #[error("this join token has expired: make a new one with `festoon-manager token create`")]
+    #[error("this join token has expired: make a new one with `festoon-manager tokens add`")]
     Expired,
     /// Another node came in with it.
-    #[error("this join token was used already: make a new one with `festoon-manager token create`")]
+    #[error("this join token was used already: make a new one with `festoon-manager tokens add`")]
     Used,
     /// A manager tries to come in with the token of an endpoint.
-    #[error("this join token is for an endpoint: make one with `festoon-manager token create --manager`")]
+    #[error("this join token is for an endpoint: make one with `festoon-manager tokens add --manager`")]
     ForEndpoint,
     /// An endpoint tries to come in with the token of a manager.
-    #[error("this join token is for a manager: make one with `festoon-manager token create`")]
+    #[error("this join token is for a manager: make one with `festoon-manager tokens add`")]
     ForManager,
     /// The network it would let in to does not exist.
     #[error("there is no network {0}: see `festoon-manager status` for those there are")]

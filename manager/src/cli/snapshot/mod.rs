@@ -1,6 +1,6 @@
 //! `festoon-manager snapshot`: backups of the registry.
 
-mod output;
+mod file;
 mod restore;
 mod survivors;
 
@@ -8,15 +8,20 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use axum::http::Method;
+use festoon_api::{Settings, SettingsUpdate, Snapshot};
 use zeroize::Zeroizing;
 
-use super::{args::ManagerArgs, render};
-use crate::local::{Client, RECOVERY_KEY, RecoveryKeyRequest, SNAPSHOT, SNAPSHOTS};
-use crate::snapshot::{Content, Entry, read, readable_time};
+use super::args::ManagerArgs;
+use super::client::{api, escaped};
+use super::output::{Column, bytes, confirm, is_interactive, second};
+use super::record::{ListArgs, Names, Row, Session};
+use crate::snapshot::{Content, read, readable_time};
 use crate::vault::RecoveryKey;
-use output::Output;
+pub(super) use file::Output;
+
+const PATH: &str = "/snapshots";
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum SnapshotCommand {
@@ -27,13 +32,12 @@ pub(super) enum SnapshotCommand {
     },
     /// List the snapshots that this manager keeps
     List {
-        /// As JSON
-        #[arg(long)]
-        json: bool,
+        #[command(flatten)]
+        list: ListArgs,
     },
     /// Copy a snapshot that this manager keeps
     Get {
-        /// Its name, from `snapshot list`
+        /// Its name, from `snapshots list`
         name: String,
         /// Where to: a new file, or - for the standard output
         file: PathBuf,
@@ -71,54 +75,64 @@ pub(super) struct RestoreArgs {
     force: bool,
 }
 
-pub(super) async fn run(root: &Path, command: SnapshotCommand) -> anyhow::Result<()> {
-    // A large registry and a slow disk take their time.
-    let client = Client::patient(root);
-    match command {
-        SnapshotCommand::Create { file: Some(file) } => download(&client, SNAPSHOT, &file).await,
-        SnapshotCommand::Create { file: None } => {
-            let entry: Entry = client.send_json(Method::POST, SNAPSHOTS, &()).await?;
-            println!("{}", entry.name);
-            Ok(())
-        }
-        SnapshotCommand::List { json } => list(&client, json).await,
-        SnapshotCommand::Get { name, file } => {
-            // Anything else can't be a name, and could not be a path of the request.
-            if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'.')
-            {
-                bail!("{name:?} is no name of a snapshot: see `festoon-manager snapshot list`");
-            }
-            download(&client, &format!("{SNAPSHOTS}/{name}"), &file).await
-        }
-        SnapshotCommand::Verify { file, key } => verify(&file, &key),
-        SnapshotCommand::Restore(args) => restore::run(root, args).await,
-        SnapshotCommand::Key => new_key(&client).await,
+impl SnapshotCommand {
+    /// Whether it needs no running manager.
+    pub(super) const fn is_local(&self) -> bool {
+        matches!(self, Self::Verify { .. } | Self::Restore(_))
     }
 }
 
-async fn download(client: &Client, path: &str, file: &Path) -> anyhow::Result<()> {
+/// What needs no running manager.
+pub(super) async fn run_here(root: &Path, command: SnapshotCommand) -> anyhow::Result<()> {
+    match command {
+        SnapshotCommand::Verify { file, key } => verify(&file, &key),
+        SnapshotCommand::Restore(args) => restore::run(root, args).await,
+        _ => Ok(()),
+    }
+}
+
+pub(super) async fn run(session: Session, command: SnapshotCommand) -> anyhow::Result<()> {
+    // A large registry and a slow disk take their time.
+    let session = Session { client: session.client.patient(), ..session };
+    match command {
+        SnapshotCommand::Create { file: Some(file) } => download(&session, "/snapshot", &file).await,
+        SnapshotCommand::Create { file: None } => {
+            let snapshot: Snapshot = session.client.send(Method::POST, &api(PATH), &()).await?;
+            session.output.show(&snapshot, || format!("{}\n", snapshot.name))
+        }
+        SnapshotCommand::List { list } => session.list_whole::<Snapshot>(PATH, &list).await,
+        SnapshotCommand::Get { name, file } => download(&session, &format!("{PATH}/{}", escaped(&name)), &file).await,
+        SnapshotCommand::Key => new_key(&session).await,
+        SnapshotCommand::Verify { .. } | SnapshotCommand::Restore(_) => Ok(()),
+    }
+}
+
+async fn download(session: &Session, path: &str, file: &Path) -> anyhow::Result<()> {
     let mut output = Output::create(file)?;
-    client.download(path, &mut output).await?;
+    session.client.download(&api(path), &mut output).await?;
     output.finish()
 }
 
-async fn list(client: &Client, json: bool) -> anyhow::Result<()> {
-    let all: Vec<Entry> = client.get(SNAPSHOTS).await?;
-    match json {
-        true => println!("{}", serde_json::to_string_pretty(&all)?),
-        false => print!("{}", render::snapshots(&all)),
+impl Row for Snapshot {
+    const COLUMNS: &'static [Column] =
+        &[Column::always("SNAPSHOT"), Column::if_room(1, "TAKEN"), Column::always("SIZE")];
+    const EMPTY: &'static str = "This manager keeps no snapshots yet: `festoon-manager snapshots create` takes one.";
+
+    fn row(&self, _: &Names) -> Vec<String> {
+        vec![self.name.clone(), second(self.created), bytes(self.bytes)]
     }
-    Ok(())
 }
 
 /// The secret half is made here and nowhere kept.
-async fn new_key(client: &Client) -> anyhow::Result<()> {
+async fn new_key(session: &Session) -> anyhow::Result<()> {
+    confirm("snapshots from now on are to be read with a new key alone", session.is_sure || !is_interactive())?;
+    let settings: Settings = session.client.get(&api("/settings")).await?;
     let key = RecoveryKey::generate();
-    let request = RecoveryKeyRequest { recipient: key.recipient() };
     // Shown before it is used: a key that nobody has seen would be lost.
     tell_key(&key).context("the new key can't be shown, so nothing was changed")?;
-    let changed = client.send_json::<()>(Method::PUT, RECOVERY_KEY, &request).await;
-    changed.context("keep the key of before too: it is not certain that the one above is in use")
+    let update = SettingsUpdate { recovery_recipient: Some(key.recipient()) };
+    let changed = session.client.change::<Settings>("/settings", settings.version, &update).await;
+    changed.context("keep the key of before too: it is not certain that the one above is in use").map(drop)
 }
 
 fn tell_key(key: &RecoveryKey) -> io::Result<()> {

@@ -1,4 +1,4 @@
-//! `festoon-manager snapshot restore`: the first manager of a cluster that lost all of them.
+//! `festoon-manager snapshots restore`: the first manager of a cluster that lost all of them.
 
 use std::path::Path;
 
@@ -79,7 +79,7 @@ async fn write(data: &DataDir, keys: &Keys, new: &NewManager, restored: Restored
 /// Why a cluster of which some managers live is not restored.
 fn refusal(survivors: &[Survivor], created: UnixMs) -> String {
     format!(
-        "this cluster is not lost: {} of it still serve, and restoring would make a second cluster beside them, with the same endpoints and without any change after {}. To replace lost managers, let new ones join (`festoon-manager token create --manager`); if too few are left to agree, run `festoon-manager promote` on one first. To give up those that serve and all that they know, stop them, or restore with --force",
+        "this cluster is not lost: {} of it still serve, and restoring would make a second cluster beside them, with the same endpoints and without any change after {}. To replace lost managers, let new ones join (`festoon-manager tokens add --manager`); if too few are left to agree, run `festoon-manager promote` on one first. To give up those that serve and all that they know, stop them, or restore with --force",
         list(survivors),
         readable_time(created)
     )

@@ -10,7 +10,7 @@ use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use festoon_dataplane::batch::{Coalesce, OverlayBatch, UnderlayBatch};
+use festoon_dataplane::batch::Coalesce;
 use festoon_dataplane::tunnel::clock;
 use festoon_dataplane::{Effects, Node, UnderlayPath};
 use festoon_endpoint::node::{self as endpoint, EndpointNode};
@@ -105,7 +105,7 @@ impl World {
             flows: Vec::new(),
             sent: Vec::new(),
             observations: Vec::new(),
-            effects: Effects { underlay: UnderlayBatch::new(64), overlay: OverlayBatch::new(Coalesce::None) },
+            effects: Effects::new(64, Coalesce::None),
             digest: 0,
             last_fault: Duration::ZERO,
             last_damage: Duration::ZERO,
@@ -393,7 +393,8 @@ impl World {
 
     fn new_endpoint(&self, agent: &Agent) -> Program {
         let (private_key, _) = self.cluster.keys(NodeId::Endpoint(agent.id));
-        let config = endpoint::NodeConfig { private_key, generation: Generation::first_of_boot(1) };
+        let config =
+            endpoint::NodeConfig { private_key, generation: Generation::first_of_boot(1), only_measures: false };
         let map = self.cluster.endpoint_map(agent);
         Program::Endpoint(Box::new(EndpointNode::new(&config, map, self.start + self.now)))
     }

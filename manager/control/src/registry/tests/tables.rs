@@ -45,7 +45,7 @@ fn every_fault_of_a_token_is_told_apart() {
     assert_eq!(refusal(&gone).0, "token-used");
     assert_eq!(
         refusal(&[token(1, 1), join_as(1, 1, HOUR)]).1,
-        "this join token has expired: make a new one with `festoon-manager token create`"
+        "this join token has expired: make a new one with `festoon-manager tokens add`"
     );
 }
 

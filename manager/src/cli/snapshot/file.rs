@@ -9,14 +9,14 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 
 #[derive(Debug)]
-pub(super) enum Output {
+pub(in crate::cli) enum Output {
     Stdout(io::Stdout),
     File(NewFile),
 }
 
 /// A file that has another name until it is complete. One that is not completed is removed.
 #[derive(Debug)]
-pub(super) struct NewFile {
+pub(in crate::cli) struct NewFile {
     file: File,
     unfinished: PathBuf,
     path: PathBuf,
@@ -25,10 +25,15 @@ pub(super) struct NewFile {
 impl Output {
     /// To `path`, where nothing is yet.
     pub(super) fn create(path: &Path) -> anyhow::Result<Self> {
+        if path.as_os_str() == "-" && io::stdout().is_terminal() {
+            bail!("a snapshot is no text: send the standard output to a file or a program, or name a file");
+        }
+        Self::create_text(path)
+    }
+
+    /// As [`Output::create`], for what a person may read too.
+    pub(in crate::cli) fn create_text(path: &Path) -> anyhow::Result<Self> {
         if path.as_os_str() == "-" {
-            if io::stdout().is_terminal() {
-                bail!("a snapshot is no text: send the standard output to a file or a program, or name a file");
-            }
             return Ok(Self::Stdout(io::stdout()));
         }
         if path.exists() {
@@ -45,7 +50,7 @@ impl Output {
     }
 
     /// All was written.
-    pub(super) fn finish(self) -> anyhow::Result<()> {
+    pub(in crate::cli) fn finish(self) -> anyhow::Result<()> {
         match self {
             Self::Stdout(mut stdout) => stdout.flush().context("can't write to the standard output"),
             Self::File(new) => new.finish().with_context(|| format!("can't write {}", new.path.display())),

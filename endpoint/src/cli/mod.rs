@@ -1,5 +1,7 @@
 //! The commands of `festoon`.
 
+mod diagnose;
+
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -12,14 +14,25 @@ use crate::control::{self, ControlError};
 use crate::join::join;
 use crate::leave::{Left, leave};
 use crate::state::StateDir;
-use crate::{session, systemd};
+use crate::{log, session, systemd};
+use diagnose::{DebugCommand, NetcheckArgs, PingArgs, StatusArgs};
 
-/// What `festoon status` and `festoon rotate-key` exit with when there is no agent to ask.
+/// What a command that asks the agent exits with when there is none.
 const NOT_RUNNING: u8 = 3;
+/// What `festoon ping` exits with when nobody answers, and `festoon netcheck` when something is wrong.
+const NO_GOOD: u8 = 4;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done; ping: answered; netcheck: nothing is wrong
+  1  not done: the last line says why
+  2  the command line is wrong
+  3  the agent is not running, or this host has not joined
+  4  ping: no answer at all; netcheck: something is wrong";
 
 /// Joins this host to a Festoon overlay and keeps it there.
 #[derive(Debug, Parser)]
-#[command(name = "festoon", version)]
+#[command(name = "festoon", version, after_help = EXIT_CODES)]
 pub struct Cli {
     #[command(flatten)]
     config: Config,
@@ -29,7 +42,7 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Join an overlay, with a token from `festoon-manager token create`
+    /// Join an overlay, with a token from `festoon-manager tokens add`
     Join {
         /// The token: one word that begins with "festoon1"
         token: String,
@@ -54,11 +67,14 @@ enum Command {
         overlap: Duration,
     },
     /// Show the running agent's addresses, managers and counters
-    Status {
-        /// As JSON
-        #[arg(long)]
-        json: bool,
-    },
+    Status(StatusArgs),
+    /// Ask an endpoint, the gateway or a manager for an answer, and see which manager the packets go through
+    Ping(PingArgs),
+    /// Find out what the network between this host and the managers lets through, and what to do about the rest
+    Netcheck(NetcheckArgs),
+    /// For those who look for a fault
+    #[command(subcommand)]
+    Debug(DebugCommand),
     /// Show the version of this program
     Version,
 }
@@ -72,7 +88,10 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Down => run_down(&config)?,
         Command::Leave { force } => run_leave(&config, force)?,
         Command::RotateKey { overlap } => return run_rotate_key(&config, overlap),
-        Command::Status { json } => return run_status(&config, json),
+        Command::Status(args) => return diagnose::run_status(&config, &args),
+        Command::Ping(args) => return diagnose::run_ping(&config, &args),
+        Command::Netcheck(args) => return diagnose::run_netcheck(&config, &args),
+        Command::Debug(DebugCommand::Bundle { output }) => return diagnose::run_bundle(&config, output),
         Command::Version => println!("festoon {}", env!("CARGO_PKG_VERSION")),
     }
     Ok(ExitCode::SUCCESS)
@@ -104,9 +123,9 @@ fn run_join(config: &Config, token: &str, name: Option<String>) -> anyhow::Resul
 }
 
 fn run_up(config: &Config) -> anyhow::Result<()> {
-    start_log();
+    let last_lines = log::start();
     let runtime = Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
-    runtime.block_on(session::run(config))
+    runtime.block_on(session::run(config, last_lines))
 }
 
 fn run_down(config: &Config) -> anyhow::Result<()> {
@@ -139,26 +158,16 @@ fn run_leave(config: &Config, force: bool) -> anyhow::Result<()> {
 fn run_rotate_key(config: &Config, overlap: Duration) -> anyhow::Result<ExitCode> {
     match control::rotate_key(&config.socket(), overlap) {
         Ok(key) => println!("the key of this endpoint is {key} from now on"),
-        Err(ControlError::NotRunning) => {
-            eprintln!("festoon: {}", what_to_do(config));
-            return Ok(ExitCode::from(NOT_RUNNING));
-        }
+        Err(ControlError::NotRunning) => return Ok(say_not_running(config)),
         Err(error) => return Err(error.into()),
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn run_status(config: &Config, json: bool) -> anyhow::Result<ExitCode> {
-    match control::status(&config.socket()) {
-        Ok(status) if json => println!("{}", serde_json::to_string_pretty(&status)?),
-        Ok(status) => print!("{status}"),
-        Err(ControlError::NotRunning) => {
-            eprintln!("festoon: {}", what_to_do(config));
-            return Ok(ExitCode::from(NOT_RUNNING));
-        }
-        Err(error) => return Err(error.into()),
-    }
-    Ok(ExitCode::SUCCESS)
+/// Says why there is no agent to ask, and what to do.
+fn say_not_running(config: &Config) -> ExitCode {
+    eprintln!("festoon: {}", what_to_do(config));
+    ExitCode::from(NOT_RUNNING)
 }
 
 fn what_to_do(config: &Config) -> String {
@@ -174,21 +183,6 @@ fn what_to_do(config: &Config) -> String {
 
 fn single_threaded() -> anyhow::Result<Runtime> {
     Builder::new_current_thread().enable_all().build().context("cannot start the runtime")
-}
-
-/// Logs to standard error, at INFO unless `FESTOON_LOG` says otherwise, as in `FESTOON_LOG=debug`.
-fn start_log() {
-    use std::io::IsTerminal as _;
-    use tracing_subscriber::EnvFilter;
-    use tracing_subscriber::filter::LevelFilter;
-    let filter = EnvFilter::builder()
-        .with_env_var("FESTOON_LOG")
-        .with_default_directive(LevelFilter::INFO.into())
-        .from_env_lossy();
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let log = log.with_target(false).with_ansi(std::io::stderr().is_terminal());
-    // The journal has its own clock.
-    if std::env::var_os("JOURNAL_STREAM").is_some() { log.without_time().init() } else { log.init() }
 }
 
 #[cfg(test)]

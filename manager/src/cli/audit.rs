@@ -1,0 +1,138 @@
+//! `festoon-manager audit`: who did what.
+
+use std::collections::VecDeque;
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+use clap::Subcommand;
+use festoon_control::registry::audit;
+use serde_json::Value;
+
+use super::client::{Query, api};
+use super::output::{Column, Table, or_dash, print, second};
+use super::record::Session;
+use super::snapshot::Output as NewFile;
+use super::telling::{subject, who};
+
+/// Entries that are asked for at once.
+const PAGE: usize = 10_000;
+/// Entries that are shown if nobody says how many.
+const USUAL: usize = 100;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum AuditCommand {
+    /// List who did what, the latest last
+    List {
+        /// At most so many, the latest
+        #[arg(long, value_name = "N", default_value_t = USUAL)]
+        limit: usize,
+        /// Those with higher numbers
+        #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+        after: u64,
+    },
+    /// Write the whole audit log down, as lines of JSON that are chained by their hashes
+    Export {
+        /// Where to: a new file, or - for the standard output
+        file: PathBuf,
+        /// Those with higher numbers alone
+        #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+        after: u64,
+    },
+    /// See that in a log that was written down no line is removed or altered; needs no manager
+    Verify {
+        /// The file
+        file: PathBuf,
+    },
+}
+
+pub(super) async fn run(
+    session: impl FnOnce() -> anyhow::Result<Session>,
+    command: AuditCommand,
+) -> anyhow::Result<()> {
+    match command {
+        AuditCommand::List { limit, after } => list(&session()?, limit, after).await,
+        AuditCommand::Export { file, after } => export(&session()?, &file, after).await,
+        AuditCommand::Verify { file } => verify(&file),
+    }
+}
+
+/// Gives every line behind `after` to `each`.
+async fn lines(
+    session: &Session,
+    mut after: u64,
+    mut each: impl FnMut(&str) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    loop {
+        let query =
+            Query::of("/audit").with("after", Some(after)).with("limit", Some(PAGE)).with("format", Some("jsonl"));
+        let text = session.client.text(&api(query.as_str())).await?;
+        let mut last = None;
+        for line in text.lines() {
+            each(line)?;
+            last = Some(line);
+        }
+        let Some(last) = last else { return Ok(()) };
+        let entry: Value = serde_json::from_str(last)?;
+        after = entry["number"].as_u64().context("an entry of the audit log has no number")?;
+    }
+}
+
+async fn list(session: &Session, limit: usize, after: u64) -> anyhow::Result<()> {
+    let mut latest = VecDeque::new();
+    lines(session, after, |line| {
+        latest.push_back(serde_json::from_str::<Value>(line)?);
+        if latest.len() > limit {
+            latest.pop_front();
+        }
+        Ok(())
+    })
+    .await?;
+    session.output.table(&latest, || table(&latest))
+}
+
+fn table(entries: &VecDeque<Value>) -> Table {
+    let columns = [
+        Column::if_room(1, "NUMBER"),
+        Column::always("TIME"),
+        Column::always("WHO"),
+        Column::if_room(2, "FROM"),
+        Column::always("DID"),
+        Column::always("TO"),
+        Column::wide("BEFORE"),
+        Column::wide("AFTER"),
+    ];
+    let row = |entry: &Value| {
+        let json = |member: &str| or_dash(entry.get(member));
+        vec![
+            json("number"),
+            entry["at"].as_str().and_then(|at| at.parse().ok()).map_or_else(|| json("at"), second),
+            who(&entry["by"]),
+            or_dash(entry["by"]["from"].as_str()),
+            or_dash(entry["action"].as_str()),
+            or_dash(entry.get("subject").map(subject)),
+            json("before"),
+            json("after"),
+        ]
+    };
+    Table::new(&columns, "Nobody has done anything yet.").rows(entries.iter().map(row))
+}
+
+async fn export(session: &Session, file: &Path, after: u64) -> anyhow::Result<()> {
+    let mut output = NewFile::create_text(file)?;
+    lines(session, after, |line| Ok(writeln!(output, "{line}")?)).await?;
+    output.finish()
+}
+
+fn verify(file: &Path) -> anyhow::Result<()> {
+    let text = fs::read_to_string(file).with_context(|| format!("can't read {}", file.display()))?;
+    match audit::verify(text.lines())? {
+        Some((number, hash)) => print(&format!(
+            "{} is whole: {} entries up to number {number}, whose hash is {hash}.\n",
+            file.display(),
+            text.lines().count()
+        )),
+        None => bail!("{} has no entries", file.display()),
+    }
+}

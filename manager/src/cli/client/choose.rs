@@ -1,0 +1,207 @@
+//! Which manager a command is for.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::bail;
+use clap::Args;
+use festoon_proto::Fingerprint;
+
+use super::{Client, Credential, Profiles, Server, Token};
+use crate::cli::fault::Fault;
+use crate::data_dir::DataDir;
+
+/// Where a manager keeps its things if nobody says.
+const DATA_DIR: &str = "/var/lib/festoon-manager";
+
+/// Which manager, and as whom.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Which manager")]
+pub(in crate::cli) struct Connection {
+    /// Ask the manager that runs here on this directory [default: /var/lib/festoon-manager]
+    #[arg(long, global = true, value_name = "DIR", env = "FESTOON_MANAGER_DATA", hide_short_help = true)]
+    data_dir: Option<PathBuf>,
+    /// Ask a manager elsewhere, as in https://203.0.113.10:8443; again for others, which are tried in this order
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        env = "FESTOON_SERVER",
+        value_delimiter = ',',
+        hide_short_help = true
+    )]
+    server: Vec<Server>,
+    /// The cluster of this login [default: that of the last one]
+    #[arg(long, global = true, value_name = "NAME", env = "FESTOON_PROFILE", hide_short_help = true)]
+    pub(in crate::cli) profile: Option<String>,
+    /// The CA that the managers' certificates come from: SHA-256 in hexadecimal, as `ca show` has it
+    #[arg(long, global = true, value_name = "SHA256", env = "FESTOON_CA_FINGERPRINT", hide_short_help = true)]
+    pub(in crate::cli) ca_fingerprint: Option<Fingerprint>,
+    /// A file with an API token. The environment may have the token itself, in FESTOON_TOKEN
+    #[arg(long, global = true, value_name = "FILE", env = "FESTOON_TOKEN_FILE", hide_short_help = true)]
+    token_file: Option<PathBuf>,
+}
+
+/// What a command is for.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::cli) enum Place {
+    /// The manager that runs here on this directory.
+    Here(PathBuf),
+    /// These servers, which show certificates of these CAs.
+    There { servers: Vec<Server>, ca: Vec<Fingerprint>, credential: Option<Credential> },
+}
+
+impl Connection {
+    /// The directory of the manager on this machine, for what acts on that alone.
+    pub(in crate::cli) fn data_dir(&self) -> anyhow::Result<&Path> {
+        if !self.server.is_empty() || self.profile.is_some() {
+            let text = "this acts on the manager of one machine: run it there, without --server and --profile";
+            return Err(Fault::Usage(text.to_owned()).into());
+        }
+        Ok(self.data_dir.as_deref().unwrap_or(Path::new(DATA_DIR)))
+    }
+
+    /// The file with a token that was named.
+    pub(in crate::cli) fn token_file(&self) -> Option<&Path> {
+        self.token_file.as_deref().filter(|_| std::env::var_os("FESTOON_TOKEN").is_none())
+    }
+
+    /// The token that the environment or a file has, besides those of profiles.
+    pub(in crate::cli) fn token(&self) -> anyhow::Result<Option<Token>> {
+        if let Some(token) = std::env::var("FESTOON_TOKEN").ok().as_deref().and_then(Token::new) {
+            return Ok(Some(token));
+        }
+        self.token_file.as_deref().map(Token::read).transpose()
+    }
+
+    /// A client for what the command line, the environment or the last login says, in this order; on a machine where a
+    /// manager runs, that one before the last login.
+    pub(in crate::cli) fn client(&self) -> anyhow::Result<Client> {
+        let profiles = || Profiles::load(&Profiles::path()?);
+        let runs_here = DataDir::socket_in(Path::new(DATA_DIR)).exists();
+        Ok(match self.place(profiles, self.token()?, runs_here)? {
+            Place::Here(root) => Client::local(&root),
+            Place::There { servers, ca, credential } => Client::remote(&servers, &ca, credential),
+        })
+    }
+
+    fn place(
+        &self,
+        profiles: impl FnOnce() -> anyhow::Result<Profiles>,
+        token: Option<Token>,
+        runs_here: bool,
+    ) -> anyhow::Result<Place> {
+        if let Some(root) = &self.data_dir {
+            if !self.server.is_empty() || self.profile.is_some() {
+                let text = "--data-dir is for the manager of this machine: leave it out, or --server and --profile";
+                return Err(Fault::Usage(text.to_owned()).into());
+            }
+            return Ok(Place::Here(root.clone()));
+        }
+        if self.server.is_empty() && self.profile.is_none() && runs_here {
+            return Ok(Place::Here(DATA_DIR.into()));
+        }
+        // Without a home there are no profiles, and none may be needed.
+        let profiles = match self.server.is_empty() || self.ca_fingerprint.is_none() || self.profile.is_some() {
+            true => profiles()?,
+            false => Profiles::default(),
+        };
+        match self.server.is_empty() {
+            true => self.of_profile(&profiles, token),
+            false => self.of_servers(&profiles, token),
+        }
+    }
+
+    fn of_profile(&self, profiles: &Profiles, token: Option<Token>) -> anyhow::Result<Place> {
+        let Some(name) = self.profile.as_ref().or(profiles.current.as_ref()) else {
+            return Ok(Place::Here(DATA_DIR.into()));
+        };
+        let profile = profiles.named(name)?;
+        let credential = match token {
+            Some(token) => Some(Credential::Token(token)),
+            None => profile.credential()?,
+        };
+        let ca = self.ca_fingerprint.map_or_else(|| profile.ca.clone(), |one| vec![one]);
+        Ok(Place::There { servers: profile.servers.clone(), ca, credential })
+    }
+
+    /// Servers that were named. What a profile keeps of them, or the profile that was named, counts too.
+    fn of_servers(&self, profiles: &Profiles, token: Option<Token>) -> anyhow::Result<Place> {
+        let known = match &self.profile {
+            Some(name) => Some(profiles.named(name)?),
+            None => {
+                profiles.profiles.values().find(|profile| self.server.iter().any(|it| profile.servers.contains(it)))
+            }
+        };
+        let ca = match (self.ca_fingerprint, known) {
+            (Some(one), _) => vec![one],
+            (None, Some(profile)) => profile.ca.clone(),
+            (None, None) => bail!(
+                "it is not known which CA the certificate of {0} must come from: `festoon-manager login {0}` first, or name --ca-fingerprint",
+                self.server.first().map(ToString::to_string).unwrap_or_default()
+            ),
+        };
+        let credential = match (token, known) {
+            (Some(token), _) => Some(Credential::Token(token)),
+            (None, Some(profile)) => profile.credential()?,
+            (None, None) => None,
+        };
+        Ok(Place::There { servers: self.server.clone(), ca, credential })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::super::Profile;
+    use super::*;
+
+    fn server(text: &str) -> Server {
+        text.parse().unwrap()
+    }
+
+    fn profiles() -> anyhow::Result<Profiles> {
+        let profile = |host: &str, number: u8| Profile {
+            servers: vec![server(host)],
+            ca: vec![Fingerprint([number; 32])],
+            token: Token::new(host),
+            token_file: None,
+            session: None,
+        };
+        let profiles = BTreeMap::from([("a".to_owned(), profile("a", 1)), ("b".to_owned(), profile("b", 2))]);
+        Ok(Profiles { current: Some("a".to_owned()), profiles })
+    }
+
+    fn there(host: &str, number: u8, token: &str) -> Place {
+        Place::There {
+            servers: vec![server(host)],
+            ca: vec![Fingerprint([number; 32])],
+            credential: Token::new(token).map(Credential::Token),
+        }
+    }
+
+    #[test]
+    fn what_is_named_comes_before_this_machine_and_that_before_the_last_login() {
+        let none = Connection::default;
+        let here = Place::Here(DATA_DIR.into());
+        assert_eq!(none().place(profiles, None, true).unwrap(), here);
+        assert_eq!(none().place(profiles, None, false).unwrap(), there("a", 1, "a"));
+        assert_eq!(none().place(|| Ok(Profiles::default()), None, false).unwrap(), here);
+        let b = Connection { profile: Some("b".to_owned()), ..none() };
+        assert_eq!(b.place(profiles, None, true).unwrap(), there("b", 2, "b"));
+        assert_eq!(b.place(profiles, Token::new("other"), true).unwrap(), there("b", 2, "other"));
+        let root = Connection { data_dir: Some("/x".into()), ..none() };
+        assert_eq!(root.place(profiles, None, true).unwrap(), Place::Here("/x".into()));
+        assert!(Connection { data_dir: Some("/x".into()), ..b }.place(profiles, None, true).is_err());
+    }
+
+    #[test]
+    fn a_server_that_was_named_is_believed_by_what_is_known_of_it() {
+        let named = |host: &str| Connection { server: vec![server(host)], ..Connection::default() };
+        assert_eq!(named("b").place(profiles, None, true).unwrap(), there("b", 2, "b"));
+        assert!(named("c").place(profiles, None, true).unwrap_err().to_string().contains("festoon-manager login"));
+        let pinned = Connection { ca_fingerprint: Some(Fingerprint([3; 32])), ..named("c") };
+        assert_eq!(pinned.place(profiles, None, true).unwrap(), there("c", 3, ""), "no token of another cluster");
+        assert!(named("b").data_dir().is_err());
+    }
+}

@@ -1,0 +1,35 @@
+//! Why a request got no answer that is of use.
+
+use std::io;
+use std::path::PathBuf;
+
+use festoon_api::Problem;
+
+/// A request failed.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::cli) enum ClientError {
+    /// No manager runs on this data directory.
+    #[error("no manager runs on {0}: start one with `festoon-manager serve`, or name its --data-dir")]
+    NotRunning(PathBuf),
+    /// Not for this user.
+    #[error("{0} is for its owner alone: run this as root or as the user that runs the manager")]
+    NotAllowed(PathBuf),
+    /// The manager refuses.
+    #[error("{}", .0.title)]
+    Refused(Problem),
+    /// None of the servers answers.
+    #[error("no manager answers: {0}")]
+    Unreachable(String),
+    /// The connection broke after the request was sent.
+    #[error("the manager does not answer, and it is not known whether it did what was asked: look, or see its log")]
+    NoAnswer,
+    /// What was to be shown can't be a header.
+    #[error("the API token or session has characters that none has: copy all of it, and nothing else")]
+    BadCredential,
+    /// What it answers can't be written down.
+    #[error("can't write it down: {0}")]
+    Output(io::Error),
+    /// The manager speaks another version.
+    #[error("the manager gives an answer that this program does not understand: run the same version of both")]
+    Nonsense,
+}
