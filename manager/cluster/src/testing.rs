@@ -39,6 +39,8 @@ struct Disk {
     /// Writes and syncs until the power goes, and the seed that decides what survives.
     cut: Option<(u64, u64)>,
     limit: Option<usize>,
+    /// Writes for which there was no room.
+    refusals: u64,
     is_stalled: bool,
     /// Syncs are acknowledged and do nothing.
     is_lying: bool,
@@ -110,6 +112,11 @@ impl FaultyDisk {
     /// Whether there is room for so many bytes only.
     pub fn is_limited(&self) -> bool {
         self.lock().limit.is_some()
+    }
+
+    /// The writes so far for which there was no room.
+    pub fn refusals(&self) -> u64 {
+        self.lock().refusals
     }
 
     /// From now on a sync blocks its thread until [`FaultyDisk::resume`].
@@ -213,8 +220,12 @@ impl Disk {
         }
     }
 
-    fn make_room(&self, len: usize) -> io::Result<()> {
-        if self.limit.is_some_and(|limit| len > limit) { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+    fn make_room(&mut self, len: usize) -> io::Result<()> {
+        if self.limit.is_none_or(|limit| len <= limit) {
+            return Ok(());
+        }
+        self.refusals += 1;
+        Err(io::ErrorKind::StorageFull.into())
     }
 }
 

@@ -7,12 +7,14 @@ mod bad_keys;
 mod bad_tokens;
 mod blackhole;
 mod drain;
+mod events;
 mod kill9;
 mod leader;
 mod load;
 mod loss;
 mod one_way;
 mod partition;
+mod races;
 mod registry_kills;
 mod report;
 mod resize;
@@ -41,7 +43,7 @@ struct Measurement {
     run: fn(&Lab, &mut Report) -> anyhow::Result<()>,
 }
 
-const ALL: [Measurement; 20] = [
+const ALL: [Measurement; 22] = [
     Measurement { name: "kill9", run: kill9::measure },
     Measurement { name: "blackhole", run: blackhole::measure },
     Measurement { name: "one_way", run: one_way::measure },
@@ -56,6 +58,8 @@ const ALL: [Measurement; 20] = [
     Measurement { name: "resize", run: resize::measure },
     Measurement { name: "revocation", run: revocation::measure },
     Measurement { name: "restore", run: restore::measure },
+    Measurement { name: "races", run: races::measure },
+    Measurement { name: "events", run: events::measure },
     Measurement { name: "size", run: size::measure },
     Measurement { name: "throughput", run: throughput::measure },
     Measurement { name: "bad_datagrams", run: bad_datagrams::measure },

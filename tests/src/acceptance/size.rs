@@ -20,6 +20,8 @@ const ENDPOINTS: usize = 100_000;
 const FILLERS: usize = 128;
 /// Room for them, beside the network's own prefix.
 const PREFIX: &str = "10.64.0.0/12";
+const PAGES: usize = 400;
+const CREATES: usize = 400;
 const STARTS: usize = 4;
 const JOINS: usize = 2;
 const CHANGES: u16 = 200;
@@ -30,6 +32,7 @@ pub(super) fn measure(lab: &Lab, report: &mut Report) -> anyhow::Result<()> {
     let mut overlay = Overlay::start(lab, &Spec { priorities: &[200], agents: &["a", "b", "c"], ..Spec::default() })?;
     overlay.first_manager()?.run(&["networks", "set", "default", &format!("--add-prefix={PREFIX}")])?;
     fill(overlay.first_manager()?, report)?;
+    ask(&mut overlay.first_manager()?.admin(), report)?;
     let starts = (0..STARTS).map(|number| restart(&mut overlay.managers[0], number.is_multiple_of(2)));
     let starts = starts.collect::<anyhow::Result<Vec<f64>>>()?;
     report.note(&format!("size: starts took {starts:.2?} s, every other after SIGKILL"));
@@ -83,6 +86,35 @@ fn fill(manager: &Manager, report: &mut Report) -> anyhow::Result<()> {
     let there = manager.admin().status(0)?.endpoint_count;
     report.note(&format!("size: {ENDPOINTS} endpoints were added in {:.0} s", start.elapsed().as_secs_f64()));
     report.count("size_endpoints", there as u64, "endpoints", Limit::AtLeast(ENDPOINTS as f64));
+    Ok(())
+}
+
+/// How long a cluster of one takes for a page of a list, and for a change.
+fn ask(admin: &mut Admin, report: &mut Report) -> anyhow::Result<()> {
+    let (mut pages, mut next) = (Vec::new(), String::new());
+    for number in 0..PAGES {
+        let start = now();
+        let (items, cursor) = match number % 4 {
+            // By name, through a filter that nearly all fail, the largest there is, and on from the page before.
+            0 => admin.page("endpoints?sort=name&limit=100")?,
+            1 => admin.page(&format!("endpoints?search=filler-{}", 90_000 + number))?,
+            2 => admin.page("endpoints?limit=1000")?,
+            _ => admin.page(&format!("endpoints{next}"))?,
+        };
+        pages.push(start.elapsed().as_secs_f64() * 1000.0);
+        anyhow::ensure!(items > 0, "page {number} is empty");
+        next = cursor.map_or(next, |cursor| format!("?cursor={cursor}"));
+    }
+    let mut creates = Vec::new();
+    for number in 0..CREATES {
+        let start = now();
+        admin.add_client(&format!("one-more-{number}"))?;
+        creates.push(start.elapsed().as_secs_f64() * 1000.0);
+    }
+    for (what, figures, bar) in [("page", pages, 50.0), ("create", creates, 100.0)] {
+        report.note(&format!("size: a {what} took {:.1} ms in the median", percentile(&figures, 50)));
+        report.add(&format!("size_{what}_p99"), percentile(&figures, 99), "ms", Limit::AtMost(bar));
+    }
     Ok(())
 }
 
@@ -173,12 +205,12 @@ fn peak_mb(manager: &mut Manager) -> anyhow::Result<f64> {
     Ok(kib * 1024.0 / 1e6)
 }
 
-fn worst(figures: &[f64]) -> f64 {
+pub(super) fn worst(figures: &[f64]) -> f64 {
     figures.iter().copied().fold(f64::NAN, f64::max)
 }
 
 /// Below which so many of a hundred are (nearest rank).
-fn percentile(figures: &[f64], percent: usize) -> f64 {
+pub(super) fn percentile(figures: &[f64], percent: usize) -> f64 {
     let mut sorted = figures.to_vec();
     sorted.sort_by(f64::total_cmp);
     let rank = (sorted.len() * percent).div_ceil(100);

@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::io::{BufRead, BufReader, Write};
+use std::net::IpAddr;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -55,8 +56,28 @@ impl Admin {
     /// # Errors
     /// A [`Problem`] when the manager refuses, another when it does not answer; so for all that follow.
     pub fn add_client(&mut self, name: &str) -> anyhow::Result<()> {
+        self.create_client(name).map(drop)
+    }
+
+    /// The same, and gives the addresses that it got.
+    ///
+    /// # Errors
+    /// When it gets none.
+    pub fn create_client(&mut self, name: &str) -> anyhow::Result<Vec<IpAddr>> {
         let key = STANDARD.encode(rand::random::<[u8; 32]>());
-        self.send("POST", "/api/v1/endpoints", &json!({ "name": name, "public_key": key })).map(drop)
+        let created = self.send("POST", "/api/v1/endpoints", &json!({ "name": name, "public_key": key }))?;
+        let created: Value = serde_json::from_slice(&created)?;
+        Ok(serde_json::from_value(created["endpoint"]["addresses"].clone())?)
+    }
+
+    /// A page of a list of the API: the number of its items, and the cursor of the next, if there is one.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn page(&mut self, list: &str) -> anyhow::Result<(usize, Option<String>)> {
+        let page: Value = serde_json::from_slice(&self.send("GET", &format!("/api/v1/{list}"), &Value::Null)?)?;
+        let items = page["items"].as_array().context("this is no page of a list")?.len();
+        Ok((items, page["next"].as_str().map(str::to_owned)))
     }
 
     /// Removes an endpoint.
@@ -84,6 +105,21 @@ impl Admin {
     pub fn set_mtu(&mut self, network: &str, mtu: u16) -> anyhow::Result<()> {
         let path = self.find("networks", network)?;
         self.send("PATCH", &path, &json!({ "mtu": mtu })).map(drop)
+    }
+
+    /// Everything that happens from now on, as server-sent events. It is being told when this returns.
+    ///
+    /// # Errors
+    /// When the manager refuses.
+    pub fn events(&self) -> anyhow::Result<EventStream> {
+        let mut stream = self.connect()?;
+        stream
+            .get_mut()
+            .write_all(b"GET /api/v1/events HTTP/1.1\r\nhost: localhost\r\naccept: text/event-stream\r\n\r\n")?;
+        let mut line = String::new();
+        stream.read_line(&mut line)?;
+        anyhow::ensure!(line.contains(" 200 "), "no events: {line:?}");
+        Ok(EventStream(stream))
     }
 
     /// Where the API has what is called `name`.
@@ -134,6 +170,28 @@ impl Admin {
         let stream = stream.with_context(|| format!("no manager answers at {}", self.socket.display()))?;
         stream.set_read_timeout(Some(TIMEOUT))?;
         Ok(BufReader::new(stream))
+    }
+}
+
+/// A stream of events.
+#[derive(Debug)]
+pub struct EventStream(BufReader<UnixStream>);
+
+impl EventStream {
+    /// Waits for the next.
+    ///
+    /// # Errors
+    /// When none comes for long, or the stream ends.
+    pub fn wait_next(&mut self) -> anyhow::Result<Value> {
+        let mut line = String::new();
+        loop {
+            line.clear();
+            anyhow::ensure!(self.0.read_line(&mut line)? > 0, "the stream of events has ended");
+            // Between the lines of an event stand those of chunks.
+            if let Some(data) = line.strip_prefix("data:") {
+                return serde_json::from_str(data).with_context(|| format!("no event: {line:?}"));
+            }
+        }
     }
 }
 

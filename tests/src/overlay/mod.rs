@@ -17,7 +17,7 @@ use anyhow::Context;
 use crate::clock::now;
 use crate::lab::{Cloud, Host, Internet, Lab};
 
-pub use admin::{Admin, Problem};
+pub use admin::{Admin, EventStream, Problem};
 pub use agent::{Agent, MapReader};
 pub use manager::{Introduction, Manager};
 pub use status::{AgentStatus, Endpoint, Listed, ManagerStatus, Member, MemberId, Neighbour, Registry, Uplink};

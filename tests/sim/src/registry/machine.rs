@@ -219,6 +219,7 @@ impl Machine {
     /// Until it dies.
     async fn run(&self, world: &Arc<World>, (process, ending): (Process, watch::Sender<bool>), losses: u64) {
         let cluster = process.cluster.clone();
+        let refusals = self.disk().refusals();
         world.note(&format!("{} runs", process_name(self, &process)));
         world.net.put(self.id, Some(process));
         loop {
@@ -232,7 +233,8 @@ impl Machine {
                 world.wrong(format!("{} has another registry than others", self.id));
             }
             if health.role == Role::Stopped {
-                if !disk.is_limited() {
+                // It may notice only when it writes again, and there is room then.
+                if disk.refusals() == refusals {
                     world.wrong(format!("{} stopped by itself", self.id));
                 }
                 // Somebody makes room and starts it again.
