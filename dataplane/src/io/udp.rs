@@ -233,8 +233,8 @@ impl UnderlayPort for UdpPort {
     }
 
     fn send_whole(&mut self, group: &UnderlayGroup<'_>) -> io::Result<()> {
-        set_whole(&self.socket, self.v6, true)?;
-        let sent = group.datagrams().try_for_each(|datagram| self.transmit(&group.path, datagram, None));
+        let sent = set_whole(&self.socket, self.v6, true)
+            .and_then(|()| group.datagrams().try_for_each(|datagram| self.transmit(&group.path, datagram, None)));
         // Whatever came of it: tunnels depend on fragments.
         set_whole(&self.socket, self.v6, false)?;
         sent

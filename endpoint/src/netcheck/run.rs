@@ -16,19 +16,29 @@ use super::nat::{Nat, Sighting};
 use super::{Family, Https, Manager, Outcome, Report, Udp, advice};
 use crate::config::Config;
 use crate::https::{Checked, Client, RequestError};
+use crate::node::measure::Measured;
 use crate::node::status::ManagerStatus;
 use crate::prober::Prober;
 use crate::state::{Membership, StateDir};
 
-/// Probes of each manager.
+/// Whether a manager answers at all is asked so many times, for a loss is not silence, and a handshake may be needed first.
+const FIRST: Tries = Tries { count: 8, spacing: Duration::from_millis(300), patience: Duration::from_secs(3) };
+/// Probes of a manager that answers.
 const PROBES: u32 = 5;
 const SPACING: Duration = Duration::from_millis(50);
-/// The first probe of a manager may take a handshake, tried again after some hundred milliseconds.
-const FIRST_PATIENCE: Duration = Duration::from_secs(3);
 const PATIENCE: Duration = Duration::from_secs(1);
-/// Packets of one size that are sent at once: if all are lost, it is not by chance.
-const TRIES: usize = 3;
+/// Packets of one size that are sent at once: if all are lost, it is hardly by chance.
+const TRIES_OF_SIZE: u32 = 3;
 const LEAST_SIZE_PATIENCE: Duration = Duration::from_millis(200);
+
+/// How often to ask the same.
+#[derive(Debug, Clone, Copy)]
+struct Tries {
+    count: u32,
+    spacing: Duration,
+    /// For each.
+    patience: Duration,
+}
 
 /// Finds out all it can, through the agent or without it.
 pub async fn netcheck(config: &Config) -> anyhow::Result<Report> {
@@ -78,11 +88,12 @@ async fn probe_all(prober: &Arc<Prober>, map: &EndpointMap) -> anyhow::Result<Ve
 }
 
 async fn probe(prober: Arc<Prober>, manager: ManagerId, overlay_mtu: u16) -> anyhow::Result<Udp> {
-    let first = prober.measure(manager, None, FIRST_PATIENCE).await?;
-    let Some(first) = first else { return Ok(Udp { sent: 1, ..Udp::default() }) };
-    // The first may have waited for a handshake.
-    let mut udp = Udp { observed: first.observed, ..Udp::default() };
-    for _ in 0..PROBES {
+    let Some(first) = any_answer(&prober, manager, None, FIRST).await? else {
+        return Ok(Udp { sent: FIRST.count, ..Udp::default() });
+    };
+    // Its round trip may have had a handshake in it.
+    let mut udp = Udp { observed: first.observed, sent: 1, answered: 1, ..Udp::default() };
+    while udp.sent < PROBES {
         udp.sent += 1;
         if let Some(measured) = prober.measure(manager, None, PATIENCE).await? {
             udp.answered += 1;
@@ -109,21 +120,33 @@ async fn find_mtu(
 ) -> anyhow::Result<Option<PathMtu>> {
     let patience = (rtt * 3).clamp(LEAST_SIZE_PATIENCE, PATIENCE);
     while let Some(size) = search.next_size() {
-        let mut tries = JoinSet::new();
-        for _ in 0..TRIES {
-            let prober = Arc::clone(prober);
-            tries.spawn(async move { prober.measure(manager, Some(size), patience).await });
-        }
-        let mut passed = false;
-        while let Some(answer) = tries.join_next().await {
-            passed |= answer??.is_some();
-            if passed {
-                break;
-            }
-        }
-        search.handle(size, passed);
+        let tries = Tries { count: TRIES_OF_SIZE, spacing: Duration::ZERO, patience };
+        search.handle(size, any_answer(prober, manager, Some(size), tries).await?.is_some());
     }
     Ok(search.result())
+}
+
+/// The first answer to several probes, each sent whether those before were answered or not.
+async fn any_answer(
+    prober: &Arc<Prober>,
+    manager: ManagerId,
+    size: Option<u16>,
+    tries: Tries,
+) -> anyhow::Result<Option<Measured>> {
+    let mut asked = JoinSet::new();
+    for number in 0..tries.count {
+        let prober = Arc::clone(prober);
+        asked.spawn(async move {
+            tokio::time::sleep(tries.spacing * number).await;
+            prober.measure(manager, size, tries.patience).await
+        });
+    }
+    while let Some(answer) = asked.join_next().await {
+        if let Some(measured) = answer?? {
+            return Ok(Some(measured));
+        }
+    }
+    Ok(None)
 }
 
 /// Every address of every HTTPS listener, in the order of the map.
