@@ -35,6 +35,8 @@ pub mod expiry;
 pub mod https;
 #[cfg(feature = "shell")]
 pub mod local;
+#[cfg(feature = "shell")]
+pub mod metrics;
 pub mod node;
 #[cfg(feature = "shell")]
 pub mod own_key;

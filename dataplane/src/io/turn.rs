@@ -102,12 +102,18 @@ impl<N: Node, U: UnderlayPort, O: OverlayPort> Machine<N, U, O> {
 
     fn serve_underlay(&mut self) -> io::Result<Again> {
         for _ in 0..MAX_BATCHES {
-            let Self { node, underlay, effects, .. } = self;
+            let Self { node, underlay, effects, counters, .. } = self;
             let now = clock();
+            let (mut batches, mut datagrams) = (0, 0);
             let progress = underlay.receive(|received| match received {
-                Received::Datagrams { path, bytes, stride } => node.handle_underlay(now, path, bytes, stride, effects),
+                Received::Datagrams { path, bytes, stride } => {
+                    batches += 1;
+                    datagrams += bytes.len().div_ceil(stride.max(1)).max(1) as u64;
+                    node.handle_underlay(now, path, bytes, stride, effects);
+                }
                 Received::Unreachable(address) => node.handle_unreachable(now, address, effects),
             })?;
+            counters.received(batches, datagrams);
             self.flush();
             if progress == Progress::Drained {
                 return Ok(false);
@@ -145,7 +151,7 @@ impl<N: Node, U: UnderlayPort, O: OverlayPort> Machine<N, U, O> {
                     tracing::trace!(remote = %group.path.remote, %error, "datagrams lost");
                 }
             }
-            counters.underlay(groups, lost);
+            counters.underlay(groups, effects.underlay.len() as u64, lost);
             effects.underlay.clear();
         }
         if !effects.overlay.is_empty() {

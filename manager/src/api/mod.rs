@@ -34,6 +34,7 @@ use crate::https::Refused;
 use crate::node::Status;
 use access::{Need, needs};
 
+pub(crate) use health::problems;
 pub use openapi::{document, document_text};
 
 /// What the API works on.

@@ -13,6 +13,7 @@ use crate::cluster::{self, Cluster, Parts, unix_now};
 use crate::config::Config;
 use crate::data_dir::DataDir;
 use crate::events::{self, Events};
+use crate::metrics::{self, Metrics, Way};
 use crate::node::Sighting;
 use crate::pki::Credentials;
 use crate::snapshot::Snapshots;
@@ -25,6 +26,7 @@ pub(super) struct Base {
     pub(super) snapshots: Snapshots,
     pub(super) keeper: Keeper,
     pub(super) events: Events,
+    pub(super) metrics: Metrics,
     /// Takes what the node sees.
     pub(super) sightings: mpsc::Sender<Sighting>,
     /// To be polled beside everything else. Gives the reason why it can't go on.
@@ -48,10 +50,22 @@ pub(super) async fn start(data: &DataDir, config: &Config) -> anyhow::Result<Bas
     let (vault, managers) = (parts.vault.clone(), parts.managers.clone());
     let snapshots = Snapshots::new(&config.snapshots, data, me, cluster.clone(), vault.clone());
     let schedule = snapshots.clone().run();
-    let keeper = Keeper { me, vault, credentials, managers, told: Told::default() };
+    let keeper = Keeper { me, vault, credentials: credentials.clone(), managers, told: Told::default() };
     let record = events::open(data, me, cluster.clone(), parts.managers.clone())?;
     let (events, sightings) = (record.events.clone(), record.sightings.clone());
-    let https = https.run(routes(&parts, &keeper, &events));
+    let metrics = Metrics::new(
+        config.metrics.clone(),
+        metrics::Sources {
+            me,
+            cluster: cluster.clone(),
+            snapshots: snapshots.clone(),
+            credentials,
+            events: events.clone(),
+            data: data.clone(),
+        },
+    );
+    let told = metrics.clone().serve();
+    let https = https.run(metrics.requests().observe(routes(&parts, &keeper, &events), Way::Https));
     let record = record.run();
     let Parts { supervisor, .. } = parts;
     let keys = keep_keys(keeper.clone(), cluster.clone());
@@ -64,9 +78,10 @@ pub(super) async fn start(data: &DataDir, config: &Config) -> anyhow::Result<Bas
             () = record => anyhow!("the record of events ended"),
             never = supervisor.run() => match never {},
             never = schedule => match never {},
+            never = told => match never {},
         }
     };
-    Ok(Base { me, cluster, keeper, snapshots, events, sightings, work: Box::pin(work) })
+    Ok(Base { me, cluster, keeper, snapshots, events, metrics, sightings, work: Box::pin(work) })
 }
 
 fn routes(parts: &Parts, keeper: &Keeper, events: &Events) -> Router {

@@ -37,6 +37,7 @@ use crate::cluster::{Cluster, ProposeError, unix_now};
 use crate::driver::NodeHandle;
 use crate::events::{self, Events};
 use crate::https::{ApiJson, Refused};
+use crate::metrics::{Requests, Way};
 use crate::own_key::OwnKey;
 use crate::snapshot::Snapshots;
 use crate::status::{Page, Report, report};
@@ -66,6 +67,8 @@ pub struct Admin {
     pub events: Events,
     /// The key of its tunnels and links.
     pub own_key: OwnKey,
+    /// The requests that are counted.
+    pub requests: Requests,
 }
 
 /// Whoever may open the socket sees everything.
@@ -97,6 +100,7 @@ pub fn build(path: &Path) -> io::Result<Server> {
 impl Server {
     /// Serves until it is dropped.
     pub async fn run(self, admin: Admin) -> io::Result<()> {
+        let requests = admin.requests.clone();
         let routes = Router::new()
             .route(STATUS, get(status))
             .route(TOKENS, post(create_token))
@@ -121,6 +125,7 @@ impl Server {
             .route(EVENTS, get(list_events))
             .with_state(admin.clone())
             .merge(api(admin));
+        let routes = requests.observe(routes, Way::Socket);
         axum::serve(self.0, routes).await
     }
 }
