@@ -21,6 +21,8 @@ pub mod join;
 #[cfg(feature = "shell")]
 pub mod leave;
 #[cfg(feature = "shell")]
+pub mod metrics;
+#[cfg(feature = "shell")]
 pub mod offer;
 #[cfg(feature = "shell")]
 pub mod refresh;

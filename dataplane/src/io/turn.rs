@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use tokio::sync::mpsc;
 
-use super::counters::IoCounters;
+use super::counters::{IoCounters, Moved};
 use super::port::{OverlayPort, Progress, Received, UnderlayPort};
 use crate::batch::{OverlayBatch, UnderlayBatch};
 use crate::{Effects, Node};
@@ -104,16 +104,15 @@ impl<N: Node, U: UnderlayPort, O: OverlayPort> Machine<N, U, O> {
         for _ in 0..MAX_BATCHES {
             let Self { node, underlay, effects, counters, .. } = self;
             let now = clock();
-            let (mut batches, mut datagrams) = (0, 0);
+            let mut moved = Moved::default();
             let progress = underlay.receive(|received| match received {
                 Received::Datagrams { path, bytes, stride } => {
-                    batches += 1;
-                    datagrams += bytes.len().div_ceil(stride.max(1)).max(1) as u64;
+                    moved.add(bytes.len(), stride);
                     node.handle_underlay(now, path, bytes, stride, effects);
                 }
                 Received::Unreachable(address) => node.handle_unreachable(now, address, effects),
             })?;
-            counters.received(batches, datagrams);
+            counters.received(&moved);
             self.flush();
             if progress == Progress::Drained {
                 return Ok(false);
@@ -143,15 +142,15 @@ impl<N: Node, U: UnderlayPort, O: OverlayPort> Machine<N, U, O> {
     fn flush(&mut self) {
         let Self { underlay, overlay, effects, counters, .. } = self;
         if !effects.underlay.is_empty() {
-            let (mut groups, mut lost) = (0, 0);
+            let (mut moved, mut lost) = (Moved::default(), 0);
             for group in effects.underlay.groups() {
-                groups += 1;
+                moved.add(group.bytes.len(), group.segment_size);
                 if let Err(error) = underlay.send(&group) {
                     lost += group.datagrams().count() as u64;
                     tracing::trace!(remote = %group.path.remote, %error, "datagrams lost");
                 }
             }
-            counters.underlay(groups, effects.underlay.len() as u64, lost);
+            counters.underlay(&moved, lost);
             effects.underlay.clear();
         }
         if !effects.overlay.is_empty() {

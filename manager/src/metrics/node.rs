@@ -101,6 +101,7 @@ fn write_io(page: &mut Page, io: IoCounts) {
         io.received_batches,
     );
     counter("festoon_underlay_received_datagrams_total", "Datagrams received.", io.received_datagrams);
+    counter("festoon_underlay_received_bytes_total", "Bytes in these datagrams.", io.received_bytes);
     counter(
         "festoon_underlay_sent_batches_total",
         "Batches of datagrams sent, each by one system call where the kernel splits.",
@@ -111,6 +112,7 @@ fn write_io(page: &mut Page, io: IoCounts) {
         "Datagrams sent, also those that were lost.",
         io.underlay_datagrams,
     );
+    counter("festoon_underlay_sent_bytes_total", "Bytes in these datagrams.", io.underlay_bytes);
     counter("festoon_underlay_lost_datagrams_total", "Datagrams that the kernel did not take.", io.underlay_lost);
 }
 

@@ -55,14 +55,22 @@ fn write_own(page: &mut Page, health: &Health) {
         health.applied,
     );
     gauge("festoon_raft_quorum_voters", "Voters that must agree on a change.", health.quorum() as u64);
-    let heard = health.members.iter().filter(|member| member.votes && member.is_heard).count();
-    gauge("festoon_raft_heard_voters", "Voters that were heard lately, with this manager.", heard as u64);
+    if health.role == Role::Leader {
+        let heard = health.members.iter().filter(|member| member.votes && member.is_heard).count();
+        gauge(
+            "festoon_raft_heard_voters",
+            "Voters heard lately, itself among them; only the leader hears all.",
+            heard as u64,
+        );
+    }
 }
 
 fn write_members(page: &mut Page, health: &Health, me: ManagerId) {
     let others = || health.members.iter().filter(|member| member.id.manager != me);
-    let mut heard = page.gauge("festoon_raft_member_heard", "Whether another member was heard lately.");
-    for member in others() {
+    let is_leader = health.role == Role::Leader;
+    let mut heard =
+        page.gauge("festoon_raft_member_heard", "Whether another member was heard lately; only the leader hears all.");
+    for member in others().filter(|_| is_leader) {
         heard.add(&[("manager", &member.id.manager)], member.is_heard);
     }
     let mut votes = page.gauge("festoon_raft_member_votes", "Whether another member votes.");

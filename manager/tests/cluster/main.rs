@@ -11,6 +11,7 @@ mod harness;
 mod keys;
 mod kills;
 mod membership;
+mod metrics;
 mod snapshots;
 mod strangers;
 
