@@ -80,7 +80,7 @@ fn write_moves(page: &mut Page, tally: &Tally) {
     }
     page.histogram(
         "festoon_endpoint_move_gap_seconds",
-        "How long the manager before was silent when an endpoint moved.",
+        "How long a manager was silent that an endpoint moved away from because it was dead.",
     )
     .add_histogram(&[], &tally.gaps);
     let mut downs = page.counter("festoon_endpoint_downs_total", "Endpoints that went, by how.");

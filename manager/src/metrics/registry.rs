@@ -20,7 +20,7 @@ pub(super) fn write(page: &mut Page, state: &State, me: ManagerId) {
     count("network", state.networks().count());
     count("endpoint", state.endpoint_count());
     count("manager", state.managers().count());
-    count("join_token", state.join_tokens().count());
+    count("join_token", state.join_token_count());
     count("user", state.users().count());
     count("session", state.sessions().count());
     count("api_token", state.api_tokens().count());

@@ -18,7 +18,7 @@ pub struct Tally {
     pub ups: u64,
     /// Endpoints that came from another manager, by the word for the reason.
     pub moves: BTreeMap<&'static str, u64>,
-    /// How long the manager before had been silent, as far as endpoints said.
+    /// How long a manager had been silent that an endpoint took for dead. Those that leave one for another reason have no gap.
     pub gaps: Histogram,
     /// Endpoints that went, by the word for how.
     pub downs: BTreeMap<&'static str, u64>,
@@ -55,7 +55,7 @@ impl Tally {
             Seen::Endpoint { what: Step::Up, .. } => self.ups += 1,
             Seen::Endpoint { what: Step::Moved { why, gap, .. }, .. } => {
                 *self.moves.entry(word_of_move(*why)).or_default() += 1;
-                if let Some(gap) = gap {
+                if let (Some(MoveReason::ManagerDead), Some(gap)) = (why, gap) {
                     self.gaps.observe(*gap);
                 }
             }
@@ -90,6 +90,7 @@ mod tests {
             happened(Step::Up),
             happened(Step::Moved { from, why, gap }),
             happened(Step::Moved { from, why: None, gap: None }),
+            happened(Step::Moved { from, why: Some(MoveReason::Priority), gap }),
             happened(Step::Down(Ending::Silent)),
             Seen::LinkUp(ManagerId(2), Duration::ZERO),
             Seen::LinkDown(ManagerId(2)),
