@@ -28,7 +28,7 @@ use crate::snapshot::Snapshots;
 pub use config::{Config, Listen};
 pub use requests::{Requests, Way};
 
-/// Endpoints that the packet loop tells of in one go, which takes it some ten microseconds.
+/// Endpoints that the packet loop tells of in one go: a tenth of a millisecond in an unoptimised build.
 const PART: usize = 128;
 
 /// Where the figures are.
