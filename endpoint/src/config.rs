@@ -1,5 +1,6 @@
 //! Where an agent keeps its things. Several agents on one machine differ in their state directory.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -38,6 +39,11 @@ pub struct Config {
     /// forward packets itself (net.ipv4.ip_forward)
     #[arg(long = "route", global = true, env = "FESTOON_ROUTES", value_delimiter = ',', value_name = "CIDR")]
     pub routes: Vec<IpNet>,
+
+    /// Serve metrics for Prometheus, and /healthz and /readyz, at this address without a login, as in 127.0.0.1:8445
+    /// [default: not at all]
+    #[arg(long, global = true, env = "FESTOON_METRICS", value_name = "IP:PORT")]
+    pub metrics: Option<SocketAddr>,
 
     /// Replace the endpoint's key by itself once it is so old, as in 30d [default: never]
     #[arg(long, global = true, env = "FESTOON_ROTATE_KEY_EVERY", value_parser = duration)]
@@ -95,6 +101,7 @@ mod tests {
             listen_port,
             no_segmentation,
             rotate_key_every,
+            metrics: None,
             routes: Vec::new(),
         }
     }

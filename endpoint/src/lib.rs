@@ -25,6 +25,8 @@ pub mod leave;
 #[cfg(feature = "shell")]
 pub mod log;
 #[cfg(feature = "shell")]
+pub mod metrics;
+#[cfg(feature = "shell")]
 pub mod netcheck;
 #[cfg(feature = "shell")]
 pub mod offer;

@@ -8,6 +8,7 @@
 //! | [`Watch::run`] | a change is missed only by a session that is gone |
 //! | [`Refresher::run`] | a map is stored, atomically, before it is used |
 //! | [`Rotator::run`] | a new key is stored before a manager hears of it |
+//! | [`serve`](festoon_metrics::serve), for metrics | it holds nothing |
 //! | [`Offerer::run`] | what is not as it should be in the map is said again |
 //!
 //! The main loop owns what changes; the other tasks hand it messages. It serves whichever is ready, one at a time.
@@ -17,6 +18,7 @@ use std::time::Instant;
 
 use anyhow::Context as _;
 use festoon_dataplane::io::{DriverHandle, TunConfig, TunPort, UdpConfig, UdpPort, spawn};
+use festoon_metrics::Process;
 use festoon_proto::map::EndpointMap;
 use festoon_proto::{Generation, ManagerId, PublicKey};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -27,6 +29,7 @@ use crate::config::Config;
 use crate::control::{AgentStatus, Ask, Facts, Server, Settings, Setup};
 use crate::host::{Change, Desired, Host, Watch};
 use crate::log::LastLines;
+use crate::metrics::Metrics;
 use crate::node::status::Status;
 use crate::node::{Command, EndpointNode, Event, NodeConfig, NodeKeys};
 use crate::offer::Offerer;
@@ -49,6 +52,11 @@ pub async fn run(config: &Config, log: LastLines) -> anyhow::Result<()> {
     let mut session = Session::start(config, &membership, state.next_boot()?, (outlets.events, log)).await?;
 
     let mut tasks = JoinSet::new();
+    if let Some(address) = config.metrics {
+        let (asks, counters) = (outlets.asks.clone(), Arc::clone(session.driver.counters()));
+        let metrics = Metrics { asks, counters, process: Process::started_now() };
+        tasks.spawn(async move { match festoon_metrics::serve(address, metrics).await {} });
+    }
     tasks.spawn(server.serve(outlets.asks));
     let watch = Watch::open(session.host.index()).context("cannot watch the host's addresses")?;
     tasks.spawn(watch.run(outlets.changes));

@@ -1,17 +1,18 @@
 //! The node, running: the way to it for the rest of the program.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::Context as _;
-use festoon_dataplane::io::{DriverError, DriverHandle, TunPort, UdpConfig, UdpPort, spawn};
+use festoon_dataplane::io::{DriverError, DriverHandle, IoCounters, IoCounts, TunPort, UdpConfig, UdpPort, spawn};
 use festoon_proto::map::{ManagerMap, ManagerMapDelta};
 use festoon_proto::{EndpointId, ManagerId};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::cluster::unix_now;
-use crate::node::{Command, Event, ManagerNode, NodeConfig, NodeKeys, Reply, Sighting, Status};
+use crate::node::{Carried, Command, Event, Figures, ManagerNode, NodeConfig, NodeKeys, Reply, Sighting, Status};
 
 /// Events on their way from the packet loop. It keeps more, up to a bound of its own.
 const EVENT_QUEUE: usize = 256;
@@ -49,6 +50,7 @@ pub struct Stopped;
 #[derive(Debug, Clone)]
 pub struct NodeHandle {
     commands: mpsc::Sender<Command>,
+    counters: Arc<IoCounters>,
 }
 
 /// The node, running.
@@ -95,7 +97,7 @@ async fn sort(mut events: mpsc::Receiver<Event>, drained: watch::Sender<u32>, si
 impl Driver {
     /// The way to the node.
     pub fn handle(&self) -> NodeHandle {
-        NodeHandle { commands: self.handle.commands().clone() }
+        NodeHandle { commands: self.handle.commands().clone(), counters: Arc::clone(self.handle.counters()) }
     }
 
     /// Waits until the node stops by itself, which it does only if something is broken.
@@ -147,6 +149,21 @@ impl NodeHandle {
     /// How it and the endpoints with these ids are doing.
     pub async fn status(&self, ids: Vec<EndpointId>) -> Result<Status, Stopped> {
         self.ask(|reply| Command::Status(ids, reply)).await
+    }
+
+    /// What it counted and measured, without single endpoints.
+    pub async fn figures(&self) -> Result<Figures, Stopped> {
+        self.ask(Command::Figures).await
+    }
+
+    /// The same of at most `limit` endpoints that it carries, those behind `after`, by id. Packets wait while it is made.
+    pub async fn carried(&self, after: Option<EndpointId>, limit: usize) -> Result<Vec<Carried>, Stopped> {
+        self.ask(|reply| Command::Carried(after, limit, reply)).await
+    }
+
+    /// What the packet loop received and sent. It is not asked for it.
+    pub fn io_counts(&self) -> IoCounts {
+        self.counters.counts()
     }
 
     async fn ask<T: Send + 'static>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, Stopped> {

@@ -37,6 +37,8 @@ pub mod expiry;
 pub mod https;
 #[cfg(feature = "shell")]
 pub mod local;
+#[cfg(feature = "shell")]
+pub mod metrics;
 pub mod node;
 #[cfg(feature = "shell")]
 pub mod own_key;

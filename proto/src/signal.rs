@@ -117,6 +117,17 @@ pub enum MoveReason {
 }
 
 impl MoveReason {
+    /// All there are.
+    pub const ALL: &[Self] = &[
+        Self::Started,
+        Self::ManagerDead,
+        Self::Draining,
+        Self::ManagerRemoved,
+        Self::Priority,
+        Self::Nearer,
+        Self::Overtaken,
+    ];
+
     /// A stable word for programs: the one it is serialized as in text.
     pub const fn word(self) -> &'static str {
         match self {

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use tokio::sync::mpsc;
 
-use super::counters::IoCounters;
+use super::counters::{IoCounters, Moved};
 use super::port::{OverlayPort, Progress, Received, UnderlayPort};
 use crate::{Effects, Node};
 
@@ -98,12 +98,17 @@ impl<N: Node, U: UnderlayPort, O: OverlayPort> Machine<N, U, O> {
 
     fn serve_underlay(&mut self) -> io::Result<Again> {
         for _ in 0..MAX_BATCHES {
-            let Self { node, underlay, effects, .. } = self;
+            let Self { node, underlay, effects, counters, .. } = self;
             let now = clock();
+            let mut moved = Moved::default();
             let progress = underlay.receive(|received| match received {
-                Received::Datagrams { path, bytes, stride } => node.handle_underlay(now, path, bytes, stride, effects),
+                Received::Datagrams { path, bytes, stride } => {
+                    moved.add(bytes.len(), stride);
+                    node.handle_underlay(now, path, bytes, stride, effects);
+                }
                 Received::Unreachable(address) => node.handle_unreachable(now, address, effects),
             })?;
+            counters.received(&moved);
             self.flush();
             if progress == Progress::Drained {
                 return Ok(false);
@@ -133,15 +138,15 @@ impl<N: Node, U: UnderlayPort, O: OverlayPort> Machine<N, U, O> {
     fn flush(&mut self) {
         let Self { underlay, overlay, effects, counters, .. } = self;
         if !effects.underlay.is_empty() {
-            let (mut groups, mut lost) = (0, 0);
+            let (mut moved, mut lost) = (Moved::default(), 0);
             for group in effects.underlay.groups() {
-                groups += 1;
+                moved.add(group.bytes.len(), group.segment_size);
                 if let Err(error) = underlay.send(&group) {
                     lost += group.datagrams().count() as u64;
                     tracing::trace!(remote = %group.path.remote, %error, "datagrams lost");
                 }
             }
-            counters.underlay(groups, lost);
+            counters.underlay(&moved, lost);
             effects.underlay.clear();
         }
         if !effects.whole.is_empty() {

@@ -43,6 +43,8 @@ fn status() -> AgentStatus {
             ],
             rx_bytes: 3 << 20,
             tx_bytes: 100,
+            moves: Vec::new(),
+            losses: 0,
             drops: vec![("no_route".into(), 2), ("bad_source".into(), 0)],
         },
     }

@@ -95,6 +95,10 @@ pub struct EndpointNode {
     newest_map: MapVersion,
     /// How long the manager before the active one had been silent when it was left.
     gap: Option<Duration>,
+    /// How often another manager took over. Every reason is there.
+    moves: Vec<(MoveReason, u64)>,
+    /// How often no manager answered any more.
+    losses: u64,
     events: VecDeque<Event>,
     /// The managers of `liveness` while these change; empty otherwise. Kept, for it is wanted for every batch.
     settling: Vec<ManagerId>,
@@ -114,6 +118,8 @@ impl EndpointNode {
             map: Arc::clone(&map),
             asked_interval: Duration::ZERO,
             gap: None,
+            moves: MoveReason::ALL.iter().map(|reason| (*reason, 0)).collect(),
+            losses: 0,
             events: VecDeque::new(),
             settling: Vec::new(),
         };
@@ -262,10 +268,14 @@ impl EndpointNode {
             self.set_intervals();
             self.events.push_back(match change {
                 Change::Moved { from, to, why } => {
+                    self.moves.iter_mut().filter(|(reason, _)| *reason == why).for_each(|(_, count)| *count += 1);
                     self.gap = from.and_then(|from| self.silence_of(now, from));
                     Event::Moved { from, to, why }
                 }
-                Change::NoManager => Event::NoManager,
+                Change::NoManager => {
+                    self.losses += 1;
+                    Event::NoManager
+                }
             });
         }
         while let Some((manager, attach)) = self.uplink.poll_transmit() {

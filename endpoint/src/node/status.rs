@@ -26,6 +26,10 @@ pub struct Status {
     pub rx_bytes: u64,
     /// Overlay bytes sent.
     pub tx_bytes: u64,
+    /// How often another manager took over, by the word for the reason.
+    pub moves: Vec<(String, u64)>,
+    /// How often no manager answered any more.
+    pub losses: u64,
     /// Dropped packets by reason.
     pub drops: Vec<(String, u64)>,
 }
@@ -92,6 +96,8 @@ impl EndpointNode {
             managers: self.map.managers.iter().map(|manager| self.manager_status(now, manager)).collect(),
             rx_bytes,
             tx_bytes,
+            moves: self.moves.iter().map(|(reason, count)| (reason.word().to_owned(), *count)).collect(),
+            losses: self.losses,
             drops: self.forwarder.drops().nonzero().map(|(reason, count)| (reason.to_string(), count)).collect(),
         }
     }

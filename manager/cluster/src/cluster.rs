@@ -25,6 +25,7 @@ use crate::reach::Reach;
 use crate::settings::{ProposalIds, Settings};
 use crate::silence::Silence;
 use crate::storage::{AuditLog, LogStore, Machine, Seed, StorageError};
+use crate::tally::{Counts, Tally};
 use crate::transport::Transport;
 use crate::types::{MemberId, TypeConfig};
 
@@ -128,8 +129,8 @@ impl<T: Transport> Cluster<T> {
         let config = config(identity.me, settings).validate().map_err(|error| StartError::Raft(error.to_string()))?;
         let (state, comparison) = (machine.watch(), machine.comparison());
         let own_log = OwnLog { reader: log.get_log_reader().await, flush: log.flusher(), audit: machine.audit() };
-        let network =
-            Network { me: identity.me, transport, fence: Fence::new(identity.epoch), reach: Reach::default() };
+        let (fence, reach, tally) = (Fence::new(identity.epoch), Reach::default(), Tally::default());
+        let network = Network { me: identity.me, transport, fence, reach, tally };
         if let Some(later) = identity.later {
             network.fence.close(later);
         }
@@ -211,6 +212,11 @@ impl<T: Transport> Cluster<T> {
         Health::of(&self.raft.metrics().borrow(), &self.network.fence, &self.network.reach, &self.comparison)
     }
 
+    /// How often members wanted to lead since this one was started, as far as it had a part in it.
+    pub fn counts(&self) -> Counts {
+        self.network.tally.counts()
+    }
+
     /// How the registry is doing, as the leader knows it; as this manager does if there is no leader, or it does not
     /// answer within `limit`.
     pub async fn health_of_leader(&self, limit: Duration) -> Health {
@@ -238,7 +244,13 @@ impl<T: Transport> Cluster<T> {
         self.network.reach.heard(envelope.from.manager);
         match envelope.request {
             Request::Append(rpc) => self.raft.append_entries(rpc).await.map(Answer::Append).map_err(stopped),
-            Request::Vote(rpc) => self.raft.vote(rpc).await.map(Answer::Vote).map_err(stopped),
+            Request::Vote(rpc) => {
+                let answer = self.raft.vote(rpc).await.map_err(stopped)?;
+                if answer.vote_granted {
+                    self.network.tally.grants_vote();
+                }
+                Ok(Answer::Vote(answer))
+            }
             Request::Snapshot(rpc) => match self.raft.install_snapshot(rpc).await {
                 Ok(answer) => Ok(Answer::Snapshot(Ok(answer))),
                 Err(RaftError::APIError(error)) => Ok(Answer::Snapshot(Err::<_, InstallSnapshotError>(error))),
@@ -393,12 +405,13 @@ async fn ask_around<T: Transport>(raft: &Raft<TypeConfig>, network: &Network<T>)
 }
 
 /// Tells the log who leads.
-async fn report_leaders(raft: &Raft<TypeConfig>) {
+async fn report_leaders(raft: &Raft<TypeConfig>, tally: &Tally) {
     let mut metrics = raft.metrics();
     let mut known = None;
     while let Ok(leader) =
         metrics.wait_for(|metrics| metrics.current_leader != known).await.map(|now| now.current_leader)
     {
+        tally.finds_leader();
         match leader {
             Some(leader) => tracing::info!(%leader, "the registry has a leader"),
             None => tracing::warn!("nobody leads the registry: changes wait, traffic and reads go on"),
@@ -419,7 +432,7 @@ async fn follow<T: Transport>(
     tokio::select! {
         biased;
         () = members::follow(raft.clone(), states, leaving) => {}
-        () = report_leaders(&raft) => {}
+        () = report_leaders(&raft, &network.tally) => {}
         () = ask_around(&raft, &network) => {}
         () = comparison.keep(&raft, &network, compare_every) => {}
         epoch = network.fence.closed() => {

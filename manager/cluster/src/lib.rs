@@ -18,6 +18,7 @@ mod recent;
 mod settings;
 mod silence;
 pub mod storage;
+mod tally;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod transport;
@@ -30,5 +31,6 @@ pub use own_log::{Logged, Tail};
 pub use propose::ProposeError;
 pub use recent::Recent;
 pub use settings::Settings;
+pub use tally::Counts;
 pub use transport::{CallError, Transport};
 pub use types::{Applied, MemberId, Proposal, ProposalId, TypeConfig};

@@ -20,6 +20,7 @@ use tokio::time::Instant;
 use crate::fence::Fence;
 use crate::message::{Answer, Envelope, Rejection, Request, decode, encode};
 use crate::reach::Reach;
+use crate::tally::Tally;
 use crate::transport::{CallError, Transport};
 use crate::types::{MemberId, TypeConfig};
 
@@ -39,6 +40,7 @@ pub(crate) struct Network<T> {
     pub(crate) transport: T,
     pub(crate) fence: Fence,
     pub(crate) reach: Reach,
+    pub(crate) tally: Tally,
 }
 
 /// There was no answer to the request, or one that does not belong to it.
@@ -196,6 +198,7 @@ impl<T: Transport> RaftNetwork<TypeConfig> for Connection<T> {
         rpc: VoteRequest<MemberId>,
         option: RPCOption,
     ) -> Result<VoteResponse<MemberId>, RPCError<MemberId, EmptyNode, RaftError<MemberId>>> {
+        self.network.tally.asks_for_vote(rpc.vote.leader_id.term);
         match self.ask(Request::Vote(rpc), &option).await {
             Ok(Answer::Vote(answer)) => Ok(answer),
             other => Err(failure(other)),

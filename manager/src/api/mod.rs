@@ -49,6 +49,7 @@ use crate::vault::Vault;
 use access::{Known, Need, needs};
 
 pub use disconnect::router as peer_router;
+pub(crate) use health::problems;
 pub use openapi::{document, document_text};
 
 /// What the API works on.

@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::data_dir::DataDir;
 use crate::events::{self, Events};
 use crate::https::Later;
+use crate::metrics::{self, Metrics, Way};
 use crate::node::Sighting;
 use crate::pki::Credentials;
 use crate::snapshot::Snapshots;
@@ -27,6 +28,7 @@ pub(super) struct Base {
     pub(super) snapshots: Snapshots,
     pub(super) keeper: Keeper,
     pub(super) events: Events,
+    pub(super) metrics: Metrics,
     /// Takes what the node sees.
     pub(super) sightings: mpsc::Sender<Sighting>,
     /// The way to the other managers.
@@ -54,12 +56,25 @@ pub(super) async fn start(data: &DataDir, config: &Config) -> anyhow::Result<Bas
     let (vault, managers) = (parts.vault.clone(), parts.managers.clone());
     let snapshots = Snapshots::new(&config.snapshots, data, me, cluster.clone(), vault.clone());
     let schedule = snapshots.clone().run();
-    let keeper = Keeper { me, vault, credentials, managers, told: Told::default() };
+    let keeper = Keeper { me, vault, credentials: credentials.clone(), managers, told: Told::default() };
     let trail = Trail::new(me, cluster.clone(), parts.managers.clone());
     let record = events::open(data, me, cluster.clone(), parts.managers.clone(), trail.watch())?;
     let (events, sightings) = (record.events.clone(), record.sightings.clone());
+    let metrics = Metrics::new(
+        config.metrics.clone(),
+        metrics::Sources {
+            me,
+            cluster: cluster.clone(),
+            snapshots: snapshots.clone(),
+            credentials,
+            events: events.clone(),
+            data: data.clone(),
+        },
+    );
+    let told = metrics.clone().serve();
     let (later, managers) = (Later::default(), parts.managers.clone());
-    let https = https.run(routes(&parts, &keeper, &events).merge(later.router()));
+    let served = routes(&parts, &keeper, &events).merge(later.router());
+    let https = https.run(metrics.requests().observe(served, Way::Https));
     let (record, trail) = (record.run(), trail.run());
     let Parts { supervisor, .. } = parts;
     let keys = keep_keys(keeper.clone(), cluster.clone());
@@ -73,9 +88,10 @@ pub(super) async fn start(data: &DataDir, config: &Config) -> anyhow::Result<Bas
             () = trail => anyhow!("the registry ended"),
             never = supervisor.run() => match never {},
             never = schedule => match never {},
+            never = told => match never {},
         }
     };
-    Ok(Base { me, cluster, keeper, snapshots, events, sightings, managers, later, work: Box::pin(work) })
+    Ok(Base { me, cluster, keeper, snapshots, events, metrics, sightings, managers, later, work: Box::pin(work) })
 }
 
 fn routes(parts: &Parts, keeper: &Keeper, events: &Events) -> Router {

@@ -39,8 +39,8 @@ const REMOVED: &str = "this manager was removed from the cluster: join it again,
 /// Runs the manager until it is asked to stop, or has left its cluster.
 pub async fn serve(data: DataDir, config: Config) -> anyhow::Result<()> {
     let mut stop = Stop::listen()?;
-    let Base { me, cluster, keeper, snapshots, events, sightings, managers, later, mut work } =
-        base::start(&data, &config).await?;
+    let base = base::start(&data, &config).await?;
+    let Base { me, cluster, keeper, snapshots, events, metrics, sightings, managers, later, mut work } = base;
     let state = tokio::select! {
         state = first_state(&cluster, me) => state?,
         error = &mut work => return Err(error),
@@ -49,6 +49,7 @@ pub async fn serve(data: DataDir, config: Config) -> anyhow::Result<()> {
     };
     let own_key = OwnKey::new(me, data.clone(), cluster.clone());
     let mut carrier = carrier::start(&config.underlay, &own_key, &state, sightings).await?;
+    metrics.set_node(carrier.handle());
     let socket = local::build(&data.socket()).context("can't make the admin socket")?;
     let (leave, mut leaving) = mpsc::channel(1);
     let (registry, node, own) = (cluster.clone(), carrier.handle(), own_key.clone());
@@ -65,7 +66,9 @@ pub async fn serve(data: DataDir, config: Config) -> anyhow::Result<()> {
         managers,
     };
     later.set(served(&state, &api));
-    let admin = local::Admin { cluster: registry, node, manager: me, leave, snapshots, keeper, api, own_key: own };
+    let requests = metrics.requests().clone();
+    let admin =
+        local::Admin { cluster: registry, node, manager: me, leave, snapshots, keeper, api, own_key: own, requests };
     ready();
     let node = carrier.handle();
     let work = Box::pin(async {

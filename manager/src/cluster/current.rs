@@ -3,10 +3,11 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use festoon_cluster::storage::{AuditLog, StorageError};
-use festoon_cluster::{ProposeError, Removal};
+use festoon_cluster::{Counts, ProposeError, Removal};
 use festoon_control::registry::{Change, Command, Outcome, State, UnixMs, audit};
 use festoon_proto::map::MapVersion;
 use festoon_proto::{EpochId, ManagerId};
@@ -26,6 +27,7 @@ struct Shared {
     member: watch::Sender<Member>,
     states: watch::Sender<Arc<State>>,
     orders: mpsc::Sender<Order>,
+    stops: AtomicU64,
 }
 
 /// What an admin wants of the one who replaces members.
@@ -60,7 +62,8 @@ impl fmt::Debug for Cluster {
 
 impl Cluster {
     pub(super) fn new(member: Member, states: watch::Sender<Arc<State>>, orders: mpsc::Sender<Order>) -> Self {
-        let cluster = Self(Arc::new(Shared { member: watch::Sender::new(member), states, orders }));
+        let cluster =
+            Self(Arc::new(Shared { member: watch::Sender::new(member), states, orders, stops: AtomicU64::new(0) }));
         cluster.publish();
         cluster
     }
@@ -129,6 +132,20 @@ impl Cluster {
     /// As [`festoon_cluster::Cluster::health`].
     pub fn health(&self) -> Health {
         self.member().health()
+    }
+
+    /// As [`festoon_cluster::Cluster::counts`].
+    pub fn counts(&self) -> Counts {
+        self.member().counts()
+    }
+
+    /// How often this manager's part in consensus stopped by itself: its disk failed, or its copy was damaged.
+    pub fn stops(&self) -> u64 {
+        self.0.stops.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn note_stop(&self) {
+        self.0.stops.fetch_add(1, Ordering::Relaxed);
     }
 
     /// As [`festoon_cluster::Cluster::health_of_leader`].

@@ -30,7 +30,7 @@ pub use anew::{AnewError, Kept, part};
 pub use check::{Part, check, end_with};
 pub use current::{Cluster, Rejoined};
 pub use disk::{DiskError, open};
-pub use festoon_cluster::{Health, MemberHealth, ProposeError, Removal, Role};
+pub use festoon_cluster::{Counts, Health, MemberHealth, ProposeError, Removal, Role};
 pub use format::announce_format;
 pub use https::{Https, NoWay};
 pub(crate) use routes::authenticate;

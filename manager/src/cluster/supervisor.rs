@@ -79,6 +79,7 @@ impl Supervisor {
     /// The disk failed, or the copy is damaged. Traffic goes on meanwhile.
     async fn open_again(&mut self, member: &Member) {
         tracing::error!("the registry has stopped: it is opened again");
+        self.cluster.note_stop();
         member.shutdown().await;
         let mut pause = RETRY;
         loop {

@@ -4,12 +4,11 @@ use std::time::Instant;
 
 use festoon_events::{Details, Event, Kind};
 use festoon_proto::ManagerId;
-use festoon_proto::signal::MoveReason;
 use tokio::sync::mpsc;
 
 use super::writer::Arrival;
 use crate::cluster::unix_now;
-use crate::node::{Ending, Seen, Sighting, Step};
+use crate::node::{Seen, Sighting, Step, word_of_move};
 
 /// Tells what the node of manager `me` sees. Ends with the node.
 pub(super) async fn tell(me: ManagerId, mut sightings: mpsc::Receiver<Sighting>, arrivals: mpsc::Sender<Arrival>) {
@@ -67,21 +66,13 @@ fn with_step(event: Event, me: ManagerId, step: Step) -> Event {
         Step::Moved { from: (from, generation), why, gap } => {
             let event = Event { follows: Some(generation), ..event };
             let event = with(with(event, "from", from.to_string()), "to", me.to_string());
-            let mut event = with(event, "why", why.map_or("heard_here", MoveReason::word).to_owned());
+            let mut event = with(event, "why", word_of_move(why).to_owned());
             if let Some(gap) = gap {
                 event.details.insert("gap_ms".to_owned(), u64::try_from(gap.as_millis()).unwrap_or(u64::MAX).into());
             }
             event
         }
-        Step::Down(ending) => {
-            let word = match ending {
-                Ending::Left => "left",
-                Ending::Silent => "silent",
-                Ending::Removed => "removed",
-                Ending::Disconnected => "disconnected",
-            };
-            with(event, "why", word.to_owned())
-        }
+        Step::Down(ending) => with(event, "why", ending.word().to_owned()),
     }
 }
 

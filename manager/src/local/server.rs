@@ -23,6 +23,7 @@ use crate::certificate::Keeper;
 use crate::cluster::{Cluster, ProposeError};
 use crate::driver::NodeHandle;
 use crate::https::Refused;
+use crate::metrics::{Requests, Way};
 use crate::own_key::OwnKey;
 use crate::snapshot::Snapshots;
 use crate::status::{Page, Report, report};
@@ -52,6 +53,8 @@ pub struct Admin {
     pub api: Api,
     /// The key of its tunnels and links.
     pub own_key: OwnKey,
+    /// The requests that are counted.
+    pub requests: Requests,
 }
 
 /// The socket, bound.
@@ -74,6 +77,7 @@ pub fn build(path: &Path) -> io::Result<Server> {
 impl Server {
     /// Serves until it is dropped.
     pub async fn run(self, admin: Admin) -> io::Result<()> {
+        let requests = admin.requests.clone();
         let routes = Router::new()
             .route(STATUS, get(status))
             .route(LEAVE, post(membership::leave))
@@ -86,6 +90,7 @@ impl Server {
             .route(OWN_KEY, post(own_key::rotate))
             .with_state(admin.clone())
             .merge(crate::api::local_router(admin.api));
+        let routes = requests.observe(routes, Way::Socket);
         axum::serve(self.0, routes).await
     }
 }

@@ -4,11 +4,13 @@
 //! manager carries which endpoint but neither tunnels nor probes; liveness knows one link. This file carries news from
 //! one to the other, and answers the messages of endpoints.
 
+mod figures;
 mod record;
 mod roster;
 mod sightings;
 mod silence;
 mod status;
+mod tally;
 #[cfg(test)]
 mod tests;
 
@@ -29,8 +31,10 @@ use roster::Roster;
 use sightings::{Absent, Sightings};
 use silence::Silence;
 
-pub use sightings::{Ending, Seen, Sighting, Step};
+pub use figures::{Carried, Figures, Other};
+pub use sightings::{Ending, Seen, Sighting, Step, word_of_move};
 pub use status::{EndpointStatus, ManagerStatus, Status};
+pub use tally::Tally;
 
 /// Probes of endpoints a manager wants to answer in a second. More endpoints are asked to probe less often.
 const PROBES_PER_SECOND: usize = 20_000;
@@ -80,6 +84,10 @@ pub enum Command {
     Disconnect(EndpointId),
     /// How are you, and the endpoints with these ids?
     Status(Vec<EndpointId>, Reply<Status>),
+    /// What did you count and measure, without single endpoints?
+    Figures(Reply<Figures>),
+    /// And of some of those that you carry: those behind this one, at most so many?
+    Carried(Option<EndpointId>, usize, Reply<Vec<Carried>>),
 }
 
 /// What it tells the rest of the program.
@@ -463,6 +471,8 @@ impl Node for ManagerNode {
             }
             Command::Disconnect(endpoint) => self.disconnect(now, endpoint),
             Command::Status(ids, reply) => reply(self.status(now, &ids)),
+            Command::Figures(reply) => reply(self.figures()),
+            Command::Carried(after, limit, reply) => reply(self.carried(now, after, limit)),
         }
         self.settle(now, effects);
     }

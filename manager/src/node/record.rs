@@ -22,6 +22,9 @@ impl ManagerNode {
         let highest = self.mesh.attach(now, wanted);
         if highest == wanted && before != Some(wanted) {
             self.silence.forget(wanted.endpoint);
+            if let Some(known) = self.roster.endpoint_mut(wanted.endpoint) {
+                known.attached = known.attached.saturating_add(1);
+            }
             self.see_endpoint(now, wanted, Step::arrived(wanted, before, why, gap));
         }
         highest

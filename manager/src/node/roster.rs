@@ -14,6 +14,8 @@ pub(super) struct Known {
     changed: MapVersion,
     /// When a stock client was last found to have moved here.
     pub(super) moved_at: Option<Instant>,
+    /// How often it was attached here since the start.
+    pub(super) attached: u32,
 }
 
 /// All networks, managers and endpoints. Starts empty, at version 0.
@@ -63,6 +65,11 @@ impl Roster {
         self.endpoints.get(&id).map(|known| known.network)
     }
 
+    /// How often it was attached here since the start.
+    pub(super) fn attached(&self, id: EndpointId) -> u32 {
+        self.endpoints.get(&id).map_or(0, |known| known.attached)
+    }
+
     /// Whether this is an endpoint with our program.
     pub(super) fn is_agent(&self, id: EndpointId) -> bool {
         self.endpoints.get(&id).is_some_and(|known| known.kind == EndpointKind::Agent)
@@ -90,8 +97,9 @@ impl Roster {
             self.endpoints.remove(endpoint);
         }
         for info in &delta.endpoints.put {
-            let moved_at = self.endpoints.get(&info.id).and_then(|known| known.moved_at);
-            let known = Known { kind: info.kind, network: info.network, changed: info.changed, moved_at };
+            let before = self.endpoints.get(&info.id);
+            let (moved_at, attached) = before.map_or((None, 0), |known| (known.moved_at, known.attached));
+            let known = Known { kind: info.kind, network: info.network, changed: info.changed, moved_at, attached };
             self.endpoints.insert(info.id, known);
         }
         if let Some(managers) = &delta.managers {

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use festoon_proto::signal::MoveReason;
 use festoon_proto::{Attachment, EndpointId, Generation, ManagerId, NetworkId};
 
+use super::tally::Tally;
+
 /// Sightings that wait to be taken. The packet loop waits for nobody: what finds no place is counted, and that is told.
 const MAX_WAITING: usize = 65_536;
 /// A manager that is heard of so soon after the start was there before it.
@@ -79,6 +81,26 @@ pub enum Ending {
     Disconnected,
 }
 
+impl Ending {
+    /// All there are.
+    pub const ALL: &[Self] = &[Self::Left, Self::Silent, Self::Removed, Self::Disconnected];
+
+    /// A stable word for it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Left => "left",
+            Self::Silent => "silent",
+            Self::Removed => "removed",
+            Self::Disconnected => "disconnected",
+        }
+    }
+}
+
+/// A stable word for why an endpoint moved. A stock client does not say; it was heard here.
+pub fn word_of_move(why: Option<MoveReason>) -> &'static str {
+    why.map_or("heard_here", MoveReason::word)
+}
+
 impl Step {
     /// What an endpoint's being carried here means, if `before` was known of it.
     pub(super) fn arrived(
@@ -101,15 +123,23 @@ impl Step {
 pub(super) struct Sightings {
     waiting: VecDeque<Sighting>,
     missed: u64,
+    tally: Tally,
 }
 
 impl Sightings {
     pub(super) fn add(&mut self, at: Instant, what: Seen) {
+        self.tally.count(&what);
         if self.missed > 0 || self.waiting.len() >= MAX_WAITING {
             self.missed += 1;
+            self.tally.missed += 1;
         } else {
             self.waiting.push_back(Sighting { at, what });
         }
+    }
+
+    /// How often what happened.
+    pub(super) const fn tally(&self) -> &Tally {
+        &self.tally
     }
 
     /// The next. What was missed is told behind all that was not.
@@ -159,6 +189,7 @@ mod tests {
         }
         let taken: Vec<Seen> = std::iter::from_fn(|| sightings.pop(now)).map(|sighting| sighting.what).collect();
         assert_eq!((taken.len(), taken.last()), (MAX_WAITING + 1, Some(&Seen::Missed(5))));
+        assert_eq!((sightings.tally().missed, sightings.tally().links[&M2]), (5, (0, MAX_WAITING as u64 + 5)));
         sightings.add(now, Seen::LinkDown(M2));
         assert_eq!(sightings.pop(now).map(|sighting| sighting.what), Some(Seen::LinkDown(M2)));
         assert_eq!(sightings.pop(now), None);

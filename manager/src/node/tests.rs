@@ -13,6 +13,7 @@ use festoon_control::registry::{
 use festoon_dataplane::batch::Coalesce;
 use festoon_dataplane::forwarder::{HostArrival, HostForwarder};
 use festoon_proto::map::EndpointMap;
+use festoon_proto::signal::MoveReason;
 use festoon_proto::token::{SecretHash, TokenKind};
 use festoon_proto::{ClusterId, NetworkId};
 use proptest::prelude::*;
@@ -424,4 +425,61 @@ proptest! {
         }
         prop_assert!(world.node.mesh.attachments().eq(fresh.node.mesh.attachments()));
     }
+}
+
+/// All endpoints that the node tells of, asked for in parts of `limit`.
+fn carried(world: &mut World, limit: usize) -> Vec<Carried> {
+    let mut all: Vec<Carried> = Vec::new();
+    loop {
+        let after = all.last().map(|last| last.id);
+        let part = world.command(|reply| Command::Carried(after, limit, reply));
+        assert!(part.len() <= limit);
+        if part.is_empty() {
+            return all;
+        }
+        all.extend(part);
+    }
+}
+
+#[test]
+fn of_the_endpoints_that_it_carries_a_node_tells_in_parts() {
+    let more = [token(2, TokenKind::Manager), join_manager(2)];
+    let mut world = World::new((1..=300).map(|number| add_client(number, 1)).chain(more));
+    for endpoint in 1..=300 {
+        let (here, elsewhere) = (endpoint % 3 == 0, endpoint % 3 == 1);
+        if here || elsewhere {
+            world.attach(endpoint, if here { 1 } else { 2 }, 1);
+        }
+    }
+    let ids = |all: &[Carried]| all.iter().map(|one| one.id.0).collect::<Vec<_>>();
+    let mine: Vec<u64> = (1..=300).filter(|endpoint| endpoint % 3 == 0).collect();
+    for limit in [1, 7, 100, 1000] {
+        assert_eq!(ids(&carried(&mut world, limit)), mine, "in parts of {limit}");
+    }
+    let figures = world.command(Command::Figures);
+    assert_eq!((figures.carried, figures.others[0].carried, figures.others[0].is_up), (100, 100, false));
+
+    // One moves on, one is removed.
+    world.attach(3, 2, 2);
+    world.change(&remove(EndpointId(6)));
+    assert!(world.tell());
+    assert_eq!(ids(&carried(&mut world, 7)), mine[2..]);
+}
+
+#[test]
+fn every_arrival_counts_and_those_that_change_nothing_do_not() {
+    let mut world = World::new([add_client(1, 1), token(2, TokenKind::Manager), join_manager(2)]);
+    let now = world.now;
+    let arrive = |world: &mut World, generation| {
+        let wanted = Attachment { endpoint: EndpointId(1), manager: ME, generation: Generation(generation) };
+        world.node.attach(now, wanted, Some(MoveReason::ManagerDead), Some(Duration::from_millis(90)));
+    };
+    arrive(&mut world, 1);
+    arrive(&mut world, 1);
+    world.attach(1, 2, 2);
+    arrive(&mut world, 1);
+    arrive(&mut world, 3);
+    assert_eq!(carried(&mut world, 10)[0].attached, 2);
+    let Tally { ups, moves, gaps, .. } = world.command(Command::Figures).tally;
+    assert_eq!((ups, moves["manager_dead"], gaps.count()), (1, 1, 1));
 }

@@ -149,6 +149,11 @@ impl Snapshots {
         blocking(move || Ok(inner.archive.read(&name)?)).await
     }
 
+    /// How often one is taken; `None` if only when asked.
+    pub fn every(&self) -> Option<Duration> {
+        self.0.every
+    }
+
     /// How it goes.
     pub fn standing(&self) -> Standing {
         self.lock().clone()

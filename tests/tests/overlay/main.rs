@@ -7,6 +7,7 @@ mod failover;
 mod hostile;
 mod keys;
 mod lifecycle;
+mod metrics;
 mod networks;
 mod paths;
 mod registry;

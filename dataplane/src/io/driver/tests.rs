@@ -240,6 +240,8 @@ fn everything_reaches_the_node_and_leaves_it() {
         assert_eq!(rig.told().await, Told::Unreachable(path().remote));
         let counts = rig.driver.counters().counts();
         assert_eq!((counts.underlay_groups, counts.underlay_lost, counts.overlay_packets), (2, 0, 1));
+        assert_eq!((counts.underlay_datagrams, counts.underlay_bytes), (2, 8));
+        assert_eq!((counts.received_batches, counts.received_datagrams, counts.received_bytes), (1, 1, 2));
     });
 }
 

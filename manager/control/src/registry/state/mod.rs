@@ -184,6 +184,11 @@ impl State {
         self.records.tokens.iter().map(|(hash, token)| (JoinTokenId::of(hash), &**token))
     }
 
+    /// How many join tokens are remembered.
+    pub fn join_token_count(&self) -> usize {
+        self.records.tokens.len()
+    }
+
     /// The join token with this id, and the hash of its secret.
     pub fn join_token(&self, id: JoinTokenId) -> Option<(SecretHash, &Token)> {
         let found = self.records.tokens.range(id.first_hash()..).next();

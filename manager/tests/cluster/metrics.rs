@@ -1,0 +1,126 @@
+//! The listener for a monitoring system, as a client sees it.
+
+use std::net::{SocketAddr, TcpListener};
+
+use festoon_proto::token::JoinToken;
+use reqwest::{Response, StatusCode};
+
+use crate::harness::{Agent, Manager, until};
+
+/// A manager that serves its metrics here.
+async fn manager(more: &str) -> (Manager, SocketAddr) {
+    // The client wants one, though it speaks no TLS here. Another test may have been first.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let at = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let manager = Manager::init("m1");
+    manager.configure(&format!("[metrics]\nlisten = \"{at}\"\n{more}"));
+    (manager.started().await, at)
+}
+
+async fn ask(at: SocketAddr, path: &str, accept: &str) -> Response {
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    client.get(format!("http://{at}{path}")).header("accept", accept).send().await.unwrap()
+}
+
+async fn page(at: SocketAddr) -> String {
+    ask(at, "/metrics", "").await.text().await.unwrap()
+}
+
+#[tokio::test]
+async fn a_client_gets_the_format_it_likes_and_nothing_but_what_is_there() {
+    let (_manager, at) = manager("").await;
+    for (accept, content_type, end) in [
+        (
+            "application/openmetrics-text;version=1.0.0,text/plain;q=0.5",
+            "application/openmetrics-text; version=1.0.0",
+            true,
+        ),
+        ("text/plain;version=0.0.4", "text/plain; version=0.0.4", false),
+        ("*/*", "text/plain; version=0.0.4", false),
+    ] {
+        let response = ask(at, "/metrics", accept).await;
+        assert_eq!(response.headers()["content-type"], format!("{content_type}; charset=utf-8"));
+        let text = response.text().await.unwrap();
+        assert_eq!(text.ends_with("# EOF\n"), end, "{accept}");
+        assert!(text.contains("festoon_raft_role{role=\"leader\"} 1\n"), "{text}");
+    }
+    for (path, status) in [("/healthz", 200), ("/readyz", 200), ("/", 404), ("/api/v1/endpoints", 404)] {
+        assert_eq!(ask(at, path, "").await.status(), status, "{path}");
+    }
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let posted = client.post(format!("http://{at}/metrics")).body("x").send().await.unwrap();
+    assert_eq!(
+        (posted.status(), &posted.headers()["allow"]),
+        (StatusCode::METHOD_NOT_ALLOWED, &"GET, HEAD".parse().unwrap())
+    );
+}
+
+#[tokio::test]
+async fn requests_are_counted_by_route_and_nobody_makes_a_series_of_his_own() {
+    let (manager, at) = manager("").await;
+    let token: JoinToken = manager.token(&[]);
+    let web = Agent::new(1, &token);
+    let joined = web.join(manager.https, &token).await.unwrap();
+    web.map(manager.https, joined.map.endpoint).await.unwrap();
+    for path in ["/never-heard-of", "/agent/v1/never-heard-of"] {
+        let asked = web.request(manager.https, |client, url| client.get(url + path));
+        assert_eq!(asked.send().await.unwrap().status(), 404);
+    }
+    let invented = reqwest::Method::from_bytes(b"INVENTED").unwrap();
+    let asked = web.request(manager.https, |client, url| client.request(invented.clone(), url + "/agent/v1/map"));
+    asked.send().await.unwrap();
+    manager.must(&["endpoint", "remove", "web"]);
+    let page = page(at).await;
+    for series in [
+        "{listener=\"https\",route=\"/agent/v1/join\",method=\"POST\",status=\"200\"} 1\n",
+        "{listener=\"https\",route=\"/agent/v1/map\",method=\"GET\",status=\"200\"} 1\n",
+        "{listener=\"https\",route=\"/agent/v1/map\",method=\"other\",status=\"405\"} 1\n",
+        "{listener=\"https\",route=\"none\",method=\"GET\",status=\"404\"} 2\n",
+        "{listener=\"socket\",route=\"/v1/endpoints/{name}\",method=\"DELETE\",status=\"200\"} 1\n",
+    ] {
+        assert!(page.contains(&format!("festoon_http_requests_total{series}")), "{series} is not in {page}");
+    }
+    assert!(page.contains("festoon_http_requests_in_flight{listener=\"https\"} 0\n"), "{page}");
+    assert!(!page.contains("heard-of") && !page.contains("INVENTED") && !page.contains("__private"), "{page}");
+}
+
+#[tokio::test]
+async fn no_secret_is_on_the_page() {
+    let (manager, at) = manager("").await;
+    let token = manager.token(&[]);
+    let web = Agent::new(1, &token);
+    let joined = web.join(manager.https, &token).await.unwrap();
+    let word = token.to_secret_string();
+    let bearer = web.credential(joined.map.endpoint).to_secret_string();
+    let founding: Vec<&str> = manager.founding.split_whitespace().filter(|word| word.len() > 25).collect();
+    assert!(founding.len() >= 2, "what init printed: {}", manager.founding);
+    let page = page(at).await;
+    for secret in [word.as_str(), bearer.as_str()].into_iter().chain(founding) {
+        assert!(!page.contains(secret), "{secret}");
+    }
+}
+
+#[tokio::test]
+async fn a_port_that_is_taken_stops_nothing_and_is_used_once_it_is_free() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = taken.local_addr().unwrap();
+    let manager = Manager::init("m1");
+    manager.configure(&format!("[metrics]\nlisten = \"{at}\"\n"));
+    let manager = manager.started().await;
+    until("it says so", || manager.log().contains("metrics can't be served")).await;
+    drop(taken);
+    until("it serves", || manager.log().contains("metrics are served")).await;
+    assert!(page(at).await.contains("festoon_build_info"));
+}
+
+#[tokio::test]
+async fn metrics_can_be_off() {
+    let manager = Manager::init("m1");
+    manager.configure("[metrics]\nlisten = \"off\"\n");
+    let manager = manager.started().await;
+    assert!(!manager.log().contains("metrics are served"));
+    manager.configure("[metrics]\nlisten = \"8444\"\n");
+    let config = manager.file("manager.toml");
+    let said = manager.must_fail(&["serve", "--config", config.to_str().unwrap()]);
+    assert!(said.contains("as in 127.0.0.1:8444, or \"off\""), "{said}");
+}
