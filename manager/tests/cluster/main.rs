@@ -3,9 +3,11 @@
 #![expect(clippy::disallowed_methods, reason = "a deadline needs the clock")]
 #![expect(clippy::unwrap_used, reason = "clippy takes the helpers of an integration test for a program")]
 
+mod access;
 mod accounts;
 mod addresses;
 mod api;
+mod canaries;
 mod events;
 mod files;
 mod harness;
