@@ -22,6 +22,7 @@ mod join_tokens;
 mod list;
 mod managers;
 mod networks;
+mod oidc;
 mod openapi;
 mod query;
 mod routes;
@@ -130,10 +131,7 @@ fn all() -> OpenApiRouter<Api> {
 
 /// Whoever is logged in may use them for itself, and an owner for everybody.
 fn accounts() -> OpenApiRouter<Api> {
-    OpenApiRouter::new()
-        .routes(needs(Need::Nothing, routes!(session::set_up)))
-        .routes(needs(Need::Everywhere(Role::Owner), routes!(session::new_set_up_secret)))
-        .routes(needs(Need::Nothing, routes!(session::log_in)))
+    log_in()
         .routes(needs(Need::Somewhere(Role::Viewer), routes!(session::show)))
         .routes(needs(Need::Somewhere(Role::Viewer), routes!(session::log_out)))
         .routes(needs(Need::Somewhere(Role::Viewer), routes!(users::list)))
@@ -150,6 +148,16 @@ fn accounts() -> OpenApiRouter<Api> {
         .routes(needs(Need::Somewhere(Role::Viewer), routes!(sessions::end)))
         .routes(needs(Need::Somewhere(Role::Viewer), routes!(sessions::end_all)))
         .merge(api_tokens())
+}
+
+fn log_in() -> OpenApiRouter<Api> {
+    OpenApiRouter::new()
+        .routes(needs(Need::Nothing, routes!(session::set_up)))
+        .routes(needs(Need::Everywhere(Role::Owner), routes!(session::new_set_up_secret)))
+        .routes(needs(Need::Nothing, routes!(session::log_in)))
+        .routes(needs(Need::Nothing, routes!(oidc::ways)))
+        .routes(needs(Need::Nothing, routes!(oidc::begin)))
+        .routes(needs(Need::Nothing, routes!(oidc::finish)))
 }
 
 fn api_tokens() -> OpenApiRouter<Api> {

@@ -14,6 +14,7 @@ mod harness;
 mod keys;
 mod kills;
 mod membership;
+mod oidc;
 mod snapshots;
 mod strangers;
 mod web;
