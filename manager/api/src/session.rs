@@ -49,6 +49,15 @@ pub struct LogIn {
     pub code: Option<SecretText>,
 }
 
+/// How one may log in. Anybody may know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LogInWays {
+    /// Whether there is an owner. Until there is, the set-up secret makes one.
+    pub set_up: bool,
+    /// Whether there is an identity provider.
+    pub oidc: bool,
+}
+
 /// How it is known who calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]

@@ -31,11 +31,16 @@ pub fn csrf_token(headers: &HeaderMap) -> Option<String> {
 
 /// What our cookie holds, if there is one. Two are none: somebody put one in.
 pub(super) fn find(headers: &HeaderMap) -> Option<Option<SessionSecret>> {
-    let lines = headers.get_all(header::COOKIE).iter();
-    let pairs = lines.filter_map(|line| line.to_str().ok()).flat_map(|line| line.split(';'));
-    let mut ours = pairs.filter_map(|pair| pair.trim().strip_prefix(NAME)?.strip_prefix('='));
+    let mut ours = named(headers, NAME);
     let first = ours.next()?;
     Some(if ours.next().is_none() { first.parse().ok() } else { None })
+}
+
+/// What all cookies of this name hold.
+pub(super) fn named<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator<Item = &'a str> {
+    let lines = headers.get_all(header::COOKIE).iter();
+    let pairs = lines.filter_map(|line| line.to_str().ok()).flat_map(|line| line.split(';'));
+    pairs.filter_map(move |pair| pair.trim().strip_prefix(name)?.strip_prefix('='))
 }
 
 #[cfg(test)]

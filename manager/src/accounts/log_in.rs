@@ -17,7 +17,7 @@ use crate::cluster::{Cluster, ProposeError};
 use crate::vault::{Vault, VaultError};
 
 /// How long a session lasts: a day's work.
-const SESSION_MS: u64 = 12 * 3600 * 1000;
+pub(super) const SESSION_MS: u64 = 12 * 3600 * 1000;
 const _: () = assert!(SESSION_MS <= MAX_SESSION_MS);
 
 /// Somebody tries to log in.
@@ -136,9 +136,14 @@ impl Accounts {
         }
     }
 
-    /// Counts a try that names nobody, if it is not one too many.
+    /// Counts a try that names nobody, if it is not one too many: by its address alone, or anybody could lock all others out.
     pub(super) fn count_nameless(&self, from: IpAddr, now: UnixMs) -> Result<(), TooMany> {
-        self.limits().count(Try { name: "", from, is_known: false }, now)
+        self.limits().count(Try { name: "", from, is_known: true }, now)
+    }
+
+    /// The one who tried was right.
+    pub(super) fn give_back_nameless(&self, from: IpAddr) {
+        self.limits().give_back(Try { name: "", from, is_known: true });
     }
 
     pub(super) fn limits(&self) -> MutexGuard<'_, Limits> {

@@ -11,6 +11,7 @@ pub mod cookie;
 mod credentials;
 mod limits;
 mod log_in;
+pub mod oidc;
 mod origin;
 pub mod password;
 mod secret;

@@ -22,6 +22,7 @@ mod join_tokens;
 mod list;
 mod managers;
 mod networks;
+mod oidc;
 mod openapi;
 mod query;
 mod routes;
@@ -46,7 +47,7 @@ use crate::https::Refused;
 use crate::node::Status;
 use crate::snapshot::Snapshots;
 use crate::vault::Vault;
-use access::{Known, Need, needs};
+use access::{Known, Need, large, needs};
 
 pub use disconnect::router as peer_router;
 pub(crate) use health::problems;
@@ -105,7 +106,7 @@ fn all() -> OpenApiRouter<Api> {
         .routes(needs(Need::Everywhere(Role::Admin), routes!(networks::remove)))
         .routes(needs(Need::Somewhere(Role::Viewer), routes!(endpoints::list)))
         .routes(needs(Need::Somewhere(Role::Operator), routes!(endpoints::create)))
-        .routes(needs(Need::Somewhere(Role::Operator), routes!(endpoints::create_batch)))
+        .routes(needs(Need::Somewhere(Role::Operator), large(routes!(endpoints::create_batch))))
         .routes(needs(Need::Somewhere(Role::Viewer), routes!(endpoints::show)))
         .routes(needs(Need::Somewhere(Role::Operator), routes!(endpoints::update)))
         .routes(needs(Need::Somewhere(Role::Operator), routes!(endpoints::remove)))
@@ -131,10 +132,7 @@ fn all() -> OpenApiRouter<Api> {
 
 /// Whoever is logged in may use them for itself, and an owner for everybody.
 fn accounts() -> OpenApiRouter<Api> {
-    OpenApiRouter::new()
-        .routes(needs(Need::Nothing, routes!(session::set_up)))
-        .routes(needs(Need::Everywhere(Role::Owner), routes!(session::new_set_up_secret)))
-        .routes(needs(Need::Nothing, routes!(session::log_in)))
+    log_in()
         .routes(needs(Need::Somewhere(Role::Viewer), routes!(session::show)))
         .routes(needs(Need::Somewhere(Role::Viewer), routes!(session::log_out)))
         .routes(needs(Need::Somewhere(Role::Viewer), routes!(users::list)))
@@ -151,6 +149,16 @@ fn accounts() -> OpenApiRouter<Api> {
         .routes(needs(Need::Somewhere(Role::Viewer), routes!(sessions::end)))
         .routes(needs(Need::Somewhere(Role::Viewer), routes!(sessions::end_all)))
         .merge(api_tokens())
+}
+
+fn log_in() -> OpenApiRouter<Api> {
+    OpenApiRouter::new()
+        .routes(needs(Need::Nothing, routes!(session::set_up)))
+        .routes(needs(Need::Everywhere(Role::Owner), routes!(session::new_set_up_secret)))
+        .routes(needs(Need::Nothing, routes!(session::log_in)))
+        .routes(needs(Need::Nothing, routes!(oidc::ways)))
+        .routes(needs(Need::Nothing, routes!(oidc::begin)))
+        .routes(needs(Need::Nothing, routes!(oidc::finish)))
 }
 
 fn api_tokens() -> OpenApiRouter<Api> {

@@ -4,6 +4,7 @@ use axum::Router;
 use utoipa::OpenApi as _;
 use utoipa::openapi::path::{Operation, ParameterIn};
 use utoipa::openapi::response::ResponseBuilder;
+use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, OpenApi, Ref, RefOr};
 use utoipa_axum::router::OpenApiRouter;
@@ -40,6 +41,7 @@ pub fn document() -> OpenApi {
         ];
         for (method, operation) in operations {
             let Some(operation) = operation else { continue };
+            describe_conditions(operation);
             for (status, text) in refusals(method, path, operation) {
                 operation.responses.responses.entry(status.to_owned()).or_insert_with(|| refused(text));
             }
@@ -53,6 +55,19 @@ pub fn document_text() -> String {
     let mut text = document().to_pretty_json().unwrap_or_default();
     text.push('\n');
     text
+}
+
+/// What `If-Match` may be, which is the same everywhere.
+fn describe_conditions(operation: &mut Operation) {
+    for parameter in operation.parameters.iter_mut().flatten() {
+        if let RefOr::T(parameter) = parameter
+            && parameter.name == "If-Match"
+        {
+            let schema = ObjectBuilder::new().schema_type(Type::String).pattern(Some(r#"^(\*|"[0-9]{1,19}")$"#));
+            parameter.description = Some("The ETag of what is to be changed, or * for whatever it is.".to_owned());
+            parameter.schema = Some(schema.examples([serde_json::Value::from("*")]).into());
+        }
+    }
 }
 
 /// With which statuses an operation may be refused, as follows from what it is.

@@ -3,11 +3,13 @@
 #![expect(clippy::disallowed_methods, reason = "a deadline needs the clock")]
 #![expect(clippy::unwrap_used, reason = "clippy takes the helpers of an integration test for a program")]
 
+mod access;
 mod accounts;
 mod addresses;
 mod api;
 mod audit;
 mod cli;
+mod canaries;
 mod events;
 mod files;
 mod harness;
@@ -15,6 +17,7 @@ mod keys;
 mod kills;
 mod membership;
 mod metrics;
+mod oidc;
 mod snapshots;
 mod strangers;
 mod web;
