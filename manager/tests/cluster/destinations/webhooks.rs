@@ -32,7 +32,7 @@ async fn what_happens_arrives_signed_and_the_secret_is_nowhere_else() {
     assert_eq!(tried["delivered"], true, "{tried}");
     let test = receiver.requests().into_iter().find(|request| request.kind() == "webhook.test").unwrap();
     assert!(test.is_signed_with(&secret) && tried["id"] == test.id.as_str());
-    let audit = admin.ask(Method::GET, "/audit?limit=10000", &[], None).await.text().await.unwrap();
+    let audit = admin.ask(Method::GET, "/audit?limit=10000&format=jsonl", &[], None).await.text().await.unwrap();
     let all = admin.ask(Method::GET, "/event-destinations", &[], None).await.text().await.unwrap();
     assert!(audit.contains("event-destination.add") && all.contains("\"ops\""));
     for said in [audit, all, manager.log()] {
@@ -180,7 +180,7 @@ async fn a_receiver_that_is_gone_for_good_is_left_alone_and_one_that_wants_a_pau
         admin.get(&format!("/event-destinations/{gone_id}")).await["enabled"] == false
     })
     .await;
-    let audit = admin.ask(Method::GET, "/audit?limit=10000", &[], None).await.text().await.unwrap();
+    let audit = admin.ask(Method::GET, "/audit?limit=10000&format=jsonl", &[], None).await.text().await.unwrap();
     let last: Value = audit.lines().map(|line| serde_json::from_str(line).unwrap()).rfind(is_disabling).unwrap();
     assert_eq!((&last["by"]["kind"], &last["after"]["enabled"]), (&json!("cluster"), &json!(false)));
     eventually("it has to wait", async || {
