@@ -12,6 +12,8 @@ pub mod api;
 #[cfg(feature = "shell")]
 pub mod app;
 #[cfg(feature = "shell")]
+pub mod audit;
+#[cfg(feature = "shell")]
 pub mod certificate;
 #[cfg(feature = "shell")]
 pub mod cli;

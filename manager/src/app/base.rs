@@ -8,6 +8,7 @@ use festoon_control::registry::{FORMAT, State};
 use festoon_proto::ManagerId;
 use tokio::sync::mpsc;
 
+use crate::audit::{self, Trail};
 use crate::certificate::{self, Keeper, Told};
 use crate::cluster::{self, Cluster, Https, Parts, unix_now};
 use crate::config::Config;
@@ -57,7 +58,8 @@ pub(super) async fn start(data: &DataDir, config: &Config) -> anyhow::Result<Bas
     let schedule = snapshots.clone().run();
     let delivery = (managers.clone(), vault.clone());
     let keeper = Keeper { me, vault, credentials, managers, told: Told::default() };
-    let record = events::open(data, me, cluster.clone(), parts.managers.clone())?;
+    let trail = Trail::new(me, cluster.clone(), parts.managers.clone());
+    let record = events::open(data, me, cluster.clone(), parts.managers.clone(), trail.watch())?;
     let (events, sightings) = (record.events.clone(), record.sightings.clone());
     let (managers, vault) = delivery;
     let delivery = deliver::Parts {
@@ -72,7 +74,7 @@ pub(super) async fn start(data: &DataDir, config: &Config) -> anyhow::Result<Bas
     let (later, managers) = (Later::default(), parts.managers.clone());
     let https = https.run(routes(&parts, &keeper, &events, &deliveries).merge(later.router()));
     let delivering = deliveries.clone().run();
-    let record = record.run();
+    let (record, trail) = (record.run(), trail.run());
     let Parts { supervisor, .. } = parts;
     let keys = keep_keys(keeper.clone(), cluster.clone());
     let format = cluster::announce_format(cluster.clone(), me, FORMAT);
@@ -82,6 +84,7 @@ pub(super) async fn start(data: &DataDir, config: &Config) -> anyhow::Result<Bas
             () = keys => anyhow!("the registry ended"),
             () = format => anyhow!("the registry ended"),
             () = record => anyhow!("the record of events ended"),
+            () = trail => anyhow!("the registry ended"),
             never = supervisor.run() => match never {},
             never = schedule => match never {},
             never = delivering => match never {},
@@ -94,6 +97,7 @@ fn routes(parts: &Parts, keeper: &Keeper, events: &Events, deliveries: &Deliveri
     Router::new()
         .merge(agents::router(parts.cluster.clone(), keeper.told.clone()))
         .merge(cluster::router(parts))
+        .merge(audit::router(parts.cluster.clone()))
         .merge(events::router(events.clone()))
         .merge(deliver::router(deliveries.clone()))
         .merge(certificate::router(parts.cluster.clone(), keeper.clone()))

@@ -12,6 +12,7 @@ use ipnet::IpNet;
 use super::ca::CaCommand;
 use super::network::NetworkCommand;
 use super::snapshot::SnapshotCommand;
+use crate::cluster::Part;
 use crate::config::{ParseDurationError, parse_duration};
 
 /// A Festoon manager: a virtual switch and router for the endpoints of an overlay
@@ -42,8 +43,12 @@ pub(super) enum Subcommand {
         #[arg(long)]
         yes: bool,
     },
-    /// Read all of this manager's copy of the registry and see that it is undamaged; the manager must not be running
+    /// Read all of this manager's copy of the registry and of the audit log and see that they are undamaged; the manager must
+    /// not be running
     Check {
+        /// One of them only
+        #[arg(long)]
+        part: Option<Part>,
         /// The process that the check is for, and ends with
         #[arg(long = "for", value_name = "PID", hide = true)]
         parent: Option<i32>,

@@ -10,6 +10,7 @@ mod network;
 mod render;
 mod snapshot;
 
+use crate::cluster::Part;
 use crate::config::Config;
 use crate::data_dir::DataDir;
 use crate::{api, app, cluster, telemetry};
@@ -36,10 +37,13 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Subcommand::Snapshot(command) => Box::pin(snapshot::run(&data_dir, command)).await,
         Subcommand::Ca(command) => ca::run(&data_dir, command).await,
         Subcommand::Status { json } => admin::status(&data_dir, json).await,
-        Subcommand::Check { parent } => {
+        Subcommand::Check { part, parent } => {
             parent.map(cluster::end_with).transpose()?;
-            cluster::check(&DataDir::open(&data_dir)?).await?;
-            println!("The registry in {} is in order.", data_dir.display());
+            let (data, all) = (DataDir::open(&data_dir)?, [Part::Registry, Part::Audit]);
+            all.into_iter()
+                .filter(|each| part.is_none_or(|part| part == *each))
+                .try_for_each(|part| cluster::check(&data, part))?;
+            println!("The registry and the audit log in {} are in order.", data_dir.display());
             Ok(())
         }
         Subcommand::Leave => membership::leave(&data_dir).await,

@@ -17,9 +17,10 @@ mod writer;
 use std::path::Path;
 use std::sync::Arc;
 
+use festoon_cluster::storage::Whole;
 use festoon_events::Event;
 use festoon_proto::ManagerId;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::cluster::{Cluster, Https, unix_now};
 use crate::data_dir::DataDir;
@@ -49,16 +50,23 @@ pub struct Record {
     told: mpsc::Receiver<Event>,
     me: ManagerId,
     managers: Https,
+    trail: watch::Receiver<Option<Whole>>,
     seen: mpsc::Receiver<Sighting>,
 }
 
 /// Opens the record of manager `me`. A file that can't be read is put aside: what it had, the others have, and traffic does not
 /// wait for it.
-pub fn open(data: &DataDir, me: ManagerId, cluster: Cluster, managers: Https) -> Result<Record, StoreError> {
+pub fn open(
+    data: &DataDir,
+    me: ManagerId,
+    cluster: Cluster,
+    managers: Https,
+    trail: watch::Receiver<Option<Whole>>,
+) -> Result<Record, StoreError> {
     let store = Arc::new(open_or_begin_anew(&data.events())?);
     let (sightings, seen) = mpsc::channel(SIGHTINGS);
     let (own, told) = mpsc::channel(OWN);
-    Ok(Record { events: Events { store, cluster }, sightings, own, told, me, managers, seen })
+    Ok(Record { events: Events { store, cluster }, sightings, own, told, me, managers, trail, seen })
 }
 
 fn open_or_begin_anew(path: &Path) -> Result<Store, StoreError> {
@@ -78,7 +86,8 @@ fn open_or_begin_anew(path: &Path) -> Result<Store, StoreError> {
 impl Record {
     /// Takes in what all sources tell. Does not end before the registry does.
     pub async fn run(self) {
-        let Self { events: Events { store, cluster }, sightings, own, told: own_events, me, managers, seen } = self;
+        let Self { events: Events { store, cluster }, sightings, own, told: own_events, me, managers, trail, seen } =
+            self;
         // Those who tell have their own.
         drop((sightings, own));
         let opened = Arc::clone(&store);
@@ -97,7 +106,7 @@ impl Record {
             writer.run(arriving),
             origin::tell(me, seen, arrivals.clone()),
             origin::pass_on(own_events, arrivals.clone()),
-            audit::follow(cluster.clone(), told, KEEP, arrivals.clone()),
+            audit::follow(cluster.clone(), trail, told, KEEP, arrivals.clone()),
             pull::run(me, cluster, managers, store, arrivals),
         );
     }

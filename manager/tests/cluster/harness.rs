@@ -251,8 +251,13 @@ pub(crate) fn text(bytes: &[u8]) -> String {
 
 /// Waits until `condition` holds.
 pub(crate) async fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    eventually(what, async || condition()).await;
+}
+
+/// As [`until`], for what has to be waited for itself.
+pub(crate) async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     let deadline = Instant::now() + DEADLINE;
-    while !condition() {
+    while !condition().await {
         assert!(Instant::now() < deadline, "{what}: not in time");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }

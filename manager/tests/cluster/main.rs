@@ -6,6 +6,7 @@
 mod accounts;
 mod addresses;
 mod api;
+mod audit;
 mod destinations;
 mod events;
 mod files;

@@ -10,7 +10,7 @@ use super::change::Change;
 use super::state::{State, Timer};
 use super::{Command, Outcome, Refusal, Subject, UnixMs};
 
-pub use entry::{Entry, Hash, Head, VerifyError, verify};
+pub use entry::{Entry, Hash, Head, NoHash, VerifyError, verify};
 
 /// Carries a command out, and writes of it. Nothing is written of a command that is refused, or that changes nothing.
 pub(super) fn observed(
