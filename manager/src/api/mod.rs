@@ -48,7 +48,7 @@ use crate::https::Refused;
 use crate::node::Status;
 use crate::snapshot::Snapshots;
 use crate::vault::Vault;
-use access::{Known, Need, needs};
+use access::{Known, Need, large, needs};
 
 pub use disconnect::router as peer_router;
 pub use openapi::{document, document_text};
@@ -108,7 +108,7 @@ fn all() -> OpenApiRouter<Api> {
         .routes(needs(Need::Everywhere(Role::Admin), routes!(networks::remove)))
         .routes(needs(Need::Somewhere(Role::Viewer), routes!(endpoints::list)))
         .routes(needs(Need::Somewhere(Role::Operator), routes!(endpoints::create)))
-        .routes(needs(Need::Somewhere(Role::Operator), routes!(endpoints::create_batch)))
+        .routes(needs(Need::Somewhere(Role::Operator), large(routes!(endpoints::create_batch))))
         .routes(needs(Need::Somewhere(Role::Viewer), routes!(endpoints::show)))
         .routes(needs(Need::Somewhere(Role::Operator), routes!(endpoints::update)))
         .routes(needs(Need::Somewhere(Role::Operator), routes!(endpoints::remove)))
