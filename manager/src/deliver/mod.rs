@@ -57,6 +57,9 @@ pub use try_out::Tried;
 /// How often it is looked whether this manager delivers.
 const LOOK: Duration = Duration::from_millis(500);
 
+/// How soon it is tried again, if nothing can be sent to a destination: a secret may be unreadable for a moment.
+const AGAIN: Duration = Duration::from_secs(10);
+
 /// How events are delivered by this manager.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -166,27 +169,32 @@ impl Deliveries {
         }
         for (id, destination) in served {
             if let Entry::Vacant(vacant) = couriers.entry(id) {
-                vacant.insert((destination.changed, self.courier(destination).await));
+                let mut task = JoinSet::new();
+                task.spawn(self.clone().serve(destination.clone()));
+                vacant.insert((destination.changed, task));
             }
         }
     }
 
-    async fn courier(&self, destination: &EventDestination) -> JoinSet<Infallible> {
-        let mut task = JoinSet::new();
-        let sender = Sender::new(destination, &self.0.vault, &self.0.cluster.snapshot());
-        let sender = match sender {
-            Ok(sender) => sender,
-            Err(error) => {
-                tracing::warn!(destination = %destination.name, %error, "events can't be delivered");
-                let standing = Standing { last_error: Some(error.to_string()), ..Standing::default() };
-                self.stand(destination.id, standing);
-                return task;
+    /// Serves one destination as it is.
+    async fn serve(self, destination: EventDestination) -> Infallible {
+        let sender = loop {
+            let state = self.0.cluster.snapshot();
+            match Sender::new(&destination, &self.0.vault, &state) {
+                Ok(sender) => break sender,
+                Err(error) => {
+                    tracing::warn!(destination = %destination.name, %error, "events can't be delivered");
+                    let read =
+                        state.progress(destination.id).map(|progress| progress.cursor.clone()).unwrap_or_default();
+                    let standing = Standing { last_error: Some(error.to_string()), read, ..Standing::default() };
+                    self.stand(destination.id, standing);
+                }
             }
+            tokio::time::sleep(AGAIN).await;
         };
         let own = self.own_row(destination.id).await;
         tracing::info!(destination = %destination.name, "this manager delivers events");
-        task.spawn(Courier::new(self.clone(), destination.clone(), sender, own).run());
-        task
+        Courier::new(self, destination, sender, own).run().await
     }
 
     async fn own_row(&self, id: EventDestinationId) -> Option<Row> {
