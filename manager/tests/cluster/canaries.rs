@@ -42,6 +42,22 @@ fn word(value: &Value) -> String {
     value.as_str().unwrap().to_owned()
 }
 
+/// The secrets of two destinations of events, which were used.
+async fn of_destinations(program: &Web) -> [String; 2] {
+    let hook = json!({"name": "hook", "kind": "webhook", "url": "https://127.0.0.1/", "allow_private_addresses": true});
+    let hook = word(&program.post("/event-destinations", hook).await["secret"]);
+    let password = "canary-password-broker".to_owned();
+    let bus = json!({
+        "name": "bus", "kind": "amqp", "url": "amqp://u@127.0.0.1:9", "exchange": "x", "password": password,
+        "allow_private_addresses": true,
+    });
+    program.post("/event-destinations", bus).await;
+    for id in ["d1", "d2"] {
+        program.must(Method::POST, &format!("/event-destinations/{id}/test"), None, 200).await;
+    }
+    [hook.trim_start_matches("whsec_").to_owned(), password]
+}
+
 #[tokio::test]
 async fn no_secret_is_in_a_log_an_answer_or_the_audit_log() {
     let manager = Manager::init("m1").started().await;
@@ -83,18 +99,7 @@ async fn no_secret_is_in_a_log_an_answer_or_the_audit_log() {
     agent.join(manager.https, &join.parse().unwrap()).await.unwrap();
     secrets.extend([token.rsplit_once("k1-").unwrap().1.to_owned(), key, join]);
 
-    let hook = json!({"name": "hook", "kind": "webhook", "url": "https://127.0.0.1/", "allow_private_addresses": true});
-    let hook = word(&program.post("/event-destinations", hook).await["secret"]);
-    let password = "canary-password-broker".to_owned();
-    let bus = json!({
-        "name": "bus", "kind": "amqp", "url": "amqp://u@127.0.0.1:9", "exchange": "x", "password": password,
-        "allow_private_addresses": true,
-    });
-    program.post("/event-destinations", bus).await;
-    for id in ["d1", "d2"] {
-        program.must(Method::POST, &format!("/event-destinations/{id}/test"), None, 200).await;
-    }
-    secrets.extend([hook.trim_start_matches("whsec_").to_owned(), password]);
+    secrets.extend(of_destinations(&program).await);
 
     // A good many that are refused, with secrets where they do not belong.
     for path in ["/endpoints", "/users", "/session", "/setup", "/api-tokens", "/join-tokens"] {
