@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{driver, https, metrics, snapshot, telemetry};
+use crate::{deliver, driver, https, metrics, snapshot, telemetry};
 
 /// All of it. Every part belongs to the subsystem of that name; unknown keys are refused.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +20,8 @@ pub struct Config {
     pub snapshots: snapshot::Config,
     /// Metrics.
     pub metrics: metrics::Config,
+    /// Events that are sent to places outside the cluster.
+    pub delivery: deliver::Config,
     /// Logs.
     pub log: telemetry::Config,
 }

@@ -169,6 +169,11 @@ impl DataDir {
         renamed.map_err(|source| DataDirError::Io { path, source })
     }
 
+    /// Where it is kept how far events were delivered.
+    pub fn deliveries(&self) -> PathBuf {
+        self.path("deliveries.redb")
+    }
+
     /// Where the audit log is.
     pub fn audit(&self) -> PathBuf {
         self.path("audit.redb")

@@ -26,6 +26,8 @@ pub mod config;
 #[cfg(feature = "shell")]
 pub mod data_dir;
 #[cfg(feature = "shell")]
+pub mod deliver;
+#[cfg(feature = "shell")]
 pub mod driver;
 #[cfg(feature = "shell")]
 pub mod ephemeral;

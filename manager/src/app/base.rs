@@ -13,6 +13,7 @@ use crate::certificate::{self, Keeper, Told};
 use crate::cluster::{self, Cluster, Https, Parts, unix_now};
 use crate::config::Config;
 use crate::data_dir::DataDir;
+use crate::deliver::{self, Deliveries};
 use crate::events::{self, Events};
 use crate::https::Later;
 use crate::metrics::{self, Metrics, Way};
@@ -29,6 +30,7 @@ pub(super) struct Base {
     pub(super) keeper: Keeper,
     pub(super) events: Events,
     pub(super) metrics: Metrics,
+    pub(super) deliveries: Deliveries,
     /// Takes what the node sees.
     pub(super) sightings: mpsc::Sender<Sighting>,
     /// The way to the other managers.
@@ -56,10 +58,21 @@ pub(super) async fn start(data: &DataDir, config: &Config) -> anyhow::Result<Bas
     let (vault, managers) = (parts.vault.clone(), parts.managers.clone());
     let snapshots = Snapshots::new(&config.snapshots, data, me, cluster.clone(), vault.clone());
     let schedule = snapshots.clone().run();
+    let delivery = (managers.clone(), vault.clone());
     let keeper = Keeper { me, vault, credentials: credentials.clone(), managers, told: Told::default() };
     let trail = Trail::new(me, cluster.clone(), parts.managers.clone());
     let record = events::open(data, me, cluster.clone(), parts.managers.clone(), trail.watch())?;
     let (events, sightings) = (record.events.clone(), record.sightings.clone());
+    let (managers, vault) = delivery;
+    let delivery = deliver::Parts {
+        me,
+        cluster: cluster.clone(),
+        managers,
+        vault,
+        events: events.clone(),
+        own_events: record.own.clone(),
+    };
+    let deliveries = deliver::build(&config.delivery, data, delivery)?;
     let metrics = Metrics::new(
         config.metrics.clone(),
         metrics::Sources {
@@ -73,8 +86,9 @@ pub(super) async fn start(data: &DataDir, config: &Config) -> anyhow::Result<Bas
     );
     let told = metrics.clone().serve();
     let (later, managers) = (Later::default(), parts.managers.clone());
-    let served = routes(&parts, &keeper, &events).merge(later.router());
+    let served = routes(&parts, &keeper, &events, &deliveries).merge(later.router());
     let https = https.run(metrics.requests().observe(served, Way::Https));
+    let delivering = deliveries.clone().run();
     let (record, trail) = (record.run(), trail.run());
     let Parts { supervisor, .. } = parts;
     let keys = keep_keys(keeper.clone(), cluster.clone());
@@ -89,17 +103,20 @@ pub(super) async fn start(data: &DataDir, config: &Config) -> anyhow::Result<Bas
             never = supervisor.run() => match never {},
             never = schedule => match never {},
             never = told => match never {},
+            never = delivering => match never {},
         }
     };
-    Ok(Base { me, cluster, keeper, snapshots, events, metrics, sightings, managers, later, work: Box::pin(work) })
+    let work = Box::pin(work);
+    Ok(Base { me, cluster, keeper, snapshots, events, metrics, deliveries, sightings, managers, later, work })
 }
 
-fn routes(parts: &Parts, keeper: &Keeper, events: &Events) -> Router {
+fn routes(parts: &Parts, keeper: &Keeper, events: &Events, deliveries: &Deliveries) -> Router {
     Router::new()
         .merge(agents::router(parts.cluster.clone(), keeper.told.clone()))
         .merge(cluster::router(parts))
         .merge(audit::router(parts.cluster.clone()))
         .merge(events::router(events.clone()))
+        .merge(deliver::router(deliveries.clone()))
         .merge(certificate::router(parts.cluster.clone(), keeper.clone()))
 }
 

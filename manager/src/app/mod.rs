@@ -40,7 +40,8 @@ const REMOVED: &str = "this manager was removed from the cluster: join it again,
 pub async fn serve(data: DataDir, config: Config) -> anyhow::Result<()> {
     let mut stop = Stop::listen()?;
     let base = base::start(&data, &config).await?;
-    let Base { me, cluster, keeper, snapshots, events, metrics, sightings, managers, later, mut work } = base;
+    let Base { me, cluster, keeper, snapshots, events, metrics, deliveries, sightings, managers, later, mut work } =
+        base;
     let state = tokio::select! {
         state = first_state(&cluster, me) => state?,
         error = &mut work => return Err(error),
@@ -64,6 +65,7 @@ pub async fn serve(data: DataDir, config: Config) -> anyhow::Result<()> {
         snapshots: snapshots.clone(),
         vault,
         managers,
+        deliveries,
     };
     later.set(served(&state, &api));
     let requests = metrics.requests().clone();

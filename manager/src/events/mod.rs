@@ -18,6 +18,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use festoon_cluster::storage::Whole;
+use festoon_events::Event;
 use festoon_proto::ManagerId;
 use tokio::sync::{mpsc, watch};
 
@@ -33,6 +34,8 @@ pub use stream::{Events, Page};
 const KEEP: u64 = 250_000;
 /// Sightings on their way.
 const SIGHTINGS: usize = 1_024;
+/// What else this manager tells, on its way.
+const OWN: usize = 64;
 /// Parts of other logs on their way.
 const ARRIVALS: usize = 1_024;
 
@@ -42,6 +45,9 @@ pub struct Record {
     pub events: Events,
     /// Takes what the node sees.
     pub sightings: mpsc::Sender<Sighting>,
+    /// Takes what the rest of this manager has to tell.
+    pub own: mpsc::Sender<Event>,
+    told: mpsc::Receiver<Event>,
     me: ManagerId,
     managers: Https,
     trail: watch::Receiver<Option<Whole>>,
@@ -59,7 +65,8 @@ pub fn open(
 ) -> Result<Record, StoreError> {
     let store = Arc::new(open_or_begin_anew(&data.events())?);
     let (sightings, seen) = mpsc::channel(SIGHTINGS);
-    Ok(Record { events: Events { store, cluster }, sightings, me, managers, trail, seen })
+    let (own, told) = mpsc::channel(OWN);
+    Ok(Record { events: Events { store, cluster }, sightings, own, told, me, managers, trail, seen })
 }
 
 fn open_or_begin_anew(path: &Path) -> Result<Store, StoreError> {
@@ -79,9 +86,10 @@ fn open_or_begin_anew(path: &Path) -> Result<Store, StoreError> {
 impl Record {
     /// Takes in what all sources tell. Does not end before the registry does.
     pub async fn run(self) {
-        let Self { events: Events { store, cluster }, sightings, me, managers, trail, seen } = self;
-        // The node has one of its own.
-        drop(sightings);
+        let Self { events: Events { store, cluster }, sightings, own, told: own_events, me, managers, trail, seen } =
+            self;
+        // Those who tell have their own.
+        drop((sightings, own));
         let opened = Arc::clone(&store);
         let read =
             move || Ok::<_, StoreError>((writer::Writer::new(Arc::clone(&opened), me, unix_now().0)?, opened.told()?));
@@ -97,6 +105,7 @@ impl Record {
         tokio::join!(
             writer.run(arriving),
             origin::tell(me, seen, arrivals.clone()),
+            origin::pass_on(own_events, arrivals.clone()),
             audit::follow(cluster.clone(), trail, told, KEEP, arrivals.clone()),
             pull::run(me, cluster, managers, store, arrivals),
         );

@@ -136,6 +136,24 @@ fn table() -> Vec<Row> {
     ]
 }
 
+#[rustfmt::skip]
+fn event_destinations() -> Vec<Row> {
+    let get = |route| row(Everywhere(Admin), Method::GET, route, Value::Null);
+    let change = |method, route, body| row(Everywhere(Admin), method, route, body);
+    let post = || Method::POST;
+    vec![
+        get("/event-destinations"),
+        change(post(), "/event-destinations", json!({"name": "x", "kind": "webhook", "url": "ftp://x"})),
+        get("/event-destinations/{event_destination}"),
+        change(Method::PATCH, "/event-destinations/{event_destination}", json!({})),
+        change(Method::DELETE, "/event-destinations/{event_destination}", Value::Null),
+        change(post(), "/event-destinations/{event_destination}/rotate-secret", json!({"overlap_s": 0})),
+        change(post(), "/event-destinations/{event_destination}/test", Value::Null),
+        get("/event-destinations/{event_destination}/dead-letters"),
+        change(post(), "/event-destinations/{event_destination}/dead-letters/redeliver", json!({})),
+    ]
+}
+
 /// What of the caller is wrong, besides what it may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Flaw {
@@ -301,6 +319,7 @@ async fn world(root: &Web) -> Vec<(&'static str, String)> {
         ("{user}", "u2".to_owned()),
         ("{session}", "s999".to_owned()),
         ("{snapshot}", "none.age".to_owned()),
+        ("{event_destination}", "d9".to_owned()),
         ("{join_token}", token["join_token"]["id"].as_str().unwrap().to_owned()),
         ("{api_token}", api_token["api_token"]["id"].as_str().unwrap().to_owned()),
     ]
@@ -323,7 +342,7 @@ async fn documented(web: &Web) -> BTreeSet<(String, String)> {
 async fn no_route_is_used_by_who_may_not_and_each_by_who_may() {
     let manager = Manager::init("m1").started().await;
     let root = Web::of(&manager).set_up(&manager).await;
-    let table = table();
+    let table: Vec<_> = event_destinations().into_iter().chain(table()).collect();
     let tested: BTreeSet<_> = table.iter().map(|row| (row.method.to_string(), row.route.to_owned())).collect();
     assert_eq!(tested, documented(&root).await, "every route of the document is in the table, and no other");
     let names = world(&root).await;

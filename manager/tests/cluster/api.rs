@@ -33,7 +33,7 @@ impl Admin {
         request.send().await.unwrap()
     }
 
-    async fn get(&self, path: &str) -> Value {
+    pub(crate) async fn get(&self, path: &str) -> Value {
         let response = self.ask(Method::GET, path, &[], None).await;
         assert_eq!(response.status(), StatusCode::OK, "{path}");
         response.json().await.unwrap()
@@ -47,7 +47,7 @@ impl Admin {
 }
 
 /// The status, and the word of the problem.
-async fn refused(response: Response) -> (u16, String) {
+pub(crate) async fn refused(response: Response) -> (u16, String) {
     assert_eq!(response.headers()["content-type"], "application/problem+json");
     let status = response.status().as_u16();
     let problem: Value = response.json().await.unwrap();

@@ -7,7 +7,7 @@ use crate::harness::{Agent, Manager};
 use crate::web::{Shows, Web, set_up_secret};
 
 /// What may be asked for, by an owner.
-const READ: [&str; 14] = [
+const READ: [&str; 17] = [
     "/cluster",
     "/networks",
     "/endpoints",
@@ -19,6 +19,9 @@ const READ: [&str; 14] = [
     "/users/u1/sessions",
     "/api-tokens",
     "/settings",
+    "/event-destinations",
+    "/event-destinations/d1",
+    "/event-destinations/d2",
     "/events?limit=1000",
     "/audit?limit=10000",
     "/audit?limit=10000&format=jsonl",
@@ -37,6 +40,22 @@ fn code_of(secret: &str) -> String {
 
 fn word(value: &Value) -> String {
     value.as_str().unwrap().to_owned()
+}
+
+/// The secrets of two destinations of events, which were used.
+async fn of_destinations(program: &Web) -> [String; 2] {
+    let hook = json!({"name": "hook", "kind": "webhook", "url": "https://127.0.0.1/", "allow_private_addresses": true});
+    let hook = word(&program.post("/event-destinations", hook).await["secret"]);
+    let password = "canary-password-broker".to_owned();
+    let bus = json!({
+        "name": "bus", "kind": "amqp", "url": "amqp://u@127.0.0.1:9", "exchange": "x", "password": password,
+        "allow_private_addresses": true,
+    });
+    program.post("/event-destinations", bus).await;
+    for id in ["d1", "d2"] {
+        program.must(Method::POST, &format!("/event-destinations/{id}/test"), None, 200).await;
+    }
+    [hook.trim_start_matches("whsec_").to_owned(), password]
 }
 
 #[tokio::test]
@@ -79,6 +98,8 @@ async fn no_secret_is_in_a_log_an_answer_or_the_audit_log() {
     let agent = Agent::new(1, &join.parse().unwrap());
     agent.join(manager.https, &join.parse().unwrap()).await.unwrap();
     secrets.extend([token.rsplit_once("k1-").unwrap().1.to_owned(), key, join]);
+
+    secrets.extend(of_destinations(&program).await);
 
     // A good many that are refused, with secrets where they do not belong.
     for path in ["/endpoints", "/users", "/session", "/setup", "/api-tokens", "/join-tokens"] {

@@ -26,6 +26,7 @@ mod size;
 mod spoofed;
 mod stopped;
 mod throughput;
+mod webhooks;
 
 use std::env;
 use std::process::ExitCode;
@@ -43,7 +44,7 @@ struct Measurement {
     run: fn(&Lab, &mut Report) -> anyhow::Result<()>,
 }
 
-const ALL: [Measurement; 22] = [
+const ALL: [Measurement; 23] = [
     Measurement { name: "kill9", run: kill9::measure },
     Measurement { name: "blackhole", run: blackhole::measure },
     Measurement { name: "one_way", run: one_way::measure },
@@ -61,6 +62,7 @@ const ALL: [Measurement; 22] = [
     Measurement { name: "races", run: races::measure },
     Measurement { name: "events", run: events::measure },
     Measurement { name: "size", run: size::measure },
+    Measurement { name: "webhooks", run: webhooks::measure },
     Measurement { name: "throughput", run: throughput::measure },
     Measurement { name: "bad_datagrams", run: bad_datagrams::measure },
     Measurement { name: "bad_keys", run: bad_keys::measure },
