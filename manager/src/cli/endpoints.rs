@@ -381,7 +381,7 @@ impl Row for Endpoint {
         Column::wide("GENERATION"),
         Column::wide("EXPIRES"),
     ];
-    const EMPTY: &'static str = "There are no endpoints: a join token (`festoon-manager tokens add`) or `festoon-manager endpoints add` lets one in.";
+    const EMPTY: &'static str = "There are no endpoints: `festoon-manager tokens add` lets one in.";
 
     fn row(&self, names: &Names) -> Vec<String> {
         let seen = self.presence.as_ref();

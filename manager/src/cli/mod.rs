@@ -10,6 +10,8 @@ mod endpoints;
 mod events;
 mod fault;
 mod find;
+#[cfg(test)]
+mod golden;
 mod init;
 mod join;
 mod login;

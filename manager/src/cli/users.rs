@@ -379,7 +379,7 @@ impl Row for User {
         Column::if_room(4, "CREATED"),
         Column::wide("IDENTITY"),
     ];
-    const EMPTY: &'static str = "There are no users that you may know of: `festoon-manager users add` makes one.";
+    const EMPTY: &'static str = "There are no users you may see: `festoon-manager users add` makes one.";
 
     fn row(&self, names: &Names) -> Vec<String> {
         let identity = self.identity.as_ref().map(|identity| format!("{} at {}", identity.subject, identity.issuer));

@@ -116,7 +116,7 @@ async fn download(session: &Session, path: &str, file: &Path) -> anyhow::Result<
 impl Row for Snapshot {
     const COLUMNS: &'static [Column] =
         &[Column::always("SNAPSHOT"), Column::if_room(1, "TAKEN"), Column::always("SIZE")];
-    const EMPTY: &'static str = "This manager keeps no snapshots yet: `festoon-manager snapshots create` takes one.";
+    const EMPTY: &'static str = "This manager has no snapshots: `festoon-manager snapshots create` takes one.";
 
     fn row(&self, _: &Names) -> Vec<String> {
         vec![self.name.clone(), second(self.created), bytes(self.bytes)]

@@ -393,7 +393,8 @@ impl World {
 
     fn new_endpoint(&self, agent: &Agent) -> Program {
         let (private_key, _) = self.cluster.keys(NodeId::Endpoint(agent.id));
-        let config = endpoint::NodeConfig { private_key, generation: Generation::first_of_boot(1), only_measures: false };
+        let config =
+            endpoint::NodeConfig { private_key, generation: Generation::first_of_boot(1), only_measures: false };
         let map = self.cluster.endpoint_map(agent);
         Program::Endpoint(Box::new(EndpointNode::new(&config, map, self.start + self.now)))
     }
