@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{driver, https, snapshot, telemetry};
+use crate::{deliver, driver, https, snapshot, telemetry};
 
 /// All of it. Every part belongs to the subsystem of that name; unknown keys are refused.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,6 +18,8 @@ pub struct Config {
     pub https: https::Config,
     /// Snapshots.
     pub snapshots: snapshot::Config,
+    /// Events that are sent to places outside the cluster.
+    pub delivery: deliver::Config,
     /// Logs.
     pub log: telemetry::Config,
 }

@@ -169,6 +169,23 @@ impl DataDir {
         renamed.map_err(|source| DataDirError::Io { path, source })
     }
 
+    /// Where it is kept how far events were delivered.
+    pub fn deliveries(&self) -> PathBuf {
+        self.path("deliveries.redb")
+    }
+
+    /// Where the audit log is.
+    pub fn audit(&self) -> PathBuf {
+        self.path("audit.redb")
+    }
+
+    /// Keeps the audit log as `audit.damaged.redb`, in the place of one that was kept before; then there is none.
+    pub fn put_audit_aside(&self) -> Result<(), DataDirError> {
+        let path = self.audit();
+        let renamed = fs::rename(&path, self.path("audit.damaged.redb")).and_then(|()| sync_directory(&path));
+        renamed.map_err(|source| DataDirError::Io { path, source })
+    }
+
     /// Where what happened is kept.
     pub fn events(&self) -> PathBuf {
         self.path("events.redb")

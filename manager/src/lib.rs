@@ -12,6 +12,8 @@ pub mod api;
 #[cfg(feature = "shell")]
 pub mod app;
 #[cfg(feature = "shell")]
+pub mod audit;
+#[cfg(feature = "shell")]
 pub mod certificate;
 #[cfg(feature = "shell")]
 pub mod cli;
@@ -23,6 +25,8 @@ pub mod cluster;
 pub mod config;
 #[cfg(feature = "shell")]
 pub mod data_dir;
+#[cfg(feature = "shell")]
+pub mod deliver;
 #[cfg(feature = "shell")]
 pub mod driver;
 #[cfg(feature = "shell")]

@@ -69,6 +69,11 @@ numeric_id!(
     SessionId(u64), "session", "s"
 );
 
+numeric_id!(
+    /// A place that events are sent to. Written `d7`. Never used again after it was removed.
+    EventDestinationId(u32), "event destination", "d"
+);
+
 /// A join token, without its secret: the first 32 bits of the hash of that. Written `t4f2a9c01`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]

@@ -18,5 +18,8 @@ pub mod token;
 
 pub use attachment::{Attachment, Generation};
 pub use fingerprint::{Fingerprint, ParseFingerprintError};
-pub use ids::{ApiTokenId, ClusterId, EndpointId, EpochId, JoinTokenId, ManagerId, NetworkId, SessionId, UserId};
+pub use ids::{
+    ApiTokenId, ClusterId, EndpointId, EpochId, EventDestinationId, JoinTokenId, ManagerId, NetworkId, SessionId,
+    UserId,
+};
 pub use key::{PrivateKey, PublicKey};

@@ -64,6 +64,8 @@ ids! {
     EndpointId, "^e[0-9]{1,20}$", "e7";
     /// A manager, as in `m2`.
     ManagerId, "^m[0-9]{1,5}$", "m2";
+    /// A destination of events, as in `d1`.
+    EventDestinationId, "^d[0-9]{1,10}$", "d1";
     /// A join token, as in `t4f2a9c01`.
     JoinTokenId, "^t[0-9a-f]{8}$", "t4f2a9c01";
     /// A user, as in `u3`.

@@ -11,6 +11,7 @@ mod api_token;
 mod audit;
 mod cluster;
 mod endpoint;
+mod event_destination;
 mod id;
 mod join_token;
 mod manager;
@@ -34,7 +35,11 @@ pub use endpoint::{
     Endpoint, EndpointBatch, EndpointCreate, EndpointCreated, EndpointKind, EndpointState, EndpointUpdate, Presence,
     Route, RouteRow,
 };
-pub use id::{ApiTokenId, EndpointId, JoinTokenId, ManagerId, NetworkId, SessionId, UserId};
+pub use event_destination::{
+    DeadLetter, DeadLetterRedeliver, DeliveryState, EventDestination, EventDestinationCreate, EventDestinationCreated,
+    EventDestinationKind, EventDestinationTest, EventDestinationUpdate, SecretRotate, SecretRotated,
+};
+pub use id::{ApiTokenId, EndpointId, EventDestinationId, JoinTokenId, ManagerId, NetworkId, SessionId, UserId};
 pub use join_token::{JoinToken, JoinTokenCreate, JoinTokenCreated, JoinTokenKind};
 pub use manager::{Manager, ManagerRole, ManagerState, ManagerUpdate};
 pub use network::{Network, NetworkCreate, NetworkUpdate};

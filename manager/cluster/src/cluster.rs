@@ -24,7 +24,7 @@ use crate::propose::Attempt;
 use crate::reach::Reach;
 use crate::settings::{ProposalIds, Settings};
 use crate::silence::Silence;
-use crate::storage::{LogStore, Machine, StorageError};
+use crate::storage::{AuditLog, LogStore, Machine, Seed, StorageError};
 use crate::transport::Transport;
 use crate::types::{MemberId, TypeConfig};
 
@@ -127,7 +127,7 @@ impl<T: Transport> Cluster<T> {
     ) -> Result<Self, StartError> {
         let config = config(identity.me, settings).validate().map_err(|error| StartError::Raft(error.to_string()))?;
         let (state, comparison) = (machine.watch(), machine.comparison());
-        let own_log = OwnLog { reader: log.get_log_reader().await, flush: log.flusher(), audit: log.audit() };
+        let own_log = OwnLog { reader: log.get_log_reader().await, flush: log.flusher(), audit: machine.audit() };
         let network =
             Network { me: identity.me, transport, fence: Fence::new(identity.epoch), reach: Reach::default() };
         if let Some(later) = identity.later {
@@ -136,7 +136,7 @@ impl<T: Transport> Cluster<T> {
         let raft = Raft::new(identity.me, Arc::new(config), network.clone(), log, machine).await;
         let raft = raft.map_err(|error| StartError::Raft(error.to_string()))?;
         let known = State::clone(&state.borrow());
-        let begun_with = own_log.carry_out(known).await.map_err(|error| StartError::Raft(error.to_string()))?;
+        let begun_with = own_log.carry_out(known).await.map_err(|error| StartError::Raft(error.to_string()))?.state;
         let leaving = Leaving::default();
         let compare = (comparison.clone(), settings.compare_every);
         let follow = follow(raft.clone(), state.clone(), leaving.clone(), network.clone(), compare);
@@ -189,15 +189,21 @@ impl<T: Transport> Cluster<T> {
 
     /// The entries of the audit log with numbers behind `after`, at most so many, as far as this manager has them.
     pub async fn audit(&self, after: u64, limit: usize) -> Result<Vec<audit::Entry>, StorageError> {
-        let log = self.log.audit().ok_or(StorageError::Closed)?;
-        let last = self.snapshot().audited().count.min(after.saturating_add(u64::try_from(limit).unwrap_or(u64::MAX)));
-        let entries = log.read(after, limit).await?;
-        if after >= last || entries.last().is_some_and(|entry| entry.number >= last) {
+        let log = self.audit_log().ok_or(StorageError::Closed)?;
+        let last = self.snapshot().audited().count;
+        let entries = log.read(after, last, limit).await?;
+        let is_behind = entries.len() < limit && entries.last().map_or(after, |entry| entry.number) < last;
+        if !is_behind {
             return Ok(entries);
         }
-        // The last ones wait for the next write that somebody waits for.
+        // The last ones may be in memory still.
         log.flush().await?;
-        log.read(after, limit).await
+        log.read(after, last, limit).await
+    }
+
+    /// The audit log, for a short while: it keeps its file open. None once this manager's part has ended.
+    pub fn audit_log(&self) -> Option<AuditLog> {
+        self.log.audit()
     }
 
     /// How the registry is doing, as far as this manager knows.
@@ -342,12 +348,12 @@ impl<T: Transport> Cluster<T> {
 
     /// Ends this manager's part, and gives what the whole of its log says: the state if all of that counts, and the
     /// commands from `first` on that are still in it. The disk is let go.
-    pub async fn conclude(&self, first: u64) -> Result<(State, Tail), StartError> {
+    pub async fn conclude(&self, first: u64) -> Result<(Seed, Tail), StartError> {
         let log = self.end().await.ok_or_else(|| StartError::Raft("it has ended before".to_owned()))?;
         let failed = |error: openraft::StorageError<MemberId>| StartError::Raft(error.to_string());
         let known = State::clone(&self.state.borrow());
-        let state = log.carry_out(known).await.map_err(failed)?;
-        Ok((state, log.tail(first).await.map_err(failed)?))
+        let seed = log.carry_out(known).await.map_err(failed)?;
+        Ok((seed, log.tail(first).await.map_err(failed)?))
     }
 
     async fn end(&self) -> Option<OwnLog> {

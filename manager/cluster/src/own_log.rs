@@ -4,10 +4,10 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use festoon_control::registry::{Command, State, carry_out};
+use festoon_control::registry::{Command, State};
 use openraft::{EntryPayload, RaftLogReader as _};
 
-use crate::storage::{AuditLog, Flush, LogReader, StorageError};
+use crate::storage::{AuditLog, Flush, LogReader, Seed, StorageError};
 use crate::types::{MemberId, Proposal};
 
 /// A command of the log, and its place.
@@ -32,15 +32,17 @@ pub(crate) struct OwnLog {
 
 impl OwnLog {
     /// What `state` becomes if all that stands behind it in the log counts.
-    pub(crate) async fn carry_out(&self, state: State) -> Result<State, openraft::StorageError<MemberId>> {
+    pub(crate) async fn carry_out(&self, state: State) -> Result<Seed, openraft::StorageError<MemberId>> {
         // What stands between its version and the last command that was carried out was refused, and would be again.
         let rest = self.proposals(state.version().0 + 1).await?;
         let mut known = BTreeSet::new();
         let new = rest.into_iter().filter(|(_, proposal)| known.insert(proposal.id));
-        Ok(new.fold(state, |state, (index, proposal)| match carry_out(&state, index, &proposal.change) {
-            Ok(carried) => carried.state,
-            Err(_) => state,
-        }))
+        let mut seed = Seed::new(state);
+        for (index, proposal) in new {
+            // What was refused is nothing now either.
+            let _ = seed.add(index, &proposal.change);
+        }
+        Ok(seed)
     }
 
     /// The commands from `first` on.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use festoon_control::registry::{Change, Command, Outcome, Refusal, carry_out};
+use festoon_control::registry::{Change, Command, Outcome, Refusal, State, carry_out};
 use festoon_proto::EpochId;
 use openraft::error::{ClientWriteError, RaftError};
 use openraft::{EmptyNode, RaftMetrics};
@@ -75,7 +75,8 @@ impl<T: Transport> Cluster<T> {
         }
     }
 
-    /// As [`Cluster::propose`], and says where in the log the change stands. One that was refused stands there too.
+    /// As [`Cluster::propose`], and says where in the log the change stands. One that was refused stands there too, unless it
+    /// was a join.
     pub async fn submit(&self, change: Change) -> Result<Applied, ProposeError> {
         let deadline = Instant::now() + PROPOSE_LIMIT;
         let proposal = Proposal { id: self.ids.next(), change };
@@ -132,6 +133,11 @@ impl<T: Transport> Cluster<T> {
 
     /// Writes a proposal to the log as the leader, and waits until it is carried out.
     pub(crate) async fn write(&self, proposal: Proposal) -> Result<Applied, Attempt> {
+        // Of these the same again gets the same answer, so nobody is refused what was carried out.
+        let is_join = matches!(proposal.change.command, Command::JoinEndpoint(_) | Command::JoinManager(_));
+        if is_join && let Some(refused) = self.refuse(&proposal.change).await {
+            return Ok(refused);
+        }
         let Command::RemoveManager(manager) = proposal.change.command else {
             return if self.silence.is_on() { Err(Attempt::NotTaken) } else { self.append(proposal).await };
         };
@@ -146,6 +152,16 @@ impl<T: Transport> Cluster<T> {
         }
         members::dismiss(&self.raft, &self.leaving, manager).await.map_err(|error| failed(&error))?;
         self.append(proposal).await
+    }
+
+    /// What strangers want has no place in the log if it is refused: they could fill it. What the state says of it is certain
+    /// once a majority has said that this manager still leads, and all is carried out that was written until then.
+    async fn refuse(&self, change: &Change) -> Option<Applied> {
+        let refusal = |state: &State| carry_out(state, state.version().0 + 1, change).err();
+        refusal(&self.snapshot())?;
+        self.raft.ensure_linearizable().await.ok()?;
+        let state = self.snapshot();
+        Some(Applied { index: state.version().0, result: Some(Err(refusal(&state)?)) })
     }
 
     async fn append(&self, proposal: Proposal) -> Result<Applied, Attempt> {

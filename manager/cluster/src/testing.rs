@@ -8,6 +8,8 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use redb::StorageBackend;
 
+use crate::storage::Opening;
+
 /// A disk writes this many bytes or none of them.
 const SECTOR: usize = 512;
 
@@ -168,6 +170,12 @@ impl FaultyDisk {
     fn lock(&self) -> MutexGuard<'_, Disk> {
         self.0.disk.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// An audit log on `disk`.
+pub fn audit_on(disk: &FaultyDisk) -> Opening {
+    let backend = disk.backend();
+    Box::pin(async move { Ok(redb::Builder::new().set_cache_size(1 << 20).create_with_backend(backend)?) })
 }
 
 impl Disk {

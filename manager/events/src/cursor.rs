@@ -48,6 +48,17 @@ impl Cursor {
         self.0.iter().map(|(&source, &place)| Position { source, place })
     }
 
+    /// How many events there are from here to `end`, at most: of a life that ended, nobody knows how many are left.
+    pub fn behind(&self, end: &Self) -> u64 {
+        let of_one = |last: Position| {
+            let Place { life, number } = last.place;
+            // The audit log goes on counting in another life.
+            let goes_on = |read: &Place| read.life == life || last.source == Source::Audit;
+            number.saturating_sub(self.get(last.source).filter(goes_on).map_or(0, |read| read.number))
+        };
+        end.positions().map(of_one).fold(0, u64::saturating_add)
+    }
+
     /// Forgets sources.
     pub fn retain(&mut self, mut keep: impl FnMut(Source) -> bool) {
         self.0.retain(|&source, _| keep(source));
@@ -111,6 +122,15 @@ mod tests {
                 prop_assert!(cursor.positions().count() <= MAX_SOURCES);
             }
         }
+    }
+
+    #[test]
+    fn what_is_left_to_read_is_counted_by_source() {
+        let at = |source, life, number| Position { source, place: Place { life, number } };
+        let [one, two] = [1, 2].map(|id| Source::Manager(ManagerId(id)));
+        let read: Cursor = [at(Source::Audit, 0, 10), at(one, 1, 5), at(two, 1, 9)].into_iter().collect();
+        let end: Cursor = [at(Source::Audit, 7, 12), at(one, 1, 8), at(two, 2, 4)].into_iter().collect();
+        assert_eq!((read.behind(&end), end.behind(&end), read.behind(&Cursor::default())), (9, 0, 0));
     }
 
     #[test]

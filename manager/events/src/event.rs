@@ -137,6 +137,12 @@ kinds! {
     WebhookTest = "webhook.test",
     /// A manager saw more than it could keep.
     EventsLost = "events.lost",
+    /// A destination of events takes none.
+    DestinationFailing = "destination.failing",
+    /// It takes them again.
+    DestinationRecovered = "destination.recovered",
+    /// Events were gone before they could be sent to a destination.
+    DestinationMissed = "destination.missed",
 }
 
 impl fmt::Display for Kind {

@@ -6,6 +6,7 @@
 
 mod audited;
 mod cursor;
+pub mod delivery;
 mod event;
 mod filter;
 mod merge;

@@ -1,7 +1,7 @@
 //! What a caller needs for a route, in one place.
 
 use axum::Extension;
-use axum::extract::{Request, State};
+use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::StatusCode;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
@@ -11,6 +11,9 @@ use utoipa_axum::router::UtoipaMethodRouter;
 use super::Api;
 use crate::accounts::{Caller, Denied};
 use crate::https::Refused;
+
+/// A batch of a thousand endpoints, with all that can be said of each.
+const MAX_LARGE: usize = 1 << 20;
 
 /// What a caller needs for a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +30,12 @@ pub(super) enum Need {
 pub(super) fn needs(need: Need, routes: UtoipaMethodRouter<Api>) -> UtoipaMethodRouter<Api> {
     let (schemas, paths, handlers) = routes;
     (schemas, paths, handlers.layer(from_fn_with_state(need, guard)))
+}
+
+/// For bodies that are larger than what a stranger may send: nothing is read of one before it is known who calls.
+pub(super) fn large(routes: UtoipaMethodRouter<Api>) -> UtoipaMethodRouter<Api> {
+    let (schemas, paths, handlers) = routes;
+    (schemas, paths, handlers.layer(DefaultBodyLimit::max(MAX_LARGE)))
 }
 
 /// Who calls, or why that is not known. An extension of every request.

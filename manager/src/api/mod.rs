@@ -14,6 +14,7 @@ mod config;
 mod credentials;
 mod disconnect;
 mod endpoints;
+mod event_destinations;
 mod events;
 mod headers;
 mod health;
@@ -40,13 +41,14 @@ use utoipa_axum::routes;
 
 use crate::accounts::{Accounts, Caller, Names};
 use crate::cluster::{Cluster, Https};
+use crate::deliver::Deliveries;
 use crate::driver::{NodeHandle, Stopped};
 use crate::events::Events;
 use crate::https::Refused;
 use crate::node::Status;
 use crate::snapshot::Snapshots;
 use crate::vault::Vault;
-use access::{Known, Need, needs};
+use access::{Known, Need, large, needs};
 
 pub use disconnect::router as peer_router;
 pub use openapi::{document, document_text};
@@ -72,6 +74,8 @@ pub struct Api {
     pub vault: Vault,
     /// The way to the other managers.
     pub managers: Https,
+    /// How events are sent to others.
+    pub deliveries: Deliveries,
 }
 
 impl Api {
@@ -104,7 +108,7 @@ fn all() -> OpenApiRouter<Api> {
         .routes(needs(Need::Everywhere(Role::Admin), routes!(networks::remove)))
         .routes(needs(Need::Somewhere(Role::Viewer), routes!(endpoints::list)))
         .routes(needs(Need::Somewhere(Role::Operator), routes!(endpoints::create)))
-        .routes(needs(Need::Somewhere(Role::Operator), routes!(endpoints::create_batch)))
+        .routes(needs(Need::Somewhere(Role::Operator), large(routes!(endpoints::create_batch))))
         .routes(needs(Need::Somewhere(Role::Viewer), routes!(endpoints::show)))
         .routes(needs(Need::Somewhere(Role::Operator), routes!(endpoints::update)))
         .routes(needs(Need::Somewhere(Role::Operator), routes!(endpoints::remove)))
@@ -126,6 +130,7 @@ fn all() -> OpenApiRouter<Api> {
         .routes(needs(Need::Somewhere(Role::Viewer), routes!(events::list)))
         .merge(accounts())
         .merge(of_the_cluster())
+        .merge(event_destinations())
 }
 
 /// Whoever is logged in may use them for itself, and an owner for everybody.
@@ -158,6 +163,19 @@ fn api_tokens() -> OpenApiRouter<Api> {
         .routes(needs(Need::Somewhere(Role::Viewer), routes!(api_tokens::create)))
         .routes(needs(Need::Somewhere(Role::Viewer), routes!(api_tokens::show)))
         .routes(needs(Need::Somewhere(Role::Viewer), routes!(api_tokens::remove)))
+}
+
+fn event_destinations() -> OpenApiRouter<Api> {
+    OpenApiRouter::new()
+        .routes(needs(Need::Everywhere(Role::Admin), routes!(event_destinations::list)))
+        .routes(needs(Need::Everywhere(Role::Admin), routes!(event_destinations::create)))
+        .routes(needs(Need::Everywhere(Role::Admin), routes!(event_destinations::show)))
+        .routes(needs(Need::Everywhere(Role::Admin), routes!(event_destinations::update)))
+        .routes(needs(Need::Everywhere(Role::Admin), routes!(event_destinations::remove)))
+        .routes(needs(Need::Everywhere(Role::Admin), routes!(event_destinations::rotate_secret)))
+        .routes(needs(Need::Everywhere(Role::Admin), routes!(event_destinations::test)))
+        .routes(needs(Need::Everywhere(Role::Admin), routes!(event_destinations::dead_letters)))
+        .routes(needs(Need::Everywhere(Role::Admin), routes!(event_destinations::redeliver)))
 }
 
 fn of_the_cluster() -> OpenApiRouter<Api> {

@@ -5,11 +5,12 @@ use axum::extract::State as Shared;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use festoon_api::{Settings, SettingsUpdate};
-use festoon_control::registry::Subject;
+use festoon_control::registry::{ChangeError, Subject};
 
 use super::change::Wanted;
 use super::headers::{ETag, IfMatch};
 use super::{Api, Caller};
+use crate::cluster::ProposeError;
 use crate::https::{ApiJson, Refused};
 use crate::vault::{is_recipient, recovery_recipient};
 
@@ -31,6 +32,10 @@ pub(super) async fn update(
     ApiJson(request): ApiJson<SettingsUpdate>,
 ) -> Result<impl IntoResponse, Refused> {
     let only_if = if_match.required(Subject::Cluster)?;
+    let version = api.cluster.snapshot().vault().changed();
+    if only_if.is_some_and(|only_if| only_if.since != version) {
+        return Err(ProposeError::Refused(ChangeError::Stale(Subject::Cluster).into()).into());
+    }
     if let Some(recipient) = request.recovery_recipient {
         if !is_recipient(&recipient) {
             let text = "this is no age recipient: `festoon-manager snapshots key` makes one";

@@ -8,10 +8,12 @@ use festoon_control::registry::{FORMAT, State};
 use festoon_proto::ManagerId;
 use tokio::sync::mpsc;
 
+use crate::audit::{self, Trail};
 use crate::certificate::{self, Keeper, Told};
 use crate::cluster::{self, Cluster, Https, Parts, unix_now};
 use crate::config::Config;
 use crate::data_dir::DataDir;
+use crate::deliver::{self, Deliveries};
 use crate::events::{self, Events};
 use crate::https::Later;
 use crate::node::Sighting;
@@ -26,6 +28,7 @@ pub(super) struct Base {
     pub(super) snapshots: Snapshots,
     pub(super) keeper: Keeper,
     pub(super) events: Events,
+    pub(super) deliveries: Deliveries,
     /// Takes what the node sees.
     pub(super) sightings: mpsc::Sender<Sighting>,
     /// The way to the other managers.
@@ -53,12 +56,25 @@ pub(super) async fn start(data: &DataDir, config: &Config) -> anyhow::Result<Bas
     let (vault, managers) = (parts.vault.clone(), parts.managers.clone());
     let snapshots = Snapshots::new(&config.snapshots, data, me, cluster.clone(), vault.clone());
     let schedule = snapshots.clone().run();
+    let delivery = (managers.clone(), vault.clone());
     let keeper = Keeper { me, vault, credentials, managers, told: Told::default() };
-    let record = events::open(data, me, cluster.clone(), parts.managers.clone())?;
+    let trail = Trail::new(me, cluster.clone(), parts.managers.clone());
+    let record = events::open(data, me, cluster.clone(), parts.managers.clone(), trail.watch())?;
     let (events, sightings) = (record.events.clone(), record.sightings.clone());
+    let (managers, vault) = delivery;
+    let delivery = deliver::Parts {
+        me,
+        cluster: cluster.clone(),
+        managers,
+        vault,
+        events: events.clone(),
+        own_events: record.own.clone(),
+    };
+    let deliveries = deliver::build(&config.delivery, data, delivery)?;
     let (later, managers) = (Later::default(), parts.managers.clone());
-    let https = https.run(routes(&parts, &keeper, &events).merge(later.router()));
-    let record = record.run();
+    let https = https.run(routes(&parts, &keeper, &events, &deliveries).merge(later.router()));
+    let delivering = deliveries.clone().run();
+    let (record, trail) = (record.run(), trail.run());
     let Parts { supervisor, .. } = parts;
     let keys = keep_keys(keeper.clone(), cluster.clone());
     let format = cluster::announce_format(cluster.clone(), me, FORMAT);
@@ -68,18 +84,22 @@ pub(super) async fn start(data: &DataDir, config: &Config) -> anyhow::Result<Bas
             () = keys => anyhow!("the registry ended"),
             () = format => anyhow!("the registry ended"),
             () = record => anyhow!("the record of events ended"),
+            () = trail => anyhow!("the registry ended"),
             never = supervisor.run() => match never {},
             never = schedule => match never {},
+            never = delivering => match never {},
         }
     };
-    Ok(Base { me, cluster, keeper, snapshots, events, sightings, managers, later, work: Box::pin(work) })
+    Ok(Base { me, cluster, keeper, snapshots, events, deliveries, sightings, managers, later, work: Box::pin(work) })
 }
 
-fn routes(parts: &Parts, keeper: &Keeper, events: &Events) -> Router {
+fn routes(parts: &Parts, keeper: &Keeper, events: &Events, deliveries: &Deliveries) -> Router {
     Router::new()
         .merge(agents::router(parts.cluster.clone(), keeper.told.clone()))
         .merge(cluster::router(parts))
+        .merge(audit::router(parts.cluster.clone()))
         .merge(events::router(events.clone()))
+        .merge(deliver::router(deliveries.clone()))
         .merge(certificate::router(parts.cluster.clone(), keeper.clone()))
 }
 

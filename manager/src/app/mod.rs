@@ -39,7 +39,7 @@ const REMOVED: &str = "this manager was removed from the cluster: join it again,
 /// Runs the manager until it is asked to stop, or has left its cluster.
 pub async fn serve(data: DataDir, config: Config) -> anyhow::Result<()> {
     let mut stop = Stop::listen()?;
-    let Base { me, cluster, keeper, snapshots, events, sightings, managers, later, mut work } =
+    let Base { me, cluster, keeper, snapshots, events, deliveries, sightings, managers, later, mut work } =
         base::start(&data, &config).await?;
     let state = tokio::select! {
         state = first_state(&cluster, me) => state?,
@@ -63,6 +63,7 @@ pub async fn serve(data: DataDir, config: Config) -> anyhow::Result<()> {
         snapshots: snapshots.clone(),
         vault,
         managers,
+        deliveries,
     };
     later.set(served(&state, &api));
     let admin = local::Admin { cluster: registry, node, manager: me, leave, snapshots, keeper, api, own_key: own };

@@ -14,6 +14,7 @@ use super::api_tokens::ApiTokensCommand;
 use super::audit::AuditCommand;
 use super::ca::CaCommand;
 use super::client::Connection;
+use super::destinations::DestinationsCommand;
 use super::endpoints::EndpointsCommand;
 use super::events::EventsCommand;
 use super::login::LoginArgs;
@@ -24,6 +25,7 @@ use super::routes::RoutesCommand;
 use super::snapshot::SnapshotCommand;
 use super::tokens::TokensCommand;
 use super::users::UsersCommand;
+use crate::cluster::Part;
 use crate::config::{ParseDurationError, parse_duration};
 
 /// The managers of a Festoon cluster: this one, and all of it
@@ -95,6 +97,9 @@ pub(super) enum Subcommand {
     /// What happens: list, watch
     #[command(subcommand, alias = "event")]
     Events(EventsCommand),
+    /// Where events are sent to: list, show, add, set, test, dead-letters, remove and more
+    #[command(subcommand, alias = "destination")]
+    Destinations(DestinationsCommand),
     /// Who did what: list, export, verify
     #[command(subcommand)]
     Audit(AuditCommand),
@@ -114,8 +119,12 @@ pub(super) enum Subcommand {
     Promote,
     /// When the cluster has gone on from another's copy: give up this one's and get that
     Rejoin,
-    /// Read all of this manager's copy of the registry and see that it is undamaged; the manager must not be running
+    /// Read all of this manager's copy of the registry and of the audit log and see that they are undamaged; the manager must
+    /// not be running
     Check {
+        /// One of them only
+        #[arg(long)]
+        part: Option<Part>,
         /// The process that the check is for, and ends with
         #[arg(long = "for", value_name = "PID", hide = true)]
         parent: Option<i32>,

@@ -5,6 +5,7 @@ mod args;
 mod audit;
 mod ca;
 mod client;
+mod destinations;
 mod drain;
 mod endpoints;
 mod events;
@@ -29,6 +30,7 @@ mod telling;
 mod tokens;
 mod users;
 
+use crate::cluster::Part;
 use crate::config::Config;
 use crate::data_dir::DataDir;
 use crate::{api, app, cluster, telemetry};
@@ -66,6 +68,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Subcommand::Whoami => login::whoami(&session()?).await,
         Subcommand::Profiles => login::profiles(output),
         Subcommand::Events(command) => events::run(&session()?, command).await,
+        Subcommand::Destinations(command) => Box::pin(destinations::run(&session()?, command)).await,
         Subcommand::Audit(command) => audit::run(session, command).await,
         Subcommand::ApiDocument => print(&api::document_text()),
         Subcommand::Completions { shell } => manual::completions(shell),
@@ -94,10 +97,12 @@ async fn run_here(
         }
         Subcommand::Snapshots(command) => snapshot::run_here(root, command).await,
         Subcommand::Ca(command) => ca::run(root, command, output).await,
-        Subcommand::Check { parent } => {
+        Subcommand::Check { part, parent } => {
             parent.map(cluster::end_with).transpose()?;
-            cluster::check(&DataDir::open(root)?).await?;
-            print(&format!("The registry in {} is in order.\n", root.display()))
+            let (data, all) = (DataDir::open(root)?, [Part::Registry, Part::Audit]);
+            let mut meant = all.into_iter().filter(|each| part.is_none_or(|part| part == *each));
+            meant.try_for_each(|part| cluster::check(&data, part))?;
+            print(&format!("The registry and the audit log in {} are in order.\n", root.display()))
         }
         Subcommand::Leave => membership::leave(root).await,
         Subcommand::Promote => membership::promote(root, is_sure).await,

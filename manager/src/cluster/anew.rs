@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::time::Duration;
 
-use festoon_cluster::storage::{Execution, StorageError, next_epoch, seed};
+use festoon_cluster::storage::{Execution, Seed, StorageError, next_epoch, seed};
 use festoon_cluster::{Logged, Removal, StartError};
-use festoon_control::registry::{Refusal, State, UnixMs};
+use festoon_control::registry::{Refusal, UnixMs};
 use festoon_proto::EpochId;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -98,21 +98,21 @@ pub(super) struct RenewResponse {
     pub(super) began_from: u64,
 }
 
-/// Makes `state`, in the next epoch, the registry of this manager alone. The one before is kept aside. If the cluster went on
+/// Makes `copy`, in the next epoch, the registry of this manager alone. The one before is kept aside. If the cluster went on
 /// without this manager, in an epoch that is lost, the next one begins after that.
 pub(super) async fn promote(
     data: &DataDir,
     identity: &Identity,
-    state: &State,
+    copy: Seed,
     lost: Option<EpochId>,
 ) -> Result<Identity, AnewError> {
     let incarnation = identity.incarnation.saturating_add(1);
     let mut next = Identity { incarnation, has_registry: true, fenced_by: None, ..identity.clone() };
     let earliest = lost.map_or(UnixMs(0), |lost| UnixMs(lost.began_unix_ms).after(1));
-    let state = next_epoch(state, member_of(&next), unix_now().max(earliest))?;
-    next.epoch = state.epoch().id();
+    let copy = next_epoch(copy, member_of(&next), unix_now().max(earliest))?;
+    next.epoch = copy.state.epoch().id();
     let new = data.new_registry()?;
-    seed(disk::open(&new)?, Execution::Threads, label_of(&next), state).await?;
+    seed(disk::open(&new)?, Execution::Threads, label_of(&next), copy).await?;
     data.replace_registry(&new, &format!("epoch-{}", identity.epoch.number))?;
     data.write_identity(&next)?;
     Ok(next)

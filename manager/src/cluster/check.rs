@@ -5,10 +5,10 @@
 //! the manager ends: it holds the registry's lock, and the next start needs that.
 
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use festoon_cluster::storage::{Execution, Storage};
+use festoon_cluster::storage;
 use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 
 use super::{BuildError, DiskError, disk};
@@ -20,9 +20,34 @@ const PANICKED: i32 = 101;
 /// The signals that a program gets for what it did itself: SIGILL, SIGABRT, SIGBUS, SIGSEGV.
 const CRASHES: [i32; 4] = [4, 6, 7, 11];
 
-/// Reads and checks all of the registry in `data`; an error says what is wrong. Ends the process if the file makes redb
+/// One of the files that are checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Part {
+    /// The registry.
+    Registry,
+    /// The audit log.
+    Audit,
+}
+
+impl Part {
+    fn path(self, data: &DataDir) -> PathBuf {
+        match self {
+            Self::Registry => data.registry(),
+            Self::Audit => data.audit(),
+        }
+    }
+
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Registry => "registry",
+            Self::Audit => "audit",
+        }
+    }
+}
+
+/// Reads and checks all of a file in `data`; an error says what is wrong. Ends the process if the file makes redb
 /// panic, so it is for a process of its own: `festoon-manager check`.
-pub async fn check(data: &DataDir) -> Result<(), BuildError> {
+pub fn check(data: &DataDir, part: Part) -> Result<(), BuildError> {
     #[expect(
         clippy::disallowed_methods,
         reason = "nothing is to be put back, and after a panic nothing can be trusted"
@@ -31,8 +56,20 @@ pub async fn check(data: &DataDir) -> Result<(), BuildError> {
         eprintln!("{panic}");
         std::process::exit(PANICKED);
     }));
-    Storage::open(disk::open(&data.registry())?, Execution::Threads).await?;
-    Ok(())
+    let path = part.path(data);
+    if part == Part::Audit && !path.exists() {
+        return Ok(());
+    }
+    let database = disk::open(&path)?;
+    match part {
+        Part::Registry => Ok(storage::check(database)?),
+        Part::Audit => storage::check_audit(database).or_else(|damage| {
+            // Nobody checks it a second time, as the registry is.
+            eprintln!("{damage}");
+            #[expect(clippy::disallowed_methods, reason = "nothing is to be put back")]
+            std::process::exit(PANICKED)
+        }),
+    }
 }
 
 /// Has the kernel end this process with the manager `parent` that started it. An error says that the manager has ended.
@@ -45,15 +82,16 @@ pub fn end_with(parent: i32) -> std::io::Result<()> {
     }
 }
 
-/// Has a process of its own check the registry, if there is one. That it says an error is none here: opening the file says
+/// Has a process of its own check a file, if there is one. That it says an error is none here: opening the registry says
 /// the same, and better.
-pub(super) async fn check_apart(data: &DataDir) -> Result<(), BuildError> {
-    let path = data.registry();
+pub(super) async fn check_apart(data: &DataDir, part: Part) -> Result<(), BuildError> {
+    let path = part.path(data);
     if !path.exists() {
         return Ok(());
     }
     let mut program = program();
-    program.arg("check").arg("--for").arg(std::process::id().to_string()).arg("--data-dir").arg(data.root());
+    program.args(["check", "--part", part.word(), "--for"]).arg(std::process::id().to_string());
+    program.arg("--data-dir").arg(data.root());
     // The kernel takes the end of this very thread for that of the manager; it waits here until the check is over.
     let output = tokio::task::spawn_blocking(move || program.output()).await;
     let io = |reason: String| BuildError::Disk(DiskError::Io { path: path.clone(), reason });

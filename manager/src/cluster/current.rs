@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use festoon_cluster::storage::StorageError;
+use festoon_cluster::storage::{AuditLog, StorageError};
 use festoon_cluster::{ProposeError, Removal};
 use festoon_control::registry::{Change, Command, Outcome, State, UnixMs, audit};
 use festoon_proto::map::MapVersion;
@@ -109,6 +109,11 @@ impl Cluster {
     /// As [`festoon_cluster::Cluster::audit`].
     pub async fn audit(&self, after: u64, limit: usize) -> Result<Vec<audit::Entry>, StorageError> {
         self.member().audit(after, limit).await
+    }
+
+    /// As [`festoon_cluster::Cluster::audit_log`].
+    pub fn audit_log(&self) -> Option<AuditLog> {
+        self.member().audit_log()
     }
 
     /// As [`festoon_cluster::Cluster::begun_with`].

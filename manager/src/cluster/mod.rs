@@ -1,6 +1,7 @@
 //! The registry's way to disk and to other managers: what `festoon-cluster` leaves to the shell.
 
 mod anew;
+mod audit_file;
 mod check;
 mod current;
 mod disk;
@@ -26,7 +27,7 @@ use crate::pki::Credentials;
 use crate::vault::Vault;
 
 pub use anew::{AnewError, Kept, part};
-pub use check::{check, end_with};
+pub use check::{Part, check, end_with};
 pub use current::{Cluster, Rejoined};
 pub use disk::{DiskError, open};
 pub use festoon_cluster::{Health, MemberHealth, ProposeError, Removal, Role};

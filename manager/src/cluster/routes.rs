@@ -5,9 +5,9 @@ use axum::extract::{DefaultBodyLimit, FromRequestParts, State as Shared};
 use axum::http::StatusCode;
 use axum::http::request::Parts as Head;
 use axum::routing::post;
-use axum::{Json, Router};
+use axum::{Extension, Json, Router};
 use festoon_control::registry::{
-    Command, JoinManager, ManagerError, ManagerRole, ManagerSpec, Outcome, Refusal, RenewManager,
+    Author, Change, Command, JoinManager, ManagerError, ManagerRole, ManagerSpec, Outcome, Refusal, RenewManager, Who,
 };
 use festoon_proto::ManagerId;
 use festoon_proto::http::{CLUSTER_JOIN, ManagerJoinRequest, ManagerJoinResponse};
@@ -99,13 +99,14 @@ impl From<VaultError> for Refused {
 
 async fn join(
     Shared(routes): Shared<Routes>,
+    Extension(peer): Extension<Peer>,
     ApiJson(request): ApiJson<ManagerJoinRequest>,
 ) -> Result<Json<ManagerJoinResponse>, Refused> {
     // Both are checked before the token is used up.
     let csr = SigningRequest::from_pem(&request.csr_pem)
         .map_err(|error| Refused::new(StatusCode::BAD_REQUEST, "bad-csr", &error.to_string()))?;
     routes.vault.authority(&routes.cluster.snapshot())?;
-    let manager = routes.let_in(request.secret.hash(), spec(request)).await?;
+    let manager = routes.let_in(request.secret.hash(), spec(request), &peer).await?;
     let state = routes.cluster.snapshot();
     let chain_pem = routes.vault.certify(&state, manager, csr, unix_now())?;
     let (cluster, ca_pem) = (state.cluster().ok_or_else(Refused::internal)?, trusted_pem(&state));
@@ -129,7 +130,7 @@ fn spec(request: ManagerJoinRequest) -> ManagerSpec {
 
 impl Routes {
     /// Makes a manager part of the cluster, and of those that read secrets unless it is a witness.
-    async fn let_in(&self, token: SecretHash, spec: ManagerSpec) -> Result<ManagerId, Refused> {
+    async fn let_in(&self, token: SecretHash, spec: ManagerSpec, peer: &Peer) -> Result<ManagerId, Refused> {
         for _ in 0..TRIES {
             let data_key = self.vault.data_key(&self.cluster.snapshot())?;
             let copy = match (spec.role, spec.seal_key) {
@@ -137,7 +138,8 @@ impl Routes {
                 _ => None,
             };
             let command = JoinManager { token, manager: spec.clone(), data_key: copy, now: unix_now() };
-            match self.cluster.propose(Command::JoinManager(command)).await {
+            let by = Author { who: Who::Newcomer, from: Some(peer.remote.ip().to_canonical()) };
+            match self.cluster.propose(Change { by, ..Command::JoinManager(command).into() }).await {
                 Ok(Outcome::Manager(manager)) => return Ok(manager),
                 Ok(_) => return Err(Refused::internal()),
                 Err(ProposeError::Refused(Refusal::Manager(ManagerError::DataKey(_)))) => {}

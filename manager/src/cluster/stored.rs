@@ -5,7 +5,7 @@ use std::sync::Arc;
 use festoon_cluster::storage::{Execution, read_state};
 use festoon_control::registry::State;
 
-use super::check::check_apart;
+use super::check::{Part, check_apart};
 use super::{BuildError, disk};
 use crate::data_dir::DataDir;
 
@@ -16,6 +16,6 @@ pub async fn stored_state(data: &DataDir) -> Result<Arc<State>, BuildError> {
     if !path.exists() {
         return Ok(Arc::default());
     }
-    check_apart(data).await?;
+    check_apart(data, Part::Registry).await?;
     Ok(read_state(disk::open(&path)?, Execution::Threads).await?)
 }

@@ -107,8 +107,8 @@ impl Supervisor {
 
     async fn promote(&mut self) -> Result<EpochId, AnewError> {
         let lost = self.cluster.may_promote().await?;
-        let (state, _) = self.cluster.member().conclude(u64::MAX).await?;
-        let identity = anew::promote(&self.data, &self.identity, &state, lost).await?;
+        let (seed, _) = self.cluster.member().conclude(u64::MAX).await?;
+        let identity = anew::promote(&self.data, &self.identity, seed, lost).await?;
         let epoch = identity.epoch;
         self.replace(identity).await?;
         tracing::warn!(%epoch, "the cluster goes on from the copy of this manager");

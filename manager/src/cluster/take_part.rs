@@ -3,9 +3,9 @@
 use festoon_cluster::storage::{Execution, Label, Storage};
 use festoon_cluster::{MemberId, StartError};
 
-use super::check::check_apart;
+use super::check::{Part, check_apart};
 use super::current::Member;
-use super::{BuildError, DiskError, Https, disk};
+use super::{BuildError, DiskError, Https, audit_file, disk};
 use crate::data_dir::{DataDir, Identity};
 
 /// Opens the registry and takes part in it as `identity` says. Must run inside tokio.
@@ -14,8 +14,9 @@ use crate::data_dir::{DataDir, Identity};
 /// then the file is kept aside.
 pub(super) async fn take_part(data: &DataDir, identity: &mut Identity, transport: Https) -> Result<Member, BuildError> {
     expect_registry(data, identity)?;
-    check_apart(data).await?;
-    let mut storage = Storage::open(disk::open(&data.registry())?, Execution::Threads).await?;
+    check_apart(data, Part::Registry).await?;
+    let mut storage =
+        Storage::open(disk::open(&data.registry())?, audit_file::opening(data), Execution::Threads).await?;
     if let Some(label) = storage.labels.get() {
         check(identity, label)?;
         let (in_file, in_identity) = ((label.epoch, label.member.incarnation), (identity.epoch, identity.incarnation));
@@ -26,7 +27,8 @@ pub(super) async fn take_part(data: &DataDir, identity: &mut Identity, transport
         if in_file < in_identity {
             drop(storage);
             data.put_registry_aside("old")?;
-            storage = Storage::open(disk::open(&data.registry())?, Execution::Threads).await?;
+            storage =
+                Storage::open(disk::open(&data.registry())?, audit_file::opening(data), Execution::Threads).await?;
         }
     }
     if storage.labels.get().is_none() {

@@ -17,8 +17,10 @@ mod writer;
 use std::path::Path;
 use std::sync::Arc;
 
+use festoon_cluster::storage::Whole;
+use festoon_events::Event;
 use festoon_proto::ManagerId;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::cluster::{Cluster, Https, unix_now};
 use crate::data_dir::DataDir;
@@ -32,6 +34,8 @@ pub use stream::{Events, Page};
 const KEEP: u64 = 250_000;
 /// Sightings on their way.
 const SIGHTINGS: usize = 1_024;
+/// What else this manager tells, on its way.
+const OWN: usize = 64;
 /// Parts of other logs on their way.
 const ARRIVALS: usize = 1_024;
 
@@ -41,17 +45,28 @@ pub struct Record {
     pub events: Events,
     /// Takes what the node sees.
     pub sightings: mpsc::Sender<Sighting>,
+    /// Takes what the rest of this manager has to tell.
+    pub own: mpsc::Sender<Event>,
+    told: mpsc::Receiver<Event>,
     me: ManagerId,
     managers: Https,
+    trail: watch::Receiver<Option<Whole>>,
     seen: mpsc::Receiver<Sighting>,
 }
 
 /// Opens the record of manager `me`. A file that can't be read is put aside: what it had, the others have, and traffic does not
 /// wait for it.
-pub fn open(data: &DataDir, me: ManagerId, cluster: Cluster, managers: Https) -> Result<Record, StoreError> {
+pub fn open(
+    data: &DataDir,
+    me: ManagerId,
+    cluster: Cluster,
+    managers: Https,
+    trail: watch::Receiver<Option<Whole>>,
+) -> Result<Record, StoreError> {
     let store = Arc::new(open_or_begin_anew(&data.events())?);
     let (sightings, seen) = mpsc::channel(SIGHTINGS);
-    Ok(Record { events: Events { store, cluster }, sightings, me, managers, seen })
+    let (own, told) = mpsc::channel(OWN);
+    Ok(Record { events: Events { store, cluster }, sightings, own, told, me, managers, trail, seen })
 }
 
 fn open_or_begin_anew(path: &Path) -> Result<Store, StoreError> {
@@ -71,9 +86,10 @@ fn open_or_begin_anew(path: &Path) -> Result<Store, StoreError> {
 impl Record {
     /// Takes in what all sources tell. Does not end before the registry does.
     pub async fn run(self) {
-        let Self { events: Events { store, cluster }, sightings, me, managers, seen } = self;
-        // The node has one of its own.
-        drop(sightings);
+        let Self { events: Events { store, cluster }, sightings, own, told: own_events, me, managers, trail, seen } =
+            self;
+        // Those who tell have their own.
+        drop((sightings, own));
         let opened = Arc::clone(&store);
         let read =
             move || Ok::<_, StoreError>((writer::Writer::new(Arc::clone(&opened), me, unix_now().0)?, opened.told()?));
@@ -89,7 +105,8 @@ impl Record {
         tokio::join!(
             writer.run(arriving),
             origin::tell(me, seen, arrivals.clone()),
-            audit::follow(cluster.clone(), told, KEEP, arrivals.clone()),
+            origin::pass_on(own_events, arrivals.clone()),
+            audit::follow(cluster.clone(), trail, told, KEEP, arrivals.clone()),
             pull::run(me, cluster, managers, store, arrivals),
         );
     }

@@ -21,6 +21,15 @@ pub(super) async fn tell(me: ManagerId, mut sightings: mpsc::Receiver<Sighting>,
     }
 }
 
+/// Tells what the rest of this manager has to tell. Ends with those who do.
+pub(super) async fn pass_on(mut events: mpsc::Receiver<Event>, arrivals: mpsc::Sender<Arrival>) {
+    while let Some(event) = events.recv().await {
+        if arrivals.send(Arrival::Own(event)).await.is_err() {
+            return;
+        }
+    }
+}
+
 /// The time of an instant that has passed.
 #[expect(clippy::disallowed_methods, reason = "the node has another clock than people")]
 fn unix_ms(at: Instant) -> u64 {

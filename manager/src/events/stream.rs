@@ -69,6 +69,12 @@ impl Events {
         Ok(page)
     }
 
+    /// At most `limit` positions behind `after`, in order, each with its event unless nobody has that any more.
+    pub async fn rows(&self, after: Cursor, limit: usize) -> Result<Vec<(Position, Option<Event>)>, StoreError> {
+        let rows = self.on_disk(move |store| store.read(&after, limit)).await?;
+        self.whole(rows).await
+    }
+
     /// Adds what the audit log says. An event is none if it does not say it any more.
     async fn whole(&self, rows: Vec<Row>) -> Result<Vec<(Position, Option<Event>)>, StoreError> {
         let audited = rows.iter().filter(|row| row.position.source == Source::Audit);

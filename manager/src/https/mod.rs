@@ -1,11 +1,12 @@
 //! The HTTPS listener: agents, other managers, and the API.
 //!
 //! Every connection is a task of its own, from the TLS handshake on, so a slow client holds up nobody. What a client may
-//! use is bounded: connections, time for the handshake, for a request's head and for a whole request, size of a body.
+//! use is bounded: connections, of all and of one host, time for the handshake, for a request's head and for a whole request, size of a body.
 
 mod body;
 mod later;
 mod refused;
+mod sites;
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -30,6 +31,7 @@ pub use later::Later;
 pub use refused::{PROBLEM_JSON, Refused};
 
 use crate::pki::Credentials;
+use sites::{Counted, Sites};
 
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -93,13 +95,17 @@ impl Server {
     /// Serves `routes` until it is dropped; the connections end with it only when the program does.
     pub async fn run(self, routes: Router) {
         let routes = routes.layer(DefaultBodyLimit::max(MAX_BODY)).layer(middleware::from_fn(bound_time));
-        let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let (slots, sites) = (Arc::new(Semaphore::new(MAX_CONNECTIONS)), Sites::default());
         loop {
             let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
             match self.listener.accept().await {
                 Ok((stream, remote)) => {
+                    let Some(counted) = sites.count(remote.ip()) else {
+                        tracing::debug!(%remote, "one host has too many connections: another is not taken");
+                        continue;
+                    };
                     let acceptor = TlsAcceptor::from(Arc::clone(&self.credentials.now().server));
-                    tokio::spawn(serve(stream, remote, acceptor, routes.clone(), slot));
+                    tokio::spawn(serve(stream, remote, acceptor, routes.clone(), (slot, counted)));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "a connection can't be accepted");
@@ -118,7 +124,13 @@ async fn bound_time(request: Request, next: Next) -> Response {
 }
 
 /// One connection. Ends when the client closes it or takes too long.
-async fn serve(stream: TcpStream, remote: SocketAddr, tls: TlsAcceptor, routes: Router, slot: OwnedSemaphorePermit) {
+async fn serve(
+    stream: TcpStream,
+    remote: SocketAddr,
+    tls: TlsAcceptor,
+    routes: Router,
+    place: (OwnedSemaphorePermit, Counted),
+) {
     // Without it an answer waits for the acknowledgement of what went before.
     let _ = stream.set_nodelay(true);
     let stream = match timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
@@ -135,5 +147,5 @@ async fn serve(stream: TcpStream, remote: SocketAddr, tls: TlsAcceptor, routes: 
     if let Err(error) = connection.await {
         tracing::debug!(%remote, %error, "a connection broke");
     }
-    drop(slot);
+    drop(place);
 }

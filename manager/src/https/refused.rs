@@ -60,6 +60,7 @@ fn status_of(kind: &str) -> StatusCode {
     match kind {
         "token-unknown" | "token-expired" | "token-used" | "token-wrong-kind" => StatusCode::FORBIDDEN,
         "network-unknown" | "endpoint-unknown" | "manager-unknown" | "join-token-unknown" => StatusCode::NOT_FOUND,
+        "event-destination-unknown" | "dead-letter-unknown" => StatusCode::NOT_FOUND,
         "user-unknown" | "api-token-unknown" | "session-unknown" => StatusCode::NOT_FOUND,
         "set-up-secret" => StatusCode::FORBIDDEN,
         "changed-meanwhile" => StatusCode::PRECONDITION_FAILED,

@@ -10,9 +10,10 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use festoon_cluster::MemberId;
 use festoon_cluster::storage::next_index;
+use festoon_control::registry::audit::Entry;
 use festoon_control::registry::{
-    Addresses, BeginEpoch, Command, CreateToken, FORMAT, JoinManager, ManagerRole, ManagerSpec, Outcome, Refusal,
-    State, TokenPreset, UnixMs, UpdateManager, apply,
+    Addresses, BeginEpoch, Carried, Change, Command, CreateToken, FORMAT, JoinManager, ManagerRole, ManagerSpec,
+    Outcome, Refusal, State, TokenPreset, UnixMs, UpdateManager, carry_out,
 };
 use festoon_proto::token::{SecretHash, TokenKind};
 use festoon_proto::{ManagerId, PublicKey};
@@ -45,6 +46,8 @@ pub struct NewManager {
 pub struct Restored {
     /// The registry.
     pub state: State,
+    /// What was written of the restoration.
+    pub written: Vec<Entry>,
     /// Its only member.
     pub member: MemberId,
     /// Its way to the secrets, the CA of before above all.
@@ -76,15 +79,16 @@ pub fn restore(content: Content, new: &NewManager, now: UnixMs) -> Result<Restor
     // Managers of before know the data key of now.
     let keyring = new_keyring(&log.content.state, &vault)?;
     log.add(&Command::SetKeyring(keyring))?;
-    let state = log.content.state;
+    let (state, written) = (log.content.state, log.written);
     // Without it no agent would take this manager for one of the cluster.
     vault.authority(&state)?;
-    Ok(Restored { state, member: MemberId { manager, incarnation: 0 }, vault, lost })
+    Ok(Restored { state, written, member: MemberId { manager, incarnation: 0 }, vault, lost })
 }
 
 /// The commands that make one registry of another.
 struct Log {
     content: Content,
+    written: Vec<Entry>,
     index: u64,
     now: UnixMs,
 }
@@ -92,12 +96,14 @@ struct Log {
 impl Log {
     fn new(content: Content, now: UnixMs) -> Self {
         let index = next_index(&content.state, now);
-        Self { content, index, now }
+        Self { content, written: Vec::new(), index, now }
     }
 
     fn add(&mut self, command: &Command) -> Result<Outcome, Refusal> {
-        let (state, outcome) = apply(&self.content.state, self.index, command)?;
+        let change = Change { at: self.now, ..command.clone().into() };
+        let Carried { state, outcome, entries } = carry_out(&self.content.state, self.index, &change)?;
         self.content.state = state;
+        self.written.extend(entries);
         self.index += 1;
         Ok(outcome)
     }

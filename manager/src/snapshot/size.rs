@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use festoon_cluster::storage::{Execution, Label, seed};
+use festoon_cluster::storage::{Execution, Label, Seed, seed};
 use festoon_proto::{ManagerId, PrivateKey};
 
 use super::testing::{NOW, cluster, vault, with_recipient};
@@ -52,7 +52,7 @@ fn a_large_cluster_is_saved_and_restored_within_seconds() {
             epoch: restored.state.epoch().id(),
         };
         let database = crate::cluster::open(&root.path().join("registry.redb")).unwrap();
-        runtime.block_on(seed(database, Execution::Threads, label, restored.state.clone())).unwrap();
+        runtime.block_on(seed(database, Execution::Threads, label, Seed::new(restored.state.clone()))).unwrap();
         restored
     });
     assert_eq!(restored.state.endpoints().count() as u64, MANY);

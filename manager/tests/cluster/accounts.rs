@@ -71,3 +71,50 @@ async fn a_program_may_what_its_token_says() {
     root.must(Method::DELETE, "/api-tokens/k1", None, 204).await;
     assert_eq!(ci.refused(Method::GET, "/session", None).await, (401, "bad-api-token".to_owned()));
 }
+
+#[tokio::test]
+async fn who_guesses_is_held_up_and_the_last_owner_stays() {
+    let manager = Manager::init("m1").started().await;
+    let anybody = Web::of(&manager);
+    let root = anybody.set_up(&manager).await;
+    root.post("/users", json!({"name": "ann", "role": "admin", "password": PASSWORD})).await;
+    let mut statuses = Vec::new();
+    for _ in 0..11 {
+        statuses.push(anybody.try_log_in("ann", "wrong", None).await.status().as_u16());
+    }
+    assert_eq!((&statuses[..10], statuses[10]), (&[401; 10][..], 429));
+    let held_up = anybody.try_log_in("ann", PASSWORD, None).await;
+    let wait: u64 = held_up.headers()["retry-after"].to_str().unwrap().parse().unwrap();
+    assert!((1..=60).contains(&wait), "{wait}");
+    assert_eq!(crate::harness::problem(held_up).await.kind, "too-many-tries");
+    // Whoever is logged in there is not locked out.
+    anybody.logged_in("root", PASSWORD, None).await;
+
+    let patch = async |body: Value| {
+        let patch = root.request(Method::PATCH, "/users/u1").header("if-match", "*").json(&body);
+        crate::harness::problem(patch.send().await.unwrap()).await.kind
+    };
+    for body in [json!({"role": "admin"}), json!({"enabled": false}), json!({"password": null})] {
+        assert_eq!(patch(body).await, "last-owner");
+    }
+    assert_eq!(root.refused(Method::DELETE, "/users/u1", None).await, (409, "last-owner".to_owned()));
+    root.post("/users", json!({"name": "bob", "role": "owner", "password": PASSWORD})).await;
+    root.must(Method::DELETE, "/users/u1", None, 204).await;
+    assert_eq!(root.refused(Method::GET, "/session", None).await.0, 401);
+}
+
+#[tokio::test]
+async fn a_stream_of_events_ends_with_the_session_that_began_it() {
+    let manager = Manager::init("m1").started().await;
+    let root = Web::of(&manager).set_up(&manager).await;
+    let stream = root.request(Method::GET, "/events").header("accept", "text/event-stream").send().await.unwrap();
+    assert_eq!(stream.headers()["content-type"], "text/event-stream");
+    let mut stream = stream;
+    root.post("/networks", json!({"name": "lab", "prefixes": ["10.7.0.0/24"]})).await;
+    let mut told = String::new();
+    while !told.contains("network.add") {
+        told.push_str(std::str::from_utf8(&stream.chunk().await.unwrap().unwrap()).unwrap());
+    }
+    root.must(Method::DELETE, "/session", None, 204).await;
+    while stream.chunk().await.unwrap().is_some() {}
+}

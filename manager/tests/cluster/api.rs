@@ -8,17 +8,23 @@ use crate::harness::{Manager, until};
 use crate::two_managers;
 
 /// A client on the machine of a manager.
-struct Admin(reqwest::Client);
+pub(crate) struct Admin(reqwest::Client);
 
 impl Admin {
-    fn of(manager: &Manager) -> Self {
+    pub(crate) fn of(manager: &Manager) -> Self {
         // The client wants one, though it speaks no TLS here. Another test may have been first.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let socket = manager.root.join("manager.sock");
         Self(reqwest::Client::builder().unix_socket(socket).build().unwrap())
     }
 
-    async fn ask(&self, method: Method, path: &str, headers: &[(&str, &str)], body: Option<Value>) -> Response {
+    pub(crate) async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<Value>,
+    ) -> Response {
         let mut request = self.0.request(method, format!("http://localhost/api/v1{path}"));
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -27,13 +33,13 @@ impl Admin {
         request.send().await.unwrap()
     }
 
-    async fn get(&self, path: &str) -> Value {
+    pub(crate) async fn get(&self, path: &str) -> Value {
         let response = self.ask(Method::GET, path, &[], None).await;
         assert_eq!(response.status(), StatusCode::OK, "{path}");
         response.json().await.unwrap()
     }
 
-    async fn post(&self, path: &str, body: Value) -> Value {
+    pub(crate) async fn post(&self, path: &str, body: Value) -> Value {
         let response = self.ask(Method::POST, path, &[], Some(body)).await;
         assert_eq!(response.status(), StatusCode::CREATED, "{path}");
         response.json().await.unwrap()
@@ -41,7 +47,7 @@ impl Admin {
 }
 
 /// The status, and the word of the problem.
-async fn refused(response: Response) -> (u16, String) {
+pub(crate) async fn refused(response: Response) -> (u16, String) {
     assert_eq!(response.headers()["content-type"], "application/problem+json");
     let status = response.status().as_u16();
     let problem: Value = response.json().await.unwrap();

@@ -32,6 +32,8 @@ pub(crate) struct Manager {
     pub(crate) underlay: SocketAddr,
     /// What `init` printed.
     pub(crate) founding: String,
+    /// For its next start.
+    pub(crate) environment: Vec<(&'static str, PathBuf)>,
     process: Option<Child>,
     _directory: tempfile::TempDir,
 }
@@ -52,7 +54,15 @@ impl Manager {
     fn at(https: SocketAddr, underlay: SocketAddr) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let root = directory.path().join("data");
-        Self { root, https, underlay, founding: String::new(), process: None, _directory: directory }
+        Self {
+            root,
+            https,
+            underlay,
+            founding: String::new(),
+            environment: Vec::new(),
+            process: None,
+            _directory: directory,
+        }
     }
 
     /// An empty machine in the place of this one, which is lost.
@@ -136,7 +146,7 @@ impl Manager {
     pub(crate) fn spawn(&mut self) {
         let log = File::options().create(true).append(true).open(self.log_path()).unwrap();
         let mut command = Command::new(PROGRAM);
-        command.arg("serve");
+        command.arg("serve").envs(self.environment.clone());
         let config = self.file("manager.toml");
         if config.exists() {
             command.arg("--config").arg(config);
@@ -241,8 +251,13 @@ pub(crate) fn text(bytes: &[u8]) -> String {
 
 /// Waits until `condition` holds.
 pub(crate) async fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    eventually(what, async || condition()).await;
+}
+
+/// As [`until`], for what has to be waited for itself.
+pub(crate) async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     let deadline = Instant::now() + DEADLINE;
-    while !condition() {
+    while !condition().await {
         assert!(Instant::now() < deadline, "{what}: not in time");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }

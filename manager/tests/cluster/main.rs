@@ -3,10 +3,14 @@
 #![expect(clippy::disallowed_methods, reason = "a deadline needs the clock")]
 #![expect(clippy::unwrap_used, reason = "clippy takes the helpers of an integration test for a program")]
 
+mod access;
 mod accounts;
 mod addresses;
 mod api;
+mod audit;
+mod canaries;
 mod cli;
+mod destinations;
 mod events;
 mod files;
 mod harness;

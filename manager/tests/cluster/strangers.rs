@@ -54,3 +54,58 @@ async fn clients_that_never_finish_a_handshake_hold_up_nobody() {
     assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
     drop(idle);
 }
+
+#[tokio::test]
+async fn one_host_does_not_hold_all_connections() {
+    let manager = Manager::init("m1").started().await;
+    let ca = manager.token(&[]).ca_fingerprint;
+    let connect = async |from: [u8; 4]| {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind((from, 0).into()).unwrap();
+        socket.connect(manager.https).await.unwrap()
+    };
+    let mut held = Vec::new();
+    for _ in 0..256 {
+        held.push(connect([127, 0, 0, 2]).await);
+    }
+    let mut one_more = connect([127, 0, 0, 2]).await;
+    let ended = timeout(Duration::from_secs(5), one_more.read(&mut [0; 1])).await;
+    assert!(matches!(ended, Ok(Ok(0) | Err(_))), "it is not taken: {ended:?}");
+    let connector = TlsConnector::from(Arc::new(client_config(&[ca], None).unwrap()));
+    let other = connect([127, 0, 0, 3]).await;
+    connector.connect(MANAGER_TLS_NAME.try_into().unwrap(), other).await.unwrap();
+    drop(held);
+    // What it held is free again.
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        let again = connect([127, 0, 0, 2]).await;
+        if connector.connect(MANAGER_TLS_NAME.try_into().unwrap(), again).await.is_ok() {
+            break;
+        }
+        assert!(Instant::now() < deadline, "it is held for ever");
+    }
+}
+
+#[tokio::test]
+async fn tokens_that_nobody_made_leave_no_trace_in_the_log() {
+    let (first, second) = crate::two_managers().await;
+    let good = first.token(&[]);
+    Agent::new(1, &good).join(first.https, &good).await.unwrap();
+    let last = |manager: &Manager| manager.status()["registry"]["last_log"].clone();
+    crate::until("both have all", || last(&first) == last(&second)).await;
+    let before = last(&first);
+    for number in 0..20 {
+        let secret = festoon_proto::token::TokenSecret::from_bytes([number; 32]);
+        let unknown = festoon_proto::token::JoinToken { secret, ..good.clone() };
+        for (manager, token, kind) in [(&first, &unknown, "token-unknown"), (&second, &good, "token-used")] {
+            let refused = Agent::new(9, token).join(manager.https, token).await.unwrap_err();
+            assert_eq!((refused.kind.as_str(), refused.status), (kind, 403));
+        }
+    }
+    assert_eq!((last(&first), last(&second)), (before.clone(), before));
+    // One that was made a moment ago is good at every manager.
+    for number in 10..20 {
+        let token = first.token(&[]);
+        Agent::new(number, &token).join(second.https, &token).await.unwrap();
+    }
+}

@@ -43,7 +43,7 @@ pub(crate) struct Web {
 impl Web {
     /// One that shows nothing. It believes the cluster's CA.
     pub(crate) fn of(manager: &Manager) -> Self {
-        let ca = manager.token(&[]).ca_fingerprint;
+        let ca = manager.token(&["--manager"]).ca_fingerprint;
         let client = reqwest::Client::builder()
             .tls_backend_preconfigured(client_config(&[ca], None).unwrap())
             .resolve(MANAGER_TLS_NAME, manager.https)

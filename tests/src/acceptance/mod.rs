@@ -24,6 +24,7 @@ mod size;
 mod spoofed;
 mod stopped;
 mod throughput;
+mod webhooks;
 
 use std::env;
 use std::process::ExitCode;
@@ -41,7 +42,7 @@ struct Measurement {
     run: fn(&Lab, &mut Report) -> anyhow::Result<()>,
 }
 
-const ALL: [Measurement; 20] = [
+const ALL: [Measurement; 21] = [
     Measurement { name: "kill9", run: kill9::measure },
     Measurement { name: "blackhole", run: blackhole::measure },
     Measurement { name: "one_way", run: one_way::measure },
@@ -57,6 +58,7 @@ const ALL: [Measurement; 20] = [
     Measurement { name: "revocation", run: revocation::measure },
     Measurement { name: "restore", run: restore::measure },
     Measurement { name: "size", run: size::measure },
+    Measurement { name: "webhooks", run: webhooks::measure },
     Measurement { name: "throughput", run: throughput::measure },
     Measurement { name: "bad_datagrams", run: bad_datagrams::measure },
     Measurement { name: "bad_keys", run: bad_keys::measure },

@@ -106,6 +106,17 @@ impl Admin {
         serde_json::from_slice(&body).context("this is no status of a manager")
     }
 
+    /// Asks the API for `path` under `/api/v1`.
+    ///
+    /// # Errors
+    /// When the manager refuses, or answers no JSON.
+    pub fn api(&mut self, method: &str, path: &str, body: &Value) -> anyhow::Result<Value> {
+        match self.send(method, &format!("/api/v1{path}"), body)?.as_slice() {
+            [] => Ok(Value::Null),
+            answer => serde_json::from_slice(answer).context("this is no answer of the API"),
+        }
+    }
+
     fn send(&mut self, method: &str, path: &str, body: &Value) -> anyhow::Result<Vec<u8>> {
         // Whatever goes wrong, the next request begins with a new connection.
         let mut stream = match self.stream.take() {

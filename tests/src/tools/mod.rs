@@ -13,6 +13,7 @@ pub mod relay;
 pub mod stop;
 pub mod stream;
 pub mod udp;
+pub mod webhooks;
 
 use std::fs::File;
 use std::io::{Write, stdout};
@@ -64,6 +65,8 @@ enum Tool {
     TcpServe(receive::ServeArgs),
     /// One TCP stream of a known pattern, compared with what the receiver says it got.
     TcpSend(stream::SendArgs),
+    /// Takes webhooks, and looks at their order.
+    Webhooks(webhooks::WebhooksArgs),
     /// Takes packets from a TUN device and puts them back later, perhaps in another order, perhaps twice.
     Relay(relay::RelayArgs),
     /// Removes the namespaces of a lab that was kept, and ends what runs in them.
@@ -90,6 +93,7 @@ pub fn main() -> anyhow::Result<()> {
         Tool::RawSend(args) => write_report(out, &raw::send(&args, &stop)?),
         Tool::TcpServe(args) => receive::serve(&args, &stop, out),
         Tool::TcpSend(args) => write_report(out, &stream::send(&args, &stop)?),
+        Tool::Webhooks(args) => write_report(out, &webhooks::serve(&args, &stop)?),
         Tool::Relay(args) => write_report(out, &relay::relay(&args, &stop)?),
         Tool::RemoveLab { namespaces } => Lab::remove(&namespaces),
     }

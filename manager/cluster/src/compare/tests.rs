@@ -11,8 +11,8 @@ use festoon_proto::{ClusterId, EpochId, ManagerId, PublicKey};
 use tokio::time::{sleep, timeout};
 
 use super::*;
-use crate::storage::{Label, Storage, seed_members};
-use crate::testing::FaultyDisk;
+use crate::storage::{Label, Seed, Storage, seed_members};
+use crate::testing::{FaultyDisk, audit_on};
 use crate::transport::CallError;
 use crate::{Cluster, Identity, Settings};
 
@@ -88,8 +88,9 @@ async fn two(registries: [State; 2]) -> [Cluster<Wire>; 2] {
         let open = || redb::Builder::new().set_cache_size(1 << 20).create_with_backend(disk.backend()).unwrap();
         let inline = || Execution::Inline(watch::channel(Duration::ZERO).1);
         let label = Label { cluster: CLUSTER, member: me, epoch };
-        seed_members(open(), inline(), label, [member(1), member(2)].into(), state).await.unwrap();
-        let Storage { log, machine, .. } = Storage::open(open(), inline()).await.unwrap();
+        seed_members(open(), inline(), label, [member(1), member(2)].into(), Seed::new(state)).await.unwrap();
+        let Storage { log, machine, .. } =
+            Storage::open(open(), audit_on(&FaultyDisk::default()), inline()).await.unwrap();
         let wire = Wire { me: me.manager, members: Arc::clone(&members) };
         let settings = Settings { compare_every: EVERY, ..Settings::default() };
         let identity = Identity { me, epoch, later: None };

@@ -4,11 +4,12 @@
 //! for the disk. After a failure it writes nothing any more: a later write that succeeds behind one that failed would leave
 //! a gap in the log.
 
+use std::future::ready;
 use std::sync::Arc;
 use std::time::Duration;
 
 use redb::Database;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -29,10 +30,13 @@ struct Write {
     done: Option<Done>,
 }
 
+/// The database once it is open, or why it is not.
+type Opened = Option<Result<Arc<Database>, StorageError>>;
+
 /// The database. A clone is the same one. It is closed when the last clone is gone.
 #[derive(Clone)]
 pub(super) struct Disk {
-    database: Arc<Database>,
+    opened: watch::Receiver<Opened>,
     execution: Execution,
     // Not bounded: Raft waits for each append before the next, and whoever writes a snapshot for each piece.
     writes: mpsc::UnboundedSender<Write>,
@@ -41,15 +45,33 @@ pub(super) struct Disk {
 impl Disk {
     /// Must run inside tokio.
     pub(super) fn new(database: Database, execution: Execution) -> Self {
-        Self::start(database, execution).0
+        Self::start(ready(Ok(database)), execution).0
     }
 
-    /// As [`Disk::new`], with the task that writes: it ends when the last clone is gone, and the database is closed then.
-    pub(super) fn start(database: Database, execution: Execution) -> (Self, JoinHandle<()>) {
+    /// With a database that is still being opened: until it is, writes wait in memory, and whoever reads waits too. Gives
+    /// the task that writes as well: it ends when the last clone is gone, and the database is closed then.
+    pub(super) fn start(
+        opening: impl Future<Output = Result<Database, StorageError>> + Send + 'static,
+        execution: Execution,
+    ) -> (Self, JoinHandle<()>) {
         let (writes, waiting) = mpsc::unbounded_channel();
-        let database = Arc::new(database);
-        let writer = tokio::spawn(write_in_order(waiting, Arc::clone(&database), execution.clone()));
-        (Self { database, execution, writes }, writer)
+        let (opened, database) = watch::channel(None);
+        let by = execution.clone();
+        let writer = tokio::spawn(async move {
+            let found = opening.await.map(Arc::new);
+            opened.send_replace(Some(found.clone()));
+            match found {
+                Ok(database) => write_in_order(waiting, database, by).await,
+                Err(error) => refuse_all(waiting, &error).await,
+            }
+        });
+        (Self { opened: database, execution, writes }, writer)
+    }
+
+    async fn database(&self) -> Result<Arc<Database>, StorageError> {
+        let mut opened = self.opened.clone();
+        let opened = opened.wait_for(Option::is_some).await.map_err(|_| StorageError::Closed)?;
+        opened.clone().unwrap_or(Err(StorageError::Closed))
     }
 
     /// Does work that may block.
@@ -62,7 +84,7 @@ impl Disk {
         &self,
         read: impl FnOnce(&View) -> Result<T, StorageError> + Send + 'static,
     ) -> Result<T, StorageError> {
-        let database = Arc::clone(&self.database);
+        let database = self.database().await?;
         self.execution.run(move || read(&View::new(&database)?)).await
     }
 

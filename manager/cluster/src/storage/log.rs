@@ -15,7 +15,6 @@ use openraft::{Entry, ErrorSubject, ErrorVerb, LogId, RaftLogReader, Vote};
 use tokio::sync::watch;
 
 use super::StorageError;
-use super::audit::AuditLog;
 use super::disk::{Disk, Flush};
 use super::slot::OnDisk;
 use super::tables::{Change, Record, Table};
@@ -60,11 +59,6 @@ impl LogStore {
     /// Brings to the disk what may stay in memory for a while.
     pub fn flusher(&self) -> Flush {
         Flush(self.reader.disk.clone())
-    }
-
-    /// The audit log beside it.
-    pub fn audit(&self) -> AuditLog {
-        AuditLog(self.reader.disk.clone())
     }
 
     pub(super) fn new(disk: Disk, stored: Stored, snapshot: watch::Receiver<OnDisk>) -> Result<Self, StorageError> {

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use super::disk::Disk;
 use super::slot::{Meta, Slot};
 use super::snapshot::{Contents, SnapshotError};
-use super::{StorageError, audit};
+use super::{AuditLog, StorageError};
 use crate::compare::{Comparison, ROUND};
 use crate::types::{Applied, MemberId, Proposal, TypeConfig};
 
@@ -31,6 +31,7 @@ pub struct Machine {
     witness: Option<Witness>,
     slot: Arc<Slot>,
     disk: Disk,
+    audit: AuditLog,
 }
 
 /// Is told of each place of the log that a member is about to carry out, and of the proposal that stands there, if one does.
@@ -41,17 +42,23 @@ pub struct Builder {
     contents: Contents,
     slot: Arc<Slot>,
     disk: Disk,
+    audit: AuditLog,
 }
 
 impl Machine {
-    pub(super) fn new(disk: Disk, slot: Arc<Slot>, contents: Contents) -> Self {
+    pub(super) fn new(disk: Disk, audit: AuditLog, slot: Arc<Slot>, contents: Contents) -> Self {
         let published = watch::Sender::new(Arc::clone(&contents.state));
-        Self { contents, published, round: watch::Sender::default(), witness: None, slot, disk }
+        Self { contents, published, round: watch::Sender::default(), witness: None, slot, disk, audit }
     }
 
     /// The state, and every later one.
     pub fn watch(&self) -> watch::Receiver<Arc<State>> {
         self.published.subscribe()
+    }
+
+    /// What is written of changes.
+    pub fn audit(&self) -> AuditLog {
+        self.audit.clone()
     }
 
     /// From now on `witness` is told what is carried out. It must be quick.
@@ -99,6 +106,8 @@ impl Machine {
         if contents.last_applied != meta.last_log_id || contents.membership != meta.last_membership {
             return Err(SnapshotError::Mismatch.into());
         }
+        // What they could be made from again goes.
+        self.audit.flush().await?;
         self.slot.put(&meta, &bytes).await?;
         if contents.last_applied > self.contents.last_applied {
             self.contents = contents;
@@ -153,6 +162,8 @@ impl Builder {
             // The same place in the log gives the same bytes on every member.
             snapshot_id: self.contents.last_applied.map(|last| last.to_string()).unwrap_or_default(),
         };
+        // They could not be made again from the log that the snapshot takes the place of.
+        self.audit.flush().await?;
         self.slot.put(&meta, &bytes).await?;
         Ok(snapshot(meta, bytes))
     }
@@ -188,15 +199,14 @@ impl RaftStateMachine<TypeConfig> for Machine {
     {
         let mut written = Vec::new();
         let applied = entries.into_iter().map(|entry| self.carry_out(entry, &mut written)).collect();
-        // Before the snapshot that takes the place of the log they can be made from again.
-        audit::store(&self.disk, &written)
-            .map_err(|error| error.into_raft(ErrorSubject::StateMachine, ErrorVerb::Write))?;
+        self.audit.add(&written).map_err(|error| error.into_raft(ErrorSubject::StateMachine, ErrorVerb::Write))?;
         self.publish();
         Ok(applied)
     }
 
     async fn get_snapshot_builder(&mut self) -> Builder {
-        Builder { contents: self.contents.clone(), slot: Arc::clone(&self.slot), disk: self.disk.clone() }
+        let Self { contents, slot, disk, audit, .. } = self;
+        Builder { contents: contents.clone(), slot: Arc::clone(slot), disk: disk.clone(), audit: audit.clone() }
     }
 
     async fn begin_receiving_snapshot(&mut self) -> Result<Box<Cursor<Vec<u8>>>, RaftError> {

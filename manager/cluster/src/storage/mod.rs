@@ -1,7 +1,8 @@
-//! The registry on a disk: the log, the vote and a snapshot, in one redb database.
+//! The registry on a disk: the log, the vote and a snapshot, in one redb database, and the audit log in another.
 //!
-//! [`Storage::open`] takes the database, so where its bytes are is the business of the caller. An entry, a vote and a
+//! [`Storage::open`] takes the databases, so where their bytes are is the business of the caller. An entry, a vote and a
 //! snapshot that was acknowledged is on disk, and every value has a checksum, so that a damaged one is found and named.
+//! The audit log has a database of its own, for it is much larger and nobody waits for it at a start.
 
 mod audit;
 mod disk;
@@ -21,6 +22,7 @@ mod tests;
 use std::sync::Arc;
 
 use festoon_control::registry::State;
+use festoon_control::registry::audit::Entry;
 use festoon_proto::{ClusterId, EpochId};
 use openraft::LogId;
 use redb::Database;
@@ -33,7 +35,7 @@ use snapshot::{Contents, SnapshotError};
 use tables::{Change, Record, View};
 use tail::Tail;
 
-pub use audit::AuditLog;
+pub use audit::{AuditLog, KEPT as AUDIT_KEPT, Opening, Whole};
 pub use disk::Flush;
 pub use error::{CURE, StorageError};
 pub use execution::Execution;
@@ -41,7 +43,7 @@ pub use log::{LogReader, LogStore};
 pub use machine::{Builder, Machine, Witness};
 #[cfg(test)]
 pub(crate) use seed::seed_members;
-pub use seed::{next_epoch, next_index, seed};
+pub use seed::{Seed, next_epoch, next_index, seed};
 
 /// The format of the tables that this version writes, and the newest it reads.
 const FORMAT: u32 = 1;
@@ -74,16 +76,19 @@ pub struct Labels {
 }
 
 impl Storage {
-    /// Opens the registry in `database`, or begins one if that is empty. Reads and checks all of it. Must run inside tokio.
-    pub async fn open(database: Database, execution: Execution) -> Result<Self, StorageError> {
+    /// Opens the registry in `database`, or begins one if that is empty. Reads and checks all of it. The audit log is in the
+    /// database that `opening` gives in its time. Must run inside tokio.
+    pub async fn open(database: Database, opening: Opening, execution: Execution) -> Result<Self, StorageError> {
+        let audit = AuditLog::open(opening, execution.clone());
         let (database, found) = execution.run(move || read_all(database)).await?;
         let disk = Disk::new(database, execution);
         if found.format.is_none() {
             disk.write(vec![Change::record(Record::Format, &FORMAT)?]).await?;
         }
+        audit.add(&found.written)?;
         let slot = Slot::new(disk.clone(), found.head);
         let log = LogStore::new(disk.clone(), found.log, slot.watch())?;
-        let machine = Machine::new(disk.clone(), Arc::new(slot), found.contents);
+        let machine = Machine::new(disk.clone(), audit, Arc::new(slot), found.contents);
         Ok(Self { labels: Labels { disk, label: found.label }, log, machine })
     }
 }
@@ -123,6 +128,18 @@ struct Found {
     head: Option<Head>,
     contents: Contents,
     log: log::Stored,
+    /// What was written before the registry began.
+    written: Vec<Entry>,
+}
+
+/// Sees that the registry in `database` can be opened, and that all of it is as it was written.
+pub fn check(database: Database) -> Result<(), StorageError> {
+    read_all(database).map(drop)
+}
+
+/// Sees that the audit log in `database` is as it was written.
+pub fn check_audit(mut database: Database) -> Result<(), StorageError> {
+    if database.check_integrity()? { Ok(()) } else { Err(StorageError::File(None)) }
 }
 
 /// Reads every value and looks at its checksum, to name what is damaged, and has redb do so with its pages.
@@ -143,7 +160,8 @@ impl Found {
             None => Default::default(),
         };
         let log = read_log(view, contents.last_applied)?;
-        Ok(Self { format, label, head, contents, log })
+        let written = audit::entries(view, 0, u64::MAX, usize::MAX)?;
+        Ok(Self { format, label, head, contents, log, written })
     }
 }
 

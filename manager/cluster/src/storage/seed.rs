@@ -1,9 +1,13 @@
 //! A registry that begins from a state instead of from nothing: a promoted copy, or a backup.
 
 use std::collections::BTreeSet;
+use std::future::ready;
 use std::sync::Arc;
 
-use festoon_control::registry::{BeginEpoch, Command, Refusal, RenewManager, State, UnixMs, apply};
+use festoon_control::registry::audit::Entry;
+use festoon_control::registry::{
+    BeginEpoch, Carried, Change as Wanted, Command, Outcome, Refusal, RenewManager, State, UnixMs, carry_out,
+};
 use openraft::{CommittedLeaderId, LogId, Membership, StoredMembership, Vote};
 use redb::Database;
 
@@ -11,7 +15,7 @@ use super::disk::Disk;
 use super::slot::{Meta, Slot};
 use super::snapshot::Contents;
 use super::tables::{Change, Record};
-use super::{Execution, FORMAT, Label, StorageError};
+use super::{Execution, FORMAT, Label, StorageError, audit};
 use crate::types::MemberId;
 
 /// How far versions jump at least. Others may have gone on from the same state and told nodes of what they did; a version
@@ -24,24 +28,51 @@ const IN_A_MILLISECOND: u64 = 1 << 20;
 /// The term that such a registry begins with. Nobody has an older log of it, so any would do.
 const TERM: u64 = 1;
 
+/// What a registry begins from.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Seed {
+    /// The state.
+    pub state: State,
+    /// The last entries of its audit log, which may stand nowhere else yet.
+    pub written: Vec<Entry>,
+}
+
+impl Seed {
+    /// From a state of which all is written already.
+    pub const fn new(state: State) -> Self {
+        Self { state, written: Vec::new() }
+    }
+
+    /// Carries out a change at this place of the log. One that is refused changes nothing.
+    pub fn add(&mut self, index: u64, change: &Wanted) -> Result<Outcome, Refusal> {
+        let Carried { state, outcome, entries } = carry_out(&self.state, index, change)?;
+        self.state = state;
+        self.written.extend(entries);
+        Ok(outcome)
+    }
+}
+
 /// The place in the log of the first command that makes `state` the seed of an epoch which begins at `now`.
 pub fn next_index(state: &State, now: UnixMs) -> u64 {
     state.version().0.saturating_add(JUMP).max(now.0.saturating_mul(IN_A_MILLISECOND))
 }
 
-/// The state from which `member` goes on alone, in the next epoch.
-pub fn next_epoch(state: &State, member: MemberId, now: UnixMs) -> Result<State, Refusal> {
-    let (by, epoch) = (member.manager, state.epoch().number.saturating_add(1));
+/// What `member` goes on from alone, in the next epoch.
+pub fn next_epoch(seed: Seed, member: MemberId, now: UnixMs) -> Result<Seed, Refusal> {
+    let mut seed = seed;
+    let (by, epoch) = (member.manager, seed.state.epoch().number.saturating_add(1));
     let renew = RenewManager { manager: by, incarnation: member.incarnation };
-    let index = next_index(state, now);
-    let (state, _) = apply(state, index, &Command::BeginEpoch(BeginEpoch { epoch, by, from: state.version(), now }))?;
-    Ok(apply(&state, index + 1, &Command::RenewManager(renew))?.0)
+    let index = next_index(&seed.state, now);
+    let begin = BeginEpoch { epoch, by, from: seed.state.version(), now };
+    seed.add(index, &Wanted { at: now, ..Command::BeginEpoch(begin).into() })?;
+    seed.add(index + 1, &Wanted { at: now, ..Command::RenewManager(renew).into() })?;
+    Ok(seed)
 }
 
 /// Begins a registry in an empty `database`: its only voter is the member of `label`. All of it is on disk and the database
 /// closed when this returns; after a crash before that it is of no use. Must run inside tokio.
-pub async fn seed(database: Database, execution: Execution, label: Label, state: State) -> Result<(), StorageError> {
-    seed_members(database, execution, label, [label.member].into(), state).await
+pub async fn seed(database: Database, execution: Execution, label: Label, seed: Seed) -> Result<(), StorageError> {
+    seed_members(database, execution, label, [label.member].into(), seed).await
 }
 
 /// As [`seed`], with these voters: the first of them wrote the log so far.
@@ -50,11 +81,13 @@ pub(crate) async fn seed_members(
     execution: Execution,
     label: Label,
     voters: BTreeSet<MemberId>,
-    state: State,
+    Seed { state, written }: Seed,
 ) -> Result<(), StorageError> {
     let writer = voters.first().copied().unwrap_or(label.member);
-    let (disk, end) = Disk::start(database, execution);
+    let (disk, end) = Disk::start(ready(Ok(database)), execution);
     let vote: Vote<MemberId> = Vote::new(TERM, label.member);
+    // Whoever opens the registry takes them from there into the audit log.
+    disk.write(audit::rows(&written)).await?;
     disk.write(vec![
         Change::record(Record::Format, &FORMAT)?,
         Change::record(Record::Label, &label)?,

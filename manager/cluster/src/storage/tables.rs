@@ -43,6 +43,8 @@ pub(super) enum Record {
     Purged = 3,
     Committed = 4,
     Snapshot = 5,
+    /// In the database of the audit log.
+    Whole = 6,
 }
 
 impl Record {
@@ -54,6 +56,7 @@ impl Record {
             Self::Purged => "purged",
             Self::Committed => "committed",
             Self::Snapshot => "snapshot",
+            Self::Whole => "whole part of the audit log",
         }
     }
 }
@@ -115,6 +118,17 @@ impl View {
         &self,
         table: Table,
         keys: RangeInclusive<u64>,
+        row: impl FnMut(u64, &[u8]) -> Result<(), StorageError>,
+    ) -> Result<(), StorageError> {
+        self.first_rows(table, keys, usize::MAX, row)
+    }
+
+    /// As [`View::rows`], with the first `limit` that are there.
+    pub(super) fn first_rows(
+        &self,
+        table: Table,
+        keys: RangeInclusive<u64>,
+        limit: usize,
         mut row: impl FnMut(u64, &[u8]) -> Result<(), StorageError>,
     ) -> Result<(), StorageError> {
         let rows = match self.0.open_table(table.definition()) {
@@ -122,7 +136,7 @@ impl View {
             Err(TableError::TableDoesNotExist(_)) => return Ok(()),
             Err(error) => return Err(error.into()),
         };
-        for found in rows.range(keys)? {
+        for found in rows.range(keys)?.take(limit) {
             let (key, value) = found?;
             row(key.value(), value.value())?;
         }

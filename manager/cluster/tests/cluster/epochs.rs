@@ -17,14 +17,14 @@ async fn promote(world: &World, number: u16) -> Cluster<Wire> {
 
 /// The same as this member, when the clock shows `now`.
 async fn promote_at(world: &World, me: MemberId, now: UnixMs) -> Cluster<Wire> {
-    let (state, _) = world.get(me.manager.0).conclude(0).await.unwrap();
-    let state = next_epoch(&state, me, now).unwrap();
+    let (copy, _) = world.get(me.manager.0).conclude(0).await.unwrap();
+    let copy = next_epoch(copy, me, now).unwrap();
     let disk = tempfile::NamedTempFile::new().unwrap();
     let open = || Database::create(disk.path()).unwrap();
-    let epoch = state.epoch().id();
+    let epoch = copy.state.epoch().id();
     let label = Label { cluster: ClusterId([1; 16]), member: me, epoch };
     let (_, no_delay) = tokio::sync::watch::channel(Duration::ZERO);
-    seed(open(), Execution::Inline(no_delay), label, state).await.unwrap();
+    seed(open(), Execution::Inline(no_delay), label, copy).await.unwrap();
     world.start_on(open(), me, epoch).await
 }
 

@@ -120,7 +120,8 @@ impl World {
     /// Starts a manager with what is on its disk.
     pub(crate) async fn start_on(&self, database: Database, me: MemberId, epoch: EpochId) -> Cluster<Wire> {
         let (_, no_delay) = tokio::sync::watch::channel(Duration::ZERO);
-        let Storage { log, machine, .. } = Storage::open(database, Execution::Inline(no_delay)).await.unwrap();
+        let Storage { log, machine, .. } =
+            Storage::open(database, Box::pin(async { Ok(in_memory()) }), Execution::Inline(no_delay)).await.unwrap();
         let wire = Wire { me: me.manager, net: Arc::clone(&self.net) };
         let cluster = Cluster::start(Identity { me, epoch, later: None }, log, machine, wire).await.unwrap();
         self.net.members.lock().unwrap().insert(me.manager, cluster.clone());

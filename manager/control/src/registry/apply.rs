@@ -2,7 +2,9 @@
 
 use super::change::{Carried, ChangeError, carry_out};
 use super::{Command, Outcome, Refusal, State};
-use super::{accounts, authorities, endpoints, epoch, format, keys, managers, networks, routes, secrets, tokens};
+use super::{
+    accounts, authorities, destinations, endpoints, epoch, format, keys, managers, networks, routes, secrets, tokens,
+};
 
 /// As [`carry_out`], of a command that the managers themselves want.
 pub fn apply(state: &State, index: u64, command: &Command) -> Result<(State, Outcome), Refusal> {
@@ -24,6 +26,9 @@ pub(super) fn apply_one(state: &mut State, command: &Command) -> Result<Outcome,
             return Ok(Outcome::ApiToken(accounts::create_api_token(state, command)?));
         }
         Command::LogIn(command) => return Ok(Outcome::Session(accounts::log_in(state, command)?)),
+        Command::AddEventDestination(command) => {
+            return Ok(Outcome::EventDestination(destinations::add(state, command)?));
+        }
         Command::Batch(_) => return Err(ChangeError::BatchPart(0).into()),
         Command::UpdateNetwork(command) => networks::update(state, command)?,
         Command::RemoveNetwork(id) => networks::remove(state, *id)?,
@@ -51,6 +56,10 @@ pub(super) fn apply_one(state: &mut State, command: &Command) -> Result<Outcome,
         Command::RemoveApiToken(id) => accounts::remove_api_token(state, *id)?,
         Command::LogOut(id) => accounts::log_out(state, *id)?,
         Command::LogOutAll(id) => accounts::log_out_all(state, *id)?,
+        Command::UpdateEventDestination(command) => destinations::update(state, command)?,
+        Command::RemoveEventDestination(id) => destinations::remove(state, *id)?,
+        Command::NoteDelivery(command) => destinations::note(state, command)?,
+        Command::RedeliverDeadLetters(command) => destinations::redeliver(state, command)?,
         Command::Expire(_) => {}
     }
     Ok(Outcome::Done)

@@ -13,6 +13,7 @@ pub mod audit;
 mod authorities;
 mod change;
 mod command;
+mod destinations;
 mod diff;
 mod endpoints;
 mod epoch;
@@ -44,11 +45,13 @@ pub use apply::apply;
 pub use authorities::{Authority, AuthorityError, AuthorityRole};
 pub use change::{Author, Carried, Change, ChangeError, MAX_BATCH, Unchanged, Who, carry_out};
 pub use command::{
-    AddAuthority, AddClient, AddNetwork, AddUser, AnnounceFormat, BeginEpoch, Bootstrap, Command, CreateApiToken,
-    CreateToken, DataKeyCopy, JoinEndpoint, JoinManager, LogIn, ManagerSpec, NewTotp, OfferRoutes, Outcome, Proof,
-    PutSecret, RemoveEndpoint, RenewManager, RotateEndpointKey, RotateManagerKey, RotateSealKey, SetKeyring, SetUp,
-    TokenPreset, UnixMs, UpdateEndpoint, UpdateManager, UpdateNetwork, UpdateUser,
+    AddAuthority, AddClient, AddEventDestination, AddNetwork, AddUser, AnnounceFormat, BeginEpoch, Bootstrap, Command,
+    CreateApiToken, CreateToken, DataKeyCopy, JoinEndpoint, JoinManager, LogIn, ManagerSpec, NewTotp, NoteDelivery,
+    OfferRoutes, Outcome, Proof, PutSecret, RedeliverDeadLetters, RemoveEndpoint, RenewManager, RotateEndpointKey,
+    RotateManagerKey, RotateSealKey, SetKeyring, SetUp, TokenPreset, UnixMs, UpdateEndpoint, UpdateEventDestination,
+    UpdateManager, UpdateNetwork, UpdateUser,
 };
+pub use destinations::{DeadLetter, DestinationError, EventDestination, GivenUp, MAX_LETTERS, Progress, Target};
 pub use diff::Difference;
 pub use endpoints::{EndpointError, KEEP_ADDRESSES_MS};
 pub use epoch::EpochError;

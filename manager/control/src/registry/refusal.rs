@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AccountError, AuthorityError, ChangeError, EndpointError, EpochError, FormatError, KeyError, ManagerError,
-    NetworkError, RouteError, SecretError, TokenError,
+    AccountError, AuthorityError, ChangeError, DestinationError, EndpointError, EpochError, FormatError, KeyError,
+    ManagerError, NetworkError, RouteError, SecretError, TokenError,
 };
 
 /// A command is refused and the state stays as it was. One small error an operation; this only joins them.
@@ -52,6 +52,9 @@ pub enum Refusal {
     /// On accounts.
     #[error(transparent)]
     Account(#[from] AccountError),
+    /// On destinations of events.
+    #[error(transparent)]
+    Destination(#[from] DestinationError),
 }
 
 impl Refusal {
@@ -72,6 +75,7 @@ impl Refusal {
             Self::Change(error) => error.kind(),
             Self::Route(error) => error.kind(),
             Self::Account(error) => error.kind(),
+            Self::Destination(error) => error.kind(),
         }
     }
 }

@@ -32,7 +32,8 @@ pub(super) fn store(state: &mut State, name: SecretName, secret: EncryptedSecret
 pub(super) fn remove(state: &mut State, name: &SecretName) -> Result<(), SecretError> {
     let is_of = |fingerprint| SecretName::of_authority(fingerprint) == *name;
     let is_factor = state.users().any(|user| user.totp.is_some() && SecretName::of_totp(user.id) == *name);
-    if is_factor || state.vault().authorities.iter().any(|authority| is_of(&authority.fingerprint)) {
+    let is_needed = is_factor || super::destinations::uses(state, name);
+    if is_needed || state.vault().authorities.iter().any(|authority| is_of(&authority.fingerprint)) {
         return Err(SecretError::InUse(name.clone()));
     }
     if state.vault().secret(name).is_none() {

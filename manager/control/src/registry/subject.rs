@@ -3,7 +3,7 @@
 use std::fmt;
 
 use festoon_proto::map::MapVersion;
-use festoon_proto::{ApiTokenId, EndpointId, JoinTokenId, ManagerId, NetworkId, UserId};
+use festoon_proto::{ApiTokenId, EndpointId, EventDestinationId, JoinTokenId, ManagerId, NetworkId, UserId};
 use serde::{Deserialize, Serialize};
 
 use super::State;
@@ -25,6 +25,8 @@ pub enum Subject {
     User(UserId),
     /// An API token.
     ApiToken(ApiTokenId),
+    /// A destination of events.
+    EventDestination(EventDestinationId),
 }
 
 impl Subject {
@@ -38,6 +40,7 @@ impl Subject {
             Self::JoinToken(_) => "join-token",
             Self::User(_) => "user",
             Self::ApiToken(_) => "api-token",
+            Self::EventDestination(_) => "event-destination",
         }
     }
 
@@ -51,6 +54,7 @@ impl Subject {
             Self::JoinToken(id) => Some(id.to_string()),
             Self::User(id) => Some(id.to_string()),
             Self::ApiToken(id) => Some(id.to_string()),
+            Self::EventDestination(id) => Some(id.to_string()),
         }
     }
 
@@ -63,6 +67,7 @@ impl Subject {
             Self::Manager(id) => state.manager(*id).map(|manager| manager.name.clone()),
             Self::User(id) => state.user(*id).map(|user| user.name.to_string()),
             Self::ApiToken(id) => state.api_token(*id).map(|token| token.name.clone()),
+            Self::EventDestination(id) => state.event_destination(*id).map(|destination| destination.name.clone()),
         }
     }
 
@@ -76,6 +81,7 @@ impl Subject {
             Self::JoinToken(id) => state.join_token(*id).map(|(_, token)| token.changed),
             Self::User(id) => state.user(*id).map(|user| user.changed),
             Self::ApiToken(id) => state.api_token(*id).map(|token| token.changed),
+            Self::EventDestination(id) => state.event_destination(*id).map(|destination| destination.changed),
         }
     }
 }

@@ -149,7 +149,7 @@ pub enum SecretError {
     #[error("there is no secret {0}")]
     Unknown(SecretName),
     /// Somebody needs it.
-    #[error("{0} is in use: retire the CA whose key it is, or take the second factor from the user it is of")]
+    #[error("{0} is in use: remove what it is of first: the CA, the second factor, or the event destination")]
     InUse(SecretName),
     /// It is encrypted under another data key than that of now.
     #[error("this is encrypted under data key {given} and the cluster uses {current}: do it again")]

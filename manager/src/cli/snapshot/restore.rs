@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, bail};
 use festoon_cluster::MemberId;
-use festoon_cluster::storage::{Execution, Label, seed};
+use festoon_cluster::storage::{Execution, Label, Seed, seed};
 use festoon_control::registry::UnixMs;
 use festoon_proto::PrivateKey;
 use festoon_proto::map::EndpointKind;
@@ -58,7 +58,7 @@ pub(super) async fn run(root: &Path, args: RestoreArgs) -> anyhow::Result<()> {
 
 /// Writes all that a manager keeps; who it is comes last, so that an interrupted restore is none.
 async fn write(data: &DataDir, keys: &Keys, new: &NewManager, restored: Restored) -> anyhow::Result<()> {
-    let Restored { state, member, vault, .. } = restored;
+    let Restored { state, written, member, vault, .. } = restored;
     let tls = TlsKey::generate()?;
     let request = SigningRequest::from_pem(&tls.signing_request()?)?;
     let chain = vault.certify(&state, member.manager, request, unix_now())?;
@@ -68,7 +68,8 @@ async fn write(data: &DataDir, keys: &Keys, new: &NewManager, restored: Restored
     let epoch = state.epoch().id();
     // Of an interrupted `restore`, or of a manager that was.
     data.put_registry_aside("before-restore")?;
-    seed(cluster::open(&data.registry())?, Execution::Threads, Label { cluster, member, epoch }, state).await?;
+    let (label, copy) = (Label { cluster, member, epoch }, Seed { state, written });
+    seed(cluster::open(&data.registry())?, Execution::Threads, label, copy).await?;
     let https_port = new.https.first().context("a manager has an HTTPS listener")?.port();
     let MemberId { manager, incarnation } = member;
     let identity = Identity { cluster, manager, incarnation, epoch, fenced_by: None, has_registry: true, https_port };

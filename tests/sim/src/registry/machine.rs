@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use festoon_cluster::storage::{Execution, Label, Storage, StorageError, Witness};
-use festoon_cluster::testing::FaultyDisk;
+use festoon_cluster::testing::{FaultyDisk, audit_on};
 use festoon_cluster::{Cluster, Identity, MemberId, Role, Settings};
 use festoon_control::registry::{Command, RenewManager, State, UnixMs};
 use festoon_proto::map::MapVersion;
@@ -37,6 +37,8 @@ pub(super) struct Machine {
 struct Condition {
     random: Random,
     disk: FaultyDisk,
+    /// The one with the audit log.
+    audit: FaultyDisk,
     incarnation: u32,
     lives: u64,
     /// How far its clock is ahead.
@@ -70,6 +72,7 @@ impl Machine {
         let condition = Condition {
             random,
             disk: FaultyDisk::default(),
+            audit: FaultyDisk::default(),
             incarnation: 0,
             lives: 0,
             skew_ms: 0,
@@ -176,7 +179,14 @@ impl Machine {
     async fn open(&self) -> Result<Storage, StorageError> {
         let backend = self.disk().backend();
         let database = redb::Builder::new().set_cache_size(CACHE).create_with_backend(backend)?;
-        Storage::open(database, Execution::Inline(self.disk_delay.subscribe())).await
+        let audit = {
+            let mut condition = self.condition();
+            // Whoever had it is gone, with what was not synced.
+            let seed = condition.random.bits();
+            condition.audit.cut_power(seed);
+            audit_on(&condition.audit)
+        };
+        Storage::open(database, audit, Execution::Inline(self.disk_delay.subscribe())).await
     }
 
     async fn start(&self, world: &Arc<World>, losses: u64) -> Result<(Process, watch::Sender<bool>), String> {

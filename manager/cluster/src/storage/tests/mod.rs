@@ -16,7 +16,7 @@ use openraft::{CommittedLeaderId, Entry, EntryPayload, LogId};
 use tokio::sync::watch;
 
 use super::*;
-use crate::testing::FaultyDisk;
+use crate::testing::{FaultyDisk, audit_on};
 use crate::types::{Proposal, ProposalId, TypeConfig};
 
 // The suite numbers its members.
@@ -41,9 +41,14 @@ fn passes_the_suite_of_openraft() {
     Suite::test_all(NewDisk).unwrap();
 }
 
+/// With an audit log that nobody reads.
 async fn open(disk: &FaultyDisk, execution: Execution) -> Result<Storage, StorageError> {
+    open_both(disk, &FaultyDisk::default(), execution).await
+}
+
+async fn open_both(disk: &FaultyDisk, audit: &FaultyDisk, execution: Execution) -> Result<Storage, StorageError> {
     let database = redb::Builder::new().set_cache_size(1 << 20).create_with_backend(disk.backend())?;
-    Storage::open(database, execution).await
+    Storage::open(database, audit_on(audit), execution).await
 }
 
 /// Lets the last writes happen, and the disk be let go.

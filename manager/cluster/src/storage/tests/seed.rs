@@ -5,13 +5,13 @@ use openraft::storage::{RaftLogStorage as _, RaftStateMachine as _};
 
 use super::*;
 
-fn promoted(member: MemberId) -> State {
+fn promoted(member: MemberId) -> Seed {
     let run = |state, entry: Entry<TypeConfig>| match entry.payload {
         EntryPayload::Normal(proposal) => apply(&state, entry.log_id.index, &proposal.change.command).unwrap().0,
         _ => state,
     };
     let state = commands(0..6).into_iter().fold(State::default(), run);
-    next_epoch(&state, member, UnixMs(7)).unwrap()
+    next_epoch(Seed::new(state), member, UnixMs(7)).unwrap()
 }
 
 #[tokio::test]
@@ -19,15 +19,20 @@ async fn a_seeded_registry_has_the_state_one_voter_and_versions_of_its_own() {
     let disk = FaultyDisk::default();
     let member = MemberId { manager: ManagerId(1), incarnation: 4 };
     let label = Label { cluster: ClusterId([7; 16]), member, epoch: EpochId::FIRST };
-    let state = promoted(member);
+    let seed_of = promoted(member);
+    let state = seed_of.state.clone();
     let database = redb::Builder::new().create_with_backend(disk.backend()).unwrap();
-    seed(database, inline(), label, state.clone()).await.unwrap();
+    seed(database, inline(), label, seed_of.clone()).await.unwrap();
     let mut storage = open(&disk, inline()).await.unwrap();
     assert_eq!(storage.labels.get(), Some(label));
     let (applied, membership) = storage.machine.applied_state().await.unwrap();
     assert_eq!(membership.membership().voter_ids().collect::<Vec<_>>(), [member]);
     assert_eq!(**storage.machine.watch().borrow(), state);
     assert!(state.version().0 > 1 << 32);
+    storage.machine.audit().flush().await.unwrap();
+    let written = storage.machine.audit().read(0, u64::MAX, 10).await.unwrap();
+    assert_eq!(written, seed_of.written);
+    assert_eq!(written.last().map(|last| last.number), Some(state.audited().count), "what began the epoch too");
     let log = storage.log.get_log_state().await.unwrap();
     assert_eq!((log.last_log_id, log.last_purged_log_id), (applied, applied));
     assert_eq!(applied.unwrap().index, state.version().0);

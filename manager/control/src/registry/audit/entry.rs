@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::str::FromStr;
 
 use festoon_proto::token::SecretHash;
 use jiff::Timestamp;
@@ -22,6 +23,29 @@ impl fmt::Display for Hash {
     }
 }
 
+impl FromStr for Hash {
+    type Err = NoHash;
+
+    /// From 64 hexadecimal digits.
+    fn from_str(text: &str) -> Result<Self, NoHash> {
+        let mut hash = [0; 32];
+        let digits = text.as_bytes();
+        if digits.len() != 2 * hash.len() {
+            return Err(NoHash);
+        }
+        for (byte, digits) in hash.iter_mut().zip(digits.chunks(2)) {
+            let digits = str::from_utf8(digits).map_err(|_| NoHash)?;
+            *byte = u8::from_str_radix(digits, 16).map_err(|_| NoHash)?;
+        }
+        Ok(Self(hash))
+    }
+}
+
+/// Something else stands where a hash should.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a hash has 64 hexadecimal digits")]
+pub struct NoHash;
+
 /// The end of the chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
 pub struct Head {
@@ -29,6 +53,16 @@ pub struct Head {
     pub count: u64,
     /// The hash of the last; nothing but zeros before the first.
     pub hash: Hash,
+}
+
+impl Head {
+    /// The end of the chain before `entry`; none if that is not its last one, or was altered.
+    pub fn before(self, entry: &Entry) -> Option<Self> {
+        let Link { number, previous, hash } = Link::of(&entry.line).ok()?;
+        let is_last = number == self.count && entry.number == number && hash.parse() == Ok(self.hash);
+        let count = self.count.checked_sub(1)?;
+        if is_last { Some(Self { count, hash: previous.parse().ok()? }) } else { None }
+    }
 }
 
 /// One entry. Its line is a JSON object whose last member is `hash`: the SHA-256, in hexadecimal, of the line without that
@@ -169,16 +203,27 @@ struct Link {
     hash: String,
 }
 
+impl Link {
+    /// What an unaltered line says.
+    fn of(line: &str) -> Result<Self, VerifyError> {
+        let link: Self = serde_json::from_str(line).map_err(|_| VerifyError::NoEntry(0))?;
+        let tail = format!("{HASH}{}{END}", link.hash);
+        let body = line.strip_suffix(&tail).ok_or(VerifyError::Altered(link.number))?;
+        match Hash(SecretHash::of(format!("{body}}}").as_bytes()).0).to_string() == link.hash {
+            true => Ok(link),
+            false => Err(VerifyError::Altered(link.number)),
+        }
+    }
+}
+
 /// Whether these lines are a whole part of a chain, in order. Returns the number and the hash of the last.
 pub fn verify<'a>(lines: impl IntoIterator<Item = &'a str>) -> Result<Option<(u64, String)>, VerifyError> {
     let mut last: Option<(u64, String)> = None;
     for (at, line) in lines.into_iter().enumerate() {
-        let link: Link = serde_json::from_str(line).map_err(|_| VerifyError::NoEntry(at + 1))?;
-        let tail = format!("{HASH}{}{END}", link.hash);
-        let body = line.strip_suffix(&tail).ok_or(VerifyError::Altered(link.number))?;
-        if Hash(SecretHash::of(format!("{body}}}").as_bytes()).0).to_string() != link.hash {
-            return Err(VerifyError::Altered(link.number));
-        }
+        let link = Link::of(line).map_err(|error| match error {
+            VerifyError::NoEntry(_) => VerifyError::NoEntry(at + 1),
+            error => error,
+        })?;
         let follows = |(number, hash): &(u64, String)| number + 1 == link.number && *hash == link.previous;
         if !last.as_ref().is_none_or(follows) {
             return Err(VerifyError::Broken(link.number));

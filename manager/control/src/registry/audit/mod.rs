@@ -10,7 +10,7 @@ use super::change::Change;
 use super::state::{State, Timer};
 use super::{Command, Outcome, Refusal, Subject, UnixMs};
 
-pub use entry::{Entry, Hash, Head, VerifyError, verify};
+pub use entry::{Entry, Hash, Head, NoHash, VerifyError, verify};
 
 /// Carries a command out, and writes of it. Nothing is written of a command that is refused, or that changes nothing.
 pub(super) fn observed(
@@ -25,7 +25,9 @@ pub(super) fn observed(
     let outcome = apply(state, command)?;
     let subject = known.or_else(|| made(&outcome));
     let (after, new_name) = seen(state, subject);
-    let is_written = !matches!(command, Command::Expire(_)) && (before != after || subject.is_none_or(is_vague));
+    let is_quiet = matches!(command, Command::Expire(_) | Command::NoteDelivery(_));
+    let is_vague = subject.is_none_or(is_vague) || matches!(command, Command::RedeliverDeadLetters(_));
+    let is_written = !is_quiet && (before != after || is_vague);
     if is_written {
         let what = entry::What { action: action(command), subject, name: new_name.or(name), before, after };
         entries.push(entry::write(state, change, what));
@@ -82,6 +84,9 @@ fn subject_of(state: &State, command: &Command) -> Option<Subject> {
         Command::LogIn(command) => Subject::User(command.user),
         Command::LogOut(id) => Subject::User(state.session(*id)?.user),
         Command::RemoveApiToken(id) => Subject::ApiToken(*id),
+        Command::UpdateEventDestination(command) => Subject::EventDestination(command.destination),
+        Command::RedeliverDeadLetters(command) => Subject::EventDestination(command.destination),
+        Command::RemoveEventDestination(id) => Subject::EventDestination(*id),
         Command::SetSetUpSecret(_)
         | Command::SetKeyring(_)
         | Command::PutSecret(_)
@@ -107,6 +112,7 @@ fn made(outcome: &Outcome) -> Option<Subject> {
         Outcome::JoinToken(id) => Some(Subject::JoinToken(*id)),
         Outcome::User(id) => Some(Subject::User(*id)),
         Outcome::ApiToken(id) => Some(Subject::ApiToken(*id)),
+        Outcome::EventDestination(id) => Some(Subject::EventDestination(*id)),
         // Of its user.
         Outcome::Session(_) | Outcome::Done | Outcome::Batch(_) => None,
     }
@@ -153,5 +159,10 @@ const fn action(command: &Command) -> &'static str {
         Command::LogOutAll(_) => "user.log-out-all",
         Command::Expire(_) => "cluster.expire",
         Command::Batch(_) => "batch",
+        Command::AddEventDestination(_) => "event-destination.add",
+        Command::UpdateEventDestination(_) => "event-destination.update",
+        Command::RemoveEventDestination(_) => "event-destination.remove",
+        Command::NoteDelivery(_) => "event-destination.note",
+        Command::RedeliverDeadLetters(_) => "event-destination.redeliver",
     }
 }

@@ -1,5 +1,6 @@
 //! What records look like to whoever reads the audit log: all that an admin decides, and no secret.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
 use festoon_proto::PublicKey;
@@ -12,6 +13,7 @@ use serde::Serialize;
 
 use super::super::accounts::{ApiToken, OidcIdentity, User};
 use super::super::address::AddressRange;
+use super::super::destinations::{EventDestination, Target};
 use super::super::record::{Endpoint, Manager, Network, Token};
 use super::super::state::State;
 use super::super::{Subject, TokenPreset, UnixMs};
@@ -26,6 +28,7 @@ pub(super) fn of(state: &State, subject: Subject) -> Option<String> {
         Subject::JoinToken(id) => state.join_token(id).and_then(|(_, token)| json(&TokenView::of(token))),
         Subject::User(id) => state.user(id).and_then(|user| json(&UserView::of(user))),
         Subject::ApiToken(id) => state.api_token(id).and_then(|token| json(&ApiTokenView::of(token))),
+        Subject::EventDestination(id) => state.event_destination(id).and_then(|all| json(&DestinationView::of(all))),
     }
 }
 
@@ -155,6 +158,14 @@ impl TokenView {
     }
 }
 
+/// All, if it names none.
+fn networks(scope: &Scope) -> Option<Vec<String>> {
+    match scope {
+        Scope::All => None,
+        Scope::Networks(networks) => Some(networks.iter().map(ToString::to_string).collect()),
+    }
+}
+
 #[derive(Serialize)]
 struct GrantView {
     role: Role,
@@ -165,11 +176,7 @@ struct GrantView {
 
 impl GrantView {
     fn of(grant: &Grant) -> Self {
-        let networks = match &grant.networks {
-            Scope::All => None,
-            Scope::Networks(networks) => Some(networks.iter().map(ToString::to_string).collect()),
-        };
-        Self { role: grant.role, networks }
+        Self { role: grant.role, networks: networks(&grant.networks) }
     }
 }
 
@@ -217,6 +224,50 @@ impl<'a> ApiTokenView<'a> {
             user: token.user.to_string(),
             grant: GrantView::of(&token.grant),
             expires_unix_ms: token.expires,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct DestinationView<'a> {
+    name: &'a str,
+    kind: &'static str,
+    /// A URL, or the URI of a broker without its password.
+    at: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exchange: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    routing_key_prefix: Option<&'a str>,
+    /// All, if it names none.
+    events: &'a BTreeSet<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    networks: Option<Vec<String>>,
+    enabled: bool,
+    allow_private_addresses: bool,
+    /// Another one with every new secret.
+    secret_version: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    former_secret_until_unix_ms: Option<UnixMs>,
+}
+
+impl<'a> DestinationView<'a> {
+    fn of(destination: &'a EventDestination) -> Self {
+        let (at, exchange, routing_key_prefix) = match &destination.target {
+            Target::Webhook { url } => (url, None, None),
+            Target::Amqp { uri, exchange, routing_key_prefix } => (uri, Some(exchange), Some(routing_key_prefix)),
+        };
+        Self {
+            name: &destination.name,
+            kind: destination.target.kind(),
+            at,
+            exchange: exchange.map(String::as_str),
+            routing_key_prefix: routing_key_prefix.map(String::as_str),
+            events: &destination.kinds,
+            networks: networks(&destination.networks),
+            enabled: destination.is_enabled,
+            allow_private_addresses: destination.allows_private,
+            secret_version: destination.secret_changed.0,
+            former_secret_until_unix_ms: destination.former_secret_until,
         }
     }
 }

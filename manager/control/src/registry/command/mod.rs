@@ -11,16 +11,20 @@
 //! - How a [`State`](super::State) is stored: see there.
 
 mod account;
+mod destination;
 mod endpoint;
 mod manager;
 mod network;
 mod secret;
 
 use festoon_proto::token::SecretHash;
-use festoon_proto::{ApiTokenId, EndpointId, Fingerprint, JoinTokenId, ManagerId, NetworkId, SessionId, UserId};
+use festoon_proto::{
+    ApiTokenId, EndpointId, EventDestinationId, Fingerprint, JoinTokenId, ManagerId, NetworkId, SessionId, UserId,
+};
 use serde::{Deserialize, Serialize};
 
 pub use account::{AddUser, CreateApiToken, LogIn, NewTotp, Proof, SetUp, UpdateUser};
+pub use destination::{AddEventDestination, NoteDelivery, RedeliverDeadLetters, UpdateEventDestination};
 pub use endpoint::{
     AddClient, CreateToken, JoinEndpoint, OfferRoutes, RemoveEndpoint, RotateEndpointKey, TokenPreset, UpdateEndpoint,
 };
@@ -125,6 +129,16 @@ pub enum Command {
     Expire(UnixMs),
     /// Several at once, in this order: all are carried out, or none.
     Batch(Vec<Command>),
+    /// A new destination of events.
+    AddEventDestination(Box<AddEventDestination>),
+    /// A destination of events is somewhere else, gets others, or has another secret.
+    UpdateEventDestination(Box<UpdateEventDestination>),
+    /// A destination of events is removed, with its secret and its dead letters.
+    RemoveEventDestination(EventDestinationId),
+    /// A destination got so far. That changes nothing of it.
+    NoteDelivery(NoteDelivery),
+    /// Dead letters are to be sent again.
+    RedeliverDeadLetters(RedeliverDeadLetters),
 }
 
 impl Command {
@@ -149,6 +163,8 @@ impl Command {
             Self::AddUser(command) => Some(command.now),
             Self::CreateApiToken(command) => Some(command.now),
             Self::LogIn(command) => Some(command.now),
+            Self::AddEventDestination(command) => Some(command.now),
+            Self::RedeliverDeadLetters(command) => Some(command.now),
             Self::Expire(now) => Some(*now),
             Self::Batch(commands) => commands.iter().filter_map(Self::now).max(),
             _ => None,
@@ -177,4 +193,6 @@ pub enum Outcome {
     Session(SessionId),
     /// What each of several made.
     Batch(Vec<Outcome>),
+    /// This destination of events.
+    EventDestination(EventDestinationId),
 }

@@ -28,6 +28,7 @@ const LOST_MANAGERS: u16 = 10;
 const LOST_USERS: u32 = 1_000;
 const LOST_API_TOKENS: u32 = 10_000;
 const LOST_SESSIONS: u64 = 1_000_000;
+const LOST_DESTINATIONS: u32 = 1_000;
 
 impl State {
     pub(in crate::registry) fn at(&self, index: u64) -> Self {
@@ -52,9 +53,10 @@ impl State {
 
     /// Passes over ids that somebody may have whom this copy has not heard of.
     pub(in crate::registry) fn skip_ids(&mut self) {
-        let Records { last_network, last_endpoint, last_manager, accounts, .. } = &mut self.records;
+        let Records { last_network, last_endpoint, last_manager, accounts, destinations, .. } = &mut self.records;
         accounts.last_user = accounts.last_user.saturating_add(LOST_USERS);
         accounts.last_api_token = accounts.last_api_token.saturating_add(LOST_API_TOKENS);
+        destinations.last = destinations.last.saturating_add(LOST_DESTINATIONS);
         accounts.last_session = accounts.last_session.saturating_add(LOST_SESSIONS);
         *last_network = last_network.saturating_add(LOST_NETWORKS);
         *last_endpoint = last_endpoint.saturating_add(LOST_ENDPOINTS);

@@ -108,6 +108,7 @@ impl Index {
         }
         index.accounts = AccountIndex::of(&records.accounts).map_err(damaged)?;
         index.timers.extend(accounts::timers(&records.accounts));
+        records.destinations.check().map_err(damaged)?;
         index.check_counts(records)?;
         Ok(index)
     }

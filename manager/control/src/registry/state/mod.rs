@@ -2,6 +2,7 @@
 
 mod accounts;
 mod change;
+mod destinations;
 mod index;
 mod pool;
 mod records;

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::super::accounts::Accounts;
 use super::super::answers::Answer;
 use super::super::audit::Head;
+use super::super::destinations::Destinations;
 use super::super::format::Format;
 use super::super::record::{Endpoint, Epoch, Kept, Manager, Network, Token};
 use super::super::vault::Vault;
@@ -44,4 +45,5 @@ pub(in crate::registry) struct Records {
     /// The end of the audit log.
     pub(in crate::registry) audited: Head,
     pub(in crate::registry) accounts: Accounts,
+    pub(in crate::registry) destinations: Destinations,
 }

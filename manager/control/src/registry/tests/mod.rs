@@ -3,6 +3,7 @@
 mod accounts;
 mod addresses;
 mod changes;
+mod destinations;
 mod managers;
 mod model;
 mod properties;

@@ -1,0 +1,105 @@
+//! The bytes below AMQP: a connection that we make, to an address that we checked, under TLS as everywhere else.
+
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_compat::{Compat, CompatExt as _};
+use async_rs::traits::Reactor;
+use async_rs::util::RuntimeParts;
+use async_rs::{Runtime, Tokio};
+use futures_util::Stream;
+use futures_util::io::{AsyncRead, AsyncWrite};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tokio::net::TcpStream;
+
+use crate::deliver::guard::Guard;
+
+/// A connection, encrypted or not.
+pub(super) trait Wire: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin {}
+
+impl<T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin> Wire for T {}
+
+pub(super) type Connected = Compat<Box<dyn Wire>>;
+
+/// tokio, with connections of our own making.
+#[derive(Debug, Clone)]
+pub(super) struct Wires(Tokio);
+
+/// What runs a connection to a broker.
+pub(super) type Kit = RuntimeParts<Tokio, Wires>;
+
+pub(super) fn runtime() -> Runtime<Kit> {
+    Runtime::new(RuntimeParts::new(Tokio::current(), Wires(Tokio::current())))
+}
+
+impl Reactor for Wires {
+    type TcpStream = Connected;
+    type Sleep = <Tokio as Reactor>::Sleep;
+
+    fn register<H: Read + Write + AsFd + AsRawFd + Send + 'static>(
+        &self,
+        socket: H,
+    ) -> io::Result<impl AsyncRead + AsyncWrite + Send + Unpin + 'static> {
+        self.0.register(socket)
+    }
+
+    fn sleep(&self, duration: Duration) -> Self::Sleep {
+        self.0.sleep(duration)
+    }
+
+    fn interval(&self, duration: Duration) -> impl Stream<Item = Instant> + Send + 'static {
+        self.0.interval(duration)
+    }
+
+    fn tcp_connect_addr(&self, _: SocketAddr) -> impl Future<Output = io::Result<Connected>> + Send + 'static {
+        std::future::ready(Err(io::Error::other("connections to brokers are dialled")))
+    }
+}
+
+/// Where a broker is.
+#[derive(Clone)]
+pub(super) struct Dialer {
+    pub(super) host: String,
+    pub(super) port: u16,
+    pub(super) guard: Guard,
+    /// None for a connection in the clear.
+    pub(super) tls: Option<Arc<ClientConfig>>,
+}
+
+impl fmt::Debug for Dialer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Dialer({}:{})", self.host, self.port)
+    }
+}
+
+impl Dialer {
+    /// Connects to the first of the broker's addresses that answers.
+    pub(super) async fn dial(&self) -> io::Result<Connected> {
+        let mut failed = io::Error::other("the broker has no address");
+        for at in self.guard.resolve(&self.host, self.port).await? {
+            match TcpStream::connect(at).await {
+                Ok(stream) => return self.encrypt(stream).await,
+                Err(error) => failed = error,
+            }
+        }
+        Err(failed)
+    }
+
+    async fn encrypt(&self, stream: TcpStream) -> io::Result<Connected> {
+        stream.set_nodelay(true)?;
+        let wire: Box<dyn Wire> = match &self.tls {
+            None => Box::new(stream),
+            Some(tls) => {
+                let name = self.host.trim_start_matches('[').trim_end_matches(']').to_owned();
+                let name = ServerName::try_from(name).map_err(io::Error::other)?;
+                Box::new(tokio_rustls::TlsConnector::from(Arc::clone(tls)).connect(name, stream).await?)
+            }
+        };
+        Ok(wire.compat())
+    }
+}

@@ -1,0 +1,255 @@
+//! Delivers the stream to one destination.
+//!
+//! Task: [`Courier::run`]. It may be cancelled at any point: what was sent and is not written down yet is sent again.
+//! It feeds the queue from the stream, sends what that says, writes down on disk how far it got several times a second and
+//! into the registry every few seconds. What is sent and what is proposed to the registry goes on beside it, so that neither a
+//! slow receiver nor a registry without a quorum holds it up.
+
+mod note;
+mod tell;
+
+use std::collections::BTreeSet;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use festoon_control::registry::{Command, EventDestination, NoteDelivery, UpdateEventDestination};
+use festoon_events::delivery::{Backoff, Health, Lane, Outcome, Queue, Settings, Start, Ticket, What};
+use festoon_events::{Event, Position};
+use tokio::task::JoinSet;
+
+use super::Deliveries;
+use super::message::Message;
+use super::sender::{Sender, Sent};
+use super::standing::Standing;
+use super::store::Row;
+use crate::cluster::unix_now;
+use note::Noted;
+
+/// Events that a queue keeps.
+const ROOM: usize = 4_096;
+/// Events that are read at once.
+const PART: usize = 500;
+const BACKOFF: Backoff = Backoff { first_ms: 1_000, most_ms: 600_000 };
+/// How often it is written on disk how far it got, in milliseconds.
+const SAVE_MS: u64 = 250;
+/// How often the registry is told.
+const NOTE_MS: u64 = 5_000;
+/// When the stream can't be read, it is tried again after this.
+const AGAIN: Duration = Duration::from_secs(1);
+
+pub(super) struct Courier {
+    deliveries: Deliveries,
+    destination: EventDestination,
+    sender: Arc<Sender>,
+    queue: Queue<Message>,
+    sending: JoinSet<(Ticket, Sent)>,
+    /// At most one.
+    noting: JoinSet<Noted>,
+    /// Dead letters that were delivered, which the registry does not know yet.
+    delivered: BTreeSet<u64>,
+    /// Whether all dead letters that are wanted again are in the queue.
+    has_letters: bool,
+    /// Whether all that there is was read.
+    is_up_to_date: bool,
+    /// Whether the disk knows how far it got.
+    is_saved: bool,
+    saved: Row,
+    saved_at: u64,
+    noted: Option<NoteDelivery>,
+    noted_at: u64,
+    /// The registry could not be told; not before this again.
+    note_again_at: u64,
+    missed_told: u64,
+    is_gone: bool,
+}
+
+impl Courier {
+    /// Goes on where the registry and this manager's own disk say, whichever got further.
+    pub(super) fn new(deliveries: Deliveries, destination: EventDestination, sender: Sender, own: Option<Row>) -> Self {
+        let state = deliveries.0.cluster.snapshot();
+        let progress = state.progress(destination.id).cloned().unwrap_or_default();
+        let Row { mut cursor, done, missed } = own.unwrap_or_default();
+        let noted: festoon_events::Cursor = progress.cursor.parse().unwrap_or_default();
+        for position in noted.positions() {
+            cursor.pass(position);
+        }
+        let missed = missed.max(progress.missed);
+        let failing_since = progress.failing_since.map(|since| since.0);
+        let saved = Row { cursor: cursor.clone(), done: done.clone(), missed };
+        let settings = Settings {
+            in_flight: sender.in_flight(),
+            room: ROOM,
+            give_up_ms: u64::try_from(deliveries.0.give_up.as_millis()).unwrap_or(u64::MAX),
+            backoff: BACKOFF,
+        };
+        Self {
+            queue: Queue::new(settings, rand::random(), Start { cursor, done, missed, failing_since }),
+            sender: Arc::new(sender),
+            sending: JoinSet::new(),
+            noting: JoinSet::new(),
+            delivered: BTreeSet::new(),
+            has_letters: false,
+            is_up_to_date: false,
+            is_saved: true,
+            saved,
+            saved_at: 0,
+            noted: None,
+            noted_at: unix_now().0,
+            note_again_at: 0,
+            missed_told: progress.missed,
+            is_gone: false,
+            deliveries,
+            destination,
+        }
+    }
+
+    pub(super) async fn run(mut self) -> Infallible {
+        let mut news = self.deliveries.0.events.watch();
+        let mut states = self.deliveries.0.cluster.watch();
+        loop {
+            // An error says that the program ends.
+            if news.has_changed().unwrap_or_default() {
+                news.borrow_and_update();
+                self.is_up_to_date = false;
+            }
+            if states.has_changed().unwrap_or_default() || !self.has_letters {
+                states.borrow_and_update();
+                self.take_letters();
+            }
+            self.read().await;
+            self.send();
+            self.tell().await;
+            self.save().await;
+            self.note();
+            self.stand();
+            let wake = self.wake();
+            tokio::select! {
+                Some(Ok((ticket, sent))) = self.sending.join_next() => self.sent(ticket, sent).await,
+                Some(Ok(noted)) = self.noting.join_next() => self.has_noted(noted),
+                Ok(()) = news.changed() => self.is_up_to_date = false,
+                // Dead letters may be wanted again.
+                Ok(()) = states.changed() => self.has_letters = false,
+                () = tokio::time::sleep(wake) => {}
+            }
+            while let Some(Ok((ticket, sent))) = self.sending.try_join_next() {
+                self.sent(ticket, sent).await;
+            }
+        }
+    }
+
+    /// Reads on, while there is room for a part.
+    async fn read(&mut self) {
+        while !self.is_up_to_date && self.queue.room() >= PART {
+            let rows = match self.deliveries.0.events.rows(self.queue.read().clone(), PART).await {
+                Ok(rows) => rows,
+                Err(error) => {
+                    tracing::error!(%error, destination = %self.destination.name, "events wait for the disk");
+                    return tokio::time::sleep(AGAIN).await;
+                }
+            };
+            self.is_up_to_date = rows.len() < PART;
+            for (position, event) in rows {
+                let what = self.what(position, event);
+                self.queue.handle_event(position, what);
+            }
+            self.is_saved = false;
+            self.send();
+        }
+    }
+
+    fn what(&self, position: Position, event: Option<Event>) -> What<Message> {
+        match event {
+            None => What::Gone,
+            Some(event) if wants(&self.destination, &event) => {
+                What::Wanted { lane: Lane::of(position, &event), at: event.at, payload: Message::new(position, event) }
+            }
+            Some(_) => What::Unwanted,
+        }
+    }
+
+    fn take_letters(&mut self) {
+        let state = self.deliveries.0.cluster.snapshot();
+        self.has_letters = true;
+        let Some(progress) = state.progress(self.destination.id) else { return };
+        for letter in progress.letters() {
+            if let Some(wanted) = letter.wanted
+                && !self.delivered.contains(&letter.number)
+                && let Some(message) = Message::again(&letter.given_up)
+            {
+                self.queue.handle_letter(letter.number, wanted.0, message);
+            }
+        }
+    }
+
+    fn send(&mut self) {
+        let now = unix_now().0;
+        while let Some((ticket, message)) = self.queue.poll_send(now) {
+            let sender = Arc::clone(&self.sender);
+            self.sending.spawn(async move { (ticket, sender.send(&message).await) });
+        }
+    }
+
+    async fn sent(&mut self, ticket: Ticket, sent: Sent) {
+        let outcome = match sent {
+            Sent::Taken { .. } => Outcome::Taken,
+            Sent::Failed { why, retry_after_ms } => Outcome::Failed { why, retry_after_ms },
+            Sent::Gone { why } => {
+                self.disable(&why).await;
+                Outcome::Failed { why, retry_after_ms: None }
+            }
+        };
+        match (&outcome, ticket) {
+            (Outcome::Taken, Ticket::Letter(number)) => self.delivered.extend([number]),
+            (Outcome::Failed { why, .. }, _) => {
+                tracing::debug!(destination = %self.destination.name, why, "an event was not delivered");
+            }
+            _ => {}
+        }
+        self.queue.handle_outcome(unix_now().0, ticket, outcome);
+        self.is_saved = false;
+    }
+
+    /// The receiver wants nothing any more, and says so in the way that is meant for that.
+    async fn disable(&mut self, why: &str) {
+        if std::mem::replace(&mut self.is_gone, true) {
+            return;
+        }
+        tracing::warn!(destination = %self.destination.name, why, "an event destination is disabled");
+        let update =
+            UpdateEventDestination { is_enabled: Some(false), ..UpdateEventDestination::none(self.destination.id) };
+        let proposed = self.deliveries.0.cluster.propose(Command::UpdateEventDestination(update.into())).await;
+        self.is_gone = proposed.is_ok();
+    }
+
+    fn stand(&self) {
+        let Health { failures, failing_since, last_success, last_error, .. } = self.queue.health().clone();
+        let standing = Standing {
+            last_success,
+            failures,
+            failing_since,
+            last_error,
+            next_try: self.queue.next_try().filter(|next| *next > unix_now().0),
+            waiting: self.queue.waiting() as u64,
+            missed: self.queue.missed(),
+            read: self.queue.read().to_string(),
+        };
+        self.deliveries.stand(self.destination.id, standing);
+    }
+
+    /// How long until there is something to do if nothing happens.
+    fn wake(&self) -> Duration {
+        let now = unix_now().0;
+        let save = (!self.is_saved).then_some(self.saved_at.saturating_add(SAVE_MS));
+        let note = [self.noted_at.saturating_add(NOTE_MS), self.note_again_at].into_iter().filter(|at| *at > now).min();
+        let next = [save, note, self.queue.poll_timeout()].into_iter().flatten().min();
+        let wait = next.map_or(NOTE_MS, |next| next.saturating_sub(now)).min(NOTE_MS);
+        Duration::from_millis(wait)
+    }
+}
+
+/// Whether a destination gets an event.
+fn wants(destination: &EventDestination, event: &Event) -> bool {
+    let is_kind = destination.kinds.is_empty() || destination.kinds.contains(event.kind.word());
+    is_kind && destination.networks.covers(event.network)
+}

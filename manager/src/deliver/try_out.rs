@@ -1,0 +1,51 @@
+//! The test button: one event that is sent at once, by the manager that was asked, beside the stream.
+
+use festoon_control::registry::EventDestination;
+use festoon_events::{Details, Kind};
+
+use super::Deliveries;
+use super::message::Message;
+use super::sender::{BadDestination, Sender, Sent};
+use crate::cluster::unix_now;
+use crate::events::http::EventView;
+
+/// How trying out a destination ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tried {
+    /// Whether the receiver took it.
+    pub is_delivered: bool,
+    /// What it was sent as: what the receiver knows as `webhook-id`.
+    pub id: String,
+    /// Why not, or what else an admin should know.
+    pub text: Option<String>,
+}
+
+impl Deliveries {
+    /// Sends a `webhook.test`.
+    pub async fn try_out(&self, destination: &EventDestination) -> Result<Tried, BadDestination> {
+        let sender = Sender::new(destination, &self.0.vault, &self.0.cluster.snapshot())?;
+        let message = Message::of(&event(destination));
+        let (is_delivered, text) = match sender.try_out(&message).await {
+            Sent::Taken { note } => (true, note),
+            Sent::Failed { why, .. } | Sent::Gone { why } => (false, Some(why)),
+        };
+        Ok(Tried { is_delivered, id: message.id(), text })
+    }
+}
+
+fn event(destination: &EventDestination) -> EventView {
+    let now = unix_now().0;
+    let mut details = Details::new();
+    details.insert("destination".to_owned(), destination.id.to_string().into());
+    details.insert("name".to_owned(), destination.name.clone().into());
+    EventView {
+        id: format!("test.{now}.{}", rand::random::<u32>()),
+        at: festoon_api::Time(now).to_string(),
+        kind: Kind::WebhookTest,
+        endpoint: None,
+        manager: None,
+        network: None,
+        generation: None,
+        details,
+    }
+}
