@@ -176,8 +176,12 @@ pub(super) struct Changes {
     /// In all networks, and outside of them
     #[arg(long)]
     all_networks: bool,
-    #[command(flatten)]
-    identity: IdentityArgs,
+    /// The identity provider it logs in with: its issuer
+    #[arg(long, value_name = "URL", requires = "subject")]
+    issuer: Option<String>,
+    /// Who it is there: the subject
+    #[arg(long, value_name = "SUB", requires = "issuer")]
+    subject: Option<String>,
     /// It logs in with no identity provider
     #[arg(long, conflicts_with = "issuer")]
     no_identity: bool,
@@ -227,8 +231,8 @@ fn enabled(is_enabled: bool) -> UserUpdate {
 
 impl Changes {
     async fn update(self, client: &Client) -> anyhow::Result<UserUpdate> {
-        let Self { name, role, networks, all_networks, identity, no_identity } = self;
-        let identity: Option<Identity> = identity.into();
+        let Self { name, role, networks, all_networks, issuer, subject, no_identity } = self;
+        let identity: Option<Identity> = IdentityArgs { issuer, subject }.into();
         Ok(UserUpdate {
             name,
             role: role.map(Into::into),
