@@ -64,12 +64,13 @@ mod tests {
     use super::*;
 
     fn spec(number: u8, role: ManagerRole) -> ManagerSpec {
+        let is_full = role == ManagerRole::Full;
         ManagerSpec {
             name: format!("m{number}"),
             role,
             public_key: PublicKey::from_bytes([number; 32]),
-            seal_key: Some(PublicKey::from_bytes([100 + number; 32])),
-            underlay: vec![([192, 0, 2, number], 51820).into()],
+            seal_key: is_full.then_some(PublicKey::from_bytes([100 + number; 32])),
+            underlay: is_full.then_some(([192, 0, 2, number], 51820).into()).into_iter().collect(),
             https: vec![([192, 0, 2, number], 8443).into()],
             priority: 100,
             format: FORMAT,
