@@ -1,12 +1,15 @@
 //! The commands of `festoon`.
 
 mod diagnose;
+mod manual;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
+use clap_complete::Shell;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::config::{Config, duration};
@@ -75,6 +78,17 @@ enum Command {
     /// For those who look for a fault
     #[command(subcommand)]
     Debug(DebugCommand),
+    /// Print what a shell needs to complete commands
+    Completions {
+        /// Which shell
+        #[arg(value_enum)]
+        shell: Shell,
+    },
+    /// Write the manual pages
+    Man {
+        /// The directory to write them to
+        directory: PathBuf,
+    },
     /// Show the version of this program
     Version,
 }
@@ -92,6 +106,8 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Ping(args) => return diagnose::run_ping(&config, &args),
         Command::Netcheck(args) => return diagnose::run_netcheck(&config, &args),
         Command::Debug(DebugCommand::Bundle { output }) => return diagnose::run_bundle(&config, output),
+        Command::Completions { shell } => manual::completions(shell)?,
+        Command::Man { directory } => manual::write(&directory)?,
         Command::Version => println!("festoon {}", env!("CARGO_PKG_VERSION")),
     }
     Ok(ExitCode::SUCCESS)
@@ -193,6 +209,19 @@ mod tests {
     fn the_command_line_is_well_formed() {
         use clap::CommandFactory as _;
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_in_the_documentation_is_one() {
+        let readme = include_str!("../../../README.md");
+        let lines: Vec<&str> = readme.lines().filter(|line| line.starts_with("festoon ")).collect();
+        assert!(lines.len() > 6, "{}", lines.len());
+        for line in lines {
+            let words = line.split(" #").next().unwrap_or_default().split(" > ").next().unwrap_or_default();
+            if let Err(error) = Cli::try_parse_from(words.split_whitespace()) {
+                panic!("{line}: {error}");
+            }
+        }
     }
 
     #[test]

@@ -14,6 +14,7 @@ use super::api_tokens::ApiTokensCommand;
 use super::audit::AuditCommand;
 use super::ca::CaCommand;
 use super::client::Connection;
+use super::destinations::DestinationsCommand;
 use super::endpoints::EndpointsCommand;
 use super::events::EventsCommand;
 use super::login::LoginArgs;
@@ -96,6 +97,9 @@ pub(super) enum Subcommand {
     /// What happens: list, watch
     #[command(subcommand, alias = "event")]
     Events(EventsCommand),
+    /// Where events are sent to: list, show, add, set, test, dead-letters, remove and more
+    #[command(subcommand, alias = "destination")]
+    Destinations(DestinationsCommand),
     /// Who did what: list, export, verify
     #[command(subcommand)]
     Audit(AuditCommand),

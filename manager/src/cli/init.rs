@@ -108,7 +108,7 @@ fn tell(
     writeln!(out, "restored, and whoever has it and a snapshot has the whole cluster.\n")?;
     writeln!(
         out,
-        "The set-up secret, shown this once. It makes the first owner, who makes the other users (POST /api/v1/setup):\n"
+        "The set-up secret, shown this once. It makes the first owner, from any machine (`festoon-manager login --set-up`):\n"
     )?;
     writeln!(out, "    {}\n", &*set_up_text(set_up))?;
     writeln!(out, "Next: festoon-manager serve --data-dir {}", root.display())?;

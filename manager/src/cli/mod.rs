@@ -5,11 +5,14 @@ mod args;
 mod audit;
 mod ca;
 mod client;
+mod destinations;
 mod drain;
 mod endpoints;
 mod events;
 mod fault;
 mod find;
+#[cfg(test)]
+mod golden;
 mod init;
 mod join;
 mod login;
@@ -65,6 +68,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Subcommand::Whoami => login::whoami(&session()?).await,
         Subcommand::Profiles => login::profiles(output),
         Subcommand::Events(command) => events::run(&session()?, command).await,
+        Subcommand::Destinations(command) => Box::pin(destinations::run(&session()?, command)).await,
         Subcommand::Audit(command) => audit::run(session, command).await,
         Subcommand::ApiDocument => print(&api::document_text()),
         Subcommand::Completions { shell } => manual::completions(shell),
@@ -96,8 +100,8 @@ async fn run_here(
         Subcommand::Check { part, parent } => {
             parent.map(cluster::end_with).transpose()?;
             let (data, all) = (DataDir::open(root)?, [Part::Registry, Part::Audit]);
-            let meant = all.into_iter().filter(|each| part.is_none_or(|part| part == *each));
-            meant.into_iter().try_for_each(|part| cluster::check(&data, part))?;
+            let mut meant = all.into_iter().filter(|each| part.is_none_or(|part| part == *each));
+            meant.try_for_each(|part| cluster::check(&data, part))?;
             print(&format!("The registry and the audit log in {} are in order.\n", root.display()))
         }
         Subcommand::Leave => membership::leave(root).await,

@@ -141,7 +141,7 @@ pub(super) struct ListArgs {
     watch: bool,
 }
 
-fn table<T: Row>(items: &[T], names: &Names) -> Table {
+pub(super) fn table<T: Row>(items: &[T], names: &Names) -> Table {
     Table::new(T::COLUMNS, T::EMPTY).rows(items.iter().map(|item| item.row(names)))
 }
 

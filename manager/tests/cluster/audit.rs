@@ -11,7 +11,7 @@ use crate::harness::{Manager, eventually};
 use crate::two_managers;
 
 async fn log(manager: &Manager) -> String {
-    let response = Admin::of(manager).ask(Method::GET, "/audit?limit=10000", &[], None).await;
+    let response = Admin::of(manager).ask(Method::GET, "/audit?limit=10000&format=jsonl", &[], None).await;
     response.text().await.unwrap()
 }
 

@@ -9,7 +9,9 @@ use festoon_api::Problem;
 #[derive(Debug, thiserror::Error)]
 pub(in crate::cli) enum ClientError {
     /// No manager runs on this data directory.
-    #[error("no manager runs on {0}: start one with `festoon-manager serve`, or name its --data-dir")]
+    #[error(
+        "no manager runs on {0}: start one with `festoon-manager serve`, name its --data-dir, or `festoon-manager login` to one elsewhere"
+    )]
     NotRunning(PathBuf),
     /// Not for this user.
     #[error("{0} is for its owner alone: run this as root or as the user that runs the manager")]

@@ -44,7 +44,7 @@ pub(in crate::cli) fn ask(question: &str) -> anyhow::Result<String> {
     err.write_all(question.as_bytes())?;
     err.flush()?;
     let mut line = String::new();
-    if io::stdin().lock().read_line(&mut line)? == 0 {
+    if io::stdin().lock().read_line(&mut line)? == 0 && io::stdin().is_terminal() {
         // The next line of the terminal begins at its left edge.
         err.write_all(b"\n")?;
     }

@@ -116,7 +116,7 @@ async fn download(session: &Session, path: &str, file: &Path) -> anyhow::Result<
 impl Row for Snapshot {
     const COLUMNS: &'static [Column] =
         &[Column::always("SNAPSHOT"), Column::if_room(1, "TAKEN"), Column::always("SIZE")];
-    const EMPTY: &'static str = "This manager keeps no snapshots yet: `festoon-manager snapshots create` takes one.";
+    const EMPTY: &'static str = "This manager has no snapshots: `festoon-manager snapshots create` takes one.";
 
     fn row(&self, _: &Names) -> Vec<String> {
         vec![self.name.clone(), second(self.created), bytes(self.bytes)]
@@ -130,7 +130,7 @@ async fn new_key(session: &Session) -> anyhow::Result<()> {
     let key = RecoveryKey::generate();
     // Shown before it is used: a key that nobody has seen would be lost.
     tell_key(&key).context("the new key can't be shown, so nothing was changed")?;
-    let update = SettingsUpdate { recovery_recipient: Some(key.recipient()) };
+    let update = SettingsUpdate { recovery_recipient: Some(key.recipient()), ..SettingsUpdate::default() };
     let changed = session.client.change::<Settings>("/settings", settings.version, &update).await;
     changed.context("keep the key of before too: it is not certain that the one above is in use").map(drop)
 }
