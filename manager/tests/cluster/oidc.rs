@@ -70,6 +70,7 @@ impl Browser {
         response
     }
 
+    #[expect(clippy::panic, reason = "clippy takes the helpers of an integration test for a program")]
     /// Goes to `url`, logs in as `name`, allows all, and gives where the provider sends it then.
     async fn log_in(&mut self, url: &str, name: &str, callback: &str) -> String {
         let mut at = url.to_owned();
