@@ -16,7 +16,7 @@ use crate::data_dir::DataDir;
 use crate::deliver::{self, Deliveries};
 use crate::events::{self, Events};
 use crate::https::Later;
-use crate::metrics::{self, Metrics, Way};
+use crate::metrics::{Metrics, Sources, Way};
 use crate::node::Sighting;
 use crate::pki::Credentials;
 use crate::snapshot::Snapshots;
@@ -58,32 +58,23 @@ pub(super) async fn start(data: &DataDir, config: &Config) -> anyhow::Result<Bas
     let (vault, managers) = (parts.vault.clone(), parts.managers.clone());
     let snapshots = Snapshots::new(&config.snapshots, data, me, cluster.clone(), vault.clone());
     let schedule = snapshots.clone().run();
-    let delivery = (managers.clone(), vault.clone());
-    let keeper = Keeper { me, vault, credentials: credentials.clone(), managers, told: Told::default() };
+    let keeper = Keeper {
+        me,
+        vault: vault.clone(),
+        credentials: credentials.clone(),
+        managers: managers.clone(),
+        told: Told::default(),
+    };
     let trail = Trail::new(me, cluster.clone(), parts.managers.clone());
     let record = events::open(data, me, cluster.clone(), parts.managers.clone(), trail.watch())?;
     let (events, sightings) = (record.events.clone(), record.sightings.clone());
-    let (managers, vault) = delivery;
-    let delivery = deliver::Parts {
-        me,
-        cluster: cluster.clone(),
-        managers,
-        vault,
-        events: events.clone(),
-        own_events: record.own.clone(),
-    };
-    let deliveries = deliver::build(&config.delivery, data, delivery)?;
-    let metrics = Metrics::new(
-        config.metrics.clone(),
-        metrics::Sources {
-            me,
-            cluster: cluster.clone(),
-            snapshots: snapshots.clone(),
-            credentials,
-            events: events.clone(),
-            data: data.clone(),
-        },
-    );
+    let (registry, told) = (cluster.clone(), events.clone());
+    let way = deliver::Parts { me, cluster: registry, managers, vault, events: told, own_events: record.own.clone() };
+    let deliveries = deliver::build(&config.delivery, data, way)?;
+    let (registry, data) = (cluster.clone(), data.clone());
+    let sources =
+        Sources { me, cluster: registry, snapshots: snapshots.clone(), credentials, events: events.clone(), data };
+    let metrics = Metrics::new(config.metrics.clone(), sources);
     let told = metrics.clone().serve();
     let (later, managers) = (Later::default(), parts.managers.clone());
     let served = routes(&parts, &keeper, &events, &deliveries).merge(later.router());

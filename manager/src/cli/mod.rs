@@ -44,6 +44,7 @@ use output::print;
 use record::Session;
 
 /// Does what the command line says.
+#[expect(clippy::cognitive_complexity, reason = "an arm for each command")]
 pub async fn run(cli: Cli) -> anyhow::Result<()> {
     let Cli { connection, printing, yes, command } = cli;
     let output = printing.output();
