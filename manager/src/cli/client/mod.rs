@@ -248,7 +248,7 @@ impl Client {
                 }
                 Err(ClientError::Unreachable(text)) => failures.push(text),
                 Err(ClientError::NoAnswer) if ask.is_repeatable && !is_last => {
-                    failures.push(format!("{way}: no answer"))
+                    failures.push(format!("{way}: no answer"));
                 }
                 Err(error) => return Err(error),
             }

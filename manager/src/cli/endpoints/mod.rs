@@ -212,13 +212,14 @@ pub(super) struct TagChanges {
     remove: Vec<String>,
 }
 
+#[expect(clippy::cognitive_complexity, reason = "a few lines for each command, and nothing else")]
 pub(super) async fn run(session: &Session, command: EndpointsCommand) -> anyhow::Result<()> {
     match command {
         EndpointsCommand::List { filter, list } => session.list::<Endpoint>(&filter.query(), &list).await,
         EndpointsCommand::Show { which } => session.show(&which.find(session).await?).await,
         EndpointsCommand::Add { name, network, address, tags, expires, form, client: _ } => {
             let expires = expires.and_then(Moment::time);
-            let create = EndpointCreate { name, network, addresses: address, public_key: None, tags, expires: expires };
+            let create = EndpointCreate { name, network, addresses: address, public_key: None, tags, expires };
             add(session, create, &form).await
         }
         EndpointsCommand::Set { which, changes } => which.change(session, changes.update(), "changed").await,
