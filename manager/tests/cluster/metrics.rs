@@ -69,7 +69,7 @@ async fn requests_are_counted_by_route_and_nobody_makes_a_series_of_his_own() {
     let invented = reqwest::Method::from_bytes(b"INVENTED").unwrap();
     let asked = web.request(manager.https, |client, url| client.request(invented.clone(), url + "/agent/v1/map"));
     asked.send().await.unwrap();
-    manager.must(&["endpoint", "remove", "web"]);
+    manager.must(&["endpoints", "remove", "web", "--yes"]);
     let page = page(at).await;
     for series in [
         "{listener=\"https\",route=\"/agent/v1/join\",method=\"POST\",status=\"200\"} 1\n",
