@@ -1,6 +1,6 @@
 # What a person or a CI needs. `make demo` first; `make check` while you work; `make test` before you hand over.
 .POSIX:
-.PHONY: demo test check acceptance fuzz seeds needs programs simulation openapi
+.PHONY: demo test check acceptance fuzz seeds needs programs simulation judges openapi
 CARGO = cargo
 TOOLS = target/tools
 # Seconds a fuzz target runs.
@@ -16,8 +16,8 @@ demo: needs programs
 	tests/enter target/release/festoon-demo
 
 # Measures every bar into target/acceptance.json. ONLY=name measures those whose name begins so.
-acceptance: needs programs simulation $(TOOLS)/bin/boringtun-cli
-	tests/enter target/release/festoon-acceptance
+acceptance: needs programs simulation judges $(TOOLS)/bin/boringtun-cli
+	CARGO='$(CARGO)' tests/enter target/release/festoon-acceptance
 
 # Everything that can fail, with the number of tests at the end.
 test: needs $(TOOLS)/bin/cargo-deny
@@ -54,6 +54,11 @@ programs:
 # By itself, for it has another clock than the programs; and so that tokio draws from the seed too.
 simulation:
 	RUSTFLAGS='--cfg tokio_unstable' $(CARGO) build --release -p festoon-sim
+
+# What asks the API. Before entering a namespace, for it comes from outside.
+judges:
+	$(CARGO) test --quiet --no-run -p festoon-manager --test cluster
+	tests/schemathesis/install
 
 # Checks licences and sources.
 $(TOOLS)/bin/cargo-deny:

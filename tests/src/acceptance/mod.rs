@@ -1,6 +1,7 @@
 //! `make acceptance`: every bar, measured. One measurement a file; each builds a lab of its own and adds its figures to the
 //! [`Report`] as it gets them. `ONLY=name` runs those whose name begins so.
 
+mod api;
 mod asymmetric;
 mod bad_datagrams;
 mod bad_keys;
@@ -44,7 +45,7 @@ struct Measurement {
     run: fn(&Lab, &mut Report) -> anyhow::Result<()>,
 }
 
-const ALL: [Measurement; 23] = [
+const ALL: [Measurement; 25] = [
     Measurement { name: "kill9", run: kill9::measure },
     Measurement { name: "blackhole", run: blackhole::measure },
     Measurement { name: "one_way", run: one_way::measure },
@@ -59,6 +60,8 @@ const ALL: [Measurement; 23] = [
     Measurement { name: "resize", run: resize::measure },
     Measurement { name: "revocation", run: revocation::measure },
     Measurement { name: "restore", run: restore::measure },
+    Measurement { name: "access", run: api::access },
+    Measurement { name: "schemathesis", run: api::schemathesis },
     Measurement { name: "races", run: races::measure },
     Measurement { name: "events", run: events::measure },
     Measurement { name: "size", run: size::measure },

@@ -168,7 +168,7 @@ fn a_failover_shows_and_series_go_with_what_they_are_of() -> anyhow::Result<()> 
                 && value(&page, "festoon_managers_lost_total") == Some(1.0)
                 && value(&page, "festoon_endpoint_attachments_total{endpoint=\"e1\"}") >= Some(1.0))
         })?;
-        overlay.managers[1].run(&["endpoint", "remove", "a"])?;
+        overlay.managers[1].run(&["endpoints", "remove", "a", "--yes"])?;
         wait_until_slowly(SOON, "what was removed has no series", || {
             Ok(!prometheus(&second, MANAGER)?.contains("endpoint=\"e1\""))
         })?;
