@@ -15,7 +15,7 @@ use crate::lab::Lab;
 use crate::overlay::{EventStream, Overlay, Spec, let_pass};
 
 const CHANGES: usize = 200;
-const MOVES: usize = 10;
+const MOVES: usize = 5;
 const PAUSE: Duration = Duration::from_millis(20);
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -24,12 +24,12 @@ type Heard = (Value, u64);
 
 pub(super) fn measure(lab: &Lab, report: &mut Report) -> anyhow::Result<()> {
     let agents = ["a", "b", "c", "d"];
-    let mut overlay = Overlay::start(lab, &Spec { priorities: &[200, 150, 100], agents: &agents, ..Spec::default() })?;
+    let overlay = Overlay::start(lab, &Spec { priorities: &[200, 150, 100], agents: &agents, ..Spec::default() })?;
     // The last manager is the one of which nothing is told.
     let heard = listen(overlay.managers.last().context("no manager")?.admin().events()?);
     let delays = changes(&overlay, &heard)?;
     add(report, "change", &delays);
-    let delays = moves(&mut overlay, &heard)?;
+    let delays = moves(&overlay, &heard)?;
     add(report, "move", &delays);
     Ok(())
 }
@@ -77,22 +77,18 @@ fn changes(overlay: &Overlay<'_>, heard: &Receiver<Heard>) -> anyhow::Result<Vec
     delays(heard, "admin.changed", CHANGES)
 }
 
-/// Of agents that move from the first manager to the second and back.
-fn moves(overlay: &mut Overlay<'_>, heard: &Receiver<Heard>) -> anyhow::Result<Vec<f64>> {
+/// Of agents that move from the first manager to another and back.
+fn moves(overlay: &Overlay<'_>, heard: &Receiver<Heard>) -> anyhow::Result<Vec<f64>> {
     let mut all = Vec::new();
-    for number in 0..MOVES {
-        let command = if number.is_multiple_of(2) { "drain" } else { "undrain" };
-        let first = overlay.first_manager()?;
-        first.run(&[command])?;
-        if command == "undrain" {
-            // They stay where they are, so the second has to be drained to have them back.
-            let second = &overlay.managers[1];
-            second.run(&["drain"])?;
-        }
+    for _ in 0..MOVES {
+        let [first, second] = [&overlay.managers[0], &overlay.managers[1]];
+        first.run(&["drain"])?;
         all.extend(delays(heard, "endpoint.moved", overlay.agents.len())?);
-        if command == "undrain" {
-            overlay.managers[1].run(&["undrain"])?;
-        }
+        first.run(&["undrain"])?;
+        // Or they would stay where they are for a while.
+        second.run(&["drain"])?;
+        all.extend(delays(heard, "endpoint.moved", overlay.agents.len())?);
+        second.run(&["undrain"])?;
         overlay.wait_until_ready()?;
     }
     Ok(all)

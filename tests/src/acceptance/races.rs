@@ -22,7 +22,9 @@ pub(super) fn measure(lab: &Lab, report: &mut Report) -> anyhow::Result<()> {
 fn one_token(overlay: &Overlay<'_>, lab: &Lab, report: &mut Report) -> anyhow::Result<()> {
     let token = overlay.first_manager()?.token()?;
     let program = tool("festoon")?.display().to_string();
-    let hosts = overlay.clouds.iter().map(|cloud| cloud.host("crowd")).collect::<anyhow::Result<Vec<Host>>>()?;
+    let clouds = overlay.clouds.iter().enumerate();
+    let hosts = clouds.map(|(number, cloud)| cloud.host(&format!("crowd{number}")));
+    let hosts = hosts.collect::<anyhow::Result<Vec<Host>>>()?;
     let before = overlay.first_manager()?.endpoints()?.len();
     let start = Barrier::new(JOINS);
     let join = |number: usize| {
