@@ -15,7 +15,6 @@ use crate::lab::Lab;
 use crate::overlay::{EventStream, Overlay, Spec, let_pass};
 
 const CHANGES: usize = 200;
-const MOVES: usize = 5;
 const PAUSE: Duration = Duration::from_millis(20);
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -23,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 type Heard = (Value, u64);
 
 pub(super) fn measure(lab: &Lab, report: &mut Report) -> anyhow::Result<()> {
-    let agents = ["a", "b", "c", "d"];
+    let agents = ["a", "b", "c", "d", "e", "f", "g", "h"];
     let overlay = Overlay::start(lab, &Spec { priorities: &[200, 150, 100], agents: &agents, ..Spec::default() })?;
     // The last manager is the one of which nothing is told.
     let heard = listen(overlay.managers.last().context("no manager")?.admin().events()?);
@@ -77,19 +76,16 @@ fn changes(overlay: &Overlay<'_>, heard: &Receiver<Heard>) -> anyhow::Result<Vec
     delays(heard, "admin.changed", CHANGES)
 }
 
-/// Of agents that move from the first manager to another and back.
-fn moves(overlay: &Overlay<'_>, heard: &Receiver<Heard>) -> anyhow::Result<Vec<f64>> {
-    let mut all = Vec::new();
-    for _ in 0..MOVES {
-        let [first, second] = [&overlay.managers[0], &overlay.managers[1]];
-        first.run(&["drain"])?;
-        all.extend(delays(heard, "endpoint.moved", overlay.agents.len())?);
-        first.run(&["undrain"])?;
-        // Or they would stay where they are for a while.
-        second.run(&["drain"])?;
-        all.extend(delays(heard, "endpoint.moved", overlay.agents.len())?);
-        second.run(&["undrain"])?;
-        overlay.wait_until_ready()?;
-    }
+/// Of agents that move from the first manager to the second, as the third hears it, and on to the third, as the first does.
+fn moves(overlay: &Overlay<'_>, at_last: &Receiver<Heard>) -> anyhow::Result<Vec<f64>> {
+    let [first, second] = [&overlay.managers[0], &overlay.managers[1]];
+    let at_first = listen(first.admin().events()?);
+    first.run(&["drain"])?;
+    let mut all = delays(at_last, "endpoint.moved", overlay.agents.len())?;
+    delays(&at_first, "endpoint.moved", overlay.agents.len())?;
+    first.run(&["undrain"])?;
+    // The first holds down still, so they go on to the third.
+    second.run(&["drain"])?;
+    all.extend(delays(&at_first, "endpoint.moved", overlay.agents.len())?);
     Ok(all)
 }
