@@ -186,6 +186,19 @@ impl DataDir {
         renamed.map_err(|source| DataDirError::Io { path, source })
     }
 
+    /// Keeps what another cluster's manager recorded here, as `NAME.REASON.redb`; then nothing is recorded.
+    pub fn put_records_aside(&self, reason: &str) -> Result<(), DataDirError> {
+        for path in [self.audit(), self.events(), self.deliveries()] {
+            match fs::rename(&path, path.with_extension(format!("{reason}.redb"))) {
+                Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                    return Err(DataDirError::Io { path, source });
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
     /// Where what happened is kept.
     pub fn events(&self) -> PathBuf {
         self.path("events.redb")

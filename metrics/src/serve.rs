@@ -26,6 +26,7 @@ use crate::{Format, Page};
 /// Clients at one time. A monitoring system keeps one connection.
 const CONNECTIONS: usize = 32;
 /// For the head of a request, which also bounds how long a connection is idle.
+const CONNECTION_LIMIT: Duration = Duration::from_secs(300);
 const HEAD_TIMEOUT: Duration = Duration::from_secs(120);
 /// For an answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -96,8 +97,11 @@ async fn converse<S: Source>(stream: TcpStream, shared: &Shared<S>) {
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .serve_connection(TokioIo::new(stream), service);
-    if let Err(error) = connection.await {
-        tracing::debug!(%error, "a connection for metrics broke");
+    match timeout(CONNECTION_LIMIT, connection).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "a connection for metrics broke"),
+        // Who asks again makes another. Who reads nothing would keep its place for good.
+        Err(_) => tracing::debug!("a connection for metrics lasted long enough"),
     }
 }
 

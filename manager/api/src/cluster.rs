@@ -25,9 +25,9 @@ pub struct Cluster {
     pub writable: bool,
     /// All that take part.
     pub members: Vec<Member>,
-    /// How many networks there are.
+    /// How many networks there are that the caller may know of.
     pub networks: u64,
-    /// How many endpoints there are.
+    /// How many endpoints there are in them.
     pub endpoints: u64,
 }
 

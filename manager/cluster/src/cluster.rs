@@ -96,6 +96,9 @@ impl Drop for Task {
     }
 }
 
+/// How long the end of a member's part waits for its audit log.
+const AUDIT_LIMIT: Duration = Duration::from_secs(5);
+
 fn config(me: MemberId, settings: Settings) -> Config {
     let election = ELECTION_MS + u64::from(me.manager.0) % STAGGER * STAGGER_MS;
     Config {
@@ -365,6 +368,8 @@ impl<T: Transport> Cluster<T> {
         let failed = |error: openraft::StorageError<MemberId>| StartError::Raft(error.to_string());
         let known = State::clone(&self.state.borrow());
         let seed = log.carry_out(known).await.map_err(failed)?;
+        // What was carried out before may be nowhere but in the log. If the file can't be had, it has to be done without.
+        let _ = tokio::time::timeout(AUDIT_LIMIT, log.audit.flush()).await;
         Ok((seed, log.tail(first).await.map_err(failed)?))
     }
 

@@ -101,6 +101,9 @@ pub(super) async fn update(
     ApiJson(request): ApiJson<UserUpdate>,
 ) -> Result<impl IntoResponse, Refused> {
     let only_if = if_match.required(Subject::User(id))?;
+    if caller.user() == Some(id) && (request.password.is_some() || request.identity.is_some()) {
+        return Err(own_credentials());
+    }
     let called = caller.account(&api.cluster.snapshot(), id)?.name.to_string();
     let called = request.name.clone().unwrap_or(called);
     let password = match request.password {
@@ -140,6 +143,12 @@ pub(super) fn one(api: &Api, caller: &Caller, id: festoon_proto::UserId) -> Resu
     let state = api.cluster.snapshot();
     let user = caller.account(&state, id)?;
     Ok((ETag(user.changed), Json(view::user(user))))
+}
+
+/// Whoever finds a browser that was left open must not make the account their own.
+fn own_credentials() -> Refused {
+    let text = "one's own password is changed at /users/USER/password, which asks for the one before; another owner, or root on a manager, sets one's identity";
+    Refused::new(StatusCode::FORBIDDEN, "own-credentials", text)
 }
 
 fn oidc(identity: Identity) -> OidcIdentity {

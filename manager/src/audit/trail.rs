@@ -66,36 +66,37 @@ impl Trail {
 
     /// Walks from the end of the chain to what was whole before, and, if that is due, on from where that ends.
     async fn walk(&self, is_due: bool) -> Result<Whole, StorageError> {
-        let log = self.cluster.audit_log().ok_or(StorageError::Closed)?;
-        let told = *self.whole.borrow();
-        let known = match told {
-            Some(whole) => whole,
-            None => log.whole().await?,
-        };
+        // What the file says, for it may be another one than before.
+        let known = self.log()?.whole().await?;
         let top = self.cluster.snapshot().audited();
-        let reached = self.descend(&log, top, Some(known.top)).await?;
+        let reached = self.descend(top, Some(known.top)).await?;
         let mut bottom = if reached == known.top { known.bottom } else { reached };
         if reached == known.top && is_due {
-            bottom = self.descend(&log, bottom, None).await?;
+            bottom = self.descend(bottom, None).await?;
         }
         let whole = Whole { bottom, top };
         if whole != known {
-            log.note(&whole)?;
+            self.log()?.note(&whole)?;
         }
         self.whole.send_if_modified(|told| told.replace(whole) != Some(whole));
         Ok(whole)
     }
 
+    /// The audit log, for one look at it: whoever holds it keeps its file from whoever opens it next.
+    fn log(&self) -> Result<AuditLog, StorageError> {
+        self.cluster.audit_log().ok_or(StorageError::Closed)
+    }
+
     /// Walks back from `at` until it comes to `end` or to the oldest entry that is kept, or nobody has the next. Gives
     /// where that is.
-    async fn descend(&self, log: &AuditLog, mut at: Head, end: Option<Head>) -> Result<Head, StorageError> {
+    async fn descend(&self, mut at: Head, end: Option<Head>) -> Result<Head, StorageError> {
         let floor = self.cluster.snapshot().audited().count.saturating_sub(AUDIT_KEPT);
         while at.count > floor && Some(at) != end {
             // Not past the place where it may end.
             let least = end.map_or(floor, |end| if end.count < at.count { end.count.max(floor) } else { floor });
             let after = at.count.saturating_sub(PART as u64).max(least);
             let before = at;
-            at = self.part(log, at, after).await?;
+            at = self.part(at, after).await?;
             if at == before {
                 break;
             }
@@ -104,8 +105,8 @@ impl Trail {
     }
 
     /// Walks back from `at` over entries behind `after`, on this disk or from others, and gives how far that went.
-    async fn part(&self, log: &AuditLog, at: Head, after: u64) -> Result<Head, StorageError> {
-        let own = read(log, after, at.count).await?;
+    async fn part(&self, at: Head, after: u64) -> Result<Head, StorageError> {
+        let own = self.read(after, at.count).await?;
         let reached = back(at, &own);
         if reached != at {
             return Ok(reached);
@@ -115,24 +116,25 @@ impl Trail {
             let theirs = ask(&self.managers, of, after, at.count).await;
             let reached = back(at, &theirs);
             if reached != at {
-                let first = reached.count;
-                let right: Vec<_> = theirs.into_iter().filter(|entry| entry.number > first).collect();
-                log.fill(&right).await?;
+                // Those before were not looked at.
+                let proved = usize::try_from(at.count - reached.count).unwrap_or_default();
+                self.log()?.fill(&theirs[theirs.len().saturating_sub(proved)..]).await?;
                 return Ok(reached);
             }
         }
         Ok(at)
     }
-}
 
-/// The entries behind `after` and up to `last` that are here, those in memory too.
-async fn read(log: &AuditLog, after: u64, last: u64) -> Result<Vec<Entry>, StorageError> {
-    let found = log.read(after, last, PART).await?;
-    if found.last().is_some_and(|entry| entry.number == last) {
-        return Ok(found);
+    /// The entries behind `after` and up to `last` that are here, those in memory too.
+    async fn read(&self, after: u64, last: u64) -> Result<Vec<Entry>, StorageError> {
+        let log = self.log()?;
+        let found = log.read(after, last, PART).await?;
+        if found.last().is_some_and(|entry| entry.number == last) {
+            return Ok(found);
+        }
+        log.flush().await?;
+        log.read(after, last, PART).await
     }
-    log.flush().await?;
-    log.read(after, last, PART).await
 }
 
 /// Walks back from `at` over the last of these entries that belong to the chain.

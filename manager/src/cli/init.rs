@@ -119,6 +119,7 @@ fn tell(
 async fn found(data: &DataDir, identity: &Identity, commands: impl IntoIterator<Item = Command>) -> anyhow::Result<()> {
     // Of an interrupted `init`, or of a manager that was.
     data.put_registry_aside("before-init")?;
+    data.put_records_aside("before-init")?;
     let parts = cluster::build(data, identity, &Credentials::load(data)?).await?;
     parts.cluster.found().await?;
     for command in commands {

@@ -70,6 +70,7 @@ async fn join(root: &Path, token: &str, newcomer: Newcomer) -> anyhow::Result<()
     Credentials::create(&data, &response.ca_pem, &tls, &response.chain_pem)?;
     // Of an interrupted `join`, or of a manager that left.
     data.put_registry_aside("before-join")?;
+    data.put_records_aside("before-join")?;
     let ManagerJoinResponse { cluster, manager, epoch, .. } = response;
     data.write_identity(&Identity {
         cluster,

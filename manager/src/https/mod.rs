@@ -21,6 +21,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use rustls::pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
@@ -38,6 +39,10 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longer than any request takes by design: the log is held for 5 seconds.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 const MAX_CONNECTIONS: usize = 4096;
+/// Of those without a certificate, so that managers always come through.
+const MAX_STRANGERS: usize = 3584;
+/// A connection whose other end takes nothing for so long is given up, also if it says that it still lives.
+const SILENCE_LIMIT: Duration = Duration::from_secs(30);
 /// A pause after a failed accept, which means that we are out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// More than any stranger has to say. What he says may end in the log, as a change that is refused, and some hundred of those
@@ -96,6 +101,7 @@ impl Server {
     pub async fn run(self, routes: Router) {
         let routes = routes.layer(DefaultBodyLimit::max(MAX_BODY)).layer(middleware::from_fn(bound_time));
         let (slots, sites) = (Arc::new(Semaphore::new(MAX_CONNECTIONS)), Sites::default());
+        let strangers = Arc::new(Semaphore::new(MAX_STRANGERS));
         loop {
             let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
             match self.listener.accept().await {
@@ -105,7 +111,8 @@ impl Server {
                         continue;
                     };
                     let acceptor = TlsAcceptor::from(Arc::clone(&self.credentials.now().server));
-                    tokio::spawn(serve(stream, remote, acceptor, routes.clone(), (slot, counted)));
+                    let place = Place { _slot: slot, _site: counted, strangers: Arc::clone(&strangers) };
+                    tokio::spawn(serve(stream, remote, acceptor, routes.clone(), place));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "a connection can't be accepted");
@@ -123,22 +130,29 @@ async fn bound_time(request: Request, next: Next) -> Response {
     }
 }
 
+/// What a connection takes up.
+struct Place {
+    _slot: OwnedSemaphorePermit,
+    _site: Counted,
+    strangers: Arc<Semaphore>,
+}
+
 /// One connection. Ends when the client closes it or takes too long.
-async fn serve(
-    stream: TcpStream,
-    remote: SocketAddr,
-    tls: TlsAcceptor,
-    routes: Router,
-    place: (OwnedSemaphorePermit, Counted),
-) {
+async fn serve(stream: TcpStream, remote: SocketAddr, tls: TlsAcceptor, routes: Router, place: Place) {
     // Without it an answer waits for the acknowledgement of what went before.
     let _ = stream.set_nodelay(true);
+    let _ = SockRef::from(&stream).set_tcp_user_timeout(Some(SILENCE_LIMIT));
     let stream = match timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => return tracing::debug!(%remote, %error, "a TLS handshake failed"),
         Err(_) => return tracing::debug!(%remote, "a TLS handshake took too long"),
     };
     let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first()).cloned();
+    let _stranger = match (&certificate, Arc::clone(&place.strangers).try_acquire_owned()) {
+        (Some(_), _) => None,
+        (None, Ok(permit)) => Some(permit),
+        (None, Err(_)) => return tracing::debug!(%remote, "too many connections: another is not taken"),
+    };
     let routes = routes.layer(Extension(Peer { remote, certificate: certificate.map(CertificateDer::into_owned) }));
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
@@ -147,5 +161,4 @@ async fn serve(
     if let Err(error) = connection.await {
         tracing::debug!(%remote, %error, "a connection broke");
     }
-    drop(place);
 }

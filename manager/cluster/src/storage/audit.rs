@@ -3,7 +3,9 @@
 //! Entries are made again from the log when they are lost with what was not on disk yet, so nobody waits for them, except
 //! the snapshot that takes the place of that log.
 
+use std::collections::VecDeque;
 use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use festoon_control::registry::audit::{Entry, Head};
 use redb::Database;
@@ -30,49 +32,88 @@ pub struct Whole {
 
 /// The audit log of a member. A clone is the same one; all of them keep the database open.
 #[derive(Clone)]
-pub struct AuditLog(Disk);
+pub struct AuditLog {
+    disk: Disk,
+    /// The last entries that were added, so that whoever follows need not wait for the disk.
+    newest: Arc<Mutex<VecDeque<Entry>>>,
+}
+
+/// So many are in memory.
+const NEWEST: usize = 1_000;
 
 impl AuditLog {
     /// Must run inside tokio.
     pub(super) fn open(opening: Opening, execution: Execution) -> Self {
-        Self(Disk::start(opening, execution).0)
+        Self { disk: Disk::start(opening, execution).0, newest: Arc::default() }
     }
 
     /// Adds entries that this member has just made. They are on disk a little later.
     pub(super) fn add(&self, entries: &[Entry]) -> Result<(), StorageError> {
         let (Some(first), Some(last)) = (entries.first(), entries.last()) else { return Ok(()) };
+        self.remember(entries);
         let mut changes = rows(entries);
         // Now and then, for it looks at each row it removes.
         if first.number / KEPT != last.number.saturating_add(1) / KEPT && last.number > KEPT {
             changes.push(Change::Remove(Table::Audit, 0..=last.number - KEPT));
         }
-        self.0.submit_lazily(changes)
+        self.disk.submit_lazily(changes)
+    }
+
+    fn remember(&self, entries: &[Entry]) {
+        let mut newest = self.newest();
+        for entry in entries {
+            // After a start, and when a snapshot was taken over, they begin anew.
+            if newest.back().is_some_and(|last| last.number + 1 != entry.number) {
+                newest.clear();
+            }
+            newest.push_back(entry.clone());
+        }
+        let surplus = newest.len().saturating_sub(NEWEST);
+        newest.drain(..surplus);
+    }
+
+    /// What is asked for, if all of it is in memory.
+    fn in_memory(&self, after: u64, last: u64, limit: usize) -> Option<Vec<Entry>> {
+        let newest = self.newest();
+        let first = newest.front().filter(|first| first.number <= after.saturating_add(1))?.number;
+        let skipped = usize::try_from(after + 1 - first).ok()?;
+        let found: Vec<_> =
+            newest.iter().skip(skipped).take_while(|entry| entry.number <= last).take(limit).cloned().collect();
+        (!found.is_empty()).then_some(found)
+    }
+
+    fn newest(&self) -> MutexGuard<'_, VecDeque<Entry>> {
+        // It is right after every statement.
+        self.newest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The first entries behind `after` and up to `last` that are here, at most so many. What was never made here or is
     /// damaged is missing, and what an epoch of the registry took back may be there still: the chain tells.
     pub async fn read(&self, after: u64, last: u64, limit: usize) -> Result<Vec<Entry>, StorageError> {
-        self.0.read(move |view| entries(view, after.saturating_add(1), last, limit)).await
+        if let Some(newest) = self.in_memory(after, last, limit) {
+            return Ok(newest);
+        }
+        self.disk.read(move |view| entries(view, after.saturating_add(1), last, limit)).await
     }
 
     /// All that was added before is on disk, and can be read, when this returns.
     pub async fn flush(&self) -> Result<(), StorageError> {
-        self.0.write(Vec::new()).await
+        self.disk.write(Vec::new()).await
     }
 
     /// Stores entries that another manager has.
     pub async fn fill(&self, entries: &[Entry]) -> Result<(), StorageError> {
-        self.0.write(rows(entries)).await
+        self.disk.write(rows(entries)).await
     }
 
     /// The part that is whole, as it was last noted.
     pub async fn whole(&self) -> Result<Whole, StorageError> {
-        self.0.read(|view| Ok(view.record(Record::Whole)?.unwrap_or_default())).await
+        self.disk.read(|view| Ok(view.record(Record::Whole)?.unwrap_or_default())).await
     }
 
     /// Notes which part is whole. On disk a little later.
     pub fn note(&self, whole: &Whole) -> Result<(), StorageError> {
-        self.0.submit_lazily(vec![Change::record(Record::Whole, whole)?])
+        self.disk.submit_lazily(vec![Change::record(Record::Whole, whole)?])
     }
 }
 

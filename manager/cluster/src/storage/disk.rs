@@ -58,7 +58,11 @@ impl Disk {
         let (opened, database) = watch::channel(None);
         let by = execution.clone();
         let writer = tokio::spawn(async move {
-            let found = opening.await.map(Arc::new);
+            let found = tokio::select! {
+                found = opening => found.map(Arc::new),
+                // Nobody is left who waits for it.
+                () = opened.closed() => return,
+            };
             opened.send_replace(Some(found.clone()));
             match found {
                 Ok(database) => write_in_order(waiting, database, by).await,
@@ -158,7 +162,7 @@ async fn write_in_order(mut waiting: mpsc::UnboundedReceiver<Write>, database: A
             let result = execution.run(move || commit(&database, &changes)).await;
             done.into_iter().for_each(|done| done(result.clone()));
             if let Err(error) = result {
-                tracing::error!(%error, "the registry is not written any more");
+                tracing::error!(%error, "this file is not written any more");
                 return refuse_all(waiting, &error).await;
             }
         }
@@ -168,7 +172,9 @@ async fn write_in_order(mut waiting: mpsc::UnboundedReceiver<Write>, database: A
     }
 }
 
+/// Also whoever does not wait hears of it, with the next change.
 async fn refuse_all(mut waiting: mpsc::UnboundedReceiver<Write>, error: &StorageError) {
+    waiting.close();
     while let Some(write) = waiting.recv().await {
         if let Some(done) = write.done {
             done(Err(error.clone()));

@@ -68,6 +68,7 @@ async fn write(data: &DataDir, keys: &Keys, new: &NewManager, restored: Restored
     let epoch = state.epoch().id();
     // Of an interrupted `restore`, or of a manager that was.
     data.put_registry_aside("before-restore")?;
+    data.put_records_aside("before-restore")?;
     let (label, copy) = (Label { cluster, member, epoch }, Seed { state, written });
     seed(cluster::open(&data.registry())?, Execution::Threads, label, copy).await?;
     let https_port = new.https.first().context("a manager has an HTTPS listener")?.port();
