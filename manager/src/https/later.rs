@@ -4,8 +4,9 @@
 use std::sync::{Arc, OnceLock};
 
 use axum::Router;
-use axum::extract::{Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::StatusCode;
+use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse as _, Response};
 use tower_service::Service as _;
 
@@ -18,7 +19,7 @@ pub struct Later(Arc<OnceLock<Router>>);
 impl Later {
     /// They are here. The first ones stay.
     pub fn set(&self, routes: Router) {
-        let _ = self.0.set(routes);
+        let _ = self.0.set(routes.route_layer(from_fn(tell_route)));
     }
 
     /// What takes every request that no other route takes.
@@ -36,4 +37,14 @@ async fn hand_on(State(Later(routes)): State<Later>, request: Request) -> Respon
         Ok(response) => response,
         Err(never) => match never {},
     }
+}
+
+/// Has the answer say which route it is of, for those outside who count and see only that nothing else took it.
+async fn tell_route(request: Request, next: Next) -> Response {
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let mut response = next.run(request).await;
+    if let Some(route) = route {
+        response.extensions_mut().insert(route);
+    }
+    response
 }

@@ -114,11 +114,12 @@ impl Drop for InFlight {
 
 #[expect(clippy::disallowed_methods, reason = "how long a request takes is a matter of the shell")]
 async fn count(State((requests, way)): State<(Requests, Way)>, request: Request, next: Next) -> Response {
-    let route = Route { way, template: template(&request), method: method(request.method()) };
+    let (outer, method) = (request.extensions().get::<MatchedPath>().cloned(), method(request.method()));
     let in_flight = requests.begin(way);
     let began = Instant::now();
     let response = next.run(request).await;
     drop(in_flight);
+    let route = Route { way, template: template(outer.as_ref().or_else(|| response.extensions().get())), method };
     let mut table = requests.lock();
     let new = || Taken { statuses: BTreeMap::new(), durations: Histogram::new(DURATIONS) };
     let taken = table.routes.entry(route).or_insert_with(new);
@@ -129,8 +130,8 @@ async fn count(State((requests, way)): State<(Requests, Way)>, request: Request,
 }
 
 /// As it was registered, with the names of its parameters in the place of their values.
-fn template(request: &Request) -> String {
-    let matched = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
+fn template(matched: Option<&MatchedPath>) -> String {
+    let matched = matched.map(MatchedPath::as_str);
     // The routers that are inside of others have names of their own for what is no route.
     matched.filter(|path| !path.contains("__private")).unwrap_or(NO_ROUTE).to_owned()
 }

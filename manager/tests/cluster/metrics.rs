@@ -69,6 +69,8 @@ async fn requests_are_counted_by_route_and_nobody_makes_a_series_of_his_own() {
     let invented = reqwest::Method::from_bytes(b"INVENTED").unwrap();
     let asked = web.request(manager.https, |client, url| client.request(invented.clone(), url + "/agent/v1/map"));
     asked.send().await.unwrap();
+    let asked = web.request(manager.https, |client, url| client.get(url + "/api/v1/endpoints/e1"));
+    assert_eq!(asked.send().await.unwrap().status(), 401);
     manager.must(&["endpoints", "remove", "web", "--yes"]);
     let page = page(at).await;
     for series in [
@@ -76,7 +78,8 @@ async fn requests_are_counted_by_route_and_nobody_makes_a_series_of_his_own() {
         "{listener=\"https\",route=\"/agent/v1/map\",method=\"GET\",status=\"200\"} 1\n",
         "{listener=\"https\",route=\"/agent/v1/map\",method=\"other\",status=\"405\"} 1\n",
         "{listener=\"https\",route=\"none\",method=\"GET\",status=\"404\"} 2\n",
-        "{listener=\"socket\",route=\"/v1/endpoints/{name}\",method=\"DELETE\",status=\"200\"} 1\n",
+        "{listener=\"https\",route=\"/api/v1/endpoints/{endpoint}\",method=\"GET\",status=\"401\"} 1\n",
+        "{listener=\"socket\",route=\"/api/v1/endpoints/{endpoint}\",method=\"DELETE\",status=\"204\"} 1\n",
     ] {
         assert!(page.contains(&format!("festoon_http_requests_total{series}")), "{series} is not in {page}");
     }
