@@ -144,8 +144,12 @@ fn commands_reach_the_session_and_down_waits_for_its_end() {
     let refused = rotate_key(&socket, Duration::ZERO).unwrap_err();
     assert_eq!(refused.to_string(), StateError::NotJoined.to_string());
     down(&socket).unwrap();
-    // No waiting here: `down` has.
-    StateDir::new(directory.path()).lock().unwrap();
+    // `down` has waited. Only a process that another test is starting right now may have the lock too, until it runs its program.
+    let lock = || StateDir::new(directory.path()).lock().ok();
+    assert!((0..50).any(|_| lock().is_some() || {
+        std::thread::sleep(Duration::from_millis(2));
+        false
+    }));
     assert!(!socket.exists());
     agent.join().unwrap();
     assert!(matches!(client::status(&socket), Err(ControlError::NotRunning)));
