@@ -130,7 +130,10 @@ pub(super) async fn follow(
     cluster.applied(known.version()).await;
     let mut is_draining = false;
     loop {
-        let state = Arc::clone(&states.borrow_and_update());
+        states.mark_unchanged();
+        // Not what was told last: that may be from before what was just waited for, and whoever is not in it yet would be
+        // taken for removed.
+        let state = cluster.snapshot();
         let wanted = state.manager(me).context(REMOVED)?.is_draining;
         if let Some(node) = &node {
             update_node(node, me, &known, &state).await?;
