@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::{EventDestinationId, ManagerId, NetworkId, Time};
+use crate::{EventDestinationId, ManagerId, NetworkId, SecretText, Time};
 
 /// What kind of place events are sent to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -107,7 +107,7 @@ pub struct EventDestinationCreate {
     pub routing_key_prefix: Option<String>,
     /// The password for a broker.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub password: Option<String>,
+    pub password: Option<SecretText>,
     /// The kinds of events it gets, such as `endpoint.up`; all if none is named.
     #[serde(default)]
     pub events: Vec<String>,
@@ -167,7 +167,7 @@ pub struct EventDestinationUpdate {
     pub routing_key_prefix: Option<String>,
     /// The password for a broker.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub password: Option<String>,
+    pub password: Option<SecretText>,
     /// The kinds of events it gets; all if none is named.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub events: Option<Vec<String>>,

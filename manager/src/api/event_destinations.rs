@@ -11,11 +11,11 @@ use axum::response::IntoResponse;
 use festoon_api::{
     DeadLetter, DeadLetterRedeliver, EventDestination, EventDestinationCreate, EventDestinationCreated,
     EventDestinationId, EventDestinationKind, EventDestinationTest, EventDestinationUpdate, Page, SecretRotate,
-    SecretRotated, Time,
+    SecretRotated, SecretText, Time,
 };
 use festoon_control::registry::{
-    AddEventDestination, Command, EncryptedSecret, EventDestination as Record, Outcome, PutSecret,
-    RedeliverDeadLetters, SecretName, State, Subject, Target, UpdateEventDestination,
+    AddEventDestination, ChangeError, Command, EncryptedSecret, EventDestination as Record, Outcome, PutSecret,
+    RedeliverDeadLetters, SecretName, State, Subject, Target, Unchanged, UpdateEventDestination,
 };
 use festoon_events::delivery::SigningSecret;
 use festoon_events::{Kind, UnknownKind};
@@ -27,7 +27,7 @@ use super::headers::{ETag, IfMatch, Key};
 use super::list::Paging;
 use super::query::{ApiPath, ApiQuery};
 use super::{Api, Caller};
-use crate::cluster::unix_now;
+use crate::cluster::{ProposeError, unix_now};
 use crate::deliver::{BadDestination, check_target};
 use crate::https::{ApiJson, Refused};
 
@@ -60,7 +60,7 @@ pub(super) async fn create(
     ApiJson(request): ApiJson<EventDestinationCreate>,
 ) -> Result<impl IntoResponse, Refused> {
     let state = api.cluster.snapshot();
-    let key = key.of(&caller, &state, &request);
+    let key = key.of(&caller, &state, &without_password(&request));
     let (secret, shown) = secret_of(&request)?;
     let name = SecretName(format!("destination-{:032x}", rand::random::<u128>()));
     let encrypted = api.vault.encrypt(&state, &name, secret.as_bytes())?;
@@ -101,8 +101,12 @@ pub(super) async fn update(
     if_match: IfMatch,
     ApiJson(request): ApiJson<EventDestinationUpdate>,
 ) -> Result<impl IntoResponse, Refused> {
-    let only_if = if_match.required(Subject::EventDestination(id))?;
-    let command = update_of(&api, id, request)?;
+    let state = api.cluster.snapshot();
+    let record = one(&state, id)?;
+    let only_if = Some(seen(if_match, record)?);
+    let secret =
+        request.password.as_ref().map(|password| encrypt(&api, &state, record, password.as_secret().as_bytes()));
+    let command = UpdateEventDestination { secret: secret.transpose()?, ..update_of(record, request)? };
     api.change(Wanted::new(&caller, Command::UpdateEventDestination(command.into())).only_if(only_if)).await?;
     whole(&api, id).await
 }
@@ -138,9 +142,9 @@ pub(super) async fn rotate_secret(
         let text = "two secrets of a webhook are good together for at most 2592000 seconds";
         return Err(Refused::new(StatusCode::UNPROCESSABLE_ENTITY, "bad-overlap", text));
     }
-    let only_if = if_match.required(Subject::EventDestination(id))?;
     let state = api.cluster.snapshot();
     let record = one(&state, id)?;
+    let only_if = Some(seen(if_match, record)?);
     if !matches!(record.target, Target::Webhook { .. }) {
         let text = "only webhooks have a secret that is made here: change the password of a broker instead";
         return Err(Refused::new(StatusCode::CONFLICT, "not-a-webhook", text));
@@ -219,6 +223,11 @@ async fn whole(api: &Api, id: RecordId) -> Result<(ETag, Json<EventDestination>)
     Ok((ETag(record.changed), Json(EventDestination { delivery, ..view::event_destination(record) })))
 }
 
+/// What a request is known by: a hash of it stays in the registry, and a password could be guessed from that.
+fn without_password(request: &EventDestinationCreate) -> EventDestinationCreate {
+    EventDestinationCreate { password: None, ..request.clone() }
+}
+
 /// The secret of a new destination, and what of it its maker has to know.
 fn secret_of(request: &EventDestinationCreate) -> Result<(zeroize::Zeroizing<String>, Option<String>), Refused> {
     match (request.kind, &request.password) {
@@ -228,7 +237,9 @@ fn secret_of(request: &EventDestinationCreate) -> Result<(zeroize::Zeroizing<Str
             let shown = String::clone(&secret);
             Ok((secret, Some(shown)))
         }
-        (EventDestinationKind::Amqp, password) => Ok((password.clone().unwrap_or_default().into(), None)),
+        (EventDestinationKind::Amqp, password) => {
+            Ok((password.clone().map(SecretText::into_secret).unwrap_or_default(), None))
+        }
     }
 }
 
@@ -260,36 +271,72 @@ fn add(request: EventDestinationCreate, secret: PutSecret, cursor: String) -> Re
     })
 }
 
-fn update_of(api: &Api, id: RecordId, request: EventDestinationUpdate) -> Result<UpdateEventDestination, Refused> {
-    let state = api.cluster.snapshot();
-    let record = one(&state, id)?;
-    let EventDestinationUpdate { name, url, exchange, routing_key_prefix, password, events, networks, enabled, .. } =
-        request;
+/// That nobody changes the record as it is known here, from which the change is made. This manager may be behind, or ahead of
+/// what the caller has seen.
+fn seen(if_match: IfMatch, record: &Record) -> Result<Unchanged, Refused> {
+    let subject = Subject::EventDestination(record.id);
+    match if_match.required(subject)? {
+        Some(given) if given.since != record.changed => {
+            Err(ProposeError::Refused(ChangeError::Stale(subject).into()).into())
+        }
+        _ => Ok(Unchanged { subject, since: record.changed }),
+    }
+}
+
+/// All but the secret.
+fn update_of(record: &Record, request: EventDestinationUpdate) -> Result<UpdateEventDestination, Refused> {
+    let target = target_of(record, &request)?;
     let allows_private = request.allow_private_addresses;
-    let target = match record.target.clone() {
-        Target::Webhook { .. } if exchange.is_some() || routing_key_prefix.is_some() || password.is_some() => {
+    if target.is_some() || allows_private.is_some() {
+        let target = target.as_ref().unwrap_or(&record.target);
+        check_target(target, allows_private.unwrap_or(record.allows_private))?;
+    }
+    Ok(UpdateEventDestination {
+        name: request.name,
+        target,
+        kinds: request.events.map(kinds).transpose()?,
+        networks: request.networks.map(scope),
+        is_enabled: request.enabled,
+        allows_private,
+        ..UpdateEventDestination::none(record.id)
+    })
+}
+
+/// Where it is to be, if that is to change.
+fn target_of(record: &Record, request: &EventDestinationUpdate) -> Result<Option<Target>, Refused> {
+    let EventDestinationUpdate { url, exchange, routing_key_prefix, password, .. } = request;
+    let is_of_broker = exchange.is_some() || routing_key_prefix.is_some();
+    let changes = url.is_some() || is_of_broker;
+    let target = match &record.target {
+        Target::Webhook { .. } if is_of_broker || password.is_some() => {
             return Err(bad_target("a webhook has no exchange, no routing key and no password"));
         }
-        Target::Webhook { url: before } => Target::Webhook { url: url.unwrap_or(before) },
-        Target::Amqp { uri, exchange: before, routing_key_prefix: prefix } => Target::Amqp {
-            uri: url.unwrap_or(uri),
-            exchange: exchange.unwrap_or(before),
-            routing_key_prefix: routing_key_prefix.unwrap_or(prefix),
-        },
+        Target::Webhook { url: before } => Target::Webhook { url: url.as_ref().unwrap_or(before).clone() },
+        Target::Amqp { uri: before, exchange: exchange_before, routing_key_prefix: prefix_before } => {
+            let uri = url.as_ref().unwrap_or(before);
+            if password.is_none() && !is_same_login(before, uri) {
+                // Or whoever may change a destination, and not know its password, could have it sent to a place of theirs.
+                return Err(bad_target("this is another broker, or another user of it: give the password again"));
+            }
+            Target::Amqp {
+                uri: uri.clone(),
+                exchange: exchange.as_ref().unwrap_or(exchange_before).clone(),
+                routing_key_prefix: routing_key_prefix.as_ref().unwrap_or(prefix_before).clone(),
+            }
+        }
     };
-    check_target(&target, allows_private.unwrap_or(record.allows_private))?;
-    let secret = password.map(|password| encrypt(api, &state, record, password.as_bytes())).transpose()?;
-    Ok(UpdateEventDestination {
-        destination: id,
-        name,
-        target: Some(target),
-        kinds: events.map(kinds).transpose()?,
-        networks: networks.map(scope),
-        is_enabled: enabled,
-        allows_private,
-        secret,
-        former_secret_until: None,
-    })
+    Ok(changes.then_some(target))
+}
+
+/// Whether the password for one goes to the same place, as safely, for the same user, with the other.
+fn is_same_login(one: &str, other: &str) -> bool {
+    let login = |uri: &str| {
+        let url = reqwest::Url::parse(uri).ok()?;
+        let port = url.port().unwrap_or(if url.scheme() == "amqps" { 5671 } else { 5672 });
+        let host = url.host_str().map(str::to_ascii_lowercase);
+        Some((url.scheme().to_owned(), url.username().to_owned(), host, port))
+    };
+    one == other || login(one).is_some_and(|one| login(other) == Some(one))
 }
 
 fn encrypt(api: &Api, state: &State, record: &Record, secret: &[u8]) -> Result<EncryptedSecret, Refused> {
@@ -319,6 +366,96 @@ impl From<BadDestination> for Refused {
         match error {
             BadDestination::Vault(error) => error.into(),
             error => bad_target(&error.to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use festoon_control::registry::UnixMs;
+    use festoon_proto::map::MapVersion;
+
+    use super::*;
+
+    fn record(target: Target) -> Record {
+        Record {
+            id: festoon_proto::EventDestinationId(1),
+            name: "hook".to_owned(),
+            target,
+            kinds: BTreeSet::new(),
+            networks: Scope::All,
+            is_enabled: true,
+            allows_private: false,
+            secret: SecretName("secret".to_owned()),
+            secret_changed: MapVersion(7),
+            former_secret_until: None,
+            created: UnixMs(1),
+            changed: MapVersion(7),
+        }
+    }
+
+    fn broker(uri: &str) -> Record {
+        let uri = uri.to_owned();
+        record(Target::Amqp { uri, exchange: "events".to_owned(), routing_key_prefix: "site".to_owned() })
+    }
+
+    fn at(url: &str) -> EventDestinationUpdate {
+        EventDestinationUpdate { url: Some(url.to_owned()), ..EventDestinationUpdate::default() }
+    }
+
+    #[test]
+    fn a_password_goes_to_another_broker_or_user_only_if_it_is_given_again() {
+        let record = broker("amqps://u@b.example/v");
+        for same in ["amqps://u@b.example/v", "amqps://u@b.example/other", "amqps://u@B.example:5671/v"] {
+            assert!(update_of(&record, at(same)).is_ok(), "{same}");
+        }
+        for other in [
+            "amqps://u@evil.example/v",
+            "amqps://u@b.example:5673/v",
+            "amqps://v@b.example/v",
+            "amqps://b.example/v",
+            "amqp://u@b.example:5671/v",
+        ] {
+            let request = EventDestinationUpdate { allow_private_addresses: Some(true), ..at(other) };
+            let password = Some(SecretText::new("new".to_owned().into()));
+            assert!(update_of(&record, request.clone()).is_err(), "{other}");
+            assert!(update_of(&record, EventDestinationUpdate { password, ..request }).is_ok(), "{other}");
+        }
+    }
+
+    #[test]
+    fn where_it_is_is_sent_on_only_if_it_is_to_change() {
+        let record = broker("amqps://u@b.example/v");
+        let renamed = EventDestinationUpdate { name: Some("other".to_owned()), ..EventDestinationUpdate::default() };
+        assert_eq!(update_of(&record, renamed).unwrap().target, None);
+        let exchange = EventDestinationUpdate { exchange: Some("e".to_owned()), ..EventDestinationUpdate::default() };
+        let expected = Target::Amqp {
+            uri: "amqps://u@b.example/v".to_owned(),
+            exchange: "e".to_owned(),
+            routing_key_prefix: "site".to_owned(),
+        };
+        assert_eq!(update_of(&record, exchange).unwrap().target, Some(expected));
+    }
+
+    #[test]
+    fn the_password_is_no_part_of_what_a_request_is_known_by() {
+        let request = |password: &str| -> EventDestinationCreate {
+            let request = r#"{"name": "b", "kind": "amqp", "url": "amqps://u@b", "exchange": "e", "password": ""}"#;
+            let request = serde_json::from_str(request).unwrap();
+            EventDestinationCreate { password: Some(SecretText::new(password.to_owned().into())), ..request }
+        };
+        assert_ne!(request("one"), request("other"));
+        assert_eq!(without_password(&request("one")), without_password(&request("other")));
+    }
+
+    #[test]
+    fn a_change_is_made_from_what_the_caller_has_seen_alone() {
+        let record = broker("amqps://u@b.example/v");
+        let now = Unchanged { subject: Subject::EventDestination(record.id), since: MapVersion(7) };
+        assert_eq!(seen(IfMatch::Version(MapVersion(7)), &record).ok(), Some(now));
+        assert_eq!(seen(IfMatch::Any, &record).ok(), Some(now));
+        for other in [IfMatch::Version(MapVersion(6)), IfMatch::Version(MapVersion(8)), IfMatch::Missing] {
+            assert!(seen(other, &record).is_err(), "{other:?}");
         }
     }
 }

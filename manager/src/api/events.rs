@@ -58,12 +58,16 @@ impl Reader for Following {
     }
 }
 
+/// What changes accounts or settings, and how destinations of events, which only admins see, are doing.
+const FOR_ADMINS: [Kind; 4] =
+    [Kind::AdminChanged, Kind::DestinationFailing, Kind::DestinationRecovered, Kind::DestinationMissed];
+
 /// What is in a network is for those who see that, and what changes accounts or settings for those who see to them. How
 /// managers and their links are doing is for everybody.
 fn may_see(caller: &Caller, event: &Event) -> bool {
     match event.network {
         Some(network) => caller.sees(network),
-        None if event.kind == Kind::AdminChanged => caller.may(Role::Admin, None),
+        None if FOR_ADMINS.contains(&event.kind) => caller.may(Role::Admin, None),
         None if event.endpoint.is_none() && event.manager.is_some() => true,
         None => caller.may(Role::Viewer, None),
     }
@@ -96,6 +100,9 @@ mod tests {
             (&of(2), [false, true, true]),
             (&lost, [true, true, true]),
             (&changed, [false, false, true]),
+            (&Event::new(1, Kind::DestinationFailing), [false, false, true]),
+            (&Event::new(1, Kind::DestinationRecovered), [false, false, true]),
+            (&Event::new(1, Kind::DestinationMissed), [false, false, true]),
             (&stray, [false, true, true]),
             (&event, [false, true, true]),
         ] {

@@ -6,7 +6,7 @@ use utoipa::openapi::path::{Operation, ParameterIn};
 use utoipa::openapi::response::ResponseBuilder;
 use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::openapi::{ContentBuilder, OpenApi, Ref, RefOr};
+use utoipa::openapi::{ContentBuilder, OpenApi, Ref, RefOr, Required};
 use utoipa_axum::router::OpenApiRouter;
 
 use super::Api;
@@ -80,6 +80,9 @@ fn refusals(method: &str, path: &str, operation: &Operation) -> Vec<(&'static st
         })
     };
     let has = |name: &str| parameters().any(|parameter| parameter.name == name);
+    let has_required = |name: &str| {
+        parameters().any(|parameter| parameter.name == name && matches!(parameter.required, Required::True))
+    };
     let has_query = parameters().any(|parameter| parameter.parameter_in == ParameterIn::Query);
     let (is_change, has_body) = (method != "GET", operation.request_body.is_some());
     let is_about_one = path.contains('{');
@@ -101,7 +104,7 @@ fn refusals(method: &str, path: &str, operation: &Operation) -> Vec<(&'static st
         (has_body, "415", "It is no JSON"),
         (true, "421", "The manager does not go by that name, or can't do it: ask another"),
         (is_change || has_query || is_oidc, "422", "It can't be so"),
-        (is_change && has("If-Match") && (method == "PATCH"), "428", "It needs If-Match"),
+        (is_change && has_required("If-Match"), "428", "It needs If-Match"),
         (is_change && is_of_accounts || is_oidc, "429", "There were too many tries"),
         (true, "503", "It is not possible now"),
     ];
@@ -123,6 +126,17 @@ pub(super) fn routes() -> Router<Api> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whatever_needs_if_match_says_so() {
+        let document = serde_json::to_value(document()).unwrap();
+        let path = &document["paths"]["/api/v1/event-destinations/{event_destination}"];
+        let rotate = &document["paths"]["/api/v1/event-destinations/{event_destination}/rotate-secret"]["post"];
+        for operation in [rotate, &path["patch"]] {
+            assert!(operation["responses"]["428"].is_object(), "{operation}");
+        }
+        assert!(path["delete"].is_object() && path["delete"]["responses"]["428"].is_null());
+    }
 
     #[test]
     fn the_committed_document_is_that_of_the_code() {

@@ -8,6 +8,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use festoon_api::{
     DeadLetter, DeadLetterRedeliver, DeliveryState, EventDestination, EventDestinationCreate, EventDestinationCreated,
     EventDestinationKind, EventDestinationTest, EventDestinationUpdate, Network, SecretRotate, SecretRotated,
+    SecretText,
 };
 
 use super::args::overlap;
@@ -202,7 +203,7 @@ async fn add(session: &Session, (name, url, kind): (String, String, Option<Kind>
         url,
         exchange: more.exchange,
         routing_key_prefix: more.routing_key_prefix,
-        password: is_broker.then(password).transpose()?,
+        password: is_broker.then(password).transpose()?.map(|password| SecretText::new(password.into())),
         events: more.events,
         networks: networks(&session.client, &more.networks).await?,
         enabled: None,
@@ -227,7 +228,7 @@ async fn update(
         url,
         exchange: more.exchange,
         routing_key_prefix: more.routing_key_prefix,
-        password: has_password.then(password).transpose()?,
+        password: has_password.then(password).transpose()?.map(|password| SecretText::new(password.into())),
         events: (!more.events.is_empty()).then_some(more.events),
         networks: (!networks.is_empty()).then_some(networks),
         enabled: None,

@@ -39,6 +39,12 @@ pub enum BadDestination {
         "a URL must not have a password in it, nor that of a webhook a user: give the password of a broker by itself"
     )]
     Password,
+    /// It has a query, which could set what is not its to set.
+    #[error("the URL of a broker must have no query: leave out what is behind the ?")]
+    Query,
+    /// A part of it is too long for AMQP.
+    #[error("the {0} is too long for a broker: at most 255 bytes")]
+    TooLong(&'static str),
     /// It is not encrypted.
     #[error("events go over {0}://, unless private addresses are allowed")]
     Unencrypted(&'static str),
@@ -107,7 +113,9 @@ pub fn check_target(target: &Target, allows_private: bool) -> Result<(), BadDest
     let guard = Guard { allows_private };
     match target {
         Target::Webhook { url } => super::webhook::check_url(url, guard).map(drop),
-        Target::Amqp { uri, exchange, .. } => super::amqp::check(uri, exchange, guard).map(drop),
+        Target::Amqp { uri, exchange, routing_key_prefix } => {
+            super::amqp::check(uri, exchange, routing_key_prefix, guard).map(drop)
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! The test button: one event that is sent at once, by the manager that was asked, beside the stream.
 
+use std::time::Duration;
+
 use festoon_control::registry::EventDestination;
 use festoon_events::{Details, Kind};
 
@@ -8,6 +10,9 @@ use super::message::Message;
 use super::sender::{BadDestination, Sender, Sent};
 use crate::cluster::unix_now;
 use crate::events::http::EventView;
+
+/// How long it may take: less than a request to the API may, so that whoever asks is told.
+const LIMIT: Duration = Duration::from_secs(15);
 
 /// How trying out a destination ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,12 +30,18 @@ impl Deliveries {
     pub async fn try_out(&self, destination: &EventDestination) -> Result<Tried, BadDestination> {
         let sender = Sender::new(destination, &self.0.vault, &self.0.cluster.snapshot())?;
         let message = Message::of(&event(destination));
-        let (is_delivered, text) = match sender.try_out(&message).await {
+        let sent = within(LIMIT, sender.try_out(&message)).await;
+        let (is_delivered, text) = match sent {
             Sent::Taken { note } => (true, note),
             Sent::Failed { why, .. } | Sent::Gone { why } => (false, Some(why)),
         };
         Ok(Tried { is_delivered, id: message.id(), text })
     }
+}
+
+async fn within(limit: Duration, sent: impl Future<Output = Sent>) -> Sent {
+    let late = || Sent::failed(format!("it took longer than {} s", limit.as_secs()));
+    tokio::time::timeout(limit, sent).await.unwrap_or_else(|_| late())
 }
 
 fn event(destination: &EventDestination) -> EventView {
@@ -47,5 +58,17 @@ fn event(destination: &EventDestination) -> EventView {
         network: None,
         generation: None,
         details,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_receiver_that_never_answers_is_not_waited_for() {
+        let Sent::Failed { why, .. } = within(Duration::from_millis(1), std::future::pending()).await else { panic!("nobody took it") };
+        assert_eq!(why, "it took longer than 0 s");
+        assert!(LIMIT < crate::https::REQUEST_TIMEOUT);
     }
 }

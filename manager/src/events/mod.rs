@@ -50,7 +50,6 @@ pub struct Record {
     told: mpsc::Receiver<Event>,
     me: ManagerId,
     managers: Https,
-    trail: watch::Receiver<Option<Whole>>,
     seen: mpsc::Receiver<Sighting>,
 }
 
@@ -66,7 +65,7 @@ pub fn open(
     let store = Arc::new(open_or_begin_anew(&data.events())?);
     let (sightings, seen) = mpsc::channel(SIGHTINGS);
     let (own, told) = mpsc::channel(OWN);
-    Ok(Record { events: Events { store, cluster }, sightings, own, told, me, managers, trail, seen })
+    Ok(Record { events: Events { store, cluster, trail }, sightings, own, told, me, managers, seen })
 }
 
 fn open_or_begin_anew(path: &Path) -> Result<Store, StoreError> {
@@ -86,7 +85,7 @@ fn open_or_begin_anew(path: &Path) -> Result<Store, StoreError> {
 impl Record {
     /// Takes in what all sources tell. Does not end before the registry does.
     pub async fn run(self) {
-        let Self { events: Events { store, cluster }, sightings, own, told: own_events, me, managers, trail, seen } =
+        let Self { events: Events { store, cluster, trail }, sightings, own, told: own_events, me, managers, seen } =
             self;
         // Those who tell have their own.
         drop((sightings, own));

@@ -7,6 +7,7 @@ use std::fs::File;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
+use festoon_cluster::storage::StorageError;
 use festoon_events::{Cursor, Event, Place, Position, Source};
 use festoon_proto::ManagerId;
 use redb::{Database, ReadableDatabase as _, ReadableTable, ReadableTableMetadata as _, TableDefinition};
@@ -34,6 +35,16 @@ impl<E: Into<redb::Error>> From<E> for StoreError {
 }
 
 impl StoreError {
+    /// The audit log here ends before what was told of it.
+    pub(super) fn behind() -> Self {
+        Self("the audit log of this manager is not whole yet".to_owned())
+    }
+
+    /// The audit log can't be read.
+    pub(super) fn audit(error: StorageError) -> Self {
+        Self(format!("the audit log: {error}"))
+    }
+
     /// The program ends.
     pub(super) fn ended() -> Self {
         Self("this manager stops".to_owned())

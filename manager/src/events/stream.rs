@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use festoon_cluster::storage::{StorageError, Whole};
 use festoon_control::registry::audit::Entry;
 use festoon_events::{Cursor, Event, Filter, Place, Position, Source};
 use tokio::sync::watch;
@@ -21,6 +22,8 @@ const MOST: usize = 20_000;
 pub struct Events {
     pub(super) store: Arc<Store>,
     pub(super) cluster: Cluster,
+    /// The part of the audit log that is whole.
+    pub(super) trail: watch::Receiver<Option<Whole>>,
 }
 
 /// Some events, in order.
@@ -52,7 +55,9 @@ impl Events {
             let cursor = page.next.clone();
             let rows = self.on_disk(move |store| store.read(&cursor, PART)).await?;
             page.is_last = rows.len() < PART;
-            for (position, event) in self.whole(rows).await? {
+            // They are gone with the part in consensus that this manager had; another one has them soon.
+            let entries = self.entries(&rows).await.unwrap_or_default();
+            for (position, event) in self.whole(rows, entries) {
                 page.next.pass(position);
                 if let Some(event) = event.filter(&wanted) {
                     page.events.push((position, event, page.next.clone()));
@@ -69,25 +74,36 @@ impl Events {
         Ok(page)
     }
 
-    /// At most `limit` positions behind `after`, in order, each with its event unless nobody has that any more.
+    /// At most `limit` positions behind `after`, in order, each with its event unless nobody has that any more. Fails if some
+    /// can't be had now: they may be later.
     pub async fn rows(&self, after: Cursor, limit: usize) -> Result<Vec<(Position, Option<Event>)>, StoreError> {
         let rows = self.on_disk(move |store| store.read(&after, limit)).await?;
-        self.whole(rows).await
+        let whole = *self.trail.borrow();
+        let state = self.cluster.snapshot();
+        let began = state.epoch().began.map_or(0, |began| began.at.0);
+        let mut audited = rows.iter().map(|row| row.position).filter(|position| position.source == Source::Audit);
+        if audited.any(|position| is_to_come(position.place, whole, began)) {
+            return Err(StoreError::behind());
+        }
+        let entries = self.entries(&rows).await.map_err(StoreError::audit)?;
+        Ok(self.whole(rows, entries))
+    }
+
+    /// What the audit log has of what they say.
+    async fn entries(&self, rows: &[Row]) -> Result<Vec<Entry>, StorageError> {
+        let audited = rows.iter().filter(|row| row.position.source == Source::Audit);
+        let numbers = audited.map(|row| row.position.place.number);
+        let (Some(first), Some(last)) = (numbers.clone().min(), numbers.max()) else { return Ok(Vec::new()) };
+        let count = usize::try_from(last - first).unwrap_or(MOST).min(MOST) + 1;
+        self.cluster.audit(first.saturating_sub(1), count).await
     }
 
     /// Adds what the audit log says. An event is none if it does not say it any more.
-    async fn whole(&self, rows: Vec<Row>) -> Result<Vec<(Position, Option<Event>)>, StoreError> {
-        let audited = rows.iter().filter(|row| row.position.source == Source::Audit);
-        let numbers = audited.map(|row| row.position.place.number);
-        let mut entries = BTreeMap::new();
-        if let (Some(first), Some(last)) = (numbers.clone().min(), numbers.max()) {
-            let count = usize::try_from(last - first).unwrap_or(MOST).min(MOST) + 1;
-            // They are gone with the part in consensus that this manager had; another one has them soon.
-            let read: Vec<Entry> = self.cluster.audit(first.saturating_sub(1), count).await.unwrap_or_default();
-            let state = self.cluster.snapshot();
-            let events = read.iter().filter_map(|entry| audit::event(&state, entry));
-            entries.extend(events.map(|(position, event)| (position.place.number, (position.place.life, event))));
-        }
+    fn whole(&self, rows: Vec<Row>, entries: Vec<Entry>) -> Vec<(Position, Option<Event>)> {
+        let state = self.cluster.snapshot();
+        let events = entries.iter().filter_map(|entry| audit::event(&state, entry));
+        let mut entries: BTreeMap<_, _> =
+            events.map(|(position, event)| (position.place.number, (position.place.life, event))).collect();
         let mut audited = |place: Place| {
             // An epoch that took entries back has others in their places; those from before it are as they were.
             let (_, event) = entries.remove(&place.number).filter(|(life, _)| *life == 0 || *life == place.life)?;
@@ -97,7 +113,7 @@ impl Events {
             Source::Audit => (position, audited(position.place)),
             Source::Manager(_) => (position, event),
         });
-        Ok(whole.collect())
+        whole.collect()
     }
 
     async fn on_disk<T: Send + 'static>(
@@ -109,7 +125,30 @@ impl Events {
     }
 }
 
+/// Whether the audit log of this manager, of which so much is whole in the epoch that began then, has an entry later only. An
+/// earlier epoch may have had more entries than this one has: those never come again.
+fn is_to_come(place: Place, whole: Option<Whole>, began: u64) -> bool {
+    whole.is_none_or(|whole| place.number > whole.top.count && place.life >= began)
+}
+
 /// What a caller wants and may see.
 pub(super) fn wanted(filter: Filter, may_see: impl Fn(&Event) -> bool) -> impl Fn(&Event) -> bool {
     move |event| filter.takes(event) && may_see(event)
+}
+
+#[cfg(test)]
+mod tests {
+    use festoon_control::registry::audit::Head;
+
+    use super::*;
+
+    #[test]
+    fn what_the_audit_log_does_not_have_yet_is_waited_for() {
+        let whole = Some(Whole { top: Head { count: 7, ..Head::default() }, ..Whole::default() });
+        let is_to_come = |life, number, whole| is_to_come(Place { life, number }, whole, 3);
+        assert!(is_to_come(3, 7, None), "nothing is known yet");
+        for (life, number, expected) in [(3, 7, false), (3, 8, true), (4, 8, true), (2, 8, false), (0, 8, false)] {
+            assert_eq!(is_to_come(life, number, whole), expected, "{life} {number}");
+        }
+    }
 }

@@ -37,7 +37,7 @@ use sites::{Counted, Sites};
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longer than any request takes by design: the log is held for 5 seconds.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
+pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 const MAX_CONNECTIONS: usize = 4096;
 /// Of those without a certificate, so that managers always come through.
 const MAX_STRANGERS: usize = 3584;

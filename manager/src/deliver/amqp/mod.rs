@@ -6,6 +6,7 @@ mod wire;
 use std::sync::Arc;
 use std::time::Duration;
 
+use festoon_events::Kind;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions};
 use lapin::tcp::AsyncTcpStream;
 use lapin::types::{FieldTable, ShortString};
@@ -30,6 +31,13 @@ const CONFIRM_LIMIT: Duration = Duration::from_secs(30);
 const HEARTBEAT: u16 = 10;
 /// Messages that outlive the broker (AMQP 0.9.1, the Basic class).
 const PERSISTENT: u8 = 2;
+/// The longest frame, in bytes: what brokers offer. Without a limit of ours, a broker that has none makes lapin set up buffers
+/// for frames of 4 GiB.
+const FRAME_MAX: u32 = 131_072;
+/// More than the one channel that is used.
+const CHANNEL_MAX: u16 = 16;
+/// The longest short string, in bytes (AMQP 0.9.1, section 4.2.5.3). lapin panics on a longer one.
+const SHORT_MAX: usize = 255;
 
 /// The way to one exchange.
 pub(super) struct Amqp {
@@ -73,10 +81,9 @@ impl Amqp {
         exchange: &str,
         prefix: &str,
     ) -> Result<Self, BadDestination> {
-        let url = check(uri, exchange, guard)?;
-        let mut uri: AMQPUri = uri.parse().map_err(|_| BadDestination::Url)?;
+        let (url, mut uri) = check(uri, exchange, prefix, guard)?;
         password.clone_into(&mut uri.authority.userinfo.password);
-        uri.query.heartbeat.get_or_insert(HEARTBEAT);
+        limit(&mut uri);
         let tls = match uri.scheme {
             AMQPScheme::AMQP => None,
             AMQPScheme::AMQPS => Some(Arc::new(roots::client_config().map_err(|_| BadDestination::Tls)?)),
@@ -105,10 +112,7 @@ impl Amqp {
     }
 
     async fn publish(&self, channel: &Channel, message: &Message, mandatory: bool) -> lapin::Result<Confirmation> {
-        let key = match self.prefix.as_str() {
-            "" => message.kind.clone(),
-            prefix => format!("{prefix}.{}", message.kind),
-        };
+        let key = routing_key(&self.prefix, &message.kind);
         let properties = BasicProperties::default()
             .with_content_type("application/json".into())
             .with_delivery_mode(PERSISTENT)
@@ -164,8 +168,19 @@ impl Amqp {
     }
 }
 
+/// The lower of a limit of ours and of the broker's is kept.
+const fn limit(uri: &mut AMQPUri) {
+    uri.query.heartbeat = Some(HEARTBEAT);
+    uri.query.frame_max = Some(FRAME_MAX);
+    uri.query.channel_max = Some(CHANNEL_MAX);
+}
+
+fn routing_key(prefix: &str, kind: &str) -> String {
+    if prefix.is_empty() { kind.to_owned() } else { format!("{prefix}.{kind}") }
+}
+
 /// Whether events may be sent there.
-pub(super) fn check(uri: &str, exchange: &str, guard: Guard) -> Result<Url, BadDestination> {
+pub(super) fn check(uri: &str, exchange: &str, prefix: &str, guard: Guard) -> Result<(Url, AMQPUri), BadDestination> {
     let url = Url::parse(uri).map_err(|_| BadDestination::Url)?;
     match url.scheme() {
         "amqps" => {}
@@ -176,9 +191,67 @@ pub(super) fn check(uri: &str, exchange: &str, guard: Guard) -> Result<Url, BadD
     if url.password().is_some() {
         return Err(BadDestination::Password);
     }
+    if url.query().is_some() {
+        return Err(BadDestination::Query);
+    }
     if exchange.is_empty() {
         return Err(BadDestination::Url);
     }
     check_host(&url, guard)?;
-    Ok(url)
+    let uri: AMQPUri = uri.parse().map_err(|_| BadDestination::Url)?;
+    check_lengths(&uri, exchange, prefix)?;
+    Ok((url, uri))
+}
+
+fn check_lengths(uri: &AMQPUri, exchange: &str, prefix: &str) -> Result<(), BadDestination> {
+    let longest = Kind::ALL.iter().map(|kind| routing_key(prefix, kind.word()).len()).max().unwrap_or_default();
+    let lengths = [
+        ("vhost", uri.vhost.len()),
+        ("user", uri.authority.userinfo.username.len()),
+        ("exchange", exchange.len()),
+        ("routing key, with the longest kind of event,", longest),
+    ];
+    let too_long = lengths.into_iter().find(|(_, length)| *length > SHORT_MAX);
+    too_long.map_or(Ok(()), |(what, _)| Err(BadDestination::TooLong(what)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GUARD: Guard = Guard { allows_private: true };
+
+    /// Both what is asked for and what is stored already.
+    fn is_refused(uri: &str, exchange: &str, prefix: &str) -> bool {
+        let [checked, made] =
+            [check(uri, exchange, prefix, GUARD).err(), Amqp::new(uri, GUARD, "password", exchange, prefix).err()];
+        assert_eq!(checked.is_some(), made.is_some(), "{checked:?} {made:?}");
+        checked.is_some()
+    }
+
+    #[test]
+    fn what_no_frame_can_carry_is_refused() {
+        let longest = Kind::ALL.iter().map(|kind| kind.word().len()).max().unwrap();
+        let uri = |length| format!("amqp://u@b/{}", "v".repeat(length));
+        let user = |length| format!("amqp://{}@b", "u".repeat(length));
+        for (over, refused) in [(0, false), (1, true)] {
+            let long = "x".repeat(255 + over);
+            assert_eq!(is_refused(&uri(255 + over), "e", ""), refused);
+            assert_eq!(is_refused(&user(255 + over), "e", ""), refused);
+            assert_eq!(is_refused("amqp://b", &long, ""), refused);
+            assert_eq!(is_refused("amqp://b", "e", &long[longest + 1..]), refused);
+        }
+        assert!(!is_refused(&format!("amqp://b/{}", "%2F".repeat(255)), "e", ""), "as it is decoded");
+        assert!(is_refused(&format!("amqp://b/{}", "%C3%BC".repeat(128)), "e", ""), "in bytes");
+        for query in ["?frame_max=0", "?channel_max=0", "?heartbeat=0", "?auth_mechanism=anonymous", "?"] {
+            assert!(is_refused(&format!("amqp://b/v{query}"), "e", ""), "{query}");
+        }
+    }
+
+    #[test]
+    fn a_broker_without_limits_gets_those_of_ours() {
+        let Amqp { uri, .. } = Amqp::new("amqp://b", GUARD, "", "e", "").unwrap();
+        let AMQPUri { query, .. } = uri;
+        assert_eq!((query.frame_max, query.channel_max, query.heartbeat), (Some(131_072), Some(16), Some(10)));
+    }
 }

@@ -16,8 +16,12 @@ use futures_util::io::{AsyncRead, AsyncWrite};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use crate::deliver::guard::Guard;
+
+/// How long one address is tried before the next.
+const ADDRESS_LIMIT: Duration = Duration::from_secs(3);
 
 /// A connection, encrypted or not.
 pub(super) trait Wire: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin {}
@@ -82,9 +86,10 @@ impl Dialer {
     pub(super) async fn dial(&self) -> io::Result<Connected> {
         let mut failed = io::Error::other("the broker has no address");
         for at in self.guard.resolve(&self.host, self.port).await? {
-            match TcpStream::connect(at).await {
-                Ok(stream) => return self.encrypt(stream).await,
-                Err(error) => failed = error,
+            match timeout(ADDRESS_LIMIT, TcpStream::connect(at)).await {
+                Ok(Ok(stream)) => return self.encrypt(stream).await,
+                Ok(Err(error)) => failed = error,
+                Err(late) => failed = late.into(),
             }
         }
         Err(failed)

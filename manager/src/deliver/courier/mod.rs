@@ -13,7 +13,9 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use festoon_control::registry::{Command, EventDestination, NoteDelivery, UpdateEventDestination};
+use festoon_control::registry::{
+    Change, Command, EventDestination, NoteDelivery, Subject, Unchanged, UpdateEventDestination,
+};
 use festoon_events::delivery::{Backoff, Health, Lane, Outcome, Queue, Settings, Start, Ticket, What};
 use festoon_events::{Event, Position};
 use tokio::task::JoinSet;
@@ -80,6 +82,7 @@ impl Courier {
         let settings = Settings {
             in_flight: sender.in_flight(),
             room: ROOM,
+            part: PART,
             give_up_ms: u64::try_from(deliveries.0.give_up.as_millis()).unwrap_or(u64::MAX),
             backoff: BACKOFF,
         };
@@ -140,7 +143,7 @@ impl Courier {
 
     /// Reads on, while there is room for a part.
     async fn read(&mut self) {
-        while !self.is_up_to_date && self.queue.room() >= PART {
+        while !self.is_up_to_date && self.queue.has_room() {
             let rows = match self.deliveries.0.events.rows(self.queue.read().clone(), PART).await {
                 Ok(rows) => rows,
                 Err(error) => {
@@ -216,9 +219,7 @@ impl Courier {
             return;
         }
         tracing::warn!(destination = %self.destination.name, why, "an event destination is disabled");
-        let update =
-            UpdateEventDestination { is_enabled: Some(false), ..UpdateEventDestination::none(self.destination.id) };
-        let proposed = self.deliveries.0.cluster.propose(Command::UpdateEventDestination(update.into())).await;
+        let proposed = self.deliveries.0.cluster.propose(disabled(&self.destination)).await;
         self.is_gone = proposed.is_ok();
     }
 
@@ -248,8 +249,50 @@ impl Courier {
     }
 }
 
+/// Disables a destination as it is here: who has changed it since may have made it another.
+fn disabled(destination: &EventDestination) -> Change {
+    let id = destination.id;
+    let update = UpdateEventDestination { is_enabled: Some(false), ..UpdateEventDestination::none(id) };
+    let only_if = Some(Unchanged { subject: Subject::EventDestination(id), since: destination.changed });
+    Change { only_if, ..Command::UpdateEventDestination(update.into()).into() }
+}
+
 /// Whether a destination gets an event.
 fn wants(destination: &EventDestination, event: &Event) -> bool {
     let is_kind = destination.kinds.is_empty() || destination.kinds.contains(event.kind.word());
     is_kind && destination.networks.covers(event.network)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use festoon_control::registry::{SecretName, Target, UnixMs};
+    use festoon_proto::access::Scope;
+    use festoon_proto::map::MapVersion;
+
+    use super::*;
+
+    #[test]
+    fn what_was_changed_meanwhile_is_not_disabled() {
+        let destination = EventDestination {
+            id: festoon_proto::EventDestinationId(3),
+            name: "hook".to_owned(),
+            target: Target::Webhook { url: "https://example.com".to_owned() },
+            kinds: BTreeSet::new(),
+            networks: Scope::All,
+            is_enabled: true,
+            allows_private: false,
+            secret: SecretName("secret".to_owned()),
+            secret_changed: MapVersion(5),
+            former_secret_until: None,
+            created: UnixMs(1),
+            changed: MapVersion(7),
+        };
+        let change = disabled(&destination);
+        let expected = Unchanged { subject: Subject::EventDestination(destination.id), since: MapVersion(7) };
+        assert_eq!(change.only_if, Some(expected));
+        let Command::UpdateEventDestination(update) = change.command else { panic!("{change:?}") };
+        assert_eq!((update.destination, update.is_enabled), (destination.id, Some(false)));
+    }
 }

@@ -43,11 +43,12 @@ pub(super) struct Item<T> {
     pub(super) why: Option<String>,
     at: u64,
     first_failed: Option<u64>,
+    last_failed: Option<u64>,
 }
 
 impl<T> Item<T> {
     pub(super) const fn new(lane: Lane, at: u64, payload: T) -> Self {
-        Self { lane, payload, stage: Stage::Waiting, failures: 0, why: None, at, first_failed: None }
+        Self { lane, payload, stage: Stage::Waiting, failures: 0, why: None, at, first_failed: None, last_failed: None }
     }
 
     /// It failed. Returns how long it waits.
@@ -55,8 +56,14 @@ impl<T> Item<T> {
         self.stage = Stage::Waiting;
         self.failures = self.failures.saturating_add(1);
         self.first_failed.get_or_insert(now);
+        self.last_failed = Some(now);
         self.why = Some(why.to_owned());
         backoff.delay(self.failures, jitter)
+    }
+
+    /// Whether it was refused after all that was taken here: before, the destination may have been failing as a whole.
+    pub(super) fn has_failed_since(&self, last_success: Option<u64>) -> bool {
+        self.last_failed.is_some_and(|failed| last_success.is_none_or(|success| success <= failed))
     }
 
     /// Since when it was refused, or could have been sent if the destination did not fail.

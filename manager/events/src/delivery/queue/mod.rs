@@ -17,6 +17,7 @@ mod lanes;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Range;
 
 use super::answer::MOST_RETRY_AFTER_MS;
 use super::backoff::{Backoff, Jitter};
@@ -27,8 +28,11 @@ use lanes::Lanes;
 
 pub use lanes::Lane;
 
-/// An event that holds up a full queue, while others are taken, is given up after so many tries.
+/// An event that holds up a full queue of others that were taken is given up after so many tries.
 const TRIES_IN_THE_WAY: u32 = 6;
+
+/// The order of the first of the stream. Below are dead letters, which the cursor doesn't wait for.
+const STREAM: u64 = 1 << 63;
 
 /// How a queue works.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +41,8 @@ pub struct Settings {
     pub in_flight: usize,
     /// Events that are kept here, at most.
     pub room: usize,
+    /// Events that are read at once: with room for fewer, none are.
+    pub part: usize,
     /// How long an event is tried, in milliseconds.
     pub give_up_ms: u64,
     /// How long to wait after failures.
@@ -127,7 +133,7 @@ pub struct Queue<T> {
     /// Done behind the cursor, by an earlier run.
     done: BTreeSet<Position>,
     missed: u64,
-    /// In the order of the stream. The first is not done.
+    /// Dead letters by number, and behind them the stream in order, from [`STREAM`] on: its first is not done.
     entries: BTreeMap<u64, Entry<T>>,
     orders: HashMap<Ticket, u64>,
     next_order: u64,
@@ -150,7 +156,7 @@ impl<T: Clone> Queue<T> {
             missed: start.missed,
             entries: BTreeMap::new(),
             orders: HashMap::new(),
-            next_order: 0,
+            next_order: STREAM,
             lanes: Lanes::default(),
             sending: 0,
         }
@@ -187,9 +193,17 @@ impl<T: Clone> Queue<T> {
         self.orders.len()
     }
 
-    /// How many more it takes in.
-    pub fn room(&self) -> usize {
-        self.settings.room.saturating_sub(self.entries.len())
+    /// Whether it takes in another part of the stream.
+    pub fn has_room(&self) -> bool {
+        self.room() >= self.settings.part
+    }
+
+    fn room(&self) -> usize {
+        self.settings.room.saturating_sub(self.entries.len() - self.letters())
+    }
+
+    fn letters(&self) -> usize {
+        self.entries.range(..STREAM).count()
     }
 
     /// Whether it has this dead letter.
@@ -221,8 +235,8 @@ impl<T: Clone> Queue<T> {
 
     /// Takes in a dead letter that is wanted again since `at`.
     pub fn handle_letter(&mut self, number: u64, at: u64, payload: T) {
-        if !self.has_letter(number) {
-            self.push_item(Ticket::Letter(number), Lane::Letter(number), at, payload);
+        if number < STREAM && !self.has_letter(number) {
+            self.insert_item(number, Ticket::Letter(number), Item::new(Lane::Letter(number), at, payload));
         }
     }
 
@@ -273,19 +287,25 @@ impl<T: Clone> Queue<T> {
 
     /// What to give up. The shell records it and says so, with the ticket.
     pub fn poll_given_up(&mut self, now: u64) -> Option<GivenUp<T>> {
-        let is_in_the_way = self.room() == 0 && self.orders.len() * 2 <= self.entries.len();
+        let letters = self.letters();
+        let is_full_of_done = !self.has_room() && (self.orders.len() - letters) * 2 <= self.entries.len() - letters;
+        let last_success = self.health.last_success;
         let failing_since = self.health.failing_since.filter(|_| self.health.failures > 0);
-        let is_due = |item: &Item<T>| {
-            let end = item.tried_since(failing_since)?.saturating_add(self.settings.give_up_ms);
-            (end <= now || is_in_the_way && item.failures >= TRIES_IN_THE_WAY).then_some(())
+        let is_due = |order: u64, item: &Item<T>| {
+            let end = item.tried_since(failing_since).map(|since| since.saturating_add(self.settings.give_up_ms));
+            let is_in_the_way = order >= STREAM
+                && is_full_of_done
+                && item.failures >= TRIES_IN_THE_WAY
+                && item.has_failed_since(last_success);
+            item.stage == Stage::Waiting && (end.is_some_and(|end| end <= now) || is_in_the_way)
         };
-        let mut undone = self.entries.iter_mut().filter(|(_, entry)| entry.is_open());
-        let (&order, entry) = undone.next()?;
+        let first = |range: Range<u64>| {
+            let (&order, entry) = self.entries.range(range).find(|(_, entry)| entry.is_open())?;
+            entry.item.as_ref().filter(|item| is_due(order, item)).map(|_| order)
+        };
+        let order = first(0..STREAM).or_else(|| first(STREAM..u64::MAX))?;
+        let entry = self.entries.get_mut(&order)?;
         let (ticket, item) = (entry.ticket?, entry.item.as_mut()?);
-        if item.stage != Stage::Waiting {
-            return None;
-        }
-        is_due(item)?;
         item.stage = Stage::GivenUp;
         self.lanes.disable(order);
         let why = item.why.clone().or_else(|| self.health.last_error.clone()).unwrap_or_default();
@@ -319,15 +339,24 @@ impl<T: Clone> Queue<T> {
     }
 
     fn push_item(&mut self, ticket: Ticket, lane: Lane, at: u64, payload: T) {
-        let order = self.push(Entry { ticket: Some(ticket), missed: 0, item: Some(Item::new(lane, at, payload)) });
-        self.orders.insert(ticket, order);
-        self.lanes.push(lane, order);
+        let order = self.take_order();
+        self.insert_item(order, ticket, Item::new(lane, at, payload));
     }
 
-    fn push(&mut self, entry: Entry<T>) -> u64 {
+    fn insert_item(&mut self, order: u64, ticket: Ticket, item: Item<T>) {
+        self.orders.insert(ticket, order);
+        self.lanes.push(item.lane, order);
+        self.entries.insert(order, Entry { ticket: Some(ticket), missed: 0, item: Some(item) });
+    }
+
+    fn push(&mut self, entry: Entry<T>) {
+        let order = self.take_order();
+        self.entries.insert(order, entry);
+    }
+
+    const fn take_order(&mut self) -> u64 {
         let order = self.next_order;
         self.next_order += 1;
-        self.entries.insert(order, entry);
         order
     }
 
@@ -336,6 +365,9 @@ impl<T: Clone> Queue<T> {
         let Some(entry) = self.entries.get_mut(&order) else { return };
         let (Some(ticket), Some(item)) = (entry.ticket, entry.item.take()) else { return };
         self.orders.remove(&ticket);
+        if order < STREAM {
+            self.entries.remove(&order);
+        }
         if let Some(next) = self.lanes.remove(item.lane, order)
             && let Some(next_item) = self.entries.get(&next).and_then(|entry| entry.item.as_ref())
             && next_item.stage == Stage::Waiting
@@ -347,14 +379,16 @@ impl<T: Clone> Queue<T> {
 
     /// Moves the cursor over what is done.
     fn advance(&mut self) {
-        while let Some(entry) = self.entries.first_entry().filter(|entry| entry.get().item.is_none()) {
-            let entry = entry.remove();
+        while let Some((&order, entry)) = self.entries.range(STREAM..).next()
+            && entry.item.is_none()
+            && let Some(entry) = self.entries.remove(&order)
+        {
             self.missed += entry.missed;
             if let Some(position) = entry.position() {
                 self.cursor.pass(position);
             }
         }
-        if self.entries.is_empty() {
+        if self.entries.range(STREAM..).next().is_none() {
             self.cursor.clone_from(&self.read);
         }
     }

@@ -7,8 +7,8 @@ use proptest::prelude::*;
 
 use super::*;
 
-const SETTINGS: Settings =
-    Settings { in_flight: 4, room: 32, give_up_ms: 3_600_000, backoff: Backoff { first_ms: 1_000, most_ms: 60_000 } };
+const SETTINGS: Settings = Settings { in_flight: 4, room: 32, part: 1, give_up_ms: 3_600_000, backoff: BACKOFF };
+const BACKOFF: Backoff = Backoff { first_ms: 1_000, most_ms: 60_000 };
 
 fn at(number: u64) -> Position {
     Position { source: Source::Manager(ManagerId(1)), place: Place { life: 1, number } }
@@ -134,25 +134,68 @@ fn one_that_is_refused_keeps_nobody_back_and_is_given_up_in_time() {
 
 #[test]
 fn one_that_is_refused_does_not_stop_a_full_queue() {
-    let mut queue = queue_of(&[1]);
-    let (mut now, mut number, mut tries) = (0, 2, 0);
-    while queue.poll_given_up(now).is_none() {
-        for sent in sent(&mut queue, now) {
-            if sent == 1 {
-                tries += 1;
-                failed(&mut queue, now + 1, 1);
-            } else {
-                taken(&mut queue, now + 1, sent);
+    // The second is how a manager delivers to a webhook.
+    let real = Settings {
+        in_flight: 32,
+        room: 4_096,
+        part: 500,
+        give_up_ms: 3 * 24 * 3_600_000,
+        backoff: Backoff { first_ms: 1_000, most_ms: 600_000 },
+    };
+    for settings in [SETTINGS, real] {
+        let mut queue = queue_with(settings, &[1]);
+        let (mut now, mut number, mut tries) = (0, 2, 0);
+        while queue.poll_given_up(now).is_none() {
+            while let Some((ticket, payload)) = queue.poll_send(now) {
+                tries += u32::from(payload == 1);
+                let refused = Outcome::Failed { why: "400".to_owned(), retry_after_ms: None };
+                queue.handle_outcome(now + 1, ticket, if payload == 1 { refused } else { Outcome::Taken });
             }
+            while queue.has_room() {
+                for number in number..number + settings.part as u64 {
+                    queue.handle_event(at(number), wanted(number, number));
+                }
+                number += settings.part as u64;
+            }
+            now += 1_000;
+            assert!(now < 1_000_000, "{settings:?}");
         }
-        while queue.room() > 0 {
-            queue.handle_event(at(number), wanted(number, number));
-            number += 1;
-        }
-        now += 1_000;
-        assert!(now < SETTINGS.give_up_ms);
+        assert!((TRIES_IN_THE_WAY..TRIES_IN_THE_WAY + 3).contains(&tries), "{tries}");
+        queue.handle_outcome(now, ticket(1), Outcome::Recorded);
+        assert!(queue.has_room() && reached(&queue) > settings.part as u64);
     }
-    assert_eq!((tries, queue.waiting()), (TRIES_IN_THE_WAY, 1));
+}
+
+#[test]
+fn what_failed_in_an_outage_alone_is_tried_again_before_it_is_given_up() {
+    let lanes: Vec<u64> = (1..=32).collect();
+    let mut queue = queue_of(&lanes);
+    assert_eq!(sent(&mut queue, 0), [1, 2, 3, 4]);
+    (2..=4).for_each(|number| taken(&mut queue, 0, number));
+    failed(&mut queue, 0, 1);
+    let mut now = 0;
+    for failures in 2..=TRIES_IN_THE_WAY {
+        now += 100_000;
+        // Nothing else could go.
+        queue.health.paused_until = 0;
+        queue.lanes.wake(now, |_| Some(failures - 1));
+        let order = queue.orders[&ticket(1)];
+        queue.lanes.disable(order);
+        let item = queue.entries.get_mut(&order).and_then(|entry| entry.item.as_mut()).unwrap();
+        item.stage = Stage::Sending { since: now };
+        queue.sending += 1;
+        failed(&mut queue, now, 1);
+    }
+    now += 100;
+    queue.health.paused_until = 0;
+    while let Some((ticket, _)) = queue.poll_send(now) {
+        queue.handle_outcome(now, ticket, Outcome::Taken);
+    }
+    assert_eq!((queue.waiting(), queue.has_room(), queue.poll_given_up(now)), (1, false, None));
+    now += 100_000;
+    assert_eq!(sent(&mut queue, now), [1]);
+    taken(&mut queue, now, 1);
+    assert_eq!((queue.waiting(), reached(&queue)), (0, 32));
 }
 
 #[test]
@@ -228,11 +271,34 @@ fn a_letter_goes_beside_the_stream() {
     let mut queue = queue_of(&[1]);
     queue.handle_letter(4, 100, 40);
     queue.handle_letter(4, 100, 40);
-    assert_eq!(sent(&mut queue, 100), [1, 40]);
+    assert_eq!(sent(&mut queue, 100), [40, 1]);
     taken(&mut queue, 101, 1);
     assert!(queue.has_letter(4) && reached(&queue) == 1);
     queue.handle_outcome(101, Ticket::Letter(4), Outcome::Taken);
     assert!(!queue.has_letter(4) && queue.waiting() == 0);
+}
+
+#[test]
+fn a_letter_that_is_refused_keeps_back_neither_the_cursor_nor_what_is_given_up() {
+    let mut queue = queue_of(&[]);
+    queue.handle_letter(4, 0, 40);
+    (1..=32).for_each(|number| queue.handle_event(at(number), wanted(number, number)));
+    let mut now = 0;
+    while now < SETTINGS.give_up_ms {
+        assert_eq!(queue.poll_given_up(now), None);
+        while let Some((ticket, _)) = queue.poll_send(now) {
+            let refused = Outcome::Failed { why: "400".to_owned(), retry_after_ms: None };
+            let is_letter = ticket == Ticket::Letter(4);
+            queue.handle_outcome(now, ticket, if is_letter { refused } else { Outcome::Taken });
+        }
+        now += 1_000;
+    }
+    assert_eq!((reached(&queue), queue.waiting(), queue.room()), (32, 1, SETTINGS.room));
+    assert_eq!(queue.done().count(), 0);
+    let given_up = queue.poll_given_up(now).map(|given_up| given_up.ticket);
+    assert_eq!(given_up, Some(Ticket::Letter(4)));
+    queue.handle_outcome(now, Ticket::Letter(4), Outcome::Recorded);
+    assert_eq!(queue.waiting(), 0);
 }
 
 /// A receiver: what it took, by lane.
