@@ -67,7 +67,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_receiver_that_never_answers_is_not_waited_for() {
-        let Sent::Failed { why, .. } = within(Duration::from_millis(1), std::future::pending()).await else { panic!("nobody took it") };
+        let Sent::Failed { why, .. } = within(Duration::from_millis(1), std::future::pending()).await else {
+            panic!("nobody took it")
+        };
         assert_eq!(why, "it took longer than 0 s");
         assert!(LIMIT < crate::https::REQUEST_TIMEOUT);
     }
