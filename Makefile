@@ -57,7 +57,8 @@ simulation:
 
 # What asks the API. Before entering a namespace, for it comes from outside.
 judges:
-	$(CARGO) test --quiet --no-run -p festoon-manager --test cluster
+	$(CARGO) build --quiet
+	$(CARGO) test --quiet --no-run -p festoon-manager -p festoon-tests --test cluster --test overlay
 	tests/schemathesis/install
 
 # Checks licences and sources.

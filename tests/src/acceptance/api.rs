@@ -1,7 +1,7 @@
 //! The API against everybody who may not use it, and against whatever its own document allows: by the tests of a real manager over
 //! HTTPS, and by schemathesis.
 
-use std::process::Command;
+use std::process::{Command, Output};
 
 use anyhow::Context;
 use serde::Deserialize;
@@ -24,10 +24,7 @@ struct Asked {
 
 /// Every route with every kind of caller; and secrets that were planted everywhere.
 pub(super) fn access(_: &Lab, report: &mut Report) -> anyhow::Result<()> {
-    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-    let mut tests = Command::new(cargo);
-    tests.args(["test", "--offline", "--quiet", "--package", "festoon-manager", "--test", "cluster", "--"]);
-    let output = tests.args(["--nocapture", "access::", "canaries::"]).output().context("cannot run cargo")?;
+    let output = test("festoon-manager", "cluster", &["access::", "canaries::", "metrics::no_secret"])?;
     let said = String::from_utf8_lossy(&output.stderr);
     let [routes, callers, cases, wrong] = figures(&said, " cases, ")?;
     report.note(&format!("access: {routes} routes, {callers} kinds of callers"));
@@ -37,8 +34,29 @@ pub(super) fn access(_: &Lab, report: &mut Report) -> anyhow::Result<()> {
     report.count("canaries_planted", secrets, "secrets", Limit::AtLeast(10.0));
     report.note(&format!("canaries: looked for in {places} places"));
     report.count("canaries_found", found, "times", Limit::Exactly(0.0));
-    anyhow::ensure!(output.status.success(), "a test failed: {}", String::from_utf8_lossy(&output.stdout));
+    // The metrics have a test of their own above; debug bundles need hosts.
+    let bundles = test("festoon-tests", "overlay", &["diagnosis::a_bundle_has_everything_but_secrets"])?;
+    let good = u64::from(passed(&output)? == 3) + passed(&bundles)?;
+    report.count("canaries_metrics_and_bundles", good, "of 2", Limit::Exactly(2.0));
+    for output in [output, bundles] {
+        anyhow::ensure!(output.status.success(), "a test failed: {}", String::from_utf8_lossy(&output.stdout));
+    }
     Ok(())
+}
+
+/// Runs some tests of a package.
+fn test(package: &str, name: &str, filters: &[&str]) -> anyhow::Result<Output> {
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    let mut tests = Command::new(cargo);
+    tests.args(["test", "--offline", "--quiet", "--package", package, "--test", name, "--", "--nocapture"]);
+    tests.args(filters).output().context("cannot run cargo")
+}
+
+/// How many tests passed.
+fn passed(output: &Output) -> anyhow::Result<u64> {
+    let said = String::from_utf8_lossy(&output.stdout);
+    let [passed, ..] = figures::<5>(&said.replace("finished in", "\n"), "test result: ok.")?;
+    Ok(passed)
 }
 
 /// The numbers in the line with this text.
