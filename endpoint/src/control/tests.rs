@@ -147,7 +147,7 @@ fn commands_reach_the_session_and_down_waits_for_its_end() {
     // `down` has waited. Only a process that another test is starting right now may have the lock too, until it runs its program.
     let lock = || StateDir::new(directory.path()).lock().ok();
     assert!((0..50).any(|_| lock().is_some() || {
-        std::thread::sleep(Duration::from_millis(2));
+        std::thread::park_timeout(Duration::from_millis(2));
         false
     }));
     assert!(!socket.exists());

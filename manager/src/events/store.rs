@@ -41,7 +41,7 @@ impl StoreError {
     }
 
     /// The audit log can't be read.
-    pub(super) fn audit(error: StorageError) -> Self {
+    pub(super) fn audit(error: &StorageError) -> Self {
         Self(format!("the audit log: {error}"))
     }
 

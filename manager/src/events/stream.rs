@@ -57,7 +57,7 @@ impl Events {
             page.is_last = rows.len() < PART;
             // They are gone with the part in consensus that this manager had; another one has them soon.
             let entries = self.entries(&rows).await.unwrap_or_default();
-            for (position, event) in self.whole(rows, entries) {
+            for (position, event) in self.whole(rows, &entries) {
                 page.next.pass(position);
                 if let Some(event) = event.filter(&wanted) {
                     page.events.push((position, event, page.next.clone()));
@@ -85,8 +85,8 @@ impl Events {
         if audited.any(|position| is_to_come(position.place, whole, began)) {
             return Err(StoreError::behind());
         }
-        let entries = self.entries(&rows).await.map_err(StoreError::audit)?;
-        Ok(self.whole(rows, entries))
+        let entries = self.entries(&rows).await.map_err(|error| StoreError::audit(&error))?;
+        Ok(self.whole(rows, &entries))
     }
 
     /// What the audit log has of what they say.
@@ -99,7 +99,7 @@ impl Events {
     }
 
     /// Adds what the audit log says. An event is none if it does not say it any more.
-    fn whole(&self, rows: Vec<Row>, entries: Vec<Entry>) -> Vec<(Position, Option<Event>)> {
+    fn whole(&self, rows: Vec<Row>, entries: &[Entry]) -> Vec<(Position, Option<Event>)> {
         let state = self.cluster.snapshot();
         let events = entries.iter().filter_map(|entry| audit::event(&state, entry));
         let mut entries: BTreeMap<_, _> =
