@@ -19,7 +19,9 @@ pub struct Later(Arc<OnceLock<Router>>);
 impl Later {
     /// They are here. The first ones stay.
     pub fn set(&self, routes: Router) {
-        let _ = self.0.set(routes.route_layer(from_fn(tell_route)));
+        // A witness has none, and a layer wants some.
+        let routes = if routes.has_routes() { routes.route_layer(from_fn(tell_route)) } else { routes };
+        let _ = self.0.set(routes);
     }
 
     /// What takes every request that no other route takes.

@@ -105,8 +105,17 @@ impl Agent {
     /// # Errors
     /// When it does not, with the end of its log.
     pub fn up(&mut self) -> anyhow::Result<()> {
-        let state_dir = format!("--state-dir={}", self.state_dir.display());
-        self.program = Some(self.host.spawn(tool("festoon")?, &[state_dir, "up".to_owned()])?);
+        self.up_with(&[])
+    }
+
+    /// The same, with these options.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub fn up_with(&mut self, options: &[&str]) -> anyhow::Result<()> {
+        let mut args = vec![format!("--state-dir={}", self.state_dir.display()), "up".to_owned()];
+        args.extend(options.iter().map(|option| (*option).to_owned()));
+        self.program = Some(self.host.spawn(tool("festoon")?, &args)?);
         self.program()?.wait_for_log(START, "the agent has started")?;
         wait_until_slowly(START, &format!("an answer of agent {}", self.name), || Ok(self.status().is_ok()))
     }

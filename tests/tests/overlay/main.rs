@@ -13,6 +13,7 @@ mod paths;
 mod registry;
 mod restore;
 mod rotation;
+mod routes;
 
 use std::net::IpAddr;
 use std::time::Duration;

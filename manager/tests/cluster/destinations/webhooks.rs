@@ -1,6 +1,6 @@
 //! Webhooks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -57,13 +57,15 @@ async fn while_a_secret_is_replaced_both_sign_and_a_destination_that_is_off_gets
     assert!(request.is_signed_with(&first) && request.is_signed_with(&second));
     let third: Value = rotate(0).await.json().await.unwrap();
     change(&admin, &id, json!({"enabled": false})).await;
-    let before = receiver.requests().iter().filter(|request| is_told(request)).count();
+    // A change of the destination may have one come again, under the same id.
+    let told = || receiver.requests().into_iter().filter(is_told).map(|it| it.id).collect::<BTreeSet<_>>().len();
+    let before = told();
     manager.token(&[]);
     let delivery = delivery(&admin, &id).await;
     assert!(delivery["manager"].is_null() && delivery["lag"].as_u64().unwrap() > 0, "{delivery}");
-    assert_eq!(receiver.requests().iter().filter(|request| is_told(request)).count(), before);
+    assert_eq!(told(), before);
     change(&admin, &id, json!({"enabled": true})).await;
-    until("it goes on", || receiver.requests().iter().filter(|request| is_told(request)).count() > before).await;
+    until("it goes on", || told() > before).await;
     let request = receiver.requests().into_iter().rfind(is_told).unwrap();
     assert!(request.is_signed_with(third["secret"].as_str().unwrap()) && request.signatures.len() == 1);
     let stale =
