@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use festoon_control::registry::{Change, Command, Outcome, Refusal, State, carry_out};
-use festoon_proto::EpochId;
+use festoon_proto::{EpochId, ManagerId};
 use openraft::error::{ClientWriteError, RaftError};
 use openraft::{EmptyNode, RaftMetrics};
 use serde::{Deserialize, Serialize};
@@ -150,8 +150,21 @@ impl<T: Transport> Cluster<T> {
             self.step_down().await;
             return Err(Attempt::NotTaken);
         }
+        if !self.can_do_without(manager) {
+            return Err(Attempt::NotTaken);
+        }
         members::dismiss(&self.raft, &self.leaving, manager).await.map_err(|error| failed(&error))?;
         self.append(proposal).await
+    }
+
+    /// Whether a majority of those that would stay answers. Otherwise nothing could be agreed on once this one is out, not even
+    /// that another comes back.
+    fn can_do_without(&self, manager: ManagerId) -> bool {
+        let me = self.network.me;
+        let stay: Vec<_> =
+            self.health().members.into_iter().filter(|it| it.votes && it.id.manager != manager).collect();
+        let there = stay.iter().filter(|it| it.is_heard || it.id == me).count();
+        2 * there > stay.len()
     }
 
     /// What strangers want has no place in the log if it is refused: they could fill it. What the state says of it is certain
