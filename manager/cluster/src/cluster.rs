@@ -262,6 +262,7 @@ impl<T: Transport> Cluster<T> {
             Request::Propose(proposal) => {
                 self.write(proposal).await.map(Answer::Applied).map_err(|attempt| match attempt {
                     Attempt::Stopped => Rejection::Stopped,
+                    Attempt::StillNeeded(silent) => Rejection::StillNeeded(silent),
                     Attempt::NotTaken | Attempt::Unknown => Rejection::NotLeader,
                 })
             }

@@ -1,7 +1,7 @@
 //! What members ask each other, as bytes.
 
-use festoon_proto::EpochId;
 use festoon_proto::map::MapVersion;
+use festoon_proto::{EpochId, ManagerId};
 use openraft::error::InstallSnapshotError;
 use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, InstallSnapshotRequest, InstallSnapshotResponse, VoteRequest,
@@ -56,7 +56,7 @@ pub struct Removal {
 }
 
 /// Why a request is not answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum Rejection {
     /// The addressee began anew with an empty disk since.
     #[error("that manager is now {0}")]
@@ -79,6 +79,9 @@ pub enum Rejection {
     /// The sender is not who it says, or speaks another version.
     #[error("the request was not understood: run the same version of Festoon on all managers")]
     NotUnderstood,
+    /// The manager that is to be removed is needed while these do not answer.
+    #[error("too few of the others answer")]
+    StillNeeded(Vec<ManagerId>),
 }
 
 /// Encodes what is sent. What is sent here can always be encoded.

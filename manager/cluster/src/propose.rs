@@ -40,6 +40,16 @@ pub enum ProposeError {
         /// The change may have been made, or may still be.
         is_uncertain: bool,
     },
+    /// The others could agree on nothing without the manager that is to be removed.
+    #[error("manager {manager} can't be removed now: those that stay could agree on nothing without it, for {} not answer. Start what is lost, or remove it first; {}", silent_text(silent), uncertain_text(*.is_uncertain))]
+    StillNeeded {
+        /// Its name.
+        manager: String,
+        /// Those that would stay and do not answer, by name.
+        silent: Vec<String>,
+        /// The change may have been made, or may still be.
+        is_uncertain: bool,
+    },
     /// The cluster has gone on without this manager.
     #[error(
         "this manager belongs to epoch {ours} of the cluster, which is in epoch {theirs}: ask another manager, and run `festoon-manager rejoin` on this one"
@@ -62,6 +72,13 @@ const fn uncertain_text(is_uncertain: bool) -> &'static str {
         "it is not certain that nothing was changed: look before you try again"
     } else {
         "nothing was changed: try again when more of them are back"
+    }
+}
+
+fn silent_text(silent: &[String]) -> String {
+    match silent {
+        [one] => format!("{one} does"),
+        many => format!("{} do", many.join(", ")),
     }
 }
 
@@ -88,7 +105,7 @@ impl<T: Transport> Cluster<T> {
     /// Brings a proposal into the log. It may be sent several times, and is carried out once.
     async fn carry(&self, proposal: &Proposal, deadline: Instant) -> Result<Applied, ProposeError> {
         let mut metrics = self.raft.metrics();
-        let mut is_uncertain = false;
+        let (mut is_uncertain, mut silent) = (false, Vec::new());
         while Instant::now() < deadline {
             if let Some(theirs) = self.network.fence.later() {
                 return Err(ProposeError::Fenced { ours: self.network.fence.epoch(), theirs });
@@ -100,7 +117,8 @@ impl<T: Transport> Cluster<T> {
                 attempt = attempt => match attempt {
                     Ok(Ok(applied)) => return Ok(applied),
                     Ok(Err(Attempt::Stopped)) => return Err(ProposeError::Stopped),
-                    Ok(Err(Attempt::NotTaken)) => {}
+                    Ok(Err(Attempt::NotTaken)) => silent.clear(),
+                    Ok(Err(Attempt::StillNeeded(those))) => silent = those,
                     Ok(Err(Attempt::Unknown)) | Err(_) => is_uncertain |= leader.is_some(),
                 },
                 // Somebody else leads: whoever led before may never answer.
@@ -112,9 +130,25 @@ impl<T: Transport> Cluster<T> {
             let pause = tokio::time::sleep_until(deadline.min(Instant::now() + RETRY));
             tokio::select! { biased; () = pause => {}, () = other_leader(&mut metrics, leader) => {} }
         }
+        match proposal.change.command {
+            Command::RemoveManager(manager) if !silent.is_empty() => {
+                Err(self.still_needed(manager, &silent, is_uncertain))
+            }
+            _ => Err(self.no_quorum(is_uncertain)),
+        }
+    }
+
+    fn no_quorum(&self, is_uncertain: bool) -> ProposeError {
         let health = self.health();
         let voters = health.members.iter().filter(|member| member.votes).count();
-        Err(ProposeError::NoQuorum { needed: health.quorum(), voters, is_uncertain })
+        ProposeError::NoQuorum { needed: health.quorum(), voters, is_uncertain }
+    }
+
+    fn still_needed(&self, manager: ManagerId, silent: &[ManagerId], is_uncertain: bool) -> ProposeError {
+        let state = self.snapshot();
+        let name = |id| state.manager(id).map_or_else(|| id.to_string(), |manager| manager.name.clone());
+        let silent = silent.iter().map(|&id| name(id)).collect();
+        ProposeError::StillNeeded { manager: name(manager), silent, is_uncertain }
     }
 
     async fn attempt(&self, proposal: &Proposal, leader: Option<MemberId>) -> Result<Applied, Attempt> {
@@ -125,6 +159,7 @@ impl<T: Transport> Cluster<T> {
                 Ok(Answer::Applied(applied)) => Ok(applied),
                 // It may have led when it took the proposal, and it may have stopped after that.
                 Err(AskError::Rejected(Rejection::NotLeader | Rejection::Stopped)) => Err(Attempt::Unknown),
+                Err(AskError::Rejected(Rejection::StillNeeded(silent))) => Err(Attempt::StillNeeded(silent)),
                 Err(AskError::Call(CallError::NotSent(_)) | AskError::Rejected(_)) => Err(Attempt::NotTaken),
                 _ => Err(Attempt::Unknown),
             },
@@ -146,25 +181,25 @@ impl<T: Transport> Cluster<T> {
         if is_refused || !self.is_leader() {
             return self.append(proposal).await;
         }
+        let (there, silent) = self.those_without(manager);
+        if there <= silent.len() {
+            return Err(Attempt::StillNeeded(silent));
+        }
         if manager == self.network.me.manager {
             self.step_down().await;
-            return Err(Attempt::NotTaken);
-        }
-        if !self.can_do_without(manager) {
             return Err(Attempt::NotTaken);
         }
         members::dismiss(&self.raft, &self.leaving, manager).await.map_err(|error| failed(&error))?;
         self.append(proposal).await
     }
 
-    /// Whether a majority of those that would stay answers. Otherwise nothing could be agreed on once this one is out, not even
-    /// that another comes back.
-    fn can_do_without(&self, manager: ManagerId) -> bool {
+    /// How many of the voters that would stay answer, and which do not. Unless the former are a majority, nothing could be
+    /// agreed on once this one is out, not even that another comes back.
+    fn those_without(&self, manager: ManagerId) -> (usize, Vec<ManagerId>) {
         let me = self.network.me;
-        let stay: Vec<_> =
-            self.health().members.into_iter().filter(|it| it.votes && it.id.manager != manager).collect();
-        let there = stay.iter().filter(|it| it.is_heard || it.id == me).count();
-        2 * there > stay.len()
+        let stay = self.health().members.into_iter().filter(|it| it.votes && it.id.manager != manager);
+        let (there, silent): (Vec<_>, Vec<_>) = stay.partition(|it| it.is_heard || it.id == me);
+        (there.len(), silent.into_iter().map(|it| it.id.manager).collect())
     }
 
     /// What strangers want has no place in the log if it is refused: they could fill it. What the state says of it is certain
@@ -206,10 +241,12 @@ impl<T: Transport> Cluster<T> {
 }
 
 /// Why an attempt to write failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Attempt {
     /// Nothing was written.
     NotTaken,
+    /// Nothing was written: a manager can't be removed while these do not answer.
+    StillNeeded(Vec<ManagerId>),
     /// Perhaps it was written.
     Unknown,
     /// The disk fails, or the program ends.

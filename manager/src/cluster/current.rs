@@ -192,7 +192,7 @@ impl Cluster {
                 Err(AnewError::Fenced(theirs))
             }
             Err(ProposeError::Fenced { theirs, .. }) => Ok(Some(theirs)),
-            Err(ProposeError::NoQuorum { .. } | ProposeError::Stopped) => Ok(None),
+            Err(ProposeError::NoQuorum { .. } | ProposeError::StillNeeded { .. } | ProposeError::Stopped) => Ok(None),
         }
     }
 

@@ -48,6 +48,7 @@ impl From<ProposeError> for Refused {
         let (status, kind) = match &error {
             ProposeError::Refused(refusal) => (status_of(refusal.kind()), refusal.kind()),
             ProposeError::NoQuorum { .. } => (StatusCode::SERVICE_UNAVAILABLE, "no-quorum"),
+            ProposeError::StillNeeded { .. } => (StatusCode::CONFLICT, "manager-needed"),
             ProposeError::Fenced { .. } => (StatusCode::SERVICE_UNAVAILABLE, "fenced"),
             ProposeError::Stopped => (StatusCode::SERVICE_UNAVAILABLE, "stopped"),
         };

@@ -135,6 +135,27 @@ async fn a_manager_that_is_silent_keeps_nobody_from_leaving_or_coming() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_is_needed_is_not_removed_and_whom_to_start_is_named() {
+    let world = World::of(3).await;
+    let leader = world.leader().await;
+    let (silent, other) = (leader % 3 + 1, (leader + 1) % 3 + 1);
+    world.isolate(&[silent]);
+    let sees_it = || world.get(leader).health().members.iter().any(|it| it.id.manager.0 == silent && !it.is_heard);
+    until("it is missed", sees_it).await;
+    let name = |number| world.get(leader).snapshot().manager(ManagerId(number)).unwrap().name.clone();
+    for (asked, removed) in [(leader, other), (other, leader), (other, other)] {
+        let refused = world.get(asked).propose(Command::RemoveManager(ManagerId(removed))).await;
+        let still_needed =
+            ProposeError::StillNeeded { manager: name(removed), silent: vec![name(silent)], is_uncertain: false };
+        assert_eq!(refused.err(), Some(still_needed));
+    }
+    assert_eq!(world.leader().await, leader, "nobody was disturbed");
+    insist(&world.get(other), Command::RemoveManager(ManagerId(silent))).await;
+    insist(&world.get(leader), Command::RemoveManager(ManagerId(other))).await;
+    assert_eq!(world.get(leader).snapshot().managers().count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn far_away_managers_agree_too() {
     let world = World::of(3).await;
     world.net.set_latency(Duration::from_millis(150));

@@ -32,7 +32,10 @@ impl From<Result<Applied, ProposeError>> for Answer {
     fn from(answer: Result<Applied, ProposeError>) -> Self {
         match answer {
             Ok(Applied { index, result: Some(result) }) => Self::Said(Said { result, addresses: None, place: index }),
-            Err(ProposeError::NoQuorum { is_uncertain: false, .. }) => Self::Unchanged,
+            Err(
+                ProposeError::NoQuorum { is_uncertain: false, .. }
+                | ProposeError::StillNeeded { is_uncertain: false, .. },
+            ) => Self::Unchanged,
             _ => Self::Unknown,
         }
     }
