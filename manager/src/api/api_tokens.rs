@@ -1,5 +1,5 @@
-//! API tokens. Whoever is logged in sees to its own, an owner to all. A token sees to none, or one that is about to expire could
-//! make the next.
+//! API tokens. Whoever is logged in sees to its own, an owner to all. A token is nobody's own and sees to none, or one that is
+//! about to expire could make the next; only one with an owner's grant for all networks sees to all, as it does to users.
 
 use axum::Json;
 use axum::extract::State as Shared;

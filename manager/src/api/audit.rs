@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use super::Api;
 use super::query::ApiQuery;
+use crate::audit::ReadError;
 use crate::https::Refused;
 
 const LINES: &str = "application/jsonl";
@@ -31,9 +32,9 @@ enum Format {
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Range {
-    /// Those with higher numbers: `next` of the page before, or the number of the last line.
-    #[serde(default)]
-    after: u64,
+    /// Those with higher numbers: `next` of the page before, or the number of the last line. From the oldest that this manager
+    /// has, if it is not said; if it is, and the next is missing here, the answer is 503.
+    after: Option<u64>,
     /// How many, 1000 if it is not said.
     #[param(minimum = 1, maximum = 10000)]
     limit: Option<u16>,
@@ -55,10 +56,7 @@ pub(super) async fn list(
     if !(1..=MOST).contains(&limit) {
         return Err(Refused::new(StatusCode::BAD_REQUEST, "bad-request", "limit is 1 to 10000"));
     }
-    let entries = api.cluster.audit(range.after, usize::from(limit)).await.map_err(|error| {
-        tracing::error!(%error, "the audit log can't be read");
-        Refused::internal()
-    })?;
+    let entries = api.audit.read(range.after, usize::from(limit)).await?;
     let accepts = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
     let as_said = if accepts.is_some_and(|accept| accept.contains(LINES)) { Format::Jsonl } else { Format::Json };
     if range.format.unwrap_or(as_said) == Format::Jsonl {
@@ -72,4 +70,18 @@ pub(super) async fn list(
         Refused::internal()
     })?;
     Ok(Json(Page { items, next }).into_response())
+}
+
+impl From<ReadError> for Refused {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Behind { .. } => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "audit-behind", &error.to_string()).retry_after(5)
+            }
+            ReadError::Storage(error) => {
+                tracing::error!(%error, "the audit log can't be read");
+                Self::internal()
+            }
+        }
+    }
 }

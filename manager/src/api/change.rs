@@ -1,6 +1,6 @@
 //! The way of a change from a handler into the registry.
 
-use festoon_control::registry::{Change, Command, IdempotencyKey, Outcome, Unchanged};
+use festoon_control::registry::{Change, Command, Deed, IdempotencyKey, Outcome, Unchanged};
 
 use super::{Api, Caller};
 use crate::cluster::{ProposeError, unix_now};
@@ -32,6 +32,13 @@ impl Api {
     /// Carries out what a caller wants. When it returns, [`Cluster::snapshot`](crate::cluster::Cluster::snapshot) has it.
     pub(super) async fn change(&self, wanted: Wanted<'_>) -> Result<Outcome, Refused> {
         Ok(self.propose(wanted).await?)
+    }
+
+    /// Writes down what was done without the registry. It is done: a registry that can't be changed now makes it no failure.
+    pub(super) async fn note(&self, caller: &Caller, deed: Deed) {
+        if let Err(error) = self.propose(Wanted::new(caller, Command::Note(deed))).await {
+            tracing::warn!(?deed, by = ?caller.author.who, %error, "the audit log does not have what was done");
+        }
     }
 
     /// As [`Api::change`], for whoever can do without.

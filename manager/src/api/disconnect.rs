@@ -8,6 +8,7 @@ use axum::http::StatusCode;
 use axum::routing::post;
 use axum::{Extension, Router};
 use festoon_api::EndpointId;
+use festoon_control::registry::Deed;
 use festoon_proto::ManagerId;
 
 use super::query::ApiPath;
@@ -46,6 +47,7 @@ pub(super) async fn disconnect(
         }
     }
     tracing::info!(endpoint = %id, by = ?caller.author.who, "an admin cut an endpoint off");
+    api.note(&caller, Deed::Disconnect(id)).await;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -14,7 +14,7 @@ use festoon_api::{
     SecretRotated, SecretText, Time,
 };
 use festoon_control::registry::{
-    AddEventDestination, ChangeError, Command, EncryptedSecret, EventDestination as Record, Outcome, PutSecret,
+    AddEventDestination, ChangeError, Command, Deed, EncryptedSecret, EventDestination as Record, Outcome, PutSecret,
     RedeliverDeadLetters, SecretName, State, Subject, Target, Unchanged, UpdateEventDestination,
 };
 use festoon_events::delivery::SigningSecret;
@@ -170,10 +170,12 @@ pub(super) async fn rotate_secret(
     params(("event_destination" = EventDestinationId, Path)), responses((status = 200, body = EventDestinationTest)))]
 pub(super) async fn test(
     Shared(api): Shared<Api>,
+    caller: Caller,
     ApiPath(EventDestinationId(id)): ApiPath<EventDestinationId>,
 ) -> Result<Json<EventDestinationTest>, Refused> {
     let state = api.cluster.snapshot();
     let tried = api.deliveries.try_out(one(&state, id)?).await?;
+    api.note(&caller, Deed::TryOut(id)).await;
     Ok(Json(EventDestinationTest { delivered: tried.is_delivered, id: tried.id, text: tried.text }))
 }
 

@@ -41,6 +41,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::accounts::{Accounts, Caller, Names};
+use crate::audit::Reader;
 use crate::cluster::{Cluster, Https};
 use crate::deliver::Deliveries;
 use crate::driver::{NodeHandle, Stopped};
@@ -70,6 +71,8 @@ pub struct Api {
     pub names: Names,
     /// What happened.
     pub events: Events,
+    /// Who did what.
+    pub audit: Reader,
     /// Its snapshots.
     pub snapshots: Snapshots,
     /// Its secrets.

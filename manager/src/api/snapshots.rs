@@ -5,10 +5,11 @@ use axum::extract::State as Shared;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use festoon_api::{Page, Snapshot};
+use festoon_control::registry::Deed;
 
-use super::Api;
 use super::query::ApiPath;
 use super::view::time;
+use super::{Api, Caller};
 use crate::https::Refused;
 use crate::snapshot::{ArchiveError, Entry, KeepError, TakeError};
 
@@ -23,8 +24,10 @@ pub(super) async fn list(Shared(api): Shared<Api>) -> Result<Json<Page<Snapshot>
 
 /// Takes a snapshot, which this manager keeps.
 #[utoipa::path(post, path = "/snapshots", tag = "snapshots", responses((status = 201, body = Snapshot)))]
-pub(super) async fn create(Shared(api): Shared<Api>) -> Result<impl IntoResponse, Refused> {
-    Ok((StatusCode::CREATED, Json(view(api.snapshots.keep().await?))))
+pub(super) async fn create(Shared(api): Shared<Api>, caller: Caller) -> Result<impl IntoResponse, Refused> {
+    let kept = api.snapshots.keep().await?;
+    api.note(&caller, Deed::TakeSnapshot).await;
+    Ok((StatusCode::CREATED, Json(view(kept))))
 }
 
 /// A snapshot that this manager keeps: a file that is encrypted to the recovery key.
@@ -33,16 +36,21 @@ pub(super) async fn create(Shared(api): Shared<Api>) -> Result<impl IntoResponse
     responses((status = 200, content((Vec<u8> = "application/octet-stream")))))]
 pub(super) async fn read(
     Shared(api): Shared<Api>,
+    caller: Caller,
     ApiPath(name): ApiPath<String>,
 ) -> Result<impl IntoResponse, Refused> {
-    Ok((AGE, api.snapshots.read(name).await?))
+    let bytes = api.snapshots.read(name).await?;
+    api.note(&caller, Deed::DownloadSnapshot).await;
+    Ok((AGE, bytes))
 }
 
 /// A snapshot of now, which nobody keeps: a file that is encrypted to the recovery key.
 #[utoipa::path(get, path = "/snapshot", tag = "snapshots",
     responses((status = 200, content((Vec<u8> = "application/octet-stream")))))]
-pub(super) async fn take(Shared(api): Shared<Api>) -> Result<impl IntoResponse, Refused> {
-    Ok((AGE, api.snapshots.take().await?))
+pub(super) async fn take(Shared(api): Shared<Api>, caller: Caller) -> Result<impl IntoResponse, Refused> {
+    let bytes = api.snapshots.take().await?;
+    api.note(&caller, Deed::DownloadSnapshot).await;
+    Ok((AGE, bytes))
 }
 
 fn view(entry: Entry) -> Snapshot {

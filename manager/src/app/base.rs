@@ -29,6 +29,7 @@ pub(super) struct Base {
     pub(super) snapshots: Snapshots,
     pub(super) keeper: Keeper,
     pub(super) events: Events,
+    pub(super) audit: audit::Reader,
     pub(super) metrics: Metrics,
     pub(super) deliveries: Deliveries,
     /// Takes what the node sees.
@@ -80,6 +81,7 @@ pub(super) async fn start(data: &DataDir, config: &Config) -> anyhow::Result<Bas
     let served = routes(&parts, &keeper, &events, &deliveries).merge(later.router());
     let https = https.run(metrics.requests().observe(served, Way::Https));
     let delivering = deliveries.clone().run();
+    let audit = trail.reader();
     let (record, trail) = (record.run(), trail.run());
     let Parts { supervisor, .. } = parts;
     let keys = keep_keys(keeper.clone(), cluster.clone());
@@ -98,7 +100,7 @@ pub(super) async fn start(data: &DataDir, config: &Config) -> anyhow::Result<Bas
         }
     };
     let work = Box::pin(work);
-    Ok(Base { me, cluster, keeper, snapshots, events, metrics, deliveries, sightings, managers, later, work })
+    Ok(Base { me, cluster, keeper, snapshots, events, audit, metrics, deliveries, sightings, managers, later, work })
 }
 
 fn routes(parts: &Parts, keeper: &Keeper, events: &Events, deliveries: &Deliveries) -> Router {

@@ -40,8 +40,20 @@ const REMOVED: &str = "this manager was removed from the cluster: join it again,
 pub async fn serve(data: DataDir, config: Config) -> anyhow::Result<()> {
     let mut stop = Stop::listen()?;
     let base = base::start(&data, &config).await?;
-    let Base { me, cluster, keeper, snapshots, events, metrics, deliveries, sightings, managers, later, mut work } =
-        base;
+    let Base {
+        me,
+        cluster,
+        keeper,
+        snapshots,
+        events,
+        audit,
+        metrics,
+        deliveries,
+        sightings,
+        managers,
+        later,
+        mut work,
+    } = base;
     let state = tokio::select! {
         state = first_state(&cluster, me) => state?,
         error = &mut work => return Err(error),
@@ -62,6 +74,7 @@ pub async fn serve(data: DataDir, config: Config) -> anyhow::Result<()> {
         accounts: Accounts::new(registry.clone(), vault.clone()),
         names: Names::new(config.https.names.clone()),
         events,
+        audit,
         snapshots: snapshots.clone(),
         vault,
         managers,

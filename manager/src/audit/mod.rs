@@ -4,11 +4,13 @@
 //! entry is known for what it is before it is taken, whoever sent it.
 //!
 //! ```text
-//! registry (end of the chain) --> trail (walks back, asks the others) --> whole --> events
+//! registry (end of the chain) --> trail (walks back, asks the others) --> whole --> events, API
 //! ```
 
 mod ask;
+mod read;
 mod trail;
 
 pub use ask::router;
+pub use read::{ReadError, Reader};
 pub use trail::Trail;

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use super::ask::{PART, ask};
+use super::read::Reader;
 use crate::cluster::{Cluster, Https};
 
 /// How soon missing entries are asked for again; each time twice as long.
@@ -35,6 +36,11 @@ impl Trail {
     /// The part that is whole, once that is known. Its top moves with the registry; its bottom is as old as can be had.
     pub fn watch(&self) -> watch::Receiver<Option<Whole>> {
         self.whole.subscribe()
+    }
+
+    /// Reads the part that is whole.
+    pub fn reader(&self) -> Reader {
+        Reader { cluster: self.cluster.clone(), whole: self.watch() }
     }
 
     /// Follows the registry. Ends with it.

@@ -60,7 +60,7 @@ pub(super) fn apply_one(state: &mut State, command: &Command) -> Result<Outcome,
         Command::RemoveEventDestination(id) => destinations::remove(state, *id)?,
         Command::NoteDelivery(command) => destinations::note(state, command)?,
         Command::RedeliverDeadLetters(command) => destinations::redeliver(state, command)?,
-        Command::Expire(_) => {}
+        Command::Expire(_) | Command::Note(_) => {}
     }
     Ok(Outcome::Done)
 }

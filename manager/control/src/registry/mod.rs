@@ -46,10 +46,10 @@ pub use authorities::{Authority, AuthorityError, AuthorityRole};
 pub use change::{Author, Carried, Change, ChangeError, MAX_BATCH, Unchanged, Who, carry_out};
 pub use command::{
     AddAuthority, AddClient, AddEventDestination, AddNetwork, AddUser, AnnounceFormat, BeginEpoch, Bootstrap, Command,
-    CreateApiToken, CreateToken, DataKeyCopy, JoinEndpoint, JoinManager, LogIn, ManagerSpec, NewTotp, NoteDelivery,
-    OfferRoutes, Outcome, Proof, PutSecret, RedeliverDeadLetters, RemoveEndpoint, RenewManager, RotateEndpointKey,
-    RotateManagerKey, RotateSealKey, SetKeyring, SetUp, TokenPreset, UnixMs, UpdateEndpoint, UpdateEventDestination,
-    UpdateManager, UpdateNetwork, UpdateUser,
+    CreateApiToken, CreateToken, DataKeyCopy, Deed, JoinEndpoint, JoinManager, LogIn, ManagerSpec, NewTotp,
+    NoteDelivery, OfferRoutes, Outcome, Proof, PutSecret, RedeliverDeadLetters, RemoveEndpoint, RenewManager,
+    RotateEndpointKey, RotateManagerKey, RotateSealKey, SetKeyring, SetUp, TokenPreset, UnixMs, UpdateEndpoint,
+    UpdateEventDestination, UpdateManager, UpdateNetwork, UpdateUser,
 };
 pub use destinations::{DeadLetter, DestinationError, EventDestination, GivenUp, MAX_LETTERS, Progress, Target};
 pub use diff::Difference;

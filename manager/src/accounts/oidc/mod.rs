@@ -8,6 +8,7 @@ mod pending;
 mod settings;
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use festoon_control::registry::{LogIn, OidcIdentity, Outcome, Proof, Refusal, State, UnixMs};
 use openidconnect::core::{CoreAuthenticationFlow, CoreClient, CoreProviderMetadata};
@@ -26,6 +27,10 @@ use crate::vault::VaultError;
 pub use http::HttpError;
 pub use pending::Pending;
 pub use settings::{OidcSettings, SettingsError};
+
+/// For all that a provider is asked in one half of a login: the browser gets an answer before its request ends, even after a
+/// change of the registry that takes as long as it may.
+const LIMIT: Duration = Duration::from_secs(15);
 
 /// Nobody is let in.
 #[derive(Debug, thiserror::Error)]
@@ -98,7 +103,7 @@ impl Accounts {
         let settings = self.oidc(&self.cluster.snapshot())?.ok_or(OidcError::None)?;
         // Each costs a question to the provider.
         self.count_nameless(from, now)?;
-        let metadata = discover(&settings).await?;
+        let metadata = within_limit(discover(&settings)).await?;
         let client = CoreClient::from_provider_metadata(metadata, ClientId::new(settings.client_id.clone()), None)
             .set_redirect_uri(redirect(callback)?);
         let pending = Pending::generate();
@@ -123,7 +128,7 @@ impl Accounts {
             return Err(OidcError::Refused(error.chars().filter(|c| !c.is_control()).take(100).collect()));
         }
         let code = answer.code.ok_or(OidcError::NotBegun)?;
-        let identity = identify(&settings, &pending, &code, &answer.callback).await?;
+        let identity = within_limit(identify(&settings, &pending, &code, &answer.callback)).await?;
         let logged_in = self.begin_as(identity, (answer.from, answer.agent), now).await?;
         // Both halves were counted.
         self.give_back_nameless(answer.from);
@@ -161,6 +166,11 @@ impl Accounts {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+async fn within_limit<T>(asked: impl Future<Output = Result<T, OidcError>>) -> Result<T, OidcError> {
+    let too_slow = |_| OidcError::Provider("it takes too long to answer".to_owned());
+    tokio::time::timeout(LIMIT, asked).await.map_err(too_slow)?
 }
 
 /// Asks the provider who it is. The answer must name the same issuer (Discovery, section 4.3).
@@ -207,4 +217,23 @@ fn provider(error: impl std::error::Error) -> OidcError {
         text = inner.to_string();
     }
     OidcError::Provider(text.lines().collect::<Vec<_>>().join(" ").chars().take(200).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_provider_that_is_slow_at_each_step_does_not_outlast_the_request() {
+        let slow = async {
+            for _ in 0..3 {
+                tokio::time::sleep(Duration::from_secs(7)).await;
+            }
+            Ok(())
+        };
+        let begun = tokio::time::Instant::now();
+        let refused = within_limit(slow).await;
+        assert!(matches!(refused, Err(OidcError::Provider(_))), "{refused:?}");
+        assert!(begun.elapsed() + Duration::from_secs(2) < crate::https::REQUEST_TIMEOUT);
+    }
 }

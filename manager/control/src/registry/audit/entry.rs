@@ -17,6 +17,12 @@ use super::super::{Subject, UnixMs};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
 pub struct Hash(pub [u8; 32]);
 
+impl Hash {
+    pub(super) fn of(text: &str) -> Self {
+        Self(SecretHash::of(text.as_bytes()).0)
+    }
+}
+
 impl fmt::Display for Hash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
@@ -162,7 +168,7 @@ pub(super) fn write(state: &mut State, change: &Change, what: What) -> Entry {
     };
     // It fails only on maps whose keys are no strings, and a line has none.
     let open = serde_json::to_string(&line).unwrap_or_default();
-    let hash = Hash(SecretHash::of(open.as_bytes()).0);
+    let hash = Hash::of(&open);
     state.records.audited = Head { count: number, hash };
     Entry { number, line: close(&open, hash) }
 }
@@ -209,7 +215,7 @@ impl Link {
         let link: Self = serde_json::from_str(line).map_err(|_| VerifyError::NoEntry(0))?;
         let tail = format!("{HASH}{}{END}", link.hash);
         let body = line.strip_suffix(&tail).ok_or(VerifyError::Altered(link.number))?;
-        match Hash(SecretHash::of(format!("{body}}}").as_bytes()).0).to_string() == link.hash {
+        match Hash::of(&format!("{body}}}")).to_string() == link.hash {
             true => Ok(link),
             false => Err(VerifyError::Altered(link.number)),
         }

@@ -8,7 +8,7 @@ mod view;
 
 use super::change::Change;
 use super::state::{State, Timer};
-use super::{Command, Outcome, Refusal, Subject, UnixMs};
+use super::{Command, Deed, Outcome, Refusal, Subject, UnixMs};
 
 pub use entry::{Entry, Hash, Head, NoHash, VerifyError, verify};
 
@@ -26,7 +26,8 @@ pub(super) fn observed(
     let subject = known.or_else(|| made(&outcome));
     let (after, new_name) = seen(state, subject);
     let is_quiet = matches!(command, Command::Expire(_) | Command::NoteDelivery(_));
-    let is_vague = subject.is_none_or(is_vague) || matches!(command, Command::RedeliverDeadLetters(_));
+    let is_vague =
+        subject.is_none_or(is_vague) || matches!(command, Command::RedeliverDeadLetters(_) | Command::Note(_));
     let is_written = !is_quiet && (before != after || is_vague);
     if is_written {
         let what = entry::What { action: action(command), subject, name: new_name.or(name), before, after };
@@ -87,6 +88,7 @@ fn subject_of(state: &State, command: &Command) -> Option<Subject> {
         Command::UpdateEventDestination(command) => Subject::EventDestination(command.destination),
         Command::RedeliverDeadLetters(command) => Subject::EventDestination(command.destination),
         Command::RemoveEventDestination(id) => Subject::EventDestination(*id),
+        Command::Note(deed) => deed.subject(),
         Command::SetSetUpSecret(_)
         | Command::SetKeyring(_)
         | Command::PutSecret(_)
@@ -164,5 +166,9 @@ const fn action(command: &Command) -> &'static str {
         Command::RemoveEventDestination(_) => "event-destination.remove",
         Command::NoteDelivery(_) => "event-destination.note",
         Command::RedeliverDeadLetters(_) => "event-destination.redeliver",
+        Command::Note(Deed::Disconnect(_)) => "endpoint.disconnect",
+        Command::Note(Deed::TryOut(_)) => "event-destination.test",
+        Command::Note(Deed::TakeSnapshot) => "snapshot.take",
+        Command::Note(Deed::DownloadSnapshot) => "snapshot.download",
     }
 }

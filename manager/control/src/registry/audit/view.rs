@@ -17,6 +17,7 @@ use super::super::destinations::{EventDestination, Target};
 use super::super::record::{Endpoint, Manager, Network, Token};
 use super::super::state::State;
 use super::super::{Subject, TokenPreset, UnixMs};
+use super::entry::Hash;
 
 /// A record as JSON, if it is there.
 pub(super) fn of(state: &State, subject: Subject) -> Option<String> {
@@ -232,8 +233,11 @@ impl<'a> ApiTokenView<'a> {
 struct DestinationView<'a> {
     name: &'a str,
     kind: &'static str,
-    /// A URL, or the URI of a broker without its password.
+    /// Scheme and host of a URL, for the rest of it may be a secret, or the URI of a broker without its password.
     at: &'a str,
+    /// The beginning of the URL's SHA-256: another one with every other URL.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    url_hash: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     exchange: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -252,14 +256,17 @@ struct DestinationView<'a> {
 
 impl<'a> DestinationView<'a> {
     fn of(destination: &'a EventDestination) -> Self {
-        let (at, exchange, routing_key_prefix) = match &destination.target {
-            Target::Webhook { url } => (url, None, None),
-            Target::Amqp { uri, exchange, routing_key_prefix } => (uri, Some(exchange), Some(routing_key_prefix)),
+        let (at, url_hash, exchange, routing_key_prefix) = match &destination.target {
+            Target::Webhook { url } => (origin(url), Some(short_hash(url)), None, None),
+            Target::Amqp { uri, exchange, routing_key_prefix } => {
+                (uri.as_str(), None, Some(exchange), Some(routing_key_prefix))
+            }
         };
         Self {
             name: &destination.name,
             kind: destination.target.kind(),
             at,
+            url_hash,
             exchange: exchange.map(String::as_str),
             routing_key_prefix: routing_key_prefix.map(String::as_str),
             events: &destination.kinds,
@@ -269,5 +276,34 @@ impl<'a> DestinationView<'a> {
             secret_version: destination.secret_changed.0,
             former_secret_until_unix_ms: destination.former_secret_until,
         }
+    }
+}
+
+/// A URL as far as it is for everybody: up to its path, which some receivers have a secret in.
+fn origin(url: &str) -> &str {
+    let authority = url.find("://").map_or(0, |at| at + 3);
+    let path = url.get(authority..).and_then(|rest| rest.find(['/', '?', '#']));
+    path.and_then(|path| url.get(..authority + path)).unwrap_or(url)
+}
+
+fn short_hash(text: &str) -> String {
+    Hash::of(text).to_string().chars().take(16).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_url_the_log_has_no_more_than_the_host() {
+        for (url, seen) in [
+            ("https://hooks.example.com/services/T0/B0/secret", "https://hooks.example.com"),
+            ("https://hooks.example.com:8443?token=secret", "https://hooks.example.com:8443"),
+            ("https://[2001:db8::1]/secret", "https://[2001:db8::1]"),
+            ("https://hooks.example.com", "https://hooks.example.com"),
+        ] {
+            assert_eq!(origin(url), seen);
+        }
+        assert_ne!(short_hash("https://a.example/1"), short_hash("https://a.example/2"));
     }
 }

@@ -35,6 +35,7 @@ pub use manager::{
 pub use network::{AddNetwork, UpdateNetwork};
 pub use secret::{AddAuthority, DataKeyCopy, PutSecret, SetKeyring};
 
+use super::Subject;
 use super::vault::SecretName;
 
 /// Milliseconds since 1970-01-01 UTC, read by whoever makes a command and never by whoever applies it.
@@ -139,6 +140,32 @@ pub enum Command {
     NoteDelivery(NoteDelivery),
     /// Dead letters are to be sent again.
     RedeliverDeadLetters(RedeliverDeadLetters),
+    /// Something was done that changes nothing here: only the audit log is to have it.
+    Note(Deed),
+}
+
+/// Something that somebody did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Deed {
+    /// The session of an endpoint was ended.
+    Disconnect(EndpointId),
+    /// An event was sent to a destination, to try it out.
+    TryOut(EventDestinationId),
+    /// A snapshot was taken, and a manager keeps it.
+    TakeSnapshot,
+    /// A snapshot was given out.
+    DownloadSnapshot,
+}
+
+impl Deed {
+    /// What it was done to.
+    pub(super) const fn subject(self) -> Subject {
+        match self {
+            Self::Disconnect(id) => Subject::Endpoint(id),
+            Self::TryOut(id) => Subject::EventDestination(id),
+            Self::TakeSnapshot | Self::DownloadSnapshot => Subject::Cluster,
+        }
+    }
 }
 
 impl Command {

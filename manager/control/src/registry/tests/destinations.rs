@@ -51,6 +51,22 @@ fn run(state: &State, command: Command) -> Carried {
     carry_out(state, state.version().0 + 1, &command.into()).unwrap()
 }
 
+#[test]
+fn what_was_done_without_the_registry_is_written_of_each_time_and_changes_nothing() {
+    let state = with_one();
+    for (deed, action) in [
+        (Deed::TryOut(D1), "event-destination.test"),
+        (Deed::TryOut(D1), "event-destination.test"),
+        (Deed::TakeSnapshot, "snapshot.take"),
+        (Deed::DownloadSnapshot, "snapshot.download"),
+    ] {
+        let carried = run(&state, Command::Note(deed));
+        let [entry] = carried.entries.as_slice() else { panic!("{:?}", carried.entries) };
+        assert!(entry.line.contains(&format!(r#""action":"{action}""#)), "{}", entry.line);
+        assert_eq!(carried.state.event_destination(D1), state.event_destination(D1));
+    }
+}
+
 fn given_up(event: &str) -> GivenUp {
     GivenUp {
         event: event.to_owned(),
