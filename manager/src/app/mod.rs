@@ -25,6 +25,7 @@ use crate::api::{self, Api};
 use crate::cluster::{self, Cluster, Removal};
 use crate::config::Config;
 use crate::data_dir::DataDir;
+use crate::driver::NodeHandle;
 use crate::local::{self, Leave};
 use crate::own_key::OwnKey;
 use base::Base;
@@ -39,49 +40,24 @@ const REMOVED: &str = "this manager was removed from the cluster: join it again,
 /// Runs the manager until it is asked to stop, or has left its cluster.
 pub async fn serve(data: DataDir, config: Config) -> anyhow::Result<()> {
     let mut stop = Stop::listen()?;
-    let base = base::start(&data, &config).await?;
-    let Base {
-        me,
-        cluster,
-        keeper,
-        snapshots,
-        events,
-        audit,
-        metrics,
-        deliveries,
-        sightings,
-        managers,
-        later,
-        mut work,
-    } = base;
+    let mut base = base::start(&data, &config).await?;
+    let (me, cluster) = (base.me, base.cluster.clone());
     let state = tokio::select! {
         state = first_state(&cluster, me) => state?,
-        error = &mut work => return Err(error),
+        error = &mut base.work => return Err(error),
         removal = cluster.removed() => return Err(farewell(&data, &cluster, removal).await),
         () = stop.asked() => return Ok(()),
     };
     let own_key = OwnKey::new(me, data.clone(), cluster.clone());
-    let mut carrier = carrier::start(&config.underlay, &own_key, &state, sightings).await?;
-    metrics.set_node(carrier.handle());
+    let mut carrier = carrier::start(&config.underlay, &own_key, &state, base.sightings.clone()).await?;
+    base.metrics.set_node(carrier.handle());
     let socket = local::build(&data.socket()).context("can't make the admin socket")?;
     let (leave, mut leaving) = mpsc::channel(1);
-    let (registry, node, own) = (cluster.clone(), carrier.handle(), own_key.clone());
-    let vault = keeper.vault.clone();
-    let api = Api {
-        cluster: registry.clone(),
-        node: node.clone(),
-        manager: me,
-        accounts: Accounts::new(registry.clone(), vault.clone()),
-        names: Names::new(config.https.names.clone()),
-        events,
-        audit,
-        snapshots: snapshots.clone(),
-        vault,
-        managers,
-        deliveries,
-    };
-    later.set(served(&state, &api));
-    let requests = metrics.requests().clone();
+    let api = api(&base, &config, carrier.handle());
+    base.later.set(served(&state, &api));
+    let Base { keeper, snapshots, metrics, work, .. } = base;
+    let (registry, own) = (cluster.clone(), own_key.clone());
+    let (node, requests) = (carrier.handle(), metrics.requests().clone());
     let admin =
         local::Admin { cluster: registry, node, manager: me, leave, snapshots, keeper, api, own_key: own, requests };
     ready();
@@ -154,6 +130,24 @@ async fn until_end(
         if has_left {
             return Ok(End::Left);
         }
+    }
+}
+
+/// The API, in front of all that runs.
+fn api(base: &Base, config: &Config, node: Option<NodeHandle>) -> Api {
+    let vault = base.keeper.vault.clone();
+    Api {
+        cluster: base.cluster.clone(),
+        node,
+        manager: base.me,
+        accounts: Accounts::new(base.cluster.clone(), vault.clone()),
+        names: Names::new(config.https.names.clone()),
+        events: base.events.clone(),
+        audit: base.audit.clone(),
+        snapshots: base.snapshots.clone(),
+        vault,
+        managers: base.managers.clone(),
+        deliveries: base.deliveries.clone(),
     }
 }
 
