@@ -59,6 +59,9 @@ pub struct Manager {
     pub region: Option<String>,
     /// Whether an admin has it drain.
     pub draining: bool,
+    /// The release of Festoon that it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<String>,
     /// How it is doing, as the manager that answers sees it.
     pub state: ManagerState,
     /// Round-trip time of the link to it, in microseconds.

@@ -62,6 +62,7 @@ pub fn of_entry(line: &str) -> Result<Audited, AuditError> {
 }
 
 fn kind(line: &Line) -> Kind {
+    let release = |looks: &Option<Value>| looks.as_ref().and_then(|looks| looks.get("release")).cloned();
     let approved = |looks: &Option<Value>| looks.as_ref().and_then(|looks| looks.get("approved_routes")).cloned();
     match line.action.as_str() {
         "endpoint.join" | "manager.join" => Kind::TokenUsed,
@@ -71,7 +72,11 @@ fn kind(line: &Line) -> Kind {
             Kind::KeyRotated
         }
         "endpoint.expire" => Kind::EndpointExpired,
-        "manager.announce-format" => Kind::ManagerUpgraded,
+        "manager.announce-program"
+            if release(&line.before).is_some_and(|before| release(&line.after) != Some(before)) =>
+        {
+            Kind::ManagerUpgraded
+        }
         _ => Kind::AdminChanged,
     }
 }
@@ -83,7 +88,7 @@ const fn members(kind: Kind) -> &'static [&'static str] {
         Kind::RouteApproved => &["approved_routes"],
         Kind::KeyRotated => &["public_key"],
         Kind::TokenUsed => &["addresses", "ephemeral"],
-        Kind::ManagerUpgraded => &["format"],
+        Kind::ManagerUpgraded => &["release"],
         _ => &[],
     }
 }
@@ -135,6 +140,15 @@ mod tests {
             (&"web".into(), &"10.0.0.2".into())
         );
         assert_eq!(of_entry("{}"), Err(AuditError));
+    }
+
+    #[test]
+    fn an_upgrade_is_another_release_than_before() {
+        let told = |before, after| of_entry(&line("manager.announce-program", before, after)).unwrap().event;
+        let (none, old, new) = (r#"{"format":1}"#, r#"{"release":"1.0"}"#, r#"{"release":"1.1"}"#);
+        assert_eq!((told(none, old).kind, told(old, old).kind), (Kind::AdminChanged, Kind::AdminChanged));
+        let upgraded = told(old, new);
+        assert_eq!((upgraded.kind, &upgraded.details["release"]), (Kind::ManagerUpgraded, &"1.1".into()));
     }
 
     #[test]

@@ -96,6 +96,7 @@ pub(super) fn manager(manager: &Manager, me: ManagerId, status: Option<&Status>)
         priority: manager.priority,
         region: manager.region.clone(),
         draining: manager.is_draining,
+        release: manager.release.clone(),
         state: manager_state(manager, me, status, seen),
         rtt_us: seen.and_then(|seen| seen.rtt_us),
         direct: seen.is_some_and(|seen| seen.direct),

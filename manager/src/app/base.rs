@@ -4,7 +4,7 @@ use std::pin::Pin;
 
 use anyhow::{Context as _, anyhow};
 use axum::Router;
-use festoon_control::registry::{FORMAT, State};
+use festoon_control::registry::State;
 use festoon_proto::ManagerId;
 use tokio::sync::mpsc;
 
@@ -85,12 +85,12 @@ pub(super) async fn start(data: &DataDir, config: &Config) -> anyhow::Result<Bas
     let (record, trail) = (record.run(), trail.run());
     let Parts { supervisor, .. } = parts;
     let keys = keep_keys(keeper.clone(), cluster.clone());
-    let format = cluster::announce_format(cluster.clone(), me, FORMAT);
+    let program = cluster::announce_program(cluster.clone(), me);
     let work = async move {
         tokio::select! {
             () = https => anyhow!("the HTTPS listener ended"),
             () = keys => anyhow!("the registry ended"),
-            () = format => anyhow!("the registry ended"),
+            () = program => anyhow!("the registry ended"),
             () = record => anyhow!("the record of events ended"),
             () = trail => anyhow!("the registry ended"),
             never = supervisor.run() => match never {},

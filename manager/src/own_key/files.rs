@@ -150,6 +150,7 @@ mod tests {
             region: None,
             is_draining: false,
             format: 1,
+            release: None,
             changed: Default::default(),
         }
     }

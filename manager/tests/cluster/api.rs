@@ -161,6 +161,8 @@ async fn lists_come_in_pages_and_batches_as_a_whole() {
     for path in ["/healthz", "/readyz", "/cluster", "/managers", "/managers/m1", "/routes", "/join-tokens"] {
         admin.get(path).await;
     }
+    let runs = json!(env!("CARGO_PKG_VERSION"));
+    eventually("it says what it runs", async || admin.get("/managers/m1").await["release"] == runs).await;
     let document = admin.0.get("http://localhost/api/v1/openapi.json").send().await.unwrap();
     let document: Value = document.json().await.unwrap();
     assert_eq!(document["openapi"], "3.1.0");

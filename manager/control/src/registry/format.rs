@@ -7,12 +7,15 @@
 use festoon_proto::ManagerId;
 use serde::{Deserialize, Serialize};
 
-use super::AnnounceFormat;
+use super::AnnounceProgram;
 use super::record::Manager;
 use super::state::State;
 
 /// The highest format that this program understands. It reads the one before too.
 pub const FORMAT: u16 = 1;
+
+/// Bytes of the name of a release.
+const MAX_RELEASE: usize = 64;
 
 /// The format that a state is stored in. Reading one that this program does not understand is an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -87,6 +90,9 @@ pub enum FormatError {
         /// What the cluster uses.
         cluster: u16,
     },
+    /// The name of a release is none.
+    #[error("a release has 1 to {MAX_RELEASE} printable ASCII characters, as in 1.4.2")]
+    Release,
     /// There is no such manager.
     #[error("there is no manager {0}: see `festoon-manager status` for those there are")]
     NoManager(ManagerId),
@@ -100,6 +106,7 @@ impl FormatError {
             Self::TooOld { .. } => "format-too-old",
             Self::TooNew { .. } => "format-too-new",
             Self::NotYet { .. } => "format-not-yet",
+            Self::Release => "bad-release",
             Self::NoManager(_) => "manager-unknown",
         }
     }
@@ -117,11 +124,15 @@ pub(super) fn check(state: &State, program: u16) -> Result<(), FormatError> {
     Ok(())
 }
 
-pub(super) fn announce(state: &mut State, command: &AnnounceFormat) -> Result<(), FormatError> {
-    let id = command.manager;
+pub(super) fn announce(state: &mut State, command: &AnnounceProgram) -> Result<(), FormatError> {
+    let AnnounceProgram { manager: id, format, release } = command.clone();
     let manager = state.manager(id).cloned().ok_or(FormatError::NoManager(id))?;
-    check(state, command.format)?;
-    state.note_manager(Manager { format: command.format, ..manager });
+    check(state, format)?;
+    let is_release = (1..=MAX_RELEASE).contains(&release.len()) && release.bytes().all(|byte| byte.is_ascii_graphic());
+    if !is_release {
+        return Err(FormatError::Release);
+    }
+    state.note_manager(Manager { format, release: Some(release), ..manager });
     settle(state);
     Ok(())
 }

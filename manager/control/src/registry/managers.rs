@@ -254,6 +254,7 @@ fn insert(state: &mut State, spec: &ManagerSpec) -> Result<ManagerId, ManagerErr
         region: None,
         is_draining: false,
         format: spec.format,
+        release: None,
         changed: state.version(),
     };
     let id = manager.id;

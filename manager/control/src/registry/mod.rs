@@ -45,7 +45,7 @@ pub use apply::apply;
 pub use authorities::{Authority, AuthorityError, AuthorityRole};
 pub use change::{Author, Carried, Change, ChangeError, MAX_BATCH, Unchanged, Who, carry_out};
 pub use command::{
-    AddAuthority, AddClient, AddEventDestination, AddNetwork, AddUser, AnnounceFormat, BeginEpoch, Bootstrap, Command,
+    AddAuthority, AddClient, AddEventDestination, AddNetwork, AddUser, AnnounceProgram, BeginEpoch, Bootstrap, Command,
     CreateApiToken, CreateToken, DataKeyCopy, Deed, JoinEndpoint, JoinManager, LogIn, ManagerSpec, NewTotp,
     NoteDelivery, OfferRoutes, Outcome, Proof, PutSecret, RedeliverDeadLetters, RemoveEndpoint, RenewManager,
     RotateEndpointKey, RotateManagerKey, RotateSealKey, SetKeyring, SetUp, TokenPreset, UnixMs, UpdateEndpoint,

@@ -192,6 +192,8 @@ pub struct Manager {
     pub is_draining: bool,
     /// The highest format its program understands.
     pub format: u16,
+    /// The release of Festoon that its program is, once it has run.
+    pub release: Option<String>,
     /// The last command that changed it.
     pub changed: MapVersion,
 }

@@ -107,6 +107,8 @@ struct ManagerView<'a> {
     region: Option<&'a str>,
     draining: bool,
     format: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    release: Option<&'a str>,
 }
 
 impl<'a> ManagerView<'a> {
@@ -123,6 +125,7 @@ impl<'a> ManagerView<'a> {
             region: manager.region.as_deref(),
             draining: manager.is_draining,
             format: manager.format,
+            release: manager.release.as_deref(),
         }
     }
 }

@@ -125,11 +125,13 @@ pub struct BeginEpoch {
     pub now: UnixMs,
 }
 
-/// See [`Command::AnnounceFormat`](super::Command::AnnounceFormat).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AnnounceFormat {
+/// See [`Command::AnnounceProgram`](super::Command::AnnounceProgram).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AnnounceProgram {
     /// Which manager.
     pub manager: ManagerId,
     /// The highest format its program understands.
     pub format: u16,
+    /// The release of Festoon that it is, as in `1.4.2`.
+    pub release: String,
 }

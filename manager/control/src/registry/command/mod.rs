@@ -29,7 +29,7 @@ pub use endpoint::{
     AddClient, CreateToken, JoinEndpoint, OfferRoutes, RemoveEndpoint, RotateEndpointKey, TokenPreset, UpdateEndpoint,
 };
 pub use manager::{
-    AnnounceFormat, BeginEpoch, Bootstrap, JoinManager, ManagerSpec, RenewManager, RotateManagerKey, RotateSealKey,
+    AnnounceProgram, BeginEpoch, Bootstrap, JoinManager, ManagerSpec, RenewManager, RotateManagerKey, RotateSealKey,
     UpdateManager,
 };
 pub use network::{AddNetwork, UpdateNetwork};
@@ -104,8 +104,8 @@ pub enum Command {
     RetireAuthority(Fingerprint),
     /// The cluster goes on from one manager's copy, and those that have not heard of it are locked out.
     BeginEpoch(BeginEpoch),
-    /// A manager runs a program that understands this format.
-    AnnounceFormat(AnnounceFormat),
+    /// A manager runs this program.
+    AnnounceProgram(AnnounceProgram),
     /// From now on, whoever has the secret with this hash becomes the first owner.
     SetSetUpSecret(SecretHash),
     /// The first owner.

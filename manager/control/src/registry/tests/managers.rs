@@ -136,7 +136,7 @@ fn whoever_was_given_an_id_in_a_part_of_the_log_that_is_lost_is_not_taken_for_so
 
 #[test]
 fn the_format_is_what_all_programs_understand_and_never_goes_back() {
-    let announce = |manager, format| Command::AnnounceFormat(AnnounceFormat { manager: ManagerId(manager), format });
+    let announce = |manager, format| announce(manager, format, "1.0.0");
     let two = [manager_token(2), join_manager(2, 2)];
     let after = |more: &[Command]| last_of(&[&two[..], more].concat()).0.format();
     assert_eq!(after(&[]), 1);
@@ -149,6 +149,21 @@ fn the_format_is_what_all_programs_understand_and_never_goes_back() {
     assert_eq!(then(&[manager_token(3), join_manager(3, 3)]).0, "format-too-old");
     assert_eq!(then(&[announce(1, 4)]).0, "format-too-new");
     assert_eq!(after(&[announce(1, 2), manager_token(3), join_manager(3, 3), announce(3, 2)]), 1);
+}
+
+#[test]
+fn which_release_a_manager_runs_is_known_once_it_says_so() {
+    let release = |log: &[Command]| last_of(log).0.manager(ManagerId(1)).unwrap().release.clone();
+    assert_eq!(release(&[manager_token(2)]), None);
+    assert_eq!(release(&[announce(1, 1, "1.4.2"), announce(1, 1, "1.4.3-rc.1+5")]), Some("1.4.3-rc.1+5".to_owned()));
+    for bad in ["", "1.0\n", "eins zwei", &"1".repeat(65)] {
+        assert_eq!(refusal(&[announce(1, 1, bad)]).0, "bad-release");
+    }
+}
+
+fn announce(manager: u16, format: u16, release: &str) -> Command {
+    let release = release.to_owned();
+    Command::AnnounceProgram(AnnounceProgram { manager: ManagerId(manager), format, release })
 }
 
 #[test]

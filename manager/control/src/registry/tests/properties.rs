@@ -88,7 +88,8 @@ fn any_manager_command() -> impl Strategy<Value = Command> {
             })
         }),
         (manager, 1_u16..3).prop_map(|(n, format)| {
-            Command::AnnounceFormat(AnnounceFormat { manager: ManagerId(n), format: format.min(FORMAT) })
+            let release = format!("1.{format}");
+            Command::AnnounceProgram(AnnounceProgram { manager: ManagerId(n), format: format.min(FORMAT), release })
         }),
     ]
 }
