@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser};
 use clap_complete::Shell;
 use festoon_control::registry::{DEFAULT_MTU, MAX_TOKEN_MS, TokenError};
 use festoon_proto::address::{HTTPS_PORT, UNDERLAY_PORT};
@@ -44,6 +44,17 @@ pub struct Cli {
 }
 
 /// The numbers are those of `fault`.
+impl Cli {
+    /// What the command line says. Ends the program if that makes no sense, or asks for help.
+    pub fn from_line() -> Self {
+        let matches = Self::command().get_matches();
+        match Self::from_arg_matches(&matches) {
+            Ok(cli) => Self { connection: cli.connection.chosen_by(&matches), ..cli },
+            Err(error) => error.format(&mut Self::command()).exit(),
+        }
+    }
+}
+
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done
@@ -245,8 +256,6 @@ pub(super) fn overlap(text: &str) -> Result<Duration, ParseDurationError> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     #[test]
