@@ -37,9 +37,28 @@ pub(super) struct Range {
     /// How many, 1000 if it is not said.
     #[param(minimum = 1, maximum = 10000)]
     limit: Option<u16>,
+    /// The newest so many instead, in the same order. There is no page behind them.
+    #[param(minimum = 1, maximum = 10000)]
+    last: Option<u16>,
     /// As a page, or as lines of JSON; as `Accept` says, if it is not said.
     #[param(inline)]
     format: Option<Format>,
+}
+
+impl Range {
+    /// Behind which number, and at most how many, of a log that ends with entry `end`.
+    fn part(&self, end: u64) -> Result<(u64, usize), Refused> {
+        let bad = |text| Refused::new(StatusCode::BAD_REQUEST, "bad-request", text);
+        if self.limit.is_some() && self.last.is_some() {
+            return Err(bad("limit counts from the oldest entry on and last from the newest back: give one of them"));
+        }
+        let most = self.last.or(self.limit).unwrap_or(USUAL);
+        if !(1..=MOST).contains(&most) {
+            return Err(bad("limit and last are 1 to 10000"));
+        }
+        let newest = self.last.map_or(0, |last| end.saturating_sub(last.into()));
+        Ok((self.after.max(newest), most.into()))
+    }
 }
 
 /// Entries of the audit log, by number. As lines of JSON each has the hash of the one before, so that one which was removed or
@@ -51,11 +70,8 @@ pub(super) async fn list(
     headers: HeaderMap,
     ApiQuery(range): ApiQuery<Range>,
 ) -> Result<Response, Refused> {
-    let limit = range.limit.unwrap_or(USUAL);
-    if !(1..=MOST).contains(&limit) {
-        return Err(Refused::new(StatusCode::BAD_REQUEST, "bad-request", "limit is 1 to 10000"));
-    }
-    let entries = api.cluster.audit(range.after, usize::from(limit)).await.map_err(|error| {
+    let (after, limit) = range.part(api.cluster.snapshot().audited().count)?;
+    let entries = api.cluster.audit(after, limit).await.map_err(|error| {
         tracing::error!(%error, "the audit log can't be read");
         Refused::internal()
     })?;
@@ -65,11 +81,32 @@ pub(super) async fn list(
         let lines: String = entries.iter().flat_map(|entry| [entry.line.as_str(), "\n"]).collect();
         return Ok(([(header::CONTENT_TYPE, LINES)], Body::from(lines)).into_response());
     }
-    let next = entries.last().filter(|_| entries.len() == usize::from(limit)).map(|last| last.number.to_string());
+    let next = entries.last().filter(|_| range.last.is_none() && entries.len() == limit);
+    let next = next.map(|last| last.number.to_string());
     let items = entries.iter().map(|entry| serde_json::from_str::<AuditEntry>(&entry.line));
     let items = items.collect::<Result<_, _>>().map_err(|error| {
         tracing::error!(%error, "an entry of the audit log can't be read");
         Refused::internal()
     })?;
     Ok(Json(Page { items, next }).into_response())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_are_counted_from_the_oldest_or_from_the_newest() {
+        let part = |after, limit, last| Range { after, limit, last, format: None }.part(25_000).ok();
+        assert_eq!(part(0, None, None), Some((0, 1_000)));
+        assert_eq!(part(7, Some(10_000), None), Some((7, 10_000)));
+        assert_eq!(part(0, None, Some(3)), Some((24_997, 3)));
+        assert_eq!(part(24_999, None, Some(3)), Some((24_999, 3)), "none that was not asked for");
+        assert_eq!(part(0, None, Some(10_000)), Some((15_000, 10_000)));
+        for (limit, last) in [(Some(0), None), (None, Some(0)), (Some(10_001), None), (None, Some(10_001))] {
+            assert_eq!(part(0, limit, last), None, "{limit:?} {last:?}");
+        }
+        assert_eq!(part(0, Some(3), Some(3)), None);
+        assert_eq!(Range { last: Some(3), ..Range::default() }.part(2).ok(), Some((0, 3)), "of a short log all");
+    }
 }

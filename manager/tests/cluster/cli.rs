@@ -139,7 +139,7 @@ const COMMANDS: &[(&[&str], &str)] = &[
     (&["api-tokens", "show", "ci"], "viewer"),
     (&["api-tokens", "remove", "ci", "--yes"], "is removed"),
     (&["events", "list", "--kind", "admin.changed", "--since", "1h"], "network.add lab (n2)"),
-    (&["audit", "list", "--limit", "1000"], "manager.update"),
+    (&["audit", "list", "--last", "1000"], "manager.update"),
     (&["audit", "export", "-"], "\"previous\""),
     (&["destinations", "list"], "Events are sent nowhere"),
     (&["destinations", "add", "hook", "https://hooks.example.com/festoon", "--event", "endpoint.up"], "whsec_"),
