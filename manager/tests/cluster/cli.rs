@@ -14,18 +14,18 @@ use crate::two_managers;
 use crate::web::{PASSWORD, set_up_secret};
 
 /// A machine of an admin, with a home of its own.
-struct Desk {
+pub(crate) struct Desk {
     home: tempfile::TempDir,
     environment: Vec<(&'static str, String)>,
 }
 
 impl Desk {
-    fn new(environment: Vec<(&'static str, String)>) -> Self {
+    pub(crate) fn new(environment: Vec<(&'static str, String)>) -> Self {
         Self { home: tempfile::tempdir().unwrap(), environment }
     }
 
     /// At the machine of a manager.
-    fn at(manager: &Manager) -> Self {
+    pub(crate) fn at(manager: &Manager) -> Self {
         Self::new(vec![("FESTOON_MANAGER_DATA", manager.root.display().to_string())])
     }
 
@@ -44,6 +44,12 @@ impl Desk {
         command
     }
 
+    /// Gives a command its environment.
+    pub(crate) fn equip<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+        let environment = self.environment.iter().map(|(name, value)| (*name, value));
+        command.env("HOME", self.home.path()).env_remove("XDG_CONFIG_HOME").envs(environment)
+    }
+
     fn run(&self, arguments: &[&str], input: &str) -> Output {
         let pipe = Stdio::piped;
         let mut child = self.command(arguments).stdin(pipe()).stdout(pipe()).stderr(pipe()).spawn().unwrap();
@@ -52,11 +58,11 @@ impl Desk {
         child.wait_with_output().unwrap()
     }
 
-    fn must(&self, arguments: &[&str]) -> String {
+    pub(crate) fn must(&self, arguments: &[&str]) -> String {
         self.must_with(arguments, "")
     }
 
-    fn must_with(&self, arguments: &[&str], input: &str) -> String {
+    pub(crate) fn must_with(&self, arguments: &[&str], input: &str) -> String {
         let output = self.run(arguments, input);
         assert!(output.status.success(), "{arguments:?}: {}", text(&output.stderr));
         text(&output.stdout)
