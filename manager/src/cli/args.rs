@@ -20,6 +20,7 @@ use super::events::EventsCommand;
 use super::login::LoginArgs;
 use super::managers::ManagersCommand;
 use super::networks::NetworksCommand;
+use super::oidc::OidcCommand;
 use super::output::Printing;
 use super::routes::RoutesCommand;
 use super::snapshot::SnapshotCommand;
@@ -102,6 +103,9 @@ pub(super) enum Subcommand {
     /// Users: list, show, add, set, password, totp, remove and more
     #[command(subcommand, alias = "user")]
     Users(UsersCommand),
+    /// The identity provider that users may log in at (OpenID Connect): show, set, remove
+    #[command(subcommand)]
+    Oidc(OidcCommand),
     /// API tokens, which programs show: list, show, add, remove
     #[command(subcommand, alias = "api-token")]
     ApiTokens(ApiTokensCommand),

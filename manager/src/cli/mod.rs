@@ -21,6 +21,7 @@ mod manual;
 mod membership;
 mod moment;
 mod networks;
+mod oidc;
 mod output;
 mod record;
 mod routes;
@@ -60,6 +61,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Subcommand::Tokens(command) => tokens::run(&session()?, command).await,
         Subcommand::Routes(command) => routes::run(&session()?, command).await,
         Subcommand::Users(command) => Box::pin(users::run(&session()?, command)).await,
+        Subcommand::Oidc(command) => oidc::run(&session()?, command).await,
         Subcommand::ApiTokens(command) => api_tokens::run(&session()?, command).await,
         Subcommand::Snapshots(command) if !command.is_local() => Box::pin(snapshot::run(session()?, command)).await,
         Subcommand::Drain => drain::run(&session()?, true).await,
