@@ -37,14 +37,13 @@ pub struct Cli {
     pub(super) connection: Connection,
     #[command(flatten)]
     pub(super) printing: Printing,
-    /// That what destroys is meant, so that nobody is asked
+    /// Answer yes to whether it is meant, which is asked before what can't be undone or cuts somebody off
     #[arg(short, long, global = true, hide_short_help = true)]
     pub(super) yes: bool,
     #[command(subcommand)]
     pub(super) command: Subcommand,
 }
 
-/// The numbers are those of `fault`.
 impl Cli {
     /// What the command line says. Ends the program if that makes no sense, or asks for help.
     pub fn from_line() -> Self {
@@ -56,6 +55,7 @@ impl Cli {
     }
 }
 
+/// The numbers are those of `fault`.
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done
