@@ -2,11 +2,10 @@
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
 use festoon_manager::cli::{Cli, exit_code, run};
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::from_line();
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&anyhow::Error::new(error).context("can't start")),

@@ -38,9 +38,24 @@ pub(super) struct Range {
     /// How many, 1000 if it is not said.
     #[param(minimum = 1, maximum = 10000)]
     limit: Option<u16>,
+    /// The newest so many instead, in the same order, as far as this manager has them. There is no page behind them.
+    #[param(minimum = 1, maximum = 10000)]
+    last: Option<u16>,
     /// As a page, or as lines of JSON; as `Accept` says, if it is not said.
     #[param(inline)]
     format: Option<Format>,
+}
+
+impl Range {
+    /// How many entries, at most.
+    fn most(&self) -> Result<usize, Refused> {
+        let bad = |text| Refused::new(StatusCode::BAD_REQUEST, "bad-request", text);
+        if self.limit.is_some() && self.last.is_some() {
+            return Err(bad("limit counts from the oldest entry on and last from the newest back: give one of them"));
+        }
+        let most = self.last.or(self.limit).unwrap_or(USUAL);
+        if (1..=MOST).contains(&most) { Ok(most.into()) } else { Err(bad("limit and last are 1 to 10000")) }
+    }
 }
 
 /// Entries of the audit log, by number. As lines of JSON each has the hash of the one before, so that one which was removed or
@@ -52,18 +67,19 @@ pub(super) async fn list(
     headers: HeaderMap,
     ApiQuery(range): ApiQuery<Range>,
 ) -> Result<Response, Refused> {
-    let limit = range.limit.unwrap_or(USUAL);
-    if !(1..=MOST).contains(&limit) {
-        return Err(Refused::new(StatusCode::BAD_REQUEST, "bad-request", "limit is 1 to 10000"));
-    }
-    let entries = api.audit.read(range.after, usize::from(limit)).await?;
+    let most = range.most()?;
+    let entries = match range.last {
+        Some(_) => api.audit.last(range.after.unwrap_or_default(), most).await?,
+        None => api.audit.read(range.after, most).await?,
+    };
     let accepts = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
     let as_said = if accepts.is_some_and(|accept| accept.contains(LINES)) { Format::Jsonl } else { Format::Json };
     if range.format.unwrap_or(as_said) == Format::Jsonl {
         let lines: String = entries.iter().flat_map(|entry| [entry.line.as_str(), "\n"]).collect();
         return Ok(([(header::CONTENT_TYPE, LINES)], Body::from(lines)).into_response());
     }
-    let next = entries.last().filter(|_| entries.len() == usize::from(limit)).map(|last| last.number.to_string());
+    let next = entries.last().filter(|_| range.last.is_none() && entries.len() == most);
+    let next = next.map(|last| last.number.to_string());
     let items = entries.iter().map(|entry| serde_json::from_str::<AuditEntry>(&entry.line));
     let items = items.collect::<Result<_, _>>().map_err(|error| {
         tracing::error!(%error, "an entry of the audit log can't be read");
@@ -82,6 +98,25 @@ impl From<ReadError> for Refused {
                 tracing::error!(%error, "the audit log can't be read");
                 Self::internal()
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_are_counted_from_one_end() {
+        let most = |limit, last| Range { limit, last, ..Range::default() }.most().ok();
+        assert_eq!(
+            (most(None, None), most(Some(10_000), None), most(None, Some(3))),
+            (Some(1_000), Some(10_000), Some(3))
+        );
+        for (limit, last) in
+            [(Some(0), None), (None, Some(0)), (Some(10_001), None), (None, Some(10_001)), (Some(3), Some(3))]
+        {
+            assert_eq!(most(limit, last), None, "{limit:?} {last:?}");
         }
     }
 }

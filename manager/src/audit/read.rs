@@ -51,6 +51,16 @@ impl Reader {
         Ok(entries)
     }
 
+    /// The newest `most` entries, as far as they are here and behind `after`. None is left out between them.
+    pub async fn last(&self, after: u64, most: usize) -> Result<Vec<Entry>, ReadError> {
+        let whole = self.whole().await?;
+        let count = self.cluster.snapshot().audited().count;
+        let start = count.saturating_sub(most as u64).max(after).max(whole.bottom.count);
+        let mut entries = self.cluster.audit(start, most).await?;
+        entries.truncate(in_a_row(start, &entries));
+        Ok(entries)
+    }
+
     async fn whole(&self) -> Result<Whole, StorageError> {
         let mut whole = self.whole.clone();
         let known = whole.wait_for(Option::is_some);

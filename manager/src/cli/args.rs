@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser};
 use clap_complete::Shell;
 use festoon_control::registry::{DEFAULT_MTU, MAX_TOKEN_MS, TokenError};
 use festoon_proto::address::{HTTPS_PORT, UNDERLAY_PORT};
@@ -20,6 +20,7 @@ use super::events::EventsCommand;
 use super::login::LoginArgs;
 use super::managers::ManagersCommand;
 use super::networks::NetworksCommand;
+use super::oidc::OidcCommand;
 use super::output::Printing;
 use super::routes::RoutesCommand;
 use super::snapshot::SnapshotCommand;
@@ -36,11 +37,22 @@ pub struct Cli {
     pub(super) connection: Connection,
     #[command(flatten)]
     pub(super) printing: Printing,
-    /// That what destroys is meant, so that nobody is asked
+    /// Answer yes to whether it is meant, which is asked before what can't be undone or cuts somebody off
     #[arg(short, long, global = true, hide_short_help = true)]
     pub(super) yes: bool,
     #[command(subcommand)]
     pub(super) command: Subcommand,
+}
+
+impl Cli {
+    /// What the command line says. Ends the program if that makes no sense, or asks for help.
+    pub fn from_line() -> Self {
+        let matches = Self::command().get_matches();
+        match Self::from_arg_matches(&matches) {
+            Ok(cli) => Self { connection: cli.connection.chosen_by(&matches), ..cli },
+            Err(error) => error.format(&mut Self::command()).exit(),
+        }
+    }
 }
 
 /// The numbers are those of `fault`.
@@ -91,6 +103,9 @@ pub(super) enum Subcommand {
     /// Users: list, show, add, set, password, totp, remove and more
     #[command(subcommand, alias = "user")]
     Users(UsersCommand),
+    /// The identity provider that users may log in at (OpenID Connect): show, set, remove
+    #[command(subcommand)]
+    Oidc(OidcCommand),
     /// API tokens, which programs show: list, show, add, remove
     #[command(subcommand, alias = "api-token")]
     ApiTokens(ApiTokensCommand),
@@ -245,8 +260,6 @@ pub(super) fn overlap(text: &str) -> Result<Duration, ParseDurationError> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     #[test]

@@ -1,6 +1,5 @@
 //! `festoon-manager audit`: who did what.
 
-use std::collections::VecDeque;
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -19,15 +18,17 @@ use super::telling::{subject, who};
 /// Entries that are asked for at once.
 const PAGE: usize = 10_000;
 /// Entries that are shown if nobody says how many.
-const USUAL: usize = 100;
+const USUAL: u16 = 100;
+const MOST: i64 = PAGE as i64;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum AuditCommand {
     /// List who did what, the latest last
     List {
-        /// At most so many, the latest
-        #[arg(long, value_name = "N", default_value_t = USUAL)]
-        limit: usize,
+        /// So many of the latest, 10000 at most; `audit export` has all
+        #[arg(long, visible_alias = "limit", value_name = "N", default_value_t = USUAL,
+            value_parser = clap::value_parser!(u16).range(1..=MOST))]
+        last: u16,
         /// Those with higher numbers
         #[arg(long, value_name = "NUMBER", default_value_t = 0)]
         after: u64,
@@ -52,7 +53,7 @@ pub(super) async fn run(
     command: AuditCommand,
 ) -> anyhow::Result<()> {
     match command {
-        AuditCommand::List { limit, after } => list(&session()?, limit, after).await,
+        AuditCommand::List { last, after } => list(&session()?, last, after).await,
         AuditCommand::Export { file, after } => export(&session()?, &file, after).await,
         AuditCommand::Verify { file } => verify(&file),
     }
@@ -79,20 +80,19 @@ async fn lines(
     }
 }
 
-async fn list(session: &Session, limit: usize, after: u64) -> anyhow::Result<()> {
-    let mut latest = VecDeque::new();
-    lines(session, after, |line| {
-        latest.push_back(serde_json::from_str::<Value>(line)?);
-        if latest.len() > limit {
-            latest.pop_front();
-        }
-        Ok(())
-    })
-    .await?;
-    session.output.table(&latest, || table(&latest))
+async fn list(session: &Session, last: u16, after: u64) -> anyhow::Result<()> {
+    let query = Query::of("/audit").with("after", Some(after)).with("last", Some(last)).with("format", Some("jsonl"));
+    let text = session.client.text(&api(query.as_str())).await?;
+    let entries: Vec<Value> = text.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+    session.output.table(&entries, || table(&entries))?;
+    let first = entries.first().and_then(|entry| entry["number"].as_u64());
+    if first.is_some_and(|first| first > after + 1) {
+        eprintln!("There are older ones: `audit list --last N` lists more, and `audit export` writes down all.");
+    }
+    Ok(())
 }
 
-fn table(entries: &VecDeque<Value>) -> Table {
+fn table(entries: &[Value]) -> Table {
     let columns = [
         Column::if_room(1, "NUMBER"),
         Column::always("TIME"),

@@ -7,7 +7,7 @@ use festoon_control::registry::AuthorityRole;
 use festoon_proto::Fingerprint;
 
 use super::client::Client;
-use super::output::{Column, Output, Table};
+use super::output::{Column, Output, Table, confirm};
 use crate::cluster::unix_now;
 use crate::local::{CA, CA_PROMOTE, CA_RETIRE, CA_ROTATE, CaManagerRow, CaReport, Retire};
 
@@ -34,15 +34,30 @@ pub(super) enum CaCommand {
     },
 }
 
-pub(super) async fn run(root: &Path, command: CaCommand, output: Output) -> anyhow::Result<()> {
+pub(super) async fn run(root: &Path, command: CaCommand, output: Output, is_sure: bool) -> anyhow::Result<()> {
     let client = Client::local(root);
     let report: CaReport = match command {
         CaCommand::Show => client.get(CA).await?,
         CaCommand::Rotate => client.send(Method::POST, CA_ROTATE, &()).await?,
         CaCommand::Promote => client.send(Method::POST, CA_PROMOTE, &()).await?,
-        CaCommand::Retire { next, force } => client.send(Method::POST, CA_RETIRE, &Retire { next, force }).await?,
+        CaCommand::Retire { next, force } => {
+            // Nobody uses the next one yet.
+            confirm(retirement(force), is_sure || next)?;
+            client.send(Method::POST, CA_RETIRE, &Retire { next, force }).await?
+        }
     };
     output.show(&report, || render(&report, unix_now().0))
+}
+
+const fn retirement(is_forced: bool) -> &'static str {
+    match is_forced {
+        true => {
+            "the CA before is to be trusted no longer; managers and agents that do not know the new one are locked out for good"
+        }
+        false => {
+            "the CA before is to be trusted no longer; join tokens and snapshots made before the promotion are of no use then"
+        }
+    }
 }
 
 fn render(report: &CaReport, now: u64) -> String {

@@ -14,7 +14,7 @@ use festoon_api::{
 use super::args::overlap;
 use super::client::{Ask, Client, Query, api};
 use super::find::find;
-use super::output::{Column, ask, ask_secret, is_interactive, list_of, or_dash, second, when};
+use super::output::{Column, confirm, list_of, or_dash, second, secret_or_line, when};
 use super::record::{ListArgs, Names, Record, Row, Session};
 
 #[derive(Debug, Subcommand)]
@@ -187,12 +187,8 @@ async fn networks(client: &Client, names: &[String]) -> anyhow::Result<Vec<festo
     Ok(ids)
 }
 
-/// The password for a broker, from a person or from the standard input.
-fn password() -> anyhow::Result<String> {
-    match is_interactive() {
-        true => Ok(ask_secret("Password for the broker: ")?.to_string()),
-        false => ask(""),
-    }
+fn password() -> anyhow::Result<SecretText> {
+    secret_or_line("Password for the broker: ").map(SecretText::new)
 }
 
 async fn add(session: &Session, (name, url, kind): (String, String, Option<Kind>), more: More) -> anyhow::Result<()> {
@@ -203,7 +199,7 @@ async fn add(session: &Session, (name, url, kind): (String, String, Option<Kind>
         url,
         exchange: more.exchange,
         routing_key_prefix: more.routing_key_prefix,
-        password: is_broker.then(password).transpose()?.map(|password| SecretText::new(password.into())),
+        password: is_broker.then(password).transpose()?,
         events: more.events,
         networks: networks(&session.client, &more.networks).await?,
         enabled: None,
@@ -228,7 +224,7 @@ async fn update(
         url,
         exchange: more.exchange,
         routing_key_prefix: more.routing_key_prefix,
-        password: has_password.then(password).transpose()?.map(|password| SecretText::new(password.into())),
+        password: has_password.then(password).transpose()?,
         events: (!more.events.is_empty()).then_some(more.events),
         networks: (!networks.is_empty()).then_some(networks),
         enabled: None,
@@ -251,6 +247,10 @@ async fn test(session: &Session, destination: &EventDestination) -> anyhow::Resu
 }
 
 async fn rotate_secret(session: &Session, destination: &EventDestination, overlap: Duration) -> anyhow::Result<()> {
+    let title = destination.title();
+    let cost =
+        format!("{title} is to be sent nothing signed with the secret of now; it refuses all until it has the new one");
+    confirm(&cost, session.is_sure || !overlap.is_zero())?;
     let path = api(&format!("{}/rotate-secret", destination.path()));
     let ask = Ask::new(Method::POST, &path).json(&SecretRotate { overlap_s: overlap.as_secs() })?;
     let ask = ask.with(header::IF_MATCH, &format!("\"{}\"", destination.version));

@@ -1,6 +1,6 @@
 //! `festoon-manager login`, `logout` and `whoami`: who this person is to a cluster, from any machine.
 
-use std::io::{self, BufRead as _};
+use std::io;
 
 use anyhow::bail;
 use axum::http::{Method, header};
@@ -28,9 +28,9 @@ pub(super) struct LoginArgs {
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
     /// Read the password from the first line of the standard input, and a code of the second factor from the second
-    #[arg(long)]
+    #[arg(long, requires = "user")]
     password_stdin: bool,
-    /// Make the first owner before, with the set-up secret that `init` printed
+    /// Make the first owner before, with the set-up secret that `init` printed; of the standard input that is the first line
     #[arg(long)]
     set_up: bool,
 }
@@ -84,7 +84,7 @@ async fn authority(named: Option<Fingerprint>, servers: &[Server]) -> anyhow::Re
 
 /// Makes a session.
 async fn with_password(client: &Client, args: &LoginArgs) -> anyhow::Result<WebSession> {
-    let mut answers = Answers::new(args.password_stdin)?;
+    let answers = Answers::new(args.password_stdin)?;
     if args.set_up {
         let secret = answers.secret("Set-up secret: ")?;
         let name = name(args, "Name of the first owner: ")?;
@@ -95,26 +95,22 @@ async fn with_password(client: &Client, args: &LoginArgs) -> anyhow::Result<WebS
         let set_up =
             SetUp { secret: SecretText::new(secret), name: name.clone(), password: SecretText::new(password.clone()) };
         client.send::<User>(Method::POST, &api("/setup"), &set_up).await?;
-        return session(client, name, password, &mut answers).await;
+        return session(client, name, password, answers).await;
     }
     let name = name(args, "Name: ")?;
     let password = answers.secret("Password: ")?;
-    session(client, name, password, &mut answers).await
+    session(client, name, password, answers).await
 }
 
 fn name(args: &LoginArgs, question: &str) -> anyhow::Result<String> {
-    match &args.user {
-        Some(name) => Ok(name.clone()),
-        None if is_interactive() => ask(question),
-        None => Err(Fault::Usage("name the user: --user NAME".to_owned()).into()),
-    }
+    args.user.clone().map_or_else(|| ask(question), Ok)
 }
 
 async fn session(
     client: &Client,
     name: String,
     password: Zeroizing<String>,
-    answers: &mut Answers,
+    answers: Answers,
 ) -> anyhow::Result<WebSession> {
     let mut log_in = LogIn { name, password: SecretText::new(password), code: None };
     let response = match client.open(&post("/session", &log_in)?).await {
@@ -135,16 +131,19 @@ fn post(path: &str, value: &LogIn) -> Result<Ask, ClientError> {
     Ask::new(Method::POST, &api(path)).json(value)
 }
 
-/// Secrets, from the standard input or from a person.
+/// Where secrets come from.
+#[derive(Debug, Clone, Copy)]
 enum Answers {
-    Lines(io::Lines<io::StdinLock<'static>>),
+    /// Lines of the standard input.
+    Input,
+    /// Whoever is at the terminal.
     Person,
 }
 
 impl Answers {
     fn new(is_input: bool) -> anyhow::Result<Self> {
         match is_input {
-            true => Ok(Self::Lines(io::stdin().lock().lines())),
+            true => Ok(Self::Input),
             false if is_interactive() => Ok(Self::Person),
             false => {
                 let text =
@@ -154,9 +153,9 @@ impl Answers {
         }
     }
 
-    fn secret(&mut self, question: &str) -> anyhow::Result<Zeroizing<String>> {
+    fn secret(self, question: &str) -> anyhow::Result<Zeroizing<String>> {
         match self {
-            Self::Lines(lines) => Ok(Zeroizing::new(lines.next().transpose()?.unwrap_or_default())),
+            Self::Input => Ok(Zeroizing::new(io::stdin().lines().next().transpose()?.unwrap_or_default())),
             Self::Person => ask_secret(question),
         }
     }

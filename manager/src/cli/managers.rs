@@ -12,7 +12,7 @@ use super::args::{https_address, overlap, underlay_address};
 use super::client::{Client, Query};
 use super::drain;
 use super::find::find;
-use super::output::{Column, list_of, or_dash, print, span};
+use super::output::{Column, confirm, list_of, or_dash, print, span};
 use super::record::{ListArgs, Names, Record, Row, Session};
 use crate::local::{OWN_KEY, RotationRequest, RotationResponse};
 
@@ -110,9 +110,9 @@ impl ManagersCommand {
 }
 
 /// What acts on the manager of this machine.
-pub(super) async fn run_here(root: &Path, command: ManagersCommand) -> anyhow::Result<()> {
+pub(super) async fn run_here(root: &Path, command: ManagersCommand, is_sure: bool) -> anyhow::Result<()> {
     match command {
-        ManagersCommand::RotateKey { overlap } => rotate_key(&Client::local(root), overlap).await,
+        ManagersCommand::RotateKey { overlap } => rotate_key(&Client::local(root), overlap, is_sure).await,
         _ => Ok(()),
     }
 }
@@ -148,7 +148,10 @@ pub(super) async fn run(session: &Session, command: ManagersCommand) -> anyhow::
     }
 }
 
-async fn rotate_key(client: &Client, overlap: Duration) -> anyhow::Result<()> {
+async fn rotate_key(client: &Client, overlap: Duration, is_sure: bool) -> anyhow::Result<()> {
+    let cost =
+        "this manager's key of now is to be refused at once; stock clients are cut off until they have the new one";
+    confirm(cost, is_sure || !overlap.is_zero())?;
     let request = RotationRequest { overlap_s: overlap.as_secs() };
     let rotated: RotationResponse = client.send(Method::POST, OWN_KEY, &request).await?;
     let mut text = format!("The key of this manager is {} from now on.\n", rotated.public_key);
@@ -198,6 +201,7 @@ impl Row for Manager {
         Column::if_room(5, "RTT"),
         Column::if_room(1, "ENDPOINTS"),
         Column::wide("HTTPS"),
+        Column::wide("RELEASE"),
     ];
     const EMPTY: &'static str = "There are no managers.";
 
@@ -213,6 +217,7 @@ impl Row for Manager {
             rtt(self.rtt_us),
             self.endpoints.to_string(),
             list_of(&self.https),
+            or_dash(self.release.as_ref()),
         ]
     }
 }
@@ -242,6 +247,7 @@ impl Record for Manager {
         vec![
             ("role", role.to_owned()),
             ("state", state(self.state).to_owned()),
+            ("release", or_dash(self.release.as_ref())),
             ("priority", self.priority.to_string()),
             ("region", or_dash(self.region.as_ref())),
             ("underlay", list_of(&self.underlay)),

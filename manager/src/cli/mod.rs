@@ -21,6 +21,7 @@ mod manual;
 mod membership;
 mod moment;
 mod networks;
+mod oidc;
 mod output;
 mod record;
 mod routes;
@@ -54,12 +55,13 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Subcommand::Networks(command) => networks::run(&session()?, command).await,
         Subcommand::Endpoints(command) => Box::pin(endpoints::run(&session()?, command)).await,
         Subcommand::Managers(command) if command.is_local() => {
-            managers::run_here(connection.data_dir()?, command).await
+            managers::run_here(connection.data_dir()?, command, yes).await
         }
         Subcommand::Managers(command) => Box::pin(managers::run(&session()?, command)).await,
         Subcommand::Tokens(command) => tokens::run(&session()?, command).await,
         Subcommand::Routes(command) => routes::run(&session()?, command).await,
         Subcommand::Users(command) => Box::pin(users::run(&session()?, command)).await,
+        Subcommand::Oidc(command) => oidc::run(&session()?, command).await,
         Subcommand::ApiTokens(command) => api_tokens::run(&session()?, command).await,
         Subcommand::Snapshots(command) if !command.is_local() => Box::pin(snapshot::run(session()?, command)).await,
         Subcommand::Drain => drain::run(&session()?, true).await,
@@ -97,7 +99,7 @@ async fn run_here(
             app::serve(DataDir::open(root)?, config).await
         }
         Subcommand::Snapshots(command) => snapshot::run_here(root, command).await,
-        Subcommand::Ca(command) => ca::run(root, command, output).await,
+        Subcommand::Ca(command) => ca::run(root, command, output, is_sure).await,
         Subcommand::Check { part, parent } => {
             parent.map(cluster::end_with).transpose()?;
             let (data, all) = (DataDir::open(root)?, [Part::Registry, Part::Audit]);
@@ -105,9 +107,9 @@ async fn run_here(
             meant.try_for_each(|part| cluster::check(&data, part))?;
             print(&format!("The registry and the audit log in {} are in order.\n", root.display()))
         }
-        Subcommand::Leave => membership::leave(root).await,
+        Subcommand::Leave => membership::leave(root, is_sure).await,
         Subcommand::Promote => membership::promote(root, is_sure).await,
-        Subcommand::Rejoin => membership::rejoin(root).await,
+        Subcommand::Rejoin => membership::rejoin(root, is_sure).await,
         _ => Ok(()),
     }
 }

@@ -4,7 +4,7 @@ use festoon_control::registry::audit;
 use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 
-use crate::harness::{Manager, until};
+use crate::harness::{Manager, eventually, until};
 use crate::two_managers;
 
 /// A client on the machine of a manager.

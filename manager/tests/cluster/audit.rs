@@ -34,7 +34,7 @@ async fn what_is_missing_comes_from_the_others_and_what_is_damaged_is_put_aside(
     first.must(&["promote", "--yes"]);
     fs::remove_file(second.root.join("audit.redb")).unwrap();
     second.start().await;
-    eventually("it is fenced off", async || second.run(&["rejoin"]).status.success()).await;
+    eventually("it is fenced off", async || second.run(&["rejoin", "--yes"]).status.success()).await;
     same_and_whole(&first, &second).await;
 
     second.terminate().await;

@@ -14,18 +14,18 @@ use crate::two_managers;
 use crate::web::{PASSWORD, set_up_secret};
 
 /// A machine of an admin, with a home of its own.
-struct Desk {
+pub(crate) struct Desk {
     home: tempfile::TempDir,
     environment: Vec<(&'static str, String)>,
 }
 
 impl Desk {
-    fn new(environment: Vec<(&'static str, String)>) -> Self {
+    pub(crate) fn new(environment: Vec<(&'static str, String)>) -> Self {
         Self { home: tempfile::tempdir().unwrap(), environment }
     }
 
     /// At the machine of a manager.
-    fn at(manager: &Manager) -> Self {
+    pub(crate) fn at(manager: &Manager) -> Self {
         Self::new(vec![("FESTOON_MANAGER_DATA", manager.root.display().to_string())])
     }
 
@@ -39,9 +39,15 @@ impl Desk {
 
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(PROGRAM);
-        command.args(arguments).env("HOME", self.home.path()).env_remove("XDG_CONFIG_HOME");
-        command.envs(self.environment.iter().map(|(name, value)| (*name, value)));
+        command.args(arguments);
+        self.equip(&mut command);
         command
+    }
+
+    /// Gives a command its environment.
+    pub(crate) fn equip<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+        let environment = self.environment.iter().map(|(name, value)| (*name, value));
+        command.env("HOME", self.home.path()).env_remove("XDG_CONFIG_HOME").envs(environment)
     }
 
     fn run(&self, arguments: &[&str], input: &str) -> Output {
@@ -52,11 +58,11 @@ impl Desk {
         child.wait_with_output().unwrap()
     }
 
-    fn must(&self, arguments: &[&str]) -> String {
+    pub(crate) fn must(&self, arguments: &[&str]) -> String {
         self.must_with(arguments, "")
     }
 
-    fn must_with(&self, arguments: &[&str], input: &str) -> String {
+    pub(crate) fn must_with(&self, arguments: &[&str], input: &str) -> String {
         let output = self.run(arguments, input);
         assert!(output.status.success(), "{arguments:?}: {}", text(&output.stderr));
         text(&output.stdout)
@@ -133,14 +139,20 @@ const COMMANDS: &[(&[&str], &str)] = &[
     (&["users", "set", "boss", "--name", "root"], "is changed"),
     (&["users", "show", "root"], "owner"),
     (&["users", "sessions", "root"], "logged in nowhere"),
-    (&["users", "end-sessions", "root"], "have ended"),
+    (&["users", "end-sessions", "root", "--yes"], "have ended"),
     (&["api-tokens", "list"], "laptop"),
     (&["api-tokens", "add", "ci", "--user", "root", "--role", "viewer", "--network", "lab"], "festoon-api-"),
     (&["api-tokens", "show", "ci"], "viewer"),
     (&["api-tokens", "remove", "ci", "--yes"], "is removed"),
     (&["events", "list", "--kind", "admin.changed", "--since", "1h"], "network.add lab (n2)"),
-    (&["audit", "list", "--limit", "1000"], "manager.update"),
+    (&["audit", "list", "--last", "1000"], "manager.update"),
     (&["audit", "export", "-"], "\"previous\""),
+    (&["oidc", "show"], "at no identity provider"),
+    (&["oidc", "set", "https://id.example.com", "festoon", "--scope", "email"], "/session/oidc/callback"),
+    (&["oidc", "set", "https://id.example.com", "other"], "other"),
+    (&["oidc", "set", "https://id.example.org", "festoon", "--yes"], "https://id.example.org"),
+    (&["oidc", "show"], "festoon"),
+    (&["oidc", "remove", "--yes"], "at no identity provider"),
     (&["destinations", "list"], "Events are sent nowhere"),
     (&["destinations", "add", "hook", "https://hooks.example.com/festoon", "--event", "endpoint.up"], "whsec_"),
     (&["destinations", "list"], "https://hooks.example.com/festoon"),
@@ -191,6 +203,102 @@ async fn every_command_works_at_the_machine_of_a_manager() {
 #[tokio::test]
 async fn every_command_works_from_elsewhere_with_a_token() {
     every_command_works(|manager, token| Desk::with_token(&[manager], token)).await;
+}
+
+/// What can't be undone, or cuts somebody off.
+const DANGEROUS: &[&[&str]] = &[
+    &["ca", "retire"],
+    &["ca", "retire", "--force"],
+    &["destinations", "remove", "hook"],
+    &["destinations", "rotate-secret", "hook", "--overlap", "0s"],
+    &["endpoints", "disable", "laptop"],
+    &["endpoints", "disconnect", "laptop"],
+    &["endpoints", "remove", "laptop"],
+    &["leave"],
+    &["managers", "remove", "m2"],
+    &["managers", "rotate-key", "--overlap", "0s"],
+    &["networks", "remove", "lab"],
+    &["oidc", "remove"],
+    &["oidc", "set", "https://id.example.org", "festoon"],
+    &["rejoin"],
+    &["snapshots", "key"],
+    &["tokens", "remove", "fleet"],
+    &["users", "disable", "root"],
+    &["users", "end-sessions", "root"],
+    &["users", "end-sessions", "root", "s1"],
+    &["users", "remove", "root"],
+    &["users", "totp", "disable", "root"],
+];
+
+#[tokio::test]
+async fn what_destroys_is_refused_without_a_person_or_yes() {
+    let (first, _second) = two_managers().await;
+    owner_token(&first);
+    let desk = Desk::at(&first);
+    desk.must(&["endpoints", "add", "laptop"]);
+    desk.must(&["networks", "add", "lab", "--prefix", "10.7.0.0/24"]);
+    desk.must(&["tokens", "add", "--name", "fleet"]);
+    desk.must(&["destinations", "add", "hook", "https://hooks.example.com/festoon"]);
+    desk.must(&["oidc", "set", "https://id.example.com", "festoon"]);
+    desk.must(&["ca", "rotate"]);
+    until("the next CA is trusted", || desk.run(&["ca", "promote"], "").status.success()).await;
+    let done = || {
+        let entries = desk.json(&["audit", "list"]);
+        entries.as_array().unwrap().iter().filter(|entry| entry["by"]["kind"] == "local").count()
+    };
+    let before = done();
+    assert!(before > 5, "{before}");
+    for command in DANGEROUS {
+        let (code, said) = desk.fails(command);
+        assert!(code == 2 && said.contains("--yes") && said.lines().count() == 1, "{command:?}: {code} {said}");
+    }
+    assert_eq!(done(), before, "nothing was changed");
+    // What gives time to follow is not asked about.
+    desk.must(&["managers", "rotate-key", "--overlap", "1h"]);
+    desk.must(&["managers", "rotate-key", "--overlap", "0s", "--yes"]);
+    desk.must(&["destinations", "rotate-secret", "hook", "--overlap", "0s", "--yes"]);
+    let (code, said) = desk.fails(&["endpoints", "disconnect", "laptop", "--yes"]);
+    assert!(code == 4 && said.contains("nothing to cut off"), "{said}");
+}
+
+#[tokio::test]
+async fn servers_of_the_environment_are_for_commands_that_can_ask_one() {
+    let mut manager = Manager::init("m1");
+    manager.environment.push(("FESTOON_SERVER", "https://192.0.2.1".into()));
+    manager.environment.push(("FESTOON_PROFILE", "none".into()));
+    manager.start().await;
+    let data = manager.root.to_str().unwrap();
+    let elsewhere = ("FESTOON_SERVER", "https://192.0.2.1".to_owned());
+    let desk = Desk::new(vec![elsewhere.clone(), ("FESTOON_PROFILE", "none".to_owned())]);
+    for here in [&["ca", "show", "--data-dir", data][..], &["status", "--data-dir", data]] {
+        desk.must(here);
+    }
+    let here = Desk::new(vec![elsewhere, ("FESTOON_MANAGER_DATA", data.to_owned())]);
+    here.must(&["ca", "show"]);
+    let (code, said) = here.fails(&["ca", "show", "--server", "192.0.2.1"]);
+    assert!(code == 2 && said.contains("without --server"), "{said}");
+    let (code, said) = here.fails(&["status"]);
+    assert!(code == 2 && said.contains("FESTOON_MANAGER_DATA"), "nobody guesses which is meant: {said}");
+}
+
+#[tokio::test]
+async fn the_newest_of_a_long_audit_log_is_listed_and_that_there_is_more_is_said() {
+    let manager = Manager::init("m1").started().await;
+    let desk = Desk::at(&manager);
+    for name in ["one", "two", "three"] {
+        desk.must(&["networks", "add", name, "--prefix", "10.7.0.0/24"]);
+    }
+    let output = desk.run(&["audit", "list", "--last", "2", "-o", "json"], "");
+    let entries: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let names: Vec<_> = entries.as_array().unwrap().iter().map(|entry| &entry["subject"]["name"]).collect();
+    assert_eq!(names, ["two", "three"]);
+    assert!(text(&output.stderr).contains("audit export"), "{}", text(&output.stderr));
+    assert!(desk.run(&["audit", "list"], "").stderr.is_empty());
+    let after = entries[0]["number"].to_string();
+    let output = desk.run(&["audit", "list", "--last", "1", "--after", &after, "-o", "json"], "");
+    assert_eq!(serde_json::from_slice::<Value>(&output.stdout).unwrap()[0], entries[1]);
+    assert!(output.stderr.is_empty());
+    assert_eq!(desk.fails(&["audit", "list", "--last", "10001"]).0, 2);
 }
 
 #[tokio::test]

@@ -65,13 +65,13 @@ async fn the_ca_is_replaced_while_agents_and_managers_work() {
     let map = async |web: &Agent, manager: &Manager| -> EndpointMap { web.map(manager.https, endpoint).await.unwrap() };
     assert_eq!(map(&web, &first).await.authorities, [old]);
     assert!(first.must_fail(&["ca", "promote"]).contains("begin with `festoon-manager ca rotate`"));
-    assert!(first.must_fail(&["ca", "retire"]).contains("begin with `festoon-manager ca rotate`"));
+    assert!(first.must_fail(&["ca", "retire", "--yes"]).contains("begin with `festoon-manager ca rotate`"));
 
     let before = map(&web, &first).await.version;
     second.must(&["ca", "rotate"]);
     let again = second.must_fail(&["ca", "rotate"]);
     assert!(again.contains("not yet in use") && again.contains("`festoon-manager ca promote`"), "{again}");
-    assert!(second.must_fail(&["ca", "retire"]).contains("nobody uses the next CA yet"));
+    assert!(second.must_fail(&["ca", "retire", "--yes"]).contains("nobody uses the next CA yet"));
     until_ready(&first).await;
     let learned = map(&web, &first).await;
     assert!(learned.version > before, "its agent hears of it");
@@ -92,16 +92,16 @@ async fn the_ca_is_replaced_while_agents_and_managers_work() {
     map(&web, &second).await;
 
     second.kill();
-    let needed = first.must_fail(&["ca", "retire"]);
+    let needed = first.must_fail(&["ca", "retire", "--yes"]);
     assert!(
         needed.contains("manager m2 does not answer") && needed.contains("agents not told of the new CA: 1 (web-3)"),
         "{needed}"
     );
     second.start().await;
     until_ready(&first).await;
-    assert!(first.must_fail(&["ca", "retire"]).contains("web-3"), "who told it has forgotten that");
+    assert!(first.must_fail(&["ca", "retire", "--yes"]).contains("web-3"), "who told it has forgotten that");
     until_served(&third, &second, endpoint_of_third).await;
-    until("changes are taken again", || first.run(&["ca", "retire"]).status.success()).await;
+    until("changes are taken again", || first.run(&["ca", "retire", "--yes"]).status.success()).await;
     until("the old one is shown no more", || ca(&second)["authorities"].as_array().unwrap().len() == 1).await;
     until_ready(&second).await;
     web.ca_fingerprint = new;
@@ -139,7 +139,7 @@ async fn a_witness_signs_nothing_and_gets_its_certificate_from_a_full_manager() 
     until_ready(&second).await;
     let certified = |manager: &Manager| manager.log().contains("a manager has a new certificate");
     assert!(certified(&first) || certified(&second), "the witness asked one of them");
-    witness.must(&["ca", "retire"]);
+    witness.must(&["ca", "retire", "--yes"]);
     until_ready(&first).await;
     until("changes go on", || witness.run(&["tokens", "add"]).status.success()).await;
 }

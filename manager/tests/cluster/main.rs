@@ -21,6 +21,7 @@ mod metrics;
 mod oidc;
 mod snapshots;
 mod strangers;
+mod terminal;
 mod web;
 
 use std::time::{Duration, Instant};

@@ -45,14 +45,14 @@ fn flip_bytes(path: &Path) {
 async fn a_manager_leaves_by_one_command_whether_it_leads_or_not() {
     let (first, mut second, mut third) = three_managers().await;
     for (number, leaving) in [&mut third, &mut second].into_iter().enumerate() {
-        assert!(leaving.must(&["leave"]).contains("has left"));
+        assert!(leaving.must(&["leave", "--yes"]).contains("has left"));
         assert!(leaving.ended("it stops").await.success());
         until("the others know", || first.status()["managers"].as_array().unwrap().len() == 2 - number).await;
         first.must(&["tokens", "add"]);
         assert!(leaving.must_fail(&["serve"]).contains("holds no manager"));
     }
     until("the last one votes alone", || votes(&first) == 1).await;
-    assert!(first.must_fail(&["leave"]).contains("m1"), "the last one can't leave");
+    assert!(first.must_fail(&["leave", "--yes"]).contains("m1"), "the last one can't leave");
     assert_eq!(first.status()["draining"], false);
     let again = first.must(&["tokens", "add", "--manager"]);
     assert!(second.try_join("m2", again.trim()).status.success(), "it may come back as a new one");
@@ -78,6 +78,7 @@ async fn a_survivor_is_promoted_and_the_other_rejoins_and_keeps_what_only_it_had
     second.thaw();
     assert!(second.must_fail(&["tokens", "add"]).contains("can't be changed now"));
     let warning = second.must_fail(&["promote"]);
+    assert_eq!(second.run(&["promote"]).status.code(), Some(2));
     assert!(warning.contains("m1") && warning.contains("--yes"), "{warning}");
     assert!(second.must(&["promote", "--yes"]).contains("epoch 2/m2"));
     second.must(&["networks", "add", "after", "--prefix", "10.10.0.0/16"]);
@@ -88,13 +89,13 @@ async fn a_survivor_is_promoted_and_the_other_rejoins_and_keeps_what_only_it_had
     for refused in [&["tokens", "add"][..], &["promote"]] {
         assert!(first.must_fail(refused).contains("rejoin"));
     }
-    assert!(second.must_fail(&["rejoin"]).contains("not fenced"));
+    assert!(second.must_fail(&["rejoin", "--yes"]).contains("not fenced"));
     second.freeze();
     first.terminate().await;
     first.start().await;
     assert!(first.must(&["status"]).contains("FENCED OFF"), "a restart does not forget it");
     second.thaw();
-    let said = first.must(&["rejoin"]);
+    let said = first.must(&["rejoin", "--yes"]);
     assert!(said.contains("epoch 2/m2"), "{said}");
     let kept = files(&first, "unreplicated").pop().unwrap();
     let kept = fs::read_to_string(first.root.join(kept)).unwrap();
@@ -155,7 +156,7 @@ async fn of_two_that_are_promoted_apart_the_later_one_goes_on() {
     second.must(&["networks", "add", "second", "--prefix", "10.50.0.0/16"]);
     first.start().await;
     until("one is fenced off", || first.must(&["status"]).contains("FENCED OFF")).await;
-    assert!(first.must(&["rejoin"]).contains("unreplicated"));
+    assert!(first.must(&["rejoin", "--yes"]).contains("unreplicated"));
     let kept = files(&first, "unreplicated").pop().unwrap();
     assert!(fs::read_to_string(first.root.join(kept)).unwrap().contains("first-7"));
     until("both vote again", || votes(&first) == 2 && votes(&second) == 2).await;
@@ -207,7 +208,7 @@ async fn with_a_witness_either_of_two_managers_may_be_lost() {
     // Whoever leads heard it at last before that.
     until("it is missed", || killed.elapsed() > Duration::from_secs(2) && second.must(&["status"]).contains("silent"))
         .await;
-    assert!(second.must_fail(&["leave"]).contains("start m1 first"));
+    assert!(second.must_fail(&["leave", "--yes"]).contains("start m1 first"));
     until("changes go on", || second.run(&["networks", "add", "blue", "--prefix", "10.1.0.0/16"]).status.success())
         .await;
     assert!(witness.must(&["networks", "list"]).contains("blue"));
@@ -219,7 +220,7 @@ async fn with_a_witness_either_of_two_managers_may_be_lost() {
     let token = witness.must(&["tokens", "add", "--manager"]);
     let third = Manager::unjoined();
     assert!(third.try_join("m3", token.trim()).status.success(), "a token that a witness made");
-    assert!(witness.must(&["leave"]).contains("has left"));
+    assert!(witness.must(&["leave", "--yes"]).contains("has left"));
     assert!(witness.ended("it stops").await.success());
 }
 
@@ -316,15 +317,15 @@ async fn a_manager_that_was_fenced_off_is_promoted_only_when_nobody_of_the_later
     until("both are told", || [&second, &third].iter().all(|it| it.must(&["status"]).contains("FENCED OFF"))).await;
     assert!(second.must_fail(&["promote", "--yes"]).contains("rejoin"), "the first is alive");
     first.kill();
-    assert!(second.must_fail(&["rejoin"]).contains("promote"), "nobody can let it begin anew");
+    assert!(second.must_fail(&["rejoin", "--yes"]).contains("promote"), "nobody can let it begin anew");
     assert!(second.must_fail(&["promote"]).contains("gone on in epoch 2/m1"));
     assert!(second.must(&["promote", "--yes"]).contains("epoch 2/m2"));
     second.must(&["networks", "add", "after", "--prefix", "10.10.0.0/16"]);
-    third.must(&["rejoin"]);
+    third.must(&["rejoin", "--yes"]);
     until("both vote", || votes(&second) == 2 && votes(&third) == 2).await;
     first.start().await;
     until("the first is fenced off now", || first.must(&["status"]).contains("FENCED OFF")).await;
-    first.must(&["rejoin"]);
+    first.must(&["rejoin", "--yes"]);
     until("three vote", || votes(&first) == 3).await;
     let networks = first.must(&["networks", "list"]);
     assert!(networks.contains("after") && !networks.contains("lost"), "{networks}");

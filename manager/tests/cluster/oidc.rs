@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 
+use crate::cli::Desk;
 use crate::harness::{Manager, problem};
 use crate::web::{Shows, Web};
 
@@ -133,8 +134,10 @@ async fn only_who_was_linked_logs_in_at_a_provider_and_only_in_the_browser_that_
     };
     let elsewhere = set(json!({"issuer": "http://id.example.com", "client_id": "festoon"})).await;
     assert_eq!(problem(elsewhere).await.kind, "bad-oidc");
-    let good = json!({"issuer": provider.issuer, "client_id": "festoon", "client_secret": SECRET});
-    let settings: Value = set(good).await.json().await.unwrap();
+    let good = ["oidc", "set", &provider.issuer, "festoon", "--client-secret"];
+    let shown = Desk::at(&manager).must_with(&good, &format!("{SECRET}\n"));
+    assert!(shown.contains("secret  is set"), "{shown}");
+    let settings = root.get("/settings").await;
     assert_eq!(settings["oidc"]["client_secret"], true);
     assert_eq!(anybody.get("/session/ways").await, json!({"set_up": true, "oidc": true}));
     let identity = json!({"issuer": provider.issuer, "subject": "ann"});
@@ -172,7 +175,9 @@ async fn only_who_was_linked_logs_in_at_a_provider_and_only_in_the_browser_that_
     assert_eq!(set(Value::Null).await.status(), StatusCode::OK);
     assert_eq!(anybody.refused(Method::GET, "/session/oidc", None).await.1, "no-oidc");
     let audit = root.send(Method::GET, "/audit?format=jsonl&limit=10000", None).await.text().await.unwrap();
-    for (place, text) in [("the log", manager.log()), ("the audit log", audit), ("an answer", settings.to_string())] {
+    for (place, text) in
+        [("the log", manager.log()), ("the audit log", audit), ("an answer", shown + &settings.to_string())]
+    {
         assert!(!text.contains(SECRET), "the client's secret is in {place}");
     }
 }

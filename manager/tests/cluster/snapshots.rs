@@ -237,7 +237,7 @@ async fn a_new_recovery_key_is_for_snapshots_from_then_on() {
     let [before, after] = ["before.age", "after.age"].map(|name| manager.file(name));
     manager.must(&["snapshots", "create", path(&before)]);
     let new_key = manager.file("new.key");
-    let said = manager.must(&["snapshots", "key"]);
+    let said = manager.must(&["snapshots", "key", "--yes"]);
     fs::write(&new_key, &said).unwrap();
     // Through the standard output, as into another program.
     let output = manager.run(&["snapshots", "create", "-"]);

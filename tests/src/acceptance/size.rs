@@ -174,7 +174,7 @@ fn change(overlay: &Overlay<'_>, number: u16) -> anyhow::Result<f64> {
 fn back_up(overlay: &Overlay<'_>, lab: &Lab) -> anyhow::Result<(f64, f64)> {
     let (key, file) = (lab.dir().join("recovery.key"), lab.dir().join("backup.age"));
     let first = overlay.first_manager()?;
-    fs::write(&key, first.run(&["snapshots", "key"])?)?;
+    fs::write(&key, first.run(&["snapshots", "key", "--yes"])?)?;
     let start = now();
     first.run(&["snapshots", "create", &file.to_string_lossy()])?;
     let create = start.elapsed().as_secs_f64();

@@ -127,7 +127,7 @@ impl<'a> Overlay<'a> {
     /// When it does not.
     pub fn remove_manager(&mut self, index: usize) -> anyhow::Result<()> {
         let mut manager = self.managers.remove(index);
-        manager.run(&["leave"])?;
+        manager.run(&["leave", "--yes"])?;
         manager.program()?.wait(SETTLE)?;
         Ok(())
     }

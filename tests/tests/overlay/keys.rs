@@ -47,7 +47,7 @@ fn the_ca_is_replaced_under_traffic_and_agents_go_on_by_themselves() -> anyhow::
         overlay.managers[1].run(&["ca", "promote"])?;
         wait_managers_ready(&overlay.managers[0])?;
         // Everybody was told, so it needs no force.
-        overlay.managers[0].run(&["ca", "retire"])?;
+        overlay.managers[0].run(&["ca", "retire", "--yes"])?;
         wait_all(&overlay, "the agents believe the new CA alone", |agent| {
             let now = believed(agent)?;
             Ok(now.len() == 1 && now != old)

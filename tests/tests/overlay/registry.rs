@@ -80,7 +80,7 @@ fn a_promotion_and_a_rejoining_disturb_no_traffic() -> anyhow::Result<()> {
         wait_until_slowly(SOON, "it is fenced off", || {
             Ok(overlay.managers[lost].run(&["status"])?.contains("FENCED"))
         })?;
-        overlay.managers[lost].run(&["rejoin"])?;
+        overlay.managers[lost].run(&["rejoin", "--yes"])?;
         wait_voters(&overlay.managers[lost], 2)?;
         assert!(has_network(&overlay.managers[lost], "n2")?);
         let pings = ping.finish()?;

@@ -12,7 +12,7 @@ fn agents_find_a_restored_manager_by_themselves() -> anyhow::Result<()> {
     Lab::run(|lab| {
         let mut overlay = Overlay::start(lab, &Spec::default())?;
         let (key, file) = (lab.dir().join("recovery.key"), lab.dir().join("backup.age"));
-        fs::write(&key, overlay.managers[0].run(&["snapshots", "key"])?)?;
+        fs::write(&key, overlay.managers[0].run(&["snapshots", "key", "--yes"])?)?;
         overlay.managers[1].run(&["snapshots", "create", &file.to_string_lossy()])?;
         // The registry of the snapshot does not know this one's key.
         overlay.agents[0].run(&["rotate-key"])?;

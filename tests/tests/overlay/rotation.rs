@@ -99,7 +99,7 @@ fn new_keys_survive_restarts_within_the_overlap_and_after_it() -> anyhow::Result
         wait_all_reach(&overlay)?;
         assert_eq!(key(&overlay)?, new_key);
         // Once more, and without any overlap: whoever holds a key that was stolen is cut off at once.
-        overlay.managers[0].run(&["managers", "rotate-key", "--overlap=0s"])?;
+        overlay.managers[0].run(&["managers", "rotate-key", "--overlap=0s", "--yes"])?;
         overlay.agents[0].run(&["rotate-key", "--overlap=0s"])?;
         overlay.managers[0].program()?.kill()?;
         overlay.managers[0].start()?;

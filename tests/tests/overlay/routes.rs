@@ -34,7 +34,7 @@ fn an_agent_that_is_cut_off_comes_back_by_itself() -> anyhow::Result<()> {
         let before = a.status()?.generation;
         // Through the manager that does not carry it, if there is one.
         let carrier = overlay.index_of(a.active()?)?;
-        overlay.managers[1 - carrier].run(&["endpoints", "disconnect", "a"])?;
+        overlay.managers[1 - carrier].run(&["endpoints", "disconnect", "a", "--yes"])?;
         wait_until_slowly(SOON, "it attaches again", || Ok(a.status()?.generation > before))?;
         wait_reaches(&a.host, b)
     })

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::bail;
-use clap::Args;
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args};
 use festoon_proto::Fingerprint;
 
 use super::{Client, Credential, Profiles, Server, Token};
@@ -39,6 +40,9 @@ pub(in crate::cli) struct Connection {
     /// A file with an API token. The environment may have the token itself, in FESTOON_TOKEN
     #[arg(long, global = true, value_name = "FILE", env = "FESTOON_TOKEN_FILE", hide_short_help = true)]
     token_file: Option<PathBuf>,
+    /// Whether the command line itself says which manager, and not the environment.
+    #[arg(skip)]
+    is_named: bool,
 }
 
 /// What a command is for.
@@ -51,9 +55,26 @@ pub(in crate::cli) enum Place {
 }
 
 impl Connection {
-    /// The directory of the manager on this machine, for what acts on that alone.
+    /// As the command line `matches` has it: if that says which manager, what the environment says of it does not count.
+    pub(in crate::cli) fn chosen_by(self, matches: &ArgMatches) -> Self {
+        let is_said = |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine);
+        let said @ [data_dir, server, profile] = ["data_dir", "server", "profile"].map(is_said);
+        if !said.contains(&true) {
+            return self;
+        }
+        Self {
+            data_dir: self.data_dir.filter(|_| data_dir),
+            server: if server { self.server } else { Vec::new() },
+            profile: self.profile.filter(|_| profile),
+            is_named: true,
+            ..self
+        }
+    }
+
+    /// The directory of the manager on this machine, for what acts on that alone. Servers and profiles of the environment are
+    /// for other commands.
     pub(in crate::cli) fn data_dir(&self) -> anyhow::Result<&Path> {
-        if !self.server.is_empty() || self.profile.is_some() {
+        if self.is_named && (!self.server.is_empty() || self.profile.is_some()) {
             let text = "this acts on the manager of one machine: run it there, without --server and --profile";
             return Err(Fault::Usage(text.to_owned()).into());
         }
@@ -92,7 +113,12 @@ impl Connection {
     ) -> anyhow::Result<Place> {
         if let Some(root) = &self.data_dir {
             if !self.server.is_empty() || self.profile.is_some() {
-                let text = "--data-dir is for the manager of this machine: leave it out, or --server and --profile";
+                let text = match self.is_named {
+                    true => "--data-dir is for the manager of this machine: leave it out, or --server and --profile",
+                    false => {
+                        "FESTOON_MANAGER_DATA is for the manager of this machine, FESTOON_SERVER and FESTOON_PROFILE are for others: name one with --data-dir, --server or --profile"
+                    }
+                };
                 return Err(Fault::Usage(text.to_owned()).into());
             }
             return Ok(Place::Here(root.clone()));
@@ -153,6 +179,8 @@ impl Connection {
 mod tests {
     use std::collections::BTreeMap;
 
+    use clap::FromArgMatches as _;
+
     use super::super::Profile;
     use super::*;
 
@@ -202,6 +230,36 @@ mod tests {
         assert!(named("c").place(profiles, None, true).unwrap_err().to_string().contains("festoon-manager login"));
         let pinned = Connection { ca_fingerprint: Some(Fingerprint([3; 32])), ..named("c") };
         assert_eq!(pinned.place(profiles, None, true).unwrap(), there("c", 3, ""), "no token of another cluster");
-        assert!(named("b").data_dir().is_err());
+    }
+
+    #[test]
+    fn what_acts_here_is_refused_with_a_server_of_the_command_line_and_not_with_one_of_the_environment() {
+        let environment = || Connection {
+            server: vec![server("b")],
+            profile: Some("b".to_owned()),
+            data_dir: Some("/env".into()),
+            ..Connection::default()
+        };
+        let with = |line: &[&str]| {
+            let command = Connection::augment_args(clap::Command::new("x"));
+            let matches = command.get_matches_from([&["x"], line].concat());
+            let Connection { server, profile, data_dir, .. } = environment();
+            let said = Connection::from_arg_matches(&matches).unwrap();
+            let all = Connection {
+                server: if said.server.is_empty() { server } else { said.server },
+                profile: said.profile.or(profile),
+                data_dir: said.data_dir.or(data_dir),
+                ..said
+            };
+            all.chosen_by(&matches)
+        };
+        assert_eq!(with(&[]).data_dir().unwrap(), Path::new("/env"));
+        assert!(with(&[]).place(profiles, None, true).unwrap_err().to_string().contains("FESTOON_MANAGER_DATA"));
+        assert_eq!(with(&["--data-dir", "/x"]).data_dir().unwrap(), Path::new("/x"));
+        assert_eq!(with(&["--data-dir", "/x"]).place(profiles, None, true).unwrap(), Place::Here("/x".into()));
+        for line in [["--server", "b"], ["--profile", "b"]] {
+            assert!(with(&line).data_dir().unwrap_err().to_string().contains("without --server"), "{line:?}");
+            assert_eq!(with(&line).place(profiles, None, true).unwrap(), there("b", 2, "b"), "{line:?}");
+        }
     }
 }

@@ -251,6 +251,7 @@ pub(super) async fn run(session: &Session, command: EndpointsCommand) -> anyhow:
         }
         EndpointsCommand::Disconnect { which } => {
             let endpoint = which.find(session).await?;
+            confirm(&format!("the session of endpoint {} is to end now", endpoint.title()), session.is_sure)?;
             let path = api(&format!("{}/disconnect", endpoint.path()));
             session.client.send::<()>(axum::http::Method::POST, &path, &()).await?;
             session.output.say(&format!("{} is disconnected.", endpoint.title()))

@@ -14,7 +14,7 @@ use serde::Serialize;
 pub(super) use figures::{ago_of, bytes, list_of, or_dash, second, span, when};
 pub(super) use qr::qr;
 pub(super) use table::{Column, Table, details};
-pub(super) use terminal::{ask, ask_secret, confirm, is_interactive};
+pub(super) use terminal::{ask, ask_secret, confirm, is_interactive, secret_or_line};
 
 /// In which form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]

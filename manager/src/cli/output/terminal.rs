@@ -1,9 +1,10 @@
 //! The person at the terminal, if there is one.
 
-use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
+use std::io::{self, BufRead, IsTerminal as _, Write as _};
 
 use anyhow::Context as _;
-use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcgetwinsize, tcsetattr};
+use rustix::process::{Signal, getpid, kill_process};
+use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 use zeroize::Zeroizing;
 
 use crate::cli::fault::Fault;
@@ -40,26 +41,79 @@ pub(in crate::cli) fn confirm(what: &str, is_sure: bool) -> anyhow::Result<()> {
 
 /// Asks for a line.
 pub(in crate::cli) fn ask(question: &str) -> anyhow::Result<String> {
-    let mut err = io::stderr().lock();
-    err.write_all(question.as_bytes())?;
-    err.flush()?;
+    show(question)?;
     let mut line = String::new();
     if io::stdin().lock().read_line(&mut line)? == 0 && io::stdin().is_terminal() {
         // The next line of the terminal begins at its left edge.
-        err.write_all(b"\n")?;
+        show("\n")?;
     }
     Ok(line.trim().to_owned())
 }
 
-/// Asks for a line that nobody may read over a shoulder.
+fn show(text: &str) -> io::Result<()> {
+    let mut err = io::stderr().lock();
+    err.write_all(text.as_bytes())?;
+    err.flush()
+}
+
+/// Asks for a line that nobody may read over a shoulder. Ctrl-C ends the program as ever, with the terminal as it was.
 pub(in crate::cli) fn ask_secret(question: &str) -> anyhow::Result<Zeroizing<String>> {
     let input = io::stdin();
     let before = tcgetattr(&input).context("this can only be asked for at a terminal")?;
-    let mut silent = before.clone();
-    silent.local_modes.remove(LocalModes::ECHO);
-    tcsetattr(&input, OptionalActions::Flush, &silent)?;
-    let answer = ask(question).map(Zeroizing::new);
+    tcsetattr(&input, OptionalActions::Flush, &silent(before.clone()))?;
+    let interrupt = before.special_codes[SpecialCodeIndex::VINTR];
+    let answer = show(question).and_then(|()| secret_line(input.lock(), interrupt));
     tcsetattr(&input, OptionalActions::Flush, &before)?;
-    eprintln!();
-    answer
+    show("\n")?;
+    let Some(answer) = answer? else {
+        kill_process(getpid(), Signal::INT)?;
+        return Err(Fault::Declined.into());
+    };
+    Ok(answer)
+}
+
+/// A secret, from a person or, where there is none, the next line of the standard input.
+pub(in crate::cli) fn secret_or_line(question: &str) -> anyhow::Result<Zeroizing<String>> {
+    match is_interactive() {
+        true => ask_secret(question),
+        false => ask("").map(Zeroizing::new),
+    }
+}
+
+/// Shows nothing of what is typed. The key that would interrupt the program is read as the end of a line instead, for a
+/// program that is interrupted restores no terminal.
+fn silent(mut modes: Termios) -> Termios {
+    modes.local_modes.remove(LocalModes::ECHO | LocalModes::ISIG);
+    modes.special_codes[SpecialCodeIndex::VEOL] = modes.special_codes[SpecialCodeIndex::VINTR];
+    modes
+}
+
+/// The next line, or none if it is interrupted.
+fn secret_line(input: impl BufRead, interrupt: u8) -> io::Result<Option<Zeroizing<String>>> {
+    // Large enough for any, so that it leaves no copies where it was before it grew.
+    let mut line = Zeroizing::new(Vec::with_capacity(1024));
+    for byte in input.bytes() {
+        match byte? {
+            b'\n' => break,
+            byte if byte == interrupt => return Ok(None),
+            byte => line.push(byte),
+        }
+    }
+    let text = std::str::from_utf8(&line).map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
+    Ok(Some(Zeroizing::new(text.trim().to_owned())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_ends_with_its_line_and_is_given_up_at_an_interrupt() {
+        let read = |text: &str| secret_line(text.as_bytes(), 3).unwrap().map(|line| line.to_string());
+        assert_eq!(read("a b\u{e4}\nnext"), Some("a b\u{e4}".to_owned()));
+        assert_eq!(read("cut off"), Some("cut off".to_owned()));
+        assert_eq!(read(""), Some(String::new()));
+        assert_eq!(read("ab\u{3}c\n"), None);
+        assert!(secret_line(&[0xff, b'\n'][..], 3).is_err());
+    }
 }

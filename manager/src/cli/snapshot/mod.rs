@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 
 use super::args::ManagerArgs;
 use super::client::{api, escaped};
-use super::output::{Column, bytes, confirm, is_interactive, second};
+use super::output::{Column, bytes, confirm, second};
 use super::record::{ListArgs, Names, Row, Session};
 use crate::snapshot::{Content, read, readable_time};
 use crate::vault::RecoveryKey;
@@ -125,7 +125,7 @@ impl Row for Snapshot {
 
 /// The secret half is made here and nowhere kept.
 async fn new_key(session: &Session) -> anyhow::Result<()> {
-    confirm("snapshots from now on are to be read with a new key alone", session.is_sure || !is_interactive())?;
+    confirm("snapshots from now on are to be read with a new key alone", session.is_sure)?;
     let settings: Settings = session.client.get(&api("/settings")).await?;
     let key = RecoveryKey::generate();
     // Shown before it is used: a key that nobody has seen would be lost.

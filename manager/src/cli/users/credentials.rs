@@ -10,16 +10,13 @@ use zeroize::Zeroizing;
 use super::TotpCommand;
 use crate::cli::client::{Client, api};
 use crate::cli::find::find;
-use crate::cli::output::{ask, ask_secret, confirm, is_interactive, print, qr};
+use crate::cli::output::{ask, ask_secret, confirm, is_interactive, print, qr, secret_or_line};
 use crate::cli::record::{Record as _, Session};
 
 /// A new password, from a person or from the standard input.
 pub(super) fn new_password() -> anyhow::Result<Zeroizing<String>> {
-    if !is_interactive() {
-        return Ok(Zeroizing::new(ask("")?));
-    }
-    let password = ask_secret("New password (12 characters or more): ")?;
-    match *ask_secret("The same again: ")? == *password {
+    let password = secret_or_line("New password (12 characters or more): ")?;
+    match !is_interactive() || *ask_secret("The same again: ")? == *password {
         true => Ok(password),
         false => bail!("the two passwords are not the same: nothing was changed"),
     }

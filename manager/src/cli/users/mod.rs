@@ -256,6 +256,8 @@ pub(super) async fn scope(client: &Client, names: &[String]) -> anyhow::Result<O
 async fn end_sessions(session: &Session, user: &str, one: Option<&str>) -> anyhow::Result<()> {
     let user: User = find(&session.client, user).await?;
     let path = format!("{}/sessions", user.path());
+    let which = one.map_or_else(|| "all sessions".to_owned(), |one| format!("session {one}"));
+    confirm(&format!("{which} of user {} will end at once", user.title()), session.is_sure)?;
     match one {
         Some(one) => {
             session.client.remove(&format!("{path}/{}", escaped(one))).await?;
