@@ -62,7 +62,7 @@ pub(in crate::cli) fn ask_secret(question: &str) -> anyhow::Result<Zeroizing<Str
     let before = tcgetattr(&input).context("this can only be asked for at a terminal")?;
     tcsetattr(&input, OptionalActions::Flush, &silent(before.clone()))?;
     let interrupt = before.special_codes[SpecialCodeIndex::VINTR];
-    let answer = show(question).and_then(|()| secret_line(input.lock(), interrupt));
+    let answer = show(question).and_then(|()| secret_line(input.lock(), Some(interrupt)));
     tcsetattr(&input, OptionalActions::Flush, &before)?;
     show("\n")?;
     let Some(answer) = answer? else {
@@ -76,7 +76,8 @@ pub(in crate::cli) fn ask_secret(question: &str) -> anyhow::Result<Zeroizing<Str
 pub(in crate::cli) fn secret_or_line(question: &str) -> anyhow::Result<Zeroizing<String>> {
     match is_interactive() {
         true => ask_secret(question),
-        false => ask("").map(Zeroizing::new),
+        // Nobody can interrupt a file.
+        false => Ok(secret_line(io::stdin().lock(), None)?.unwrap_or_default()),
     }
 }
 
@@ -88,19 +89,19 @@ fn silent(mut modes: Termios) -> Termios {
     modes
 }
 
-/// The next line, or none if it is interrupted.
-fn secret_line(input: impl BufRead, interrupt: u8) -> io::Result<Option<Zeroizing<String>>> {
+/// The next line to the letter, for a password may end with a space, or none if it is interrupted.
+fn secret_line(input: impl BufRead, interrupt: Option<u8>) -> io::Result<Option<Zeroizing<String>>> {
     // Large enough for any, so that it leaves no copies where it was before it grew.
     let mut line = Zeroizing::new(Vec::with_capacity(1024));
     for byte in input.bytes() {
         match byte? {
             b'\n' => break,
-            byte if byte == interrupt => return Ok(None),
+            byte if Some(byte) == interrupt => return Ok(None),
             byte => line.push(byte),
         }
     }
     let text = std::str::from_utf8(&line).map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
-    Ok(Some(Zeroizing::new(text.trim().to_owned())))
+    Ok(Some(Zeroizing::new(text.strip_suffix('\r').unwrap_or(text).to_owned())))
 }
 
 #[cfg(test)]
@@ -109,11 +110,12 @@ mod tests {
 
     #[test]
     fn a_secret_ends_with_its_line_and_is_given_up_at_an_interrupt() {
-        let read = |text: &str| secret_line(text.as_bytes(), 3).unwrap().map(|line| line.to_string());
+        let read = |text: &str| secret_line(text.as_bytes(), Some(3)).unwrap().map(|line| line.to_string());
         assert_eq!(read("a b\u{e4}\nnext"), Some("a b\u{e4}".to_owned()));
+        assert_eq!(read(" a space at its end \r\n"), Some(" a space at its end ".to_owned()));
         assert_eq!(read("cut off"), Some("cut off".to_owned()));
         assert_eq!(read(""), Some(String::new()));
         assert_eq!(read("ab\u{3}c\n"), None);
-        assert!(secret_line(&[0xff, b'\n'][..], 3).is_err());
+        assert!(secret_line(&[0xff, b'\n'][..], None).is_err());
     }
 }
