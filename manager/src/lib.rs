@@ -53,4 +53,6 @@ pub mod status;
 #[cfg(feature = "shell")]
 pub mod telemetry;
 #[cfg(feature = "shell")]
+mod trust;
+#[cfg(feature = "shell")]
 pub mod vault;

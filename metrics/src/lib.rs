@@ -7,6 +7,8 @@
 
 mod format;
 mod histogram;
+#[cfg(feature = "serve")]
+mod host;
 mod page;
 #[cfg(feature = "serve")]
 mod process;

@@ -7,7 +7,7 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +21,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Mutex, Semaphore};
 use tokio::time::{sleep, timeout};
 
+use crate::host::is_meant;
 use crate::{Format, Page};
 
 /// Clients at one time. A monitoring system keeps one connection.
@@ -35,6 +36,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How soon a port that was taken is tried again.
 const BIND_PAUSE: Duration = Duration::from_secs(5);
 
+/// To who asks for some name.
+const ASK_OTHERWISE: &str = "this listener is on loopback: ask for its address or for localhost, or configure it to listen at another address\n";
+
 /// Who knows what is to be told.
 pub trait Source: Send + Sync + 'static {
     /// Writes all metrics.
@@ -44,10 +48,12 @@ pub trait Source: Send + Sync + 'static {
     fn problems(&self) -> impl Future<Output = Vec<String>> + Send;
 }
 
-/// Serves what `source` tells at `address`, as soon as that is free. Ends when it is dropped.
+/// Serves what `source` tells at `address`, as soon as that is free: on loopback, only to who asks for an address or for
+/// `localhost`. Ends when it is dropped.
 pub async fn serve(address: SocketAddr, source: impl Source) -> Infallible {
     let listener = bind(address).await;
-    let (slots, shared) = (Arc::new(Semaphore::new(CONNECTIONS)), Arc::new((source, Mutex::new(()))));
+    let slots = Arc::new(Semaphore::new(CONNECTIONS));
+    let shared = Arc::new(Shared { source, listener: address.ip(), turn: Mutex::new(()) });
     loop {
         let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return std::future::pending().await };
         match listener.accept().await {
@@ -84,7 +90,12 @@ async fn bind(address: SocketAddr) -> TcpListener {
     }
 }
 
-type Shared<S> = (S, Mutex<()>);
+struct Shared<S> {
+    source: S,
+    listener: IpAddr,
+    /// One page is written at a time.
+    turn: Mutex<()>,
+}
 
 async fn converse<S: Source>(stream: TcpStream, shared: &Shared<S>) {
     // Without it an answer waits for the acknowledgement of what went before.
@@ -105,7 +116,11 @@ async fn converse<S: Source>(stream: TcpStream, shared: &Shared<S>) {
     }
 }
 
-async fn answer<S: Source>(request: &Request<Incoming>, (source, turn): &Shared<S>) -> Response<Full<Bytes>> {
+async fn answer<S: Source>(request: &Request<Incoming>, shared: &Shared<S>) -> Response<Full<Bytes>> {
+    let Shared { source, listener, turn } = shared;
+    if !is_meant(*listener, request.headers()) {
+        return plain(StatusCode::MISDIRECTED_REQUEST, ASK_OTHERWISE);
+    }
     if request.method() != Method::GET && request.method() != Method::HEAD {
         let mut refused = plain(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
         refused.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));

@@ -16,7 +16,6 @@ mod courier;
 mod guard;
 mod message;
 mod role;
-mod roots;
 mod sender;
 mod standing;
 mod store;

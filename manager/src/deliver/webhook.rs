@@ -11,9 +11,9 @@ use reqwest::{Client, Response, Url, header};
 
 use super::guard::Guard;
 use super::message::Message;
-use super::roots;
 use super::sender::{BadDestination, Sent};
 use crate::cluster::unix_now;
+use crate::trust;
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// For all of it, the answer included.
@@ -44,7 +44,7 @@ impl Webhook {
         let secrets =
             secret.split(' ').map(str::parse).collect::<Result<_, _>>().map_err(|_| BadDestination::Secret)?;
         let client = Client::builder()
-            .tls_backend_preconfigured(roots::client_config().map_err(|_| BadDestination::Tls)?)
+            .tls_backend_preconfigured(trust::client_config(trust::authorities()).map_err(|_| BadDestination::Tls)?)
             .dns_resolver(Arc::new(guard))
             .no_proxy()
             .redirect(Policy::none())

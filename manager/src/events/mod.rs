@@ -28,7 +28,7 @@ use crate::node::Sighting;
 
 pub use pull::router;
 pub use store::{Row, Store, StoreError};
-pub use stream::{Events, Page};
+pub use stream::{Events, Page, Rows};
 
 /// Events that a manager keeps at least.
 const KEEP: u64 = 250_000;

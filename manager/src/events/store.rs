@@ -35,11 +35,6 @@ impl<E: Into<redb::Error>> From<E> for StoreError {
 }
 
 impl StoreError {
-    /// The audit log here ends before what was told of it.
-    pub(super) fn behind() -> Self {
-        Self("the audit log of this manager is not whole yet".to_owned())
-    }
-
     /// The audit log can't be read.
     pub(super) fn audit(error: &StorageError) -> Self {
         Self(format!("the audit log: {error}"))

@@ -37,6 +37,9 @@ pub struct Page {
     pub is_last: bool,
 }
 
+/// Positions of the stream, in order, each with its event unless nobody has that any more.
+pub type Rows = Vec<(Position, Option<Event>)>;
+
 impl Events {
     /// Changes with every event.
     pub fn watch(&self) -> watch::Receiver<u64> {
@@ -74,19 +77,28 @@ impl Events {
         Ok(page)
     }
 
-    /// At most `limit` positions behind `after`, in order, each with its event unless nobody has that any more. Fails if some
-    /// can't be had now: they may be later.
-    pub async fn rows(&self, after: Cursor, limit: usize) -> Result<Vec<(Position, Option<Event>)>, StoreError> {
+    /// Changes when more of the audit log is whole, or may be.
+    pub fn watch_whole(&self) -> watch::Receiver<Option<Whole>> {
+        self.trail.clone()
+    }
+
+    /// At most `limit` positions behind `after`, in order, each with its event unless nobody has that any more. None if some
+    /// can't be had now: the audit log of this manager is not whole yet.
+    pub async fn rows(&self, after: Cursor, limit: usize) -> Result<Option<Rows>, StoreError> {
         let rows = self.on_disk(move |store| store.read(&after, limit)).await?;
         let whole = *self.trail.borrow();
         let state = self.cluster.snapshot();
         let began = state.epoch().began.map_or(0, |began| began.at.0);
         let mut audited = rows.iter().map(|row| row.position).filter(|position| position.source == Source::Audit);
         if audited.any(|position| is_to_come(position.place, whole, began)) {
-            return Err(StoreError::behind());
+            return Ok(None);
         }
-        let entries = self.entries(&rows).await.map_err(|error| StoreError::audit(&error))?;
-        Ok(self.whole(rows, &entries))
+        match self.entries(&rows).await {
+            Ok(entries) => Ok(Some(self.whole(rows, &entries))),
+            // They are gone with the part in consensus that this manager had; another one has them soon.
+            Err(StorageError::Closed) => Ok(None),
+            Err(error) => Err(StoreError::audit(&error)),
+        }
     }
 
     /// What the audit log has of what they say.
@@ -99,7 +111,7 @@ impl Events {
     }
 
     /// Adds what the audit log says. An event is none if it does not say it any more.
-    fn whole(&self, rows: Vec<Row>, entries: &[Entry]) -> Vec<(Position, Option<Event>)> {
+    fn whole(&self, rows: Vec<Row>, entries: &[Entry]) -> Rows {
         let state = self.cluster.snapshot();
         let events = entries.iter().filter_map(|entry| audit::event(&state, entry));
         let mut entries: BTreeMap<_, _> =

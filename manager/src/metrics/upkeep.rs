@@ -17,7 +17,13 @@ pub(super) fn write(page: &mut Page, sources: &Sources, state: &State) {
     page.counter("festoon_events_recorded_total", "Events of the whole cluster that this manager has recorded.")
         .add(&[], *sources.events.watch().borrow());
     let mut bytes = page.gauge("festoon_file_bytes", "Size of a file in the data directory.");
-    for (file, path) in [("registry", sources.data.registry()), ("events", sources.data.events())] {
+    let data = &sources.data;
+    for (file, path) in [
+        ("registry", data.registry()),
+        ("events", data.events()),
+        ("audit", data.audit()),
+        ("deliveries", data.deliveries()),
+    ] {
         if let Ok(metadata) = fs::metadata(path) {
             bytes.add(&[("file", &file)], metadata.len());
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::harness::Manager;
+use crate::harness::{Manager, eventually};
 use crate::web::{PASSWORD, Shows, Web};
 
 /// What a route needs.
@@ -219,9 +219,7 @@ async fn callers(manager: &Manager, root: &Web) -> Vec<Caller> {
     let out = anybody.logged_in("root", PASSWORD, None).await;
     out.must(Method::DELETE, "/session", None, 204).await;
     let expired = token("owner", json!({"expires_in_s": 1})).await.0;
-    while expired.send(Method::GET, "/session", None).await.status() == 200 {
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    }
+    eventually("it expires", async || expired.send(Method::GET, "/session", None).await.status() != 200).await;
     let (revoked, id) = token("owner", json!({})).await;
     root.must(Method::DELETE, &format!("/api-tokens/{}", id.as_str().unwrap()), None, 204).await;
     let disabled = add("disabled", "owner", Value::Null).await;

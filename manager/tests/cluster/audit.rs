@@ -16,7 +16,7 @@ async fn log(manager: &Manager) -> String {
 }
 
 /// Waits until both tell the same, which is all from the first entry on.
-async fn same_and_whole(first: &Manager, second: &Manager) {
+pub(crate) async fn same_and_whole(first: &Manager, second: &Manager) {
     eventually("it has what the other has", async || log(first).await == log(second).await).await;
     let all = log(second).await;
     let (count, _) = audit::verify(all.lines()).unwrap().unwrap();

@@ -23,7 +23,10 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_festoon-manager");
-const DEADLINE: Duration = Duration::from_secs(20);
+/// How long anything is waited for: longer than any pause after some failures, on a machine that has other things to do.
+const PATIENCE: Duration = Duration::from_secs(90);
+/// For one answer.
+const ANSWER_LIMIT: Duration = Duration::from_secs(20);
 
 /// A manager: its directory, its addresses and, while it runs, its process.
 pub(crate) struct Manager {
@@ -158,7 +161,7 @@ impl Manager {
     /// Starts it and waits until it serves.
     pub(crate) async fn start(&mut self) {
         self.spawn();
-        let deadline = Instant::now() + DEADLINE;
+        let deadline = Instant::now() + PATIENCE;
         while !self.run(&["status"]).status.success() {
             assert!(Instant::now() < deadline, "it does not start:\n{}", self.log());
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -256,7 +259,7 @@ pub(crate) async fn until(what: &str, mut condition: impl FnMut() -> bool) {
 
 /// As [`until`], for what has to be waited for itself.
 pub(crate) async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
-    let deadline = Instant::now() + DEADLINE;
+    let deadline = Instant::now() + PATIENCE;
     while !condition().await {
         assert!(Instant::now() < deadline, "{what}: not in time");
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -287,7 +290,7 @@ impl Agent {
             .tls_backend_preconfigured(client_config(&[self.ca_fingerprint], None).unwrap())
             .resolve(MANAGER_TLS_NAME, at)
             .no_proxy()
-            .timeout(DEADLINE)
+            .timeout(ANSWER_LIMIT)
             .build()
             .unwrap();
         build(&client, format!("https://{MANAGER_TLS_NAME}:{}", at.port()))

@@ -20,7 +20,7 @@ async fn three_managers() -> (Manager, Manager, Manager) {
     (first, second, third)
 }
 
-async fn join_witness(first: &Manager) -> Manager {
+pub(crate) async fn join_witness(first: &Manager) -> Manager {
     let token = first.must(&["tokens", "add", "--manager"]);
     let witness = Manager::unjoined();
     let https = witness.https.to_string();

@@ -56,6 +56,38 @@ async fn a_client_gets_the_format_it_likes_and_nothing_but_what_is_there() {
 }
 
 #[tokio::test]
+async fn a_page_elsewhere_reads_nothing_on_loopback_and_everybody_asks_a_listener_for_all_by_any_name() {
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    for (listen, status) in [("127.0.0.1", 421), ("0.0.0.0", 200)] {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let manager = Manager::init("m1");
+        manager.configure(&format!("[metrics]\nlisten = \"{listen}:{port}\"\n"));
+        let _manager = manager.started().await;
+        for path in ["/metrics", "/readyz"] {
+            let ask = |host: &str| client.get(format!("http://127.0.0.1:{port}{path}")).header("host", host).send();
+            for host in ["localhost", "127.0.0.1", "[::1]:8444"] {
+                assert_eq!(ask(host).await.unwrap().status(), 200, "{host}");
+            }
+            let named = ask("rebound.example").await.unwrap();
+            assert_eq!(named.status(), status, "{listen}");
+            let text = named.text().await.unwrap();
+            assert_eq!(text.contains("this listener is on loopback"), status == 421, "{text}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_sizes_of_all_files_are_told() {
+    let (manager, at) = manager("").await;
+    manager.token(&[]);
+    let page = page(at).await;
+    for file in ["registry", "events", "audit", "deliveries"] {
+        let size = std::fs::metadata(manager.root.join(format!("{file}.redb"))).unwrap().len();
+        assert!(size > 0 && page.contains(&format!("festoon_file_bytes{{file=\"{file}\"}} ")), "{page}");
+    }
+}
+
+#[tokio::test]
 async fn requests_are_counted_by_route_and_nobody_makes_a_series_of_his_own() {
     let (manager, at) = manager("").await;
     let token: JoinToken = manager.token(&[]);

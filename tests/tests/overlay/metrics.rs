@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::Context;
-use festoon_tests::lab::{Host, Lab, tool};
-use festoon_tests::overlay::{Overlay, Spec, wait_until_slowly};
+use festoon_tests::lab::{Host, Lab, Program, tool};
+use festoon_tests::overlay::{Agent, Overlay, Spec, wait_until_slowly};
 use serde_json::Value;
 
 use crate::SOON;
@@ -93,6 +93,17 @@ fn named(text: &str) -> BTreeSet<String> {
     words.filter(|word| word.starts_with("festoon_") || word.starts_with("process_")).map(str::to_owned).collect()
 }
 
+/// Has an agent serve its metrics from now on, until what is returned is dropped. It is connected then.
+fn serve(agent: &mut Agent) -> anyhow::Result<Program> {
+    agent.down()?;
+    let state = format!("--state-dir={}", agent.state_dir().display());
+    let running = agent.host.spawn(tool("festoon")?, &[&state, "--metrics=127.0.0.1:8445", "up"])?;
+    wait_until_slowly(SOON, "it is connected", || {
+        Ok(prometheus(&agent.host, AGENT).is_ok_and(|page| value(&page, "festoon_agent_connected") == Some(1.0)))
+    })?;
+    Ok(running)
+}
+
 #[test]
 fn the_alerts_do_what_they_say() -> anyhow::Result<()> {
     promtool(&["check", "rules", "festoon.rules.yml"], "")?;
@@ -126,7 +137,7 @@ fn every_query_of_the_dashboard_is_one() -> anyhow::Result<()> {
 #[test]
 fn what_the_dashboard_and_the_alerts_ask_for_is_there() -> anyhow::Result<()> {
     Lab::run(|lab| {
-        let overlay = Overlay::start(lab, &Spec::default())?;
+        let mut overlay = Overlay::start(lab, &Spec::default())?;
         let mut there = BTreeSet::new();
         for manager in &overlay.managers {
             let page = prometheus(&manager.host, MANAGER)?;
@@ -135,12 +146,16 @@ fn what_the_dashboard_and_the_alerts_ask_for_is_there() -> anyhow::Result<()> {
             let open = scrape(&manager.host, MANAGER, "application/openmetrics-text; version=1.0.0")?;
             assert!(open.ends_with("\n# EOF\n") && open.contains("# TYPE festoon_dropped_packets counter"), "{open}");
         }
+        let _running = serve(&mut overlay.agents[0])?;
+        let page = prometheus(&overlay.agents[0].host, AGENT)?;
+        check(&page)?;
+        there.extend(names(&page));
         let mut wanted = named(&fs::read_to_string(monitoring("festoon.rules.yml"))?);
         let mut all = Vec::new();
         queries(&dashboard()?, &mut all);
         wanted.extend(all.iter().flat_map(|query| named(query)));
         let missing: Vec<_> = wanted.difference(&there).collect();
-        assert!(missing.is_empty(), "no manager tells of {missing:?}, but of {there:?}");
+        assert!(missing.is_empty(), "nobody tells of {missing:?}, but of {there:?}");
         Ok(())
     })
 }
@@ -187,12 +202,7 @@ fn an_agent_tells_of_itself_if_it_is_asked_to() -> anyhow::Result<()> {
         let mut overlay = Overlay::start(lab, &Spec { agents: &["a"], ..Spec::default() })?;
         let agent = &mut overlay.agents[0];
         assert!(prometheus(&agent.host, AGENT).is_err(), "not unasked");
-        agent.down()?;
-        let state = format!("--state-dir={}", agent.state_dir().display());
-        let _running = agent.host.spawn(tool("festoon")?, &[&state, "--metrics=127.0.0.1:8445", "up"])?;
-        wait_until_slowly(SOON, "it is connected", || {
-            Ok(prometheus(&agent.host, AGENT).is_ok_and(|page| value(&page, "festoon_agent_connected") == Some(1.0)))
-        })?;
+        let _running = serve(agent)?;
         let page = prometheus(&agent.host, AGENT)?;
         check(&page)?;
         assert!(page.contains("festoon_agent_info{"), "{page}");

@@ -19,6 +19,10 @@ pub struct Health {
     /// Nor before this, because the receiver said so.
     pub(super) asked_until: u64,
     last_failure: Option<u64>,
+    /// When that was sent which failed, if nothing was taken since: the latest.
+    pub(super) last_refused: Option<u64>,
+    /// When that was sent which it took: the latest.
+    pub(super) last_taken: Option<u64>,
     is_told: bool,
 }
 
@@ -50,10 +54,12 @@ impl Health {
         self.paused_until.max(self.asked_until)
     }
 
-    pub(super) fn succeeded(&mut self, now: u64) -> Option<News> {
+    /// Something that was sent at `sent` was taken.
+    pub(super) fn succeeded(&mut self, sent: u64, now: u64) -> Option<News> {
         let recovered = self.told_failing_since().map(|failing_since| News::Recovered { failing_since });
         let (last_error, asked_until) = (self.last_error.take(), self.asked_until);
-        *self = Self { last_success: Some(now), last_error, asked_until, ..Self::default() };
+        let last_taken = self.last_taken.max(Some(sent));
+        *self = Self { last_success: Some(now), last_error, asked_until, last_taken, ..Self::default() };
         recovered
     }
 
@@ -61,6 +67,7 @@ impl Health {
     /// with it. Returns whether it did.
     pub(super) fn failed(&mut self, sent: u64, now: u64, why: &str) -> bool {
         self.last_error = Some(why.to_owned());
+        self.last_refused = self.last_refused.max(Some(sent));
         if self.last_failure.is_some_and(|last| sent <= last) {
             return false;
         }
@@ -90,10 +97,10 @@ mod tests {
             assert_eq!(health.poll_failing(), (round == 4).then_some(News::Failing));
         }
         assert_eq!((health.failures, health.failing_since), (6, Some(10)));
-        assert_eq!(health.succeeded(9_000), Some(News::Recovered { failing_since: 10 }));
+        assert_eq!(health.succeeded(8_990, 9_000), Some(News::Recovered { failing_since: 10 }));
         assert_eq!((health.failures, health.failing_since, health.last_success), (0, None, Some(9_000)));
         assert!(health.failed(9_000, 9_001, "reset"));
-        assert_eq!(health.succeeded(9_002), None);
+        assert_eq!(health.succeeded(9_001, 9_002), None);
     }
 
     #[test]
@@ -102,6 +109,6 @@ mod tests {
         assert_eq!(health.told_failing_since(), Some(5));
         health.failed(10, 11, "503");
         assert_eq!(health.poll_failing(), None);
-        assert_eq!(health.succeeded(12), Some(News::Recovered { failing_since: 5 }));
+        assert_eq!(health.succeeded(11, 12), Some(News::Recovered { failing_since: 5 }));
     }
 }

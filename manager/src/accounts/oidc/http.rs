@@ -1,11 +1,10 @@
 //! The way to an identity provider: it follows no redirect, takes its time from nobody, and reads no more than it has to.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use openidconnect::{HttpRequest, HttpResponse};
-use rustls::ClientConfig;
-use rustls_platform_verifier::Verifier;
+
+use crate::trust;
 
 /// A login waits for it.
 const CONNECT_LIMIT: Duration = Duration::from_secs(3);
@@ -16,9 +15,12 @@ const MOST: usize = 256 * 1024;
 /// A provider is not asked, or does not answer.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
-    /// TLS can't be set up: this machine trusts no CA.
-    #[error("TLS can't be set up: see that this machine has CA certificates")]
-    Tls(#[source] rustls::Error),
+    /// This machine trusts no CA.
+    #[error("this machine has no CA certificates: install ca-certificates")]
+    NoAuthority,
+    /// TLS can't be set up.
+    #[error("TLS can't be set up")]
+    Tls(#[from] rustls::Error),
     /// It does not answer.
     #[error("it does not answer")]
     Call(#[from] reqwest::Error),
@@ -32,12 +34,12 @@ pub enum HttpError {
 
 /// A client that believes the CAs of this machine.
 pub(super) fn client() -> Result<reqwest::Client, HttpError> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let verifier = Verifier::new(Arc::clone(&provider)).map_err(HttpError::Tls)?;
-    let tls = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let tls = tls.map_err(HttpError::Tls)?.dangerous().with_custom_certificate_verifier(Arc::new(verifier));
+    let authorities = trust::authorities();
+    if authorities.is_empty() {
+        return Err(HttpError::NoAuthority);
+    }
     let client = reqwest::Client::builder()
-        .tls_backend_preconfigured(tls.with_no_client_auth())
+        .tls_backend_preconfigured(trust::client_config(authorities)?)
         .redirect(reqwest::redirect::Policy::none())
         .connect_timeout(CONNECT_LIMIT)
         .timeout(LIMIT);

@@ -18,10 +18,10 @@ use tokio::time::{Instant, timeout};
 
 use super::guard::Guard;
 use super::message::Message;
-use super::roots;
 use super::sender::{BadDestination, Sent};
 use super::webhook::check_host;
 use crate::cluster::unix_now;
+use crate::trust;
 use wire::{Dialer, Kit};
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
@@ -86,7 +86,9 @@ impl Amqp {
         limit(&mut uri);
         let tls = match uri.scheme {
             AMQPScheme::AMQP => None,
-            AMQPScheme::AMQPS => Some(Arc::new(roots::client_config().map_err(|_| BadDestination::Tls)?)),
+            AMQPScheme::AMQPS => {
+                Some(Arc::new(trust::client_config(trust::authorities()).map_err(|_| BadDestination::Tls)?))
+            }
         };
         let host = url.host_str().ok_or(BadDestination::Url)?.to_owned();
         let dialer = Dialer { host, port: uri.authority.port, guard, tls };

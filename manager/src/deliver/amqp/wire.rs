@@ -84,15 +84,8 @@ impl fmt::Debug for Dialer {
 impl Dialer {
     /// Connects to the first of the broker's addresses that answers.
     pub(super) async fn dial(&self) -> io::Result<Connected> {
-        let mut failed = io::Error::other("the broker has no address");
-        for at in self.guard.resolve(&self.host, self.port).await? {
-            match timeout(ADDRESS_LIMIT, TcpStream::connect(at)).await {
-                Ok(Ok(stream)) => return self.encrypt(stream).await,
-                Ok(Err(error)) => failed = error,
-                Err(late) => failed = late.into(),
-            }
-        }
-        Err(failed)
+        let addresses = self.guard.resolve(&self.host, self.port).await?;
+        self.encrypt(first_that_answers(&addresses).await?).await
     }
 
     async fn encrypt(&self, stream: TcpStream) -> io::Result<Connected> {
@@ -106,5 +99,51 @@ impl Dialer {
             }
         };
         Ok(wire.compat())
+    }
+}
+
+async fn first_that_answers(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
+    let mut failed = io::Error::other("the broker has no address");
+    for at in addresses {
+        match timeout(ADDRESS_LIMIT, TcpStream::connect(at)).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error)) => failed = error,
+            Err(late) => failed = late.into(),
+        }
+    }
+    Err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::{TcpListener, TcpSocket};
+
+    use super::*;
+
+    /// A listener whose queue is full, with what fills it: the kernel answers nobody else.
+    async fn silent() -> (TcpListener, Vec<TcpStream>) {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+        let listener = socket.listen(1).unwrap();
+        let (at, mut filling) = (listener.local_addr().unwrap(), Vec::new());
+        while let Ok(stream) = timeout(Duration::from_millis(500), TcpStream::connect(at)).await {
+            filling.push(stream.unwrap());
+        }
+        (listener, filling)
+    }
+
+    #[tokio::test]
+    async fn an_address_that_never_answers_is_not_waited_for_when_there_is_another() {
+        let (silent, _filling) = silent().await;
+        let good = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let refusing = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let (silent, good) = (silent.local_addr().unwrap(), good.local_addr().unwrap());
+        let limit = Duration::from_secs(60);
+        let stream = timeout(limit, first_that_answers(&[silent, refusing, good])).await.unwrap().unwrap();
+        assert_eq!(stream.peer_addr().unwrap(), good);
+        let failed = timeout(limit, first_that_answers(&[refusing, silent])).await.unwrap().unwrap_err();
+        assert_eq!(failed.kind(), io::ErrorKind::TimedOut);
+        let failed = first_that_answers(&[]).await.unwrap_err();
+        assert!(failed.to_string().contains("no address"), "{failed}");
     }
 }

@@ -6,6 +6,7 @@
 //! slow receiver nor a registry without a quorum holds it up.
 
 mod note;
+mod read;
 mod tell;
 
 use std::collections::BTreeSet;
@@ -16,8 +17,7 @@ use std::time::Duration;
 use festoon_control::registry::{
     Change, Command, EventDestination, NoteDelivery, Subject, Unchanged, UpdateEventDestination,
 };
-use festoon_events::delivery::{Backoff, Health, Lane, Outcome, Queue, Settings, Start, Ticket, What};
-use festoon_events::{Event, Position};
+use festoon_events::delivery::{Backoff, Health, Outcome, Queue, Settings, Start, Ticket};
 use tokio::task::JoinSet;
 
 use super::Deliveries;
@@ -37,8 +37,6 @@ const BACKOFF: Backoff = Backoff { first_ms: 1_000, most_ms: 600_000 };
 const SAVE_MS: u64 = 250;
 /// How often the registry is told.
 const NOTE_MS: u64 = 5_000;
-/// When the stream can't be read, it is tried again after this.
-const AGAIN: Duration = Duration::from_secs(1);
 
 pub(super) struct Courier {
     deliveries: Deliveries,
@@ -54,6 +52,8 @@ pub(super) struct Courier {
     has_letters: bool,
     /// Whether all that there is was read.
     is_up_to_date: bool,
+    /// Whether some of it can't be had now.
+    is_waiting: bool,
     /// Whether the disk knows how far it got.
     is_saved: bool,
     saved: Row,
@@ -94,6 +94,7 @@ impl Courier {
             delivered: BTreeSet::new(),
             has_letters: false,
             is_up_to_date: false,
+            is_waiting: false,
             is_saved: true,
             saved,
             saved_at: 0,
@@ -110,6 +111,7 @@ impl Courier {
     pub(super) async fn run(mut self) -> Infallible {
         let mut news = self.deliveries.0.events.watch();
         let mut states = self.deliveries.0.cluster.watch();
+        let mut whole = self.deliveries.0.events.watch_whole();
         loop {
             // An error says that the program ends.
             if news.has_changed().unwrap_or_default() {
@@ -131,43 +133,14 @@ impl Courier {
                 Some(Ok((ticket, sent))) = self.sending.join_next() => self.sent(ticket, sent).await,
                 Some(Ok(noted)) = self.noting.join_next() => self.has_noted(noted),
                 Ok(()) = news.changed() => self.is_up_to_date = false,
+                Ok(()) = whole.changed(), if self.is_waiting => self.is_up_to_date = false,
                 // Dead letters may be wanted again.
                 Ok(()) = states.changed() => self.has_letters = false,
-                () = tokio::time::sleep(wake) => {}
+                () = tokio::time::sleep(wake) => self.is_up_to_date &= !self.is_waiting,
             }
             while let Some(Ok((ticket, sent))) = self.sending.try_join_next() {
                 self.sent(ticket, sent).await;
             }
-        }
-    }
-
-    /// Reads on, while there is room for a part.
-    async fn read(&mut self) {
-        while !self.is_up_to_date && self.queue.has_room() {
-            let rows = match self.deliveries.0.events.rows(self.queue.read().clone(), PART).await {
-                Ok(rows) => rows,
-                Err(error) => {
-                    tracing::error!(%error, destination = %self.destination.name, "events wait for the disk");
-                    return tokio::time::sleep(AGAIN).await;
-                }
-            };
-            self.is_up_to_date = rows.len() < PART;
-            for (position, event) in rows {
-                let what = self.what(position, event);
-                self.queue.handle_event(position, what);
-            }
-            self.is_saved = false;
-            self.send();
-        }
-    }
-
-    fn what(&self, position: Position, event: Option<Event>) -> What<Message> {
-        match event {
-            None => What::Gone,
-            Some(event) if wants(&self.destination, &event) => {
-                What::Wanted { lane: Lane::of(position, &event), at: event.at, payload: Message::new(position, event) }
-            }
-            Some(_) => What::Unwanted,
         }
     }
 
@@ -255,12 +228,6 @@ fn disabled(destination: &EventDestination) -> Change {
     let update = UpdateEventDestination { is_enabled: Some(false), ..UpdateEventDestination::none(id) };
     let only_if = Some(Unchanged { subject: Subject::EventDestination(id), since: destination.changed });
     Change { only_if, ..Command::UpdateEventDestination(update.into()).into() }
-}
-
-/// Whether a destination gets an event.
-fn wants(destination: &EventDestination, event: &Event) -> bool {
-    let is_kind = destination.kinds.is_empty() || destination.kinds.contains(event.kind.word());
-    is_kind && destination.networks.covers(event.network)
 }
 
 #[cfg(test)]

@@ -9,9 +9,9 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::broker::Broker;
-use super::{add_endpoints, delivery, eventually};
+use super::{add_endpoints, delivery};
 use crate::api::Admin;
-use crate::harness::Manager;
+use crate::harness::{Manager, eventually};
 
 const EXCHANGE: &str = "festoon-events";
 const QUEUE: &str = "all";

@@ -3,28 +3,16 @@
 mod amqp;
 mod broker;
 mod receiver;
+mod refusals;
 mod webhooks;
-
-use std::time::{Duration, Instant};
+mod witness;
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::api::Admin;
-use crate::harness::Manager;
+use crate::harness::{Manager, eventually};
 use receiver::Receiver;
-
-/// Longer than any pause after some failures, on a machine that has other things to do.
-const PATIENCE: Duration = Duration::from_secs(90);
-
-/// Waits for something that takes several seconds.
-async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !condition().await {
-        assert!(Instant::now() < deadline, "{what}: not in time");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-}
 
 /// A destination, and its secret.
 async fn webhook(admin: &Admin, name: &str, receiver: &Receiver, more: Value) -> (String, String) {

@@ -6,9 +6,9 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::receiver::Receiver;
-use super::{add_endpoints, change, delivery, eventually, leader, rename, webhook};
+use super::{add_endpoints, change, delivery, leader, rename, webhook};
 use crate::api::{Admin, refused};
-use crate::harness::{Manager, until};
+use crate::harness::{Manager, eventually, until};
 
 #[tokio::test]
 async fn what_happens_arrives_signed_and_the_secret_is_nowhere_else() {

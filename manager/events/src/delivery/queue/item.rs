@@ -1,6 +1,7 @@
 //! One of a queue.
 
 use super::super::backoff::{Backoff, Jitter};
+use super::super::health::Health;
 use super::{Lane, Ticket};
 use crate::Position;
 
@@ -44,11 +45,14 @@ pub(super) struct Item<T> {
     at: u64,
     first_failed: Option<u64>,
     last_failed: Option<u64>,
+    /// When it failed first, or the one before it in its lane did that was given up for its own fault.
+    refused_since: Option<u64>,
 }
 
 impl<T> Item<T> {
     pub(super) const fn new(lane: Lane, at: u64, payload: T) -> Self {
-        Self { lane, payload, stage: Stage::Waiting, failures: 0, why: None, at, first_failed: None, last_failed: None }
+        let (stage, why, first_failed, last_failed, refused_since) = (Stage::Waiting, None, None, None, None);
+        Self { lane, payload, stage, failures: 0, why, at, first_failed, last_failed, refused_since }
     }
 
     /// It failed. Returns how long it waits.
@@ -56,19 +60,33 @@ impl<T> Item<T> {
         self.stage = Stage::Waiting;
         self.failures = self.failures.saturating_add(1);
         self.first_failed.get_or_insert(now);
+        self.refused_since.get_or_insert(now);
         self.last_failed = Some(now);
         self.why = Some(why.to_owned());
         backoff.delay(self.failures, jitter)
     }
 
-    /// Whether it was refused after all that was taken here: before, the destination may have been failing as a whole.
-    pub(super) fn has_failed_since(&self, last_success: Option<u64>) -> bool {
-        self.last_failed.is_some_and(|failed| last_success.is_none_or(|success| success <= failed))
+    /// It is the first of its lane now, behind this one.
+    pub(super) fn follow(&mut self, former: &Self, health: &Health) {
+        let is_refused = former.stage == Stage::GivenUp && former.is_at_fault(health);
+        self.refused_since = former.refused_since.filter(|_| is_refused);
     }
 
-    /// Since when it was refused, or could have been sent if the destination did not fail.
-    pub(super) fn tried_since(&self, failing_since: Option<u64>) -> Option<u64> {
-        let kept_back = failing_since.map(|since| since.max(self.at));
+    /// Whether the destination took something else that was sent after this had been refused.
+    pub(super) fn is_at_fault(&self, health: &Health) -> bool {
+        self.refused_since.is_some_and(|since| health.last_taken.is_some_and(|taken| since < taken))
+    }
+
+    /// For how long it was refused after all that was taken here, in milliseconds. None if it was not.
+    pub(super) fn refused_ms(&self, health: &Health) -> Option<u64> {
+        self.last_failed?.checked_sub(health.last_success?)
+    }
+
+    /// Since when it was refused, or could have been sent if the destination did not fail: if a try says so that was made since
+    /// it happened.
+    pub(super) fn tried_since(&self, health: &Health) -> Option<u64> {
+        let has_tried = health.last_refused.is_some_and(|tried| self.at <= tried);
+        let kept_back = health.failing_since.filter(|_| has_tried).map(|since| since.max(self.at));
         [self.first_failed, kept_back].into_iter().flatten().min()
     }
 }

@@ -8,16 +8,16 @@
 //!
 //! Events of one endpoint are a *lane*: the next of a lane is sent when the one before is done, so they arrive in order. Lanes
 //! go side by side. A failure makes the destination pause, longer with every failure in a row; then one event is tried at a
-//! time, those first that failed least, so that one event which is refused does not keep back the others. An event is given
-//! up when it was refused, or the destination took nothing, for as long as the settings say.
+//! time, those first that failed least, so that one event which is refused does not keep back the others. When something is
+//! given up says [`give_up`].
 
+mod give_up;
 mod item;
 mod lanes;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::ops::Range;
 
 use super::answer::MOST_RETRY_AFTER_MS;
 use super::backoff::{Backoff, Jitter};
@@ -27,9 +27,6 @@ use item::{Entry, Item, Stage};
 use lanes::Lanes;
 
 pub use lanes::Lane;
-
-/// An event that holds up a full queue of others that were taken is given up after so many tries.
-const TRIES_IN_THE_WAY: u32 = 6;
 
 /// The order of the first of the stream. Below are dead letters, which the cursor doesn't wait for.
 const STREAM: u64 = 1 << 63;
@@ -199,7 +196,8 @@ impl<T: Clone> Queue<T> {
     }
 
     fn room(&self) -> usize {
-        self.settings.room.saturating_sub(self.entries.len() - self.letters())
+        let more = if self.lacks_evidence() { self.settings.part } else { 0 };
+        (self.settings.room + more).saturating_sub(self.entries.len() - self.letters())
     }
 
     fn letters(&self) -> usize {
@@ -233,9 +231,11 @@ impl<T: Clone> Queue<T> {
         self.advance();
     }
 
-    /// Takes in a dead letter that is wanted again since `at`.
+    /// Takes in a dead letter that is wanted again since `at`. Who wants that has most likely seen to the destination, so it
+    /// pauses no longer because of failures; only if the receiver said so.
     pub fn handle_letter(&mut self, number: u64, at: u64, payload: T) {
         if number < STREAM && !self.has_letter(number) {
+            self.health.paused_until = 0;
             self.insert_item(number, Ticket::Letter(number), Item::new(Lane::Letter(number), at, payload));
         }
     }
@@ -245,9 +245,9 @@ impl<T: Clone> Queue<T> {
         let Some(&order) = self.orders.get(&ticket) else { return };
         let Some(item) = self.entries.get_mut(&order).and_then(|entry| entry.item.as_mut()) else { return };
         match (item.stage, outcome) {
-            (Stage::Sending { .. }, Outcome::Taken) => {
+            (Stage::Sending { since }, Outcome::Taken) => {
                 self.sending -= 1;
-                self.recovered = self.health.succeeded(now).or(self.recovered);
+                self.recovered = self.health.succeeded(since, now).or(self.recovered);
                 self.finish(order);
             }
             (Stage::Sending { since }, Outcome::Failed { why, retry_after_ms }) => {
@@ -283,33 +283,6 @@ impl<T: Clone> Queue<T> {
         item.stage = Stage::Sending { since: now };
         self.sending += 1;
         Some((ticket, item.payload.clone()))
-    }
-
-    /// What to give up. The shell records it and says so, with the ticket.
-    pub fn poll_given_up(&mut self, now: u64) -> Option<GivenUp<T>> {
-        let letters = self.letters();
-        let is_full_of_done = !self.has_room() && (self.orders.len() - letters) * 2 <= self.entries.len() - letters;
-        let last_success = self.health.last_success;
-        let failing_since = self.health.failing_since.filter(|_| self.health.failures > 0);
-        let is_due = |order: u64, item: &Item<T>| {
-            let end = item.tried_since(failing_since).map(|since| since.saturating_add(self.settings.give_up_ms));
-            let is_in_the_way = order >= STREAM
-                && is_full_of_done
-                && item.failures >= TRIES_IN_THE_WAY
-                && item.has_failed_since(last_success);
-            item.stage == Stage::Waiting && (end.is_some_and(|end| end <= now) || is_in_the_way)
-        };
-        let first = |range: Range<u64>| {
-            let (&order, entry) = self.entries.range(range).find(|(_, entry)| entry.is_open())?;
-            entry.item.as_ref().filter(|item| is_due(order, item)).map(|_| order)
-        };
-        let order = first(0..STREAM).or_else(|| first(STREAM..u64::MAX))?;
-        let entry = self.entries.get_mut(&order)?;
-        let (ticket, item) = (entry.ticket?, entry.item.as_mut()?);
-        item.stage = Stage::GivenUp;
-        self.lanes.disable(order);
-        let why = item.why.clone().or_else(|| self.health.last_error.clone()).unwrap_or_default();
-        Some(GivenUp { ticket, payload: item.payload.clone(), attempts: item.failures, why })
     }
 
     /// What others want to know.
@@ -369,9 +342,10 @@ impl<T: Clone> Queue<T> {
             self.entries.remove(&order);
         }
         if let Some(next) = self.lanes.remove(item.lane, order)
-            && let Some(next_item) = self.entries.get(&next).and_then(|entry| entry.item.as_ref())
+            && let Some(next_item) = self.entries.get_mut(&next).and_then(|entry| entry.item.as_mut())
             && next_item.stage == Stage::Waiting
         {
+            next_item.follow(&item, &self.health);
             self.lanes.enable(item.lane, next, next_item.failures);
         }
         self.advance();

@@ -1,10 +1,13 @@
 //! The queue against a receiver that fails as it likes.
 
+mod give_up;
+
 use std::collections::{BTreeMap, HashSet};
 
 use festoon_proto::{EndpointId, ManagerId};
 use proptest::prelude::*;
 
+use super::give_up::TRIES;
 use super::*;
 
 const SETTINGS: Settings = Settings { in_flight: 4, room: 32, part: 1, give_up_ms: 3_600_000, backoff: BACKOFF };
@@ -160,7 +163,7 @@ fn one_that_is_refused_does_not_stop_a_full_queue() {
             now += 1_000;
             assert!(now < 1_000_000, "{settings:?}");
         }
-        assert!((TRIES_IN_THE_WAY..TRIES_IN_THE_WAY + 3).contains(&tries), "{tries}");
+        assert!((TRIES..TRIES + 3).contains(&tries), "{tries}");
         queue.handle_outcome(now, ticket(1), Outcome::Recorded);
         assert!(queue.has_room() && reached(&queue) > settings.part as u64);
     }
@@ -174,7 +177,7 @@ fn what_failed_in_an_outage_alone_is_tried_again_before_it_is_given_up() {
     (2..=4).for_each(|number| taken(&mut queue, 0, number));
     failed(&mut queue, 0, 1);
     let mut now = 0;
-    for failures in 2..=TRIES_IN_THE_WAY {
+    for failures in 2..=TRIES {
         now += 100_000;
         // Nothing else could go.
         queue.health.paused_until = 0;

@@ -1,0 +1,67 @@
+//! Takes in the stream.
+
+use std::time::Duration;
+
+use festoon_control::registry::EventDestination;
+use festoon_events::delivery::{Lane, What};
+use festoon_events::{Event, Position};
+
+use super::{Courier, PART};
+use crate::deliver::message::Message;
+use crate::events::Rows;
+
+/// When the disk can't be read, it is tried again after this.
+const AGAIN: Duration = Duration::from_secs(1);
+
+impl Courier {
+    /// Reads on, while there is room for a part.
+    pub(super) async fn read(&mut self) {
+        while !self.is_up_to_date && self.queue.has_room() {
+            match self.deliveries.0.events.rows(self.queue.read().clone(), PART).await {
+                Ok(Some(rows)) => self.take(rows),
+                Ok(None) => self.wait(),
+                Err(error) => {
+                    tracing::error!(%error, destination = %self.destination.name, "events wait for the disk");
+                    return tokio::time::sleep(AGAIN).await;
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, rows: Rows) {
+        if std::mem::take(&mut self.is_waiting) {
+            tracing::info!(destination = %self.destination.name, "the audit log is whole: events are delivered on");
+        }
+        self.is_up_to_date = rows.len() < PART;
+        for (position, event) in rows {
+            let what = self.what(position, event);
+            self.queue.handle_event(position, what);
+        }
+        self.is_saved = false;
+        self.send();
+    }
+
+    /// There is nothing to read until the audit log changes. That is said once: it is being made whole, which is nobody's fault.
+    fn wait(&mut self) {
+        self.is_up_to_date = true;
+        if !std::mem::replace(&mut self.is_waiting, true) {
+            tracing::warn!(destination = %self.destination.name, "events wait for the audit log, which is being made whole");
+        }
+    }
+
+    fn what(&self, position: Position, event: Option<Event>) -> What<Message> {
+        match event {
+            None => What::Gone,
+            Some(event) if wants(&self.destination, &event) => {
+                What::Wanted { lane: Lane::of(position, &event), at: event.at, payload: Message::new(position, event) }
+            }
+            Some(_) => What::Unwanted,
+        }
+    }
+}
+
+/// Whether a destination gets an event.
+fn wants(destination: &EventDestination, event: &Event) -> bool {
+    let is_kind = destination.kinds.is_empty() || destination.kinds.contains(event.kind.word());
+    is_kind && destination.networks.covers(event.network)
+}
