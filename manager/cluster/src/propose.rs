@@ -202,14 +202,26 @@ impl<T: Transport> Cluster<T> {
         (there.len(), silent.into_iter().map(|it| it.id.manager).collect())
     }
 
-    /// What strangers want has no place in the log if it is refused: they could fill it. What the state says of it is certain
-    /// once a majority has said that this manager still leads, and all is carried out that was written until then.
+    /// What strangers want has no place in the log if it is refused: they could fill it. It goes there all the same if it is not
+    /// certain that this manager knows all that was ever acknowledged.
     async fn refuse(&self, change: &Change) -> Option<Applied> {
         let refusal = |state: &State| carry_out(state, state.version().0 + 1, change).err();
         refusal(&self.snapshot())?;
-        self.raft.ensure_linearizable().await.ok()?;
+        tokio::time::timeout(PROPOSE_LIMIT, self.catch_up()).await.ok()??;
         let state = self.snapshot();
         Some(Applied { index: state.version().0, result: Some(Err(refusal(&state)?)) })
+    }
+
+    /// Waits until a majority has said that this manager leads, and until all is carried out that was in its log before.
+    ///
+    /// What openraft would have us wait for is not enough. A leader that was started again before anybody missed it leads on in
+    /// its old term, and of what it acknowledged in that it knows no more than it had noted on disk.
+    async fn catch_up(&self) -> Option<()> {
+        let mut metrics = self.raft.metrics();
+        let last = metrics.borrow().last_log_index?;
+        self.raft.ensure_linearizable().await.ok()?;
+        metrics.wait_for(|metrics| metrics.last_applied.is_some_and(|applied| applied.index >= last)).await.ok()?;
+        Some(())
     }
 
     async fn append(&self, proposal: Proposal) -> Result<Applied, Attempt> {

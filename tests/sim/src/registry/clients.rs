@@ -4,7 +4,11 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use festoon_control::registry::{AddClient, Addresses, Command, Outcome, RemoveEndpoint, State, UnixMs, UpdateManager};
+use festoon_control::registry::{
+    AddClient, Addresses, Command, CreateToken, JoinEndpoint, Outcome, RemoveEndpoint, State, TokenPreset, UnixMs,
+    UpdateManager,
+};
+use festoon_proto::token::{SecretHash, TokenKind};
 use festoon_proto::{EndpointId, NetworkId, PublicKey};
 use tokio::time::sleep;
 
@@ -14,6 +18,9 @@ use crate::random::Random;
 
 /// How long a client does nothing after an answer.
 const PAUSE: Range<Duration> = Duration::ZERO..Duration::from_millis(120);
+
+/// How long a join token is good, in milliseconds.
+const TOKEN_LASTS_MS: u64 = 60_000;
 
 /// What clients have in common.
 #[derive(Default)]
@@ -25,6 +32,8 @@ struct Known {
     endpoints: Vec<EndpointId>,
     /// Names of endpoints that were removed.
     gone: Vec<(NetworkId, String)>,
+    /// Tokens that were acknowledged. Each is good once.
+    tokens: Vec<SecretHash>,
     made: u64,
 }
 
@@ -55,16 +64,21 @@ impl Client {
             };
             let (now, state) = (machine.clock(&self.world), process.cluster.snapshot());
             let Some(command) = self.command(now, &state) else { continue };
+            let token = if let Command::CreateToken(command) = &command { Some(command.hash) } else { None };
             let answer = self.world.propose(self.number, machine.id, &process, command).await;
-            if let Answer::Said(Said { result: Ok(Outcome::Endpoint(id)), .. }) = answer {
-                self.memory.known().endpoints.push(id);
+            match answer {
+                Answer::Said(Said { result: Ok(Outcome::Endpoint(id)), .. }) => self.memory.known().endpoints.push(id),
+                Answer::Said(Said { result: Ok(Outcome::JoinToken(_)), .. }) => {
+                    self.memory.known().tokens.extend(token)
+                }
+                _ => {}
             }
         }
     }
 
     /// Something to ask for; nothing if what was drawn makes no sense in this state.
     fn command(&mut self, now: UnixMs, state: &State) -> Option<Command> {
-        match self.random.in_range(0..20) {
+        match self.random.in_range(0..28) {
             0..9 => Some(self.add(now, Addresses::NONE, None)),
             9 | 10 => {
                 let address = [10, 1, 0, self.random.in_range(2..31) as u8];
@@ -74,6 +88,8 @@ impl Client {
             11 | 12 => self.bring_back(now),
             13..17 => self.remove(now, state),
             17 | 18 => self.rename(state),
+            19..22 => Some(self.create_token(now)),
+            22..27 => Some(self.join(now)),
             _ => Some(Command::Expire(now)),
         }
     }
@@ -84,6 +100,35 @@ impl Client {
         self.add_as(name, network, addresses, now)
     }
 
+    fn create_token(&mut self, now: UnixMs) -> Command {
+        Command::CreateToken(CreateToken {
+            hash: self.secret(),
+            kind: TokenKind::Endpoint,
+            network: Some(NetworkId(1 + self.random.in_range(0..2) as u32)),
+            addresses: Addresses::NONE,
+            preset: TokenPreset::default(),
+            now,
+            expires: now.after(TOKEN_LASTS_MS),
+        })
+    }
+
+    /// With the token that was made last, or one before it, which may be used up, or one that nobody made.
+    fn join(&mut self, now: UnixMs) -> Command {
+        let made = self.memory.known().tokens.clone();
+        let token = match self.random.in_range(0..4) {
+            0 => None,
+            1 => self.random.pick(&made).copied(),
+            _ => made.last().copied(),
+        };
+        Command::JoinEndpoint(JoinEndpoint {
+            token: token.unwrap_or_else(|| self.secret()),
+            public_key: self.public_key(),
+            credential: self.secret(),
+            name: "host".to_owned(),
+            now,
+        })
+    }
+
     /// With a new key: a host that was installed again under the name it had.
     fn bring_back(&mut self, now: UnixMs) -> Option<Command> {
         let (network, name) = self.random.pick(&self.memory.known().gone).cloned()?;
@@ -91,13 +136,11 @@ impl Client {
     }
 
     fn add_as(&mut self, name: String, network: NetworkId, addresses: Addresses, now: UnixMs) -> Command {
-        let mut key = [2; 32];
-        key[..8].copy_from_slice(&self.made().to_le_bytes());
         Command::AddClient(AddClient {
             name,
             network,
             addresses,
-            public_key: PublicKey::from_bytes(key),
+            public_key: self.public_key(),
             tags: Vec::new(),
             expires: None,
             now,
@@ -127,6 +170,21 @@ impl Client {
             priority: None,
             ..UpdateManager::of(manager)
         }))
+    }
+
+    fn public_key(&self) -> PublicKey {
+        PublicKey::from_bytes(self.bytes(2))
+    }
+
+    fn secret(&self) -> SecretHash {
+        SecretHash(self.bytes(3))
+    }
+
+    /// 32 bytes that nobody else has.
+    fn bytes(&self, kind: u8) -> [u8; 32] {
+        let mut bytes = [kind; 32];
+        bytes[..8].copy_from_slice(&self.made().to_le_bytes());
+        bytes
     }
 
     /// A number that no other call of this has given.

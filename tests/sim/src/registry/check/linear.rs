@@ -11,7 +11,7 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry as Slot;
 
-use festoon_control::registry::{Change, Outcome, State, carry_out};
+use festoon_control::registry::{Change, Command, Outcome, State, carry_out};
 
 use super::super::history::{Call, Said};
 use super::super::log::Entry;
@@ -26,6 +26,7 @@ pub(super) fn check(calls: &[Call], log: &[Entry], sightings: &Sightings) -> Vec
     let callers = callers(calls, log, &mut found);
     moments(log, &callers, &mut found);
     answers(log, &callers, sightings, &mut found);
+    refused(calls, log, &mut found);
     found
 }
 
@@ -36,17 +37,23 @@ pub(super) fn check(calls: &[Call], log: &[Entry], sightings: &Sightings) -> Vec
 fn callers<'a>(calls: &'a [Call], log: &[Entry], found: &mut Vec<String>) -> Callers<'a> {
     let changes: BTreeMap<u64, &Change> = log.iter().map(|entry| (entry.place, &entry.change)).collect();
     let mut callers = Callers::new();
+    let mut unanswered: Vec<&Call> = calls.iter().filter(|call| call.is_unknown()).collect();
     for (call, said) in calls.iter().filter_map(|call| Some((call, call.said()?))) {
         let stands = changes.get(&said.place).is_some_and(|change| change.command == call.command);
-        if !stands || callers.insert(said.place, call).is_some() {
+        if !stands && may_stand_nowhere(call) {
+            // It may stand there all the same: what it was told may be the answer to another try.
+            unanswered.push(call);
+        } else if !stands || callers.insert(said.place, call).is_some() {
             found.push(format!("does not stand in the log where its client was told: {call}"));
         }
     }
-    let mut unanswered: Vec<&Call> = calls.iter().filter(|call| call.is_unknown()).collect();
     for entry in log {
         let Slot::Vacant(place) = callers.entry(entry.place) else { continue };
-        match unanswered.iter().position(|call| call.command == entry.change.command) {
-            Some(at) => drop(place.insert(unanswered.remove(at))),
+        let found_at = unanswered.iter().position(|call| call.command == entry.change.command);
+        match found_at.map(|at| unanswered.remove(at)) {
+            Some(call) if call.is_unknown() => drop(place.insert(call)),
+            // It has its answer, which is judged by itself.
+            Some(_) => {}
             None => found.push(format!("stands in the log, though nobody asked for it, or was told that: {entry:?}")),
         }
     }
@@ -81,6 +88,34 @@ fn answers(log: &[Entry], callers: &Callers<'_>, sightings: &Sightings, found: &
     if states != sightings.count() {
         found.push(format!("{} states were published, of which the log gives {states}", sightings.count()));
     }
+}
+
+/// A join that is refused has no place in the log, if it was certain that it is: its answer is that of a read.
+fn may_stand_nowhere(call: &Call) -> bool {
+    let is_join = matches!(call.command, Command::JoinEndpoint(_) | Command::JoinManager(_));
+    is_join && call.said().is_some_and(|said| said.result.is_err())
+}
+
+/// Whoever was refused without a place in the log was told what some state says that was the last one between its call and
+/// the answer.
+fn refused(calls: &[Call], log: &[Entry], found: &mut Vec<String>) {
+    let mut open: Vec<&Call> = calls.iter().filter(|call| may_stand_nowhere(call)).collect();
+    let mut state = State::default();
+    for next in log.iter().map(Some).chain([None]) {
+        let until = next.map_or(usize::MAX, |entry| entry.moment);
+        open.retain(|call| !(call.invoked <= until && is_right(call, &state)));
+        let Some(entry) = next else { break };
+        let (late, rest) = open.into_iter().partition(|call| call.end() < entry.moment);
+        open = rest;
+        found.extend(Vec::into_iter(late).map(|call: &Call| format!("was refused for no reason: {call}")));
+        ask(&mut state, entry);
+    }
+    found.extend(open.into_iter().map(|call| format!("was refused for no reason: {call}")));
+}
+
+fn is_right(call: &Call, state: &State) -> bool {
+    let right = carry_out(state, state.version().0 + 1, &call.command.clone().into()).map(|carried| carried.outcome);
+    call.said().is_some_and(|said| said.result == right)
 }
 
 fn ask(state: &mut State, entry: &Entry) -> Said {

@@ -64,6 +64,9 @@ pub(super) fn lost(calls: &[Call], last: &State, verdict: &mut Verdict) {
                         && given(call).is_none_or(|given| given.addresses == it.addresses)
                 })
             }
+            (Command::JoinEndpoint(command), Some(Ok(Outcome::Endpoint(id)))) if !tried.contains(id) => {
+                last.endpoint(*id).is_some_and(|it| it.public_key == command.public_key)
+            }
             (Command::RemoveEndpoint(command), _) => last.endpoint(command.endpoint).is_none(),
             (Command::RemoveManager(id), _) => last.manager(*id).is_none(),
             (Command::RenewManager(command), _) => {
@@ -105,19 +108,14 @@ pub(super) fn untrue(calls: &[Call], sightings: &Sightings, last: &State, verdic
     for call in calls {
         let is_unchanged =
             matches!(call.returned, Some((_, Answer::Unchanged) | (_, Answer::Said(Said { result: Err(_), .. }))));
-        let is_made = match &call.command {
-            Command::AddClient(command) => {
-                asked.insert(command.public_key);
-                sightings.endpoint(&command.public_key).is_some()
-            }
-            Command::RemoveEndpoint(command) => last.endpoint(command.endpoint).is_none(),
-            _ => false,
-        };
+        let key = newcomer(&call.command);
+        asked.extend(key);
         // What is asked for here is asked for once.
-        let seen = match &call.command {
-            Command::AddClient(command) => sightings.endpoint(&command.public_key).map(|seen| seen.since),
-            Command::RemoveEndpoint(command) => sightings.gone(command.endpoint),
-            _ => None,
+        let (is_made, seen) = match (&call.command, key.and_then(|key| sightings.endpoint(&key))) {
+            (Command::RemoveEndpoint(command), _) => {
+                (last.endpoint(command.endpoint).is_none(), sightings.gone(command.endpoint))
+            }
+            (_, seen) => (seen.is_some(), seen.map(|seen| seen.since)),
         };
         let is_too_early = seen.is_some_and(|seen| seen < call.invoked);
         if (is_unchanged && is_made) || is_too_early {
@@ -126,4 +124,13 @@ pub(super) fn untrue(calls: &[Call], sightings: &Sightings, last: &State, verdic
     }
     let unasked = last.endpoints().filter(|endpoint| !asked.contains(&endpoint.public_key));
     verdict.untrue.extend(unasked.map(|endpoint| format!("nobody asked for {}", endpoint.id)));
+}
+
+/// The key of the endpoint that a command adds.
+const fn newcomer(command: &Command) -> Option<PublicKey> {
+    match command {
+        Command::AddClient(command) => Some(command.public_key),
+        Command::JoinEndpoint(command) => Some(command.public_key),
+        _ => None,
+    }
 }
