@@ -183,7 +183,9 @@ impl<T: Transport> Cluster<T> {
         }
         let (there, silent) = self.those_without(manager);
         if there <= silent.len() {
-            return Err(Attempt::StillNeeded(silent));
+            // Without a majority of those that vote now, nothing can be changed at all.
+            let has_quorum = self.health().spare().is_some();
+            return Err(if has_quorum { Attempt::StillNeeded(silent) } else { Attempt::NotTaken });
         }
         if manager == self.network.me.manager {
             self.step_down().await;

@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::Api;
 use super::query::ApiQuery;
-use crate::audit::ReadError;
+use crate::audit::{Part, ReadError};
 use crate::https::Refused;
 
 const LINES: &str = "application/jsonl";
@@ -68,7 +68,7 @@ pub(super) async fn list(
     ApiQuery(range): ApiQuery<Range>,
 ) -> Result<Response, Refused> {
     let most = range.most()?;
-    let entries = match range.last {
+    let Part { entries, goes_on } = match range.last {
         Some(_) => api.audit.last(range.after.unwrap_or_default(), most).await?,
         None => api.audit.read(range.after, most).await?,
     };
@@ -78,8 +78,7 @@ pub(super) async fn list(
         let lines: String = entries.iter().flat_map(|entry| [entry.line.as_str(), "\n"]).collect();
         return Ok(([(header::CONTENT_TYPE, LINES)], Body::from(lines)).into_response());
     }
-    let next = entries.last().filter(|_| range.last.is_none() && entries.len() == most);
-    let next = next.map(|last| last.number.to_string());
+    let next = entries.last().filter(|_| goes_on).map(|last| last.number.to_string());
     let items = entries.iter().map(|entry| serde_json::from_str::<AuditEntry>(&entry.line));
     let items = items.collect::<Result<_, _>>().map_err(|error| {
         tracing::error!(%error, "an entry of the audit log can't be read");

@@ -12,5 +12,5 @@ mod read;
 mod trail;
 
 pub use ask::router;
-pub use read::{ReadError, Reader};
+pub use read::{Part, ReadError, Reader};
 pub use trail::Trail;

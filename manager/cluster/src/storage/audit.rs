@@ -75,8 +75,9 @@ impl AuditLog {
     /// What is asked for, if all of it is in memory.
     fn in_memory(&self, after: u64, last: u64, limit: usize) -> Option<Vec<Entry>> {
         let newest = self.newest();
-        let first = newest.front().filter(|first| first.number <= after.saturating_add(1))?.number;
-        let skipped = usize::try_from(after + 1 - first).ok()?;
+        let next = after.saturating_add(1);
+        let first = newest.front().filter(|first| first.number <= next)?.number;
+        let skipped = usize::try_from(next - first).ok()?;
         let found: Vec<_> =
             newest.iter().skip(skipped).take_while(|entry| entry.number <= last).take(limit).cloned().collect();
         (!found.is_empty()).then_some(found)

@@ -156,6 +156,20 @@ async fn who_is_needed_is_not_removed_and_whom_to_start_is_named() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_has_no_majority_is_not_sent_from_one_lost_manager_to_the_other() {
+    let world = World::of(3).await;
+    let leader = world.leader().await;
+    let lost = [leader % 3 + 1, (leader + 1) % 3 + 1];
+    world.isolate(&[leader]);
+    let are_missed = || world.get(leader).health().spare().is_none();
+    until("they are missed", are_missed).await;
+    for removed in lost {
+        let refused = world.get(leader).propose(Command::RemoveManager(ManagerId(removed))).await;
+        assert!(matches!(refused, Err(ProposeError::NoQuorum { needed: 2, voters: 3, .. })), "{refused:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn far_away_managers_agree_too() {
     let world = World::of(3).await;
     world.net.set_latency(Duration::from_millis(150));

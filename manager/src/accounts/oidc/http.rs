@@ -32,9 +32,10 @@ pub enum HttpError {
     Nonsense(#[from] axum::http::Error),
 }
 
-/// A client that believes the CAs of this machine.
-pub(super) fn client() -> Result<reqwest::Client, HttpError> {
-    let authorities = trust::authorities();
+/// A client that believes the CAs of this machine, which are read from its disk.
+pub(super) async fn client() -> Result<reqwest::Client, HttpError> {
+    // It is lost only with the program.
+    let authorities = tokio::task::spawn_blocking(trust::authorities).await.map_err(|_| HttpError::NoAuthority)?;
     if authorities.is_empty() {
         return Err(HttpError::NoAuthority);
     }

@@ -177,7 +177,7 @@ async fn within_limit<T>(asked: impl Future<Output = Result<T, OidcError>>) -> R
 async fn discover(settings: &OidcSettings) -> Result<CoreProviderMetadata, OidcError> {
     settings.check()?;
     let issuer = IssuerUrl::new(settings.issuer.clone()).map_err(|_| SettingsError::Issuer)?;
-    let http = http::client().map_err(provider)?;
+    let http = http::client().await.map_err(provider)?;
     let ask = |request| http::ask(http.clone(), request);
     CoreProviderMetadata::discover_async(issuer, &ask).await.map_err(provider)
 }
@@ -194,7 +194,7 @@ async fn identify(
     let client = CoreClient::from_provider_metadata(metadata, ClientId::new(settings.client_id.clone()), secret)
         .set_redirect_uri(redirect(callback)?);
     let exchange = client.exchange_code(AuthorizationCode::new(code.to_owned())).map_err(provider)?;
-    let http = http::client().map_err(provider)?;
+    let http = http::client().await.map_err(provider)?;
     let ask = |request| http::ask(http.clone(), request);
     let verifier = PkceCodeVerifier::new(pending.verifier().to_owned());
     let tokens = exchange.set_pkce_verifier(verifier).request_async(&ask).await.map_err(provider)?;

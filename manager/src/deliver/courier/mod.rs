@@ -52,8 +52,8 @@ pub(super) struct Courier {
     has_letters: bool,
     /// Whether all that there is was read.
     is_up_to_date: bool,
-    /// Whether some of it can't be had now.
-    is_waiting: bool,
+    /// Some of it can't be had now, which was said then.
+    waiting_said_at: Option<u64>,
     /// Whether the disk knows how far it got.
     is_saved: bool,
     saved: Row,
@@ -94,7 +94,7 @@ impl Courier {
             delivered: BTreeSet::new(),
             has_letters: false,
             is_up_to_date: false,
-            is_waiting: false,
+            waiting_said_at: None,
             is_saved: true,
             saved,
             saved_at: 0,
@@ -133,10 +133,10 @@ impl Courier {
                 Some(Ok((ticket, sent))) = self.sending.join_next() => self.sent(ticket, sent).await,
                 Some(Ok(noted)) = self.noting.join_next() => self.has_noted(noted),
                 Ok(()) = news.changed() => self.is_up_to_date = false,
-                Ok(()) = whole.changed(), if self.is_waiting => self.is_up_to_date = false,
+                Ok(()) = whole.changed(), if self.waiting_said_at.is_some() => self.is_up_to_date = false,
                 // Dead letters may be wanted again.
                 Ok(()) = states.changed() => self.has_letters = false,
-                () = tokio::time::sleep(wake) => self.is_up_to_date &= !self.is_waiting,
+                () = tokio::time::sleep(wake) => self.is_up_to_date &= self.waiting_said_at.is_none(),
             }
             while let Some(Ok((ticket, sent))) = self.sending.try_join_next() {
                 self.sent(ticket, sent).await;

@@ -7,11 +7,14 @@ use festoon_events::delivery::{Lane, What};
 use festoon_events::{Event, Position};
 
 use super::{Courier, PART};
+use crate::cluster::unix_now;
 use crate::deliver::message::Message;
 use crate::events::Rows;
 
 /// When the disk can't be read, it is tried again after this.
 const AGAIN: Duration = Duration::from_secs(1);
+/// How often it is said that the audit log is waited for.
+const SAY_AGAIN_MS: u64 = 600_000;
 
 impl Courier {
     /// Reads on, while there is room for a part.
@@ -29,7 +32,7 @@ impl Courier {
     }
 
     fn take(&mut self, rows: Rows) {
-        if std::mem::take(&mut self.is_waiting) {
+        if self.waiting_said_at.take().is_some() {
             tracing::info!(destination = %self.destination.name, "the audit log is whole: events are delivered on");
         }
         self.is_up_to_date = rows.len() < PART;
@@ -41,10 +44,13 @@ impl Courier {
         self.send();
     }
 
-    /// There is nothing to read until the audit log changes. That is said once: it is being made whole, which is nobody's fault.
+    /// There is nothing to read until the audit log changes. That is said now and then alone: it is being made whole, which is
+    /// nobody's fault.
     fn wait(&mut self) {
         self.is_up_to_date = true;
-        if !std::mem::replace(&mut self.is_waiting, true) {
+        let now = unix_now().0;
+        if self.waiting_said_at.is_none_or(|said| now.saturating_sub(said) >= SAY_AGAIN_MS) {
+            self.waiting_said_at = Some(now);
             tracing::warn!(destination = %self.destination.name, "events wait for the audit log, which is being made whole");
         }
     }

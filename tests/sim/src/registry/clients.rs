@@ -69,7 +69,7 @@ impl Client {
             match answer {
                 Answer::Said(Said { result: Ok(Outcome::Endpoint(id)), .. }) => self.memory.known().endpoints.push(id),
                 Answer::Said(Said { result: Ok(Outcome::JoinToken(_)), .. }) => {
-                    self.memory.known().tokens.extend(token)
+                    self.memory.known().tokens.extend(token);
                 }
                 _ => {}
             }

@@ -285,7 +285,7 @@ impl<'a> DestinationView<'a> {
 /// A URL as far as it is for everybody: up to its path, which some receivers have a secret in.
 fn origin(url: &str) -> &str {
     let authority = url.find("://").map_or(0, |at| at + 3);
-    let path = url.get(authority..).and_then(|rest| rest.find(['/', '?', '#']));
+    let path = url.get(authority..).and_then(|rest| rest.find(['/', '\\', '?', '#']));
     path.and_then(|path| url.get(..authority + path)).unwrap_or(url)
 }
 
@@ -302,6 +302,7 @@ mod tests {
         for (url, seen) in [
             ("https://hooks.example.com/services/T0/B0/secret", "https://hooks.example.com"),
             ("https://hooks.example.com:8443?token=secret", "https://hooks.example.com:8443"),
+            (r"https://hooks.example.com\secret", "https://hooks.example.com"),
             ("https://[2001:db8::1]/secret", "https://[2001:db8::1]"),
             ("https://hooks.example.com", "https://hooks.example.com"),
         ] {

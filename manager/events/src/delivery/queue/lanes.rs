@@ -46,7 +46,8 @@ impl Lanes {
         let all = self.lanes.entry(lane).or_default();
         all.push_back(order);
         if all.len() == 1 {
-            self.ready.insert((0, order));
+            // A letter is tried when all else was: they are many, and refused as before perhaps.
+            self.ready.insert((u32::from(matches!(lane, Lane::Letter(_))), order));
         }
     }
 

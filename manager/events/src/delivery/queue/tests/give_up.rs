@@ -25,7 +25,7 @@ fn a_letter_is_tried_at_least_once() {
     queue.handle_letter(4, 0, 40);
     let letter = |number| Ticket::Letter(number);
     let refused = || Outcome::Failed { why: "503".to_owned(), retry_after_ms: None };
-    assert_eq!(sent(&mut queue, 0), [40, 1]);
+    assert_eq!(sent(&mut queue, 0), [1, 40]);
     failed(&mut queue, 5, 1);
     queue.handle_letter(5, 6, 50);
     queue.handle_letter(6, 6, 60);

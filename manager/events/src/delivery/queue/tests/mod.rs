@@ -73,6 +73,33 @@ fn lanes_go_side_by_side_and_each_in_order() {
 }
 
 #[test]
+fn letters_that_are_refused_as_before_keep_back_nothing_of_the_stream() {
+    let mut queue = queue_of(&[]);
+    (1..=100).for_each(|number| queue.handle_letter(number, 0, 1_000 + number));
+    let (mut now, mut told) = (0, 0);
+    while queue.waiting() > 0 {
+        assert!(now < 12 * SETTINGS.give_up_ms, "each letter is tried, and given up again");
+        if now % 600_000 == 0 {
+            told += 1;
+            queue.handle_event(at(told), wanted(told, told));
+        }
+        while let Some((ticket, _)) = queue.poll_send(now) {
+            let refused = Outcome::Failed { why: "400".to_owned(), retry_after_ms: None };
+            let is_letter = matches!(ticket, Ticket::Letter(_));
+            queue.handle_outcome(now, ticket, if is_letter { refused } else { Outcome::Taken });
+        }
+        while let Some(given_up) = queue.poll_given_up(now) {
+            assert!(matches!(given_up.ticket, Ticket::Letter(_)), "{given_up:?}");
+            queue.handle_outcome(now, given_up.ticket, Outcome::Recorded);
+        }
+        now += 1_000;
+        if now % 600_000 == 2 * BACKOFF.most_ms {
+            assert_eq!(reached(&queue), told, "after a pause at most");
+        }
+    }
+}
+
+#[test]
 fn while_it_fails_one_is_tried_at_a_time_and_a_success_opens_the_gate() {
     let mut queue = queue_of(&[1, 2, 3, 4, 5, 6]);
     assert_eq!(sent(&mut queue, 0), [1, 2, 3, 4]);
@@ -274,7 +301,7 @@ fn a_letter_goes_beside_the_stream() {
     let mut queue = queue_of(&[1]);
     queue.handle_letter(4, 100, 40);
     queue.handle_letter(4, 100, 40);
-    assert_eq!(sent(&mut queue, 100), [40, 1]);
+    assert_eq!(sent(&mut queue, 100), [1, 40]);
     taken(&mut queue, 101, 1);
     assert!(queue.has_letter(4) && reached(&queue) == 1);
     queue.handle_outcome(101, Ticket::Letter(4), Outcome::Taken);
