@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use festoon_cluster::{Proposal, ProposalId};
 use festoon_control::registry::{
-    AddClient, AddNetwork, Addresses, Bootstrap, Command, EndpointError, FORMAT, ManagerRole, ManagerSpec, Outcome,
-    RemoveEndpoint, State, UnixMs, UpdateManager, apply,
+    AddClient, AddNetwork, Addresses, Bootstrap, Command, CreateToken, EndpointError, FORMAT, JoinEndpoint,
+    ManagerRole, ManagerSpec, Outcome, RemoveEndpoint, State, TokenError, TokenPreset, UnixMs, UpdateManager, apply,
 };
 use festoon_proto::map::MapVersion;
+use festoon_proto::token::{SecretHash, TokenKind};
 use festoon_proto::{ClusterId, EndpointId, ManagerId, NetworkId, PublicKey};
 
 use super::super::history::{Answer, History, Said};
@@ -155,6 +156,34 @@ fn name_taken(name: &str, place: u64) -> Said {
     Said { result: Err(refusal), addresses: None, place }
 }
 
+fn token() -> Command {
+    Command::CreateToken(CreateToken {
+        hash: SecretHash([5; 32]),
+        kind: TokenKind::Endpoint,
+        network: Some(NetworkId(1)),
+        addresses: Addresses::NONE,
+        preset: TokenPreset::default(),
+        now: NOW,
+        expires: NOW.after(60_000),
+    })
+}
+
+/// With the one token there is.
+fn join(number: u8) -> Command {
+    Command::JoinEndpoint(JoinEndpoint {
+        token: SecretHash([5; 32]),
+        public_key: PublicKey::from_bytes([number; 32]),
+        credential: SecretHash([number; 32]),
+        name: format!("h{number}"),
+        now: NOW,
+    })
+}
+
+/// What a state of this place says of a join.
+fn kept_out(error: TokenError, place: u64) -> Said {
+    Said { result: Err(EndpointError::Token(error).into()), addresses: None, place }
+}
+
 /// What clients and managers did in a story.
 type Events = fn(&mut Story);
 
@@ -215,6 +244,23 @@ const POSSIBLE: &[(&str, Events)] = &[
     ("a refusal, for a good reason", |story| {
         story.change(1, &add_at(1, at(7)));
         assert!(story.change(2, &add_at(2, at(7))).result.is_err());
+    }),
+    ("a join that is refused stands nowhere", |story| {
+        story.pretend(1, &join(3), kept_out(TokenError::Unknown, 2));
+        story.change(2, &token());
+        story.change(1, &join(1));
+        story.pretend(2, &join(2), kept_out(TokenError::Used, 4));
+    }),
+    ("a join that was refused as long as its token was being made", |story| {
+        let (made, joined) = (story.ask(1, &token()), story.ask(2, &join(2)));
+        let said = story.carry_out(&token());
+        story.tell(joined, kept_out(TokenError::Unknown, 2));
+        story.tell(made, said);
+    }),
+    ("a join of which another try stands in the log, refused", |story| {
+        let call = story.ask(1, &join(1));
+        story.carry_out(&join(1));
+        story.tell(call, kept_out(TokenError::Unknown, 2));
     }),
     ("an address goes to another once its owner is removed", |story| {
         story.change(1, &add_at(1, at(7)));
@@ -324,6 +370,21 @@ const IMPOSSIBLE: &[(&str, &[Finding], Events)] = &[
         story.tell(call, name_taken("h1", 3));
     }),
     ("a refusal that stands nowhere", &[Unordered], |story| story.pretend(1, &add(1), name_taken("h1", 3))),
+    ("a join refused though its token had been made", &[Unordered], |story| {
+        story.change(1, &token());
+        story.pretend(2, &join(2), kept_out(TokenError::Unknown, 2));
+    }),
+    ("a join refused for what happened later", &[Unordered], |story| {
+        story.change(1, &token());
+        story.pretend(2, &join(2), kept_out(TokenError::Used, 4));
+        story.change(1, &join(1));
+    }),
+    ("a join refused, and made nevertheless", &[Untrue, Unordered], |story| {
+        story.change(1, &token());
+        let call = story.ask(2, &join(2));
+        story.carry_out(&join(2));
+        story.tell(call, kept_out(TokenError::Unknown, 2));
+    }),
     ("refused for another reason than there was", &[Unordered], |story| {
         story.change(1, &add_at(1, at(7)));
         let call = story.ask(2, &add_at(2, at(7)));
