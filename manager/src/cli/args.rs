@@ -49,7 +49,10 @@ impl Cli {
     pub fn from_line() -> Self {
         let matches = Self::command().get_matches();
         match Self::from_arg_matches(&matches) {
-            Ok(cli) => Self { connection: cli.connection.chosen_by(&matches), ..cli },
+            Ok(cli) => {
+                let connection = cli.connection.chosen_by(&matches, |name| std::env::var(name).ok());
+                Self { connection, ..cli }
+            }
             Err(error) => error.format(&mut Self::command()).exit(),
         }
     }
