@@ -37,7 +37,7 @@ pub struct Cli {
     pub(super) connection: Connection,
     #[command(flatten)]
     pub(super) printing: Printing,
-    /// Answer yes to whether it is meant, which is asked before what can't be undone or cuts somebody off
+    /// Answer yes to whether it is meant, which is asked before what can't be undone or cuts somebody off at once
     #[arg(short, long, global = true, hide_short_help = true)]
     pub(super) yes: bool,
     #[command(subcommand)]

@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 use super::client::{Query, api};
 use super::find;
 use super::moment::Moment;
-use super::output::{confirm, print, qr};
+use super::output::{confirm, list_of, print, qr};
 use super::record::{ListArgs, Record as _, Session};
 use crate::client_conf::NO_KEY;
 
@@ -222,7 +222,11 @@ pub(super) async fn run(session: &Session, command: EndpointsCommand) -> anyhow:
             let create = EndpointCreate { name, network, addresses: address, public_key: None, tags, expires };
             add(session, create, &form).await
         }
-        EndpointsCommand::Set { which, changes } => which.change(session, changes.update(), "changed").await,
+        EndpointsCommand::Set { which, changes } => {
+            let update = changes.update();
+            which.see_that_it_is_meant(session, &update).await?;
+            which.change(session, update, "changed").await
+        }
         EndpointsCommand::Rename { which, new_name } => {
             let update = EndpointUpdate { name: Some(new_name), ..EndpointUpdate::default() };
             which.change(session, update, "renamed").await
@@ -230,6 +234,7 @@ pub(super) async fn run(session: &Session, command: EndpointsCommand) -> anyhow:
         EndpointsCommand::Move { which, to, address } => {
             let addresses = (!address.is_empty()).then_some(address);
             let update = EndpointUpdate { network: Some(to), addresses, ..EndpointUpdate::default() };
+            which.see_that_it_is_meant(session, &update).await?;
             which.change(session, update, "moved").await
         }
         EndpointsCommand::Tags { which, tags } => {
@@ -281,6 +286,20 @@ fn enabled(is_enabled: bool) -> EndpointUpdate {
 impl Which {
     async fn find(&self, session: &Session) -> anyhow::Result<Endpoint> {
         find::endpoint(&session.client, &self.endpoint, self.network.as_deref()).await
+    }
+
+    /// Sees that it is meant, if the endpoint gets other addresses.
+    async fn see_that_it_is_meant(&self, session: &Session, update: &EndpointUpdate) -> anyhow::Result<()> {
+        if update.network.is_none() && update.addresses.is_none() {
+            return Ok(());
+        }
+        let endpoint = self.find(session).await?;
+        let cost = format!(
+            "endpoint {} is to have other addresses; at {} nobody reaches it any more, and a stock client is cut off until it has its new configuration",
+            endpoint.title(),
+            list_of(&endpoint.addresses)
+        );
+        confirm(&cost, session.is_sure)
     }
 
     async fn change(&self, session: &Session, update: EndpointUpdate, done: &str) -> anyhow::Result<()> {
