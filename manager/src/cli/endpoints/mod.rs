@@ -222,11 +222,7 @@ pub(super) async fn run(session: &Session, command: EndpointsCommand) -> anyhow:
             let create = EndpointCreate { name, network, addresses: address, public_key: None, tags, expires };
             add(session, create, &form).await
         }
-        EndpointsCommand::Set { which, changes } => {
-            let update = changes.update();
-            which.see_that_it_is_meant(session, &update).await?;
-            which.change(session, update, "changed").await
-        }
+        EndpointsCommand::Set { which, changes } => which.change(session, changes.update(), "changed").await,
         EndpointsCommand::Rename { which, new_name } => {
             let update = EndpointUpdate { name: Some(new_name), ..EndpointUpdate::default() };
             which.change(session, update, "renamed").await
@@ -234,7 +230,6 @@ pub(super) async fn run(session: &Session, command: EndpointsCommand) -> anyhow:
         EndpointsCommand::Move { which, to, address } => {
             let addresses = (!address.is_empty()).then_some(address);
             let update = EndpointUpdate { network: Some(to), addresses, ..EndpointUpdate::default() };
-            which.see_that_it_is_meant(session, &update).await?;
             which.change(session, update, "moved").await
         }
         EndpointsCommand::Tags { which, tags } => {
@@ -303,6 +298,7 @@ impl Which {
     }
 
     async fn change(&self, session: &Session, update: EndpointUpdate, done: &str) -> anyhow::Result<()> {
+        self.see_that_it_is_meant(session, &update).await?;
         session.change_and_say(async || self.find(session).await, |_| Ok(update.clone()), done).await
     }
 }
