@@ -72,7 +72,7 @@ async fn a_manager_whose_audit_log_is_not_whole_waits_for_that_and_says_so_once(
     eventually("it is promoted", async || first.run(&["promote", "--yes"]).status.success()).await;
     for other in [&mut witness, &mut third] {
         other.start().await;
-        eventually("it is fenced off", async || other.run(&["rejoin"]).status.success()).await;
+        eventually("it is fenced off", async || other.run(&["rejoin", "--yes"]).status.success()).await;
         same_and_whole(&first, other).await;
     }
     eventually("three vote", async || votes(&first) == 3).await;
