@@ -37,7 +37,7 @@ pub struct Cli {
     pub(super) connection: Connection,
     #[command(flatten)]
     pub(super) printing: Printing,
-    /// Answer yes to whether it is meant, which is asked before what can't be undone or cuts somebody off
+    /// Answer yes to whether it is meant, which is asked before what can't be undone or cuts somebody off at once
     #[arg(short, long, global = true, hide_short_help = true)]
     pub(super) yes: bool,
     #[command(subcommand)]
@@ -49,7 +49,10 @@ impl Cli {
     pub fn from_line() -> Self {
         let matches = Self::command().get_matches();
         match Self::from_arg_matches(&matches) {
-            Ok(cli) => Self { connection: cli.connection.chosen_by(&matches), ..cli },
+            Ok(cli) => {
+                let connection = cli.connection.chosen_by(&matches, |name| std::env::var(name).ok());
+                Self { connection, ..cli }
+            }
             Err(error) => error.format(&mut Self::command()).exit(),
         }
     }

@@ -33,13 +33,13 @@ pub(super) enum AuditCommand {
         #[arg(long, value_name = "NUMBER", default_value_t = 0)]
         after: u64,
     },
-    /// Write the whole audit log down, as lines of JSON that are chained by their hashes
+    /// Write the audit log down, all that is on this manager, as lines of JSON that are chained by their hashes
     Export {
         /// Where to: a new file, or - for the standard output
         file: PathBuf,
-        /// Those with higher numbers alone
-        #[arg(long, value_name = "NUMBER", default_value_t = 0)]
-        after: u64,
+        /// Those with higher numbers alone, and none if the next is not on this manager [default: from the oldest that is]
+        #[arg(long, value_name = "NUMBER")]
+        after: Option<u64>,
     },
     /// See that in a log that was written down no line is removed or altered; needs no manager
     Verify {
@@ -59,15 +59,14 @@ pub(super) async fn run(
     }
 }
 
-/// Gives every line behind `after` to `each`.
+/// Gives every line behind `after` to `each`, or from the oldest that is there. That the next is missing is an error.
 async fn lines(
     session: &Session,
-    mut after: u64,
+    mut after: Option<u64>,
     mut each: impl FnMut(&str) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     loop {
-        let query =
-            Query::of("/audit").with("after", Some(after)).with("limit", Some(PAGE)).with("format", Some("jsonl"));
+        let query = Query::of("/audit").with("after", after).with("limit", Some(PAGE)).with("format", Some("jsonl"));
         let text = session.client.text(&api(query.as_str())).await?;
         let mut last = None;
         for line in text.lines() {
@@ -75,9 +74,13 @@ async fn lines(
             last = Some(line);
         }
         let Some(last) = last else { return Ok(()) };
-        let entry: Value = serde_json::from_str(last)?;
-        after = entry["number"].as_u64().context("an entry of the audit log has no number")?;
+        after = Some(number(last)?);
     }
+}
+
+fn number(line: &str) -> anyhow::Result<u64> {
+    let entry: Value = serde_json::from_str(line)?;
+    entry["number"].as_u64().context("an entry of the audit log has no number")
 }
 
 async fn list(session: &Session, last: u16, after: u64) -> anyhow::Result<()> {
@@ -86,8 +89,10 @@ async fn list(session: &Session, last: u16, after: u64) -> anyhow::Result<()> {
     let entries: Vec<Value> = text.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
     session.output.table(&entries, || table(&entries))?;
     let first = entries.first().and_then(|entry| entry["number"].as_u64());
-    if first.is_some_and(|first| first > after + 1) {
-        eprintln!("There are older ones: `audit list --last N` lists more, and `audit export` writes down all.");
+    if let Some(up_to) = first.map(|first| first.saturating_sub(1)).filter(|up_to| *up_to > after) {
+        eprintln!(
+            "Those up to number {up_to} are not listed: `audit list --last N` lists more, and `audit export` writes all down, as far as this manager has them."
+        );
     }
     Ok(())
 }
@@ -119,10 +124,19 @@ fn table(entries: &[Value]) -> Table {
     Table::new(&columns, "Nobody has done anything yet.").rows(entries.iter().map(row))
 }
 
-async fn export(session: &Session, file: &Path, after: u64) -> anyhow::Result<()> {
+async fn export(session: &Session, file: &Path, after: Option<u64>) -> anyhow::Result<()> {
     let mut output = NewFile::create_text(file)?;
-    lines(session, after, |line| Ok(writeln!(output, "{line}")?)).await?;
-    output.finish()
+    let mut first = None;
+    let write = |line: &str| {
+        first = first.map_or_else(|| number(line), Ok).map(Some)?;
+        Ok(writeln!(output, "{line}")?)
+    };
+    lines(session, after, write).await?;
+    output.finish()?;
+    if let Some(up_to) = first.map(|first| first.saturating_sub(1)).filter(|up_to| *up_to > after.unwrap_or_default()) {
+        eprintln!("Entries up to number {up_to} are not on this manager: what is written down begins behind them.");
+    }
+    Ok(())
 }
 
 fn verify(file: &Path) -> anyhow::Result<()> {

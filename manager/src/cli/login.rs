@@ -74,9 +74,15 @@ async fn authority(named: Option<Fingerprint>, servers: &[Server]) -> anyhow::Re
         return Err(Fault::Usage(text.to_owned()).into());
     };
     let shown = fingerprint_of(first).await?;
-    eprintln!("{first} shows a certificate of a CA that is not known here. Its fingerprint is\n\n    {shown}\n");
-    eprintln!("Compare it with what `festoon-manager ca show` has on a manager: somebody may be in between.");
-    match ask("Is it the same? [y/N] ")?.to_ascii_lowercase().as_str() {
+    let question = format!(
+        "{first} shows a certificate of a CA that is not known here. Its fingerprint is
+
+    {shown}
+
+Compare it with what `festoon-manager ca show` has on a manager: somebody may be in between.
+Is it the same? [y/N] "
+    );
+    match ask(&question)?.to_ascii_lowercase().as_str() {
         "y" | "yes" => Ok(shown),
         _ => Err(Fault::Declined.into()),
     }

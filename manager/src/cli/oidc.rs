@@ -48,26 +48,45 @@ pub(super) async fn run(session: &Session, command: OidcCommand) -> anyhow::Resu
     match command {
         OidcCommand::Show => show(session, settings.oidc.as_ref()),
         OidcCommand::Set { provider } => {
-            let kept = settings.oidc.as_ref().is_none_or(|before| before.issuer == provider.issuer);
-            see_that_it_is_meant(session, &settings, kept)?;
+            let lost = settings.oidc.as_ref().map(|before| provider.lost(before)).unwrap_or_default();
+            see_that_it_is_meant(session, &settings, &lost)?;
             let changed = change(session, &settings, Some(provider.update()?)).await?;
             show(session, changed.oidc.as_ref())
         }
         OidcCommand::Remove => {
-            see_that_it_is_meant(session, &settings, settings.oidc.is_none())?;
+            let all = settings.oidc.as_ref().map(|before| vec![format!("client {}", before.client_id)]);
+            see_that_it_is_meant(session, &settings, &all.unwrap_or_default())?;
             change(session, &settings, None).await?;
             session.output.say("Users log in at no identity provider any more.")
         }
     }
 }
 
-/// Sees that it is meant, if users can't log in any more as before.
-fn see_that_it_is_meant(session: &Session, settings: &Settings, is_harmless: bool) -> anyhow::Result<()> {
+/// Sees that it is meant, if something is `lost` of what users get in by.
+fn see_that_it_is_meant(session: &Session, settings: &Settings, lost: &[String]) -> anyhow::Result<()> {
     let issuer = settings.oidc.as_ref().map_or("-", |oidc| &oidc.issuer);
-    confirm(&format!("users will not get in at {issuer} any more"), session.is_sure || is_harmless)
+    let cost = format!("users may not get in at {issuer} any more: without {}", lost.join(", without "));
+    confirm(&cost, session.is_sure || lost.is_empty())
 }
 
 impl Provider {
+    /// What is not as `before` any more.
+    fn lost(&self, before: &Oidc) -> Vec<String> {
+        let (is_other_issuer, is_other_client) = (self.issuer != before.issuer, self.client_id != before.client_id);
+        let is_other_secret = is_other_issuer || is_other_client || self.client_secret;
+        let is_gone = |scope: &&String| !self.scopes.contains(scope);
+        let scopes = before.scopes.iter().filter(is_gone).map(|scope| format!("scope {scope}"));
+        [
+            (is_other_issuer, "that provider".to_owned()),
+            (is_other_client, format!("client {}", before.client_id)),
+            (is_other_secret && before.client_secret, "the client's secret of now".to_owned()),
+        ]
+        .into_iter()
+        .filter_map(|(is_lost, what)| is_lost.then_some(what))
+        .chain(scopes)
+        .collect()
+    }
+
     fn update(self) -> anyhow::Result<OidcUpdate> {
         let Self { issuer, client_id, client_secret, scopes } = self;
         let secret = client_secret.then(|| secret_or_line("Secret of the client: ")).transpose()?;
@@ -91,4 +110,38 @@ fn text(oidc: &Oidc) -> String {
         ("scopes", list_of(&oidc.scopes)),
     ];
     format!("{}\n{NEXT}", details(&oidc.issuer, &lines))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_goes_or_changes_of_the_provider_of_before_is_asked_about() {
+        let provider = |issuer: &str, client_id: &str, client_secret, scopes: &[&str]| Provider {
+            issuer: issuer.to_owned(),
+            client_id: client_id.to_owned(),
+            client_secret,
+            scopes: scopes.iter().map(|scope| (*scope).to_owned()).collect(),
+        };
+        let before = |client_secret| Oidc {
+            issuer: "i".to_owned(),
+            client_id: "c".to_owned(),
+            client_secret,
+            scopes: vec!["email".to_owned()],
+        };
+        let (open, secret) = (before(false), before(true));
+        for (now, before, expected) in [
+            (provider("i", "c", false, &["email"]), &secret, &[][..]),
+            (provider("i", "c", false, &["groups", "email"]), &secret, &[]),
+            (provider("i", "c", true, &["email"]), &open, &[]),
+            (provider("i", "c", true, &["email"]), &secret, &["the client's secret of now"]),
+            (provider("i", "c", false, &[]), &secret, &["scope email"]),
+            (provider("i", "d", false, &["email"]), &open, &["client c"]),
+            (provider("i", "d", true, &["email"]), &secret, &["client c", "the client's secret of now"]),
+            (provider("j", "c", false, &[]), &secret, &["that provider", "the client's secret of now", "scope email"]),
+        ] {
+            assert_eq!(now.lost(before), expected, "{now:?}");
+        }
+    }
 }

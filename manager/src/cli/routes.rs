@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use super::client::Query;
 use super::fault::Fault;
 use super::find;
-use super::output::Column;
+use super::output::{Column, confirm, list_of};
 use super::record::{ListArgs, Names, Record as _, Row, Session};
 
 #[derive(Debug, Subcommand)]
@@ -57,13 +57,35 @@ pub(super) async fn run(session: &Session, command: RoutesCommand) -> anyhow::Re
             session.list::<RouteRow>(&query, &list).await
         }
         RoutesCommand::Approve { which } => which.set(session, true).await,
-        RoutesCommand::Unapprove { which } => which.set(session, false).await,
+        RoutesCommand::Unapprove { which } => {
+            which.see_that_it_is_meant(session).await?;
+            which.set(session, false).await
+        }
     }
 }
 
 impl Which {
+    async fn find(&self, session: &Session) -> anyhow::Result<Endpoint> {
+        find::endpoint(&session.client, &self.endpoint, self.network.as_deref()).await
+    }
+
+    /// Sees that it is meant, if a route that is used is not to be used any more.
+    async fn see_that_it_is_meant(&self, session: &Session) -> anyhow::Result<()> {
+        let endpoint = self.find(session).await?;
+        let lost = self.lost(&endpoint)?;
+        let cost = format!("what goes to {} by endpoint {} is cut off at once", list_of(&lost), endpoint.title());
+        confirm(&cost, session.is_sure || lost.is_empty())
+    }
+
+    /// Routes that are used and are not to be any more.
+    fn lost(&self, endpoint: &Endpoint) -> anyhow::Result<Vec<IpNet>> {
+        let kept = self.update(endpoint, false)?.approved_routes.unwrap_or_default();
+        let used = endpoint.routes.iter().filter(|it| it.approved).map(|it| it.prefix);
+        Ok(used.filter(|prefix| !kept.contains(prefix)).collect())
+    }
+
     async fn set(&self, session: &Session, is_approved: bool) -> anyhow::Result<()> {
-        let find = async || find::endpoint(&session.client, &self.endpoint, self.network.as_deref()).await;
+        let find = async || self.find(session).await;
         let changed: Endpoint = session.change(find, |endpoint| self.update(endpoint, is_approved)).await?;
         let routes: Vec<String> =
             changed.routes.iter().filter(|it| it.approved).map(|it| it.prefix.to_string()).collect();
@@ -146,5 +168,8 @@ mod tests {
         assert_eq!(after(which(&[b], false), false).unwrap(), [a]);
         assert_eq!(after(which(&[], true), true).unwrap(), [a, b]);
         assert!(after(which(&[c], false), true).is_err(), "it offers no such route");
+        assert_eq!(which(&[b], false).lost(&endpoint).unwrap(), [], "it is not used anyway");
+        assert_eq!(which(&[a, b], false).lost(&endpoint).unwrap(), [a]);
+        assert_eq!(which(&[], true).lost(&endpoint).unwrap(), [a]);
     }
 }

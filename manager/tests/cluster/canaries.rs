@@ -28,7 +28,7 @@ const READ: [&str; 17] = [
 ];
 
 /// The code of now of the second factor with this secret, as an authenticator app makes it.
-fn code_of(secret: &str) -> String {
+pub(crate) fn code_of(secret: &str) -> String {
     let key = data_encoding::BASE32_NOPAD.decode(secret.as_bytes()).unwrap();
     let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, &key);
     let step = festoon_manager::cluster::unix_now().0 / 30_000;

@@ -7,8 +7,11 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use serde_json::Value;
+use reqwest::Method;
+use serde_json::{Value, json};
 
+use crate::api::Admin;
+use crate::canaries::code_of;
 use crate::harness::{Manager, PROGRAM, text, until};
 use crate::two_managers;
 use crate::web::{PASSWORD, set_up_secret};
@@ -108,14 +111,14 @@ const COMMANDS: &[(&[&str], &str)] = &[
     (&["endpoints", "add", "one", "--network", "lab", "--tag", "blue", "--expires", "7d"], "PrivateKey = "),
     (&["endpoints", "list", "--tag", "blue"], "10.7.0.10"),
     (&["endpoints", "show", "10.7.0.10"], "(in 7d)"),
-    (&["endpoints", "set", "one", "--address", "10.7.0.20"], "is changed"),
+    (&["endpoints", "set", "one", "--address", "10.7.0.20", "--yes"], "is changed"),
     (&["endpoints", "tags", "one", "--add", "green", "--remove", "blue"], "is changed"),
     (&["endpoints", "expiry", "one", "never"], "is changed"),
     (&["endpoints", "rename", "one", "first"], "first (e1) is renamed"),
     (&["endpoints", "disable", "first", "--yes"], "is disabled"),
     (&["endpoints", "list", "--disabled"], "first"),
     (&["endpoints", "enable", "e1"], "is enabled"),
-    (&["endpoints", "move", "first", "default"], "is moved"),
+    (&["endpoints", "move", "first", "default", "--yes"], "is moved"),
     (&["endpoints", "config", "first"], "<the private key"),
     (&["endpoints", "config", "first", "--qr"], "▄"),
     (&["endpoints", "list", "--kind", "client", "--search", "irs"], "172.31.0."),
@@ -149,7 +152,7 @@ const COMMANDS: &[(&[&str], &str)] = &[
     (&["audit", "export", "-"], "\"previous\""),
     (&["oidc", "show"], "at no identity provider"),
     (&["oidc", "set", "https://id.example.com", "festoon", "--scope", "email"], "/session/oidc/callback"),
-    (&["oidc", "set", "https://id.example.com", "other"], "other"),
+    (&["oidc", "set", "https://id.example.com", "other", "--yes"], "other"),
     (&["oidc", "set", "https://id.example.org", "festoon", "--yes"], "https://id.example.org"),
     (&["oidc", "show"], "festoon"),
     (&["oidc", "remove", "--yes"], "at no identity provider"),
@@ -213,21 +216,31 @@ const DANGEROUS: &[&[&str]] = &[
     &["destinations", "rotate-secret", "hook", "--overlap", "0s"],
     &["endpoints", "disable", "laptop"],
     &["endpoints", "disconnect", "laptop"],
+    &["endpoints", "move", "laptop", "lab"],
     &["endpoints", "remove", "laptop"],
+    &["endpoints", "set", "laptop", "--address", "172.31.0.77"],
+    &["endpoints", "set", "laptop", "--move-to", "lab"],
     &["leave"],
     &["managers", "remove", "m2"],
     &["managers", "rotate-key", "--overlap", "0s"],
     &["networks", "remove", "lab"],
     &["oidc", "remove"],
-    &["oidc", "set", "https://id.example.org", "festoon"],
+    &["oidc", "set", "https://id.example.com", "festoon"],
+    &["oidc", "set", "https://id.example.com", "other", "--scope", "email"],
+    &["oidc", "set", "https://id.example.org", "festoon", "--scope", "email"],
     &["rejoin"],
     &["snapshots", "key"],
     &["tokens", "remove", "fleet"],
     &["users", "disable", "root"],
     &["users", "end-sessions", "root"],
     &["users", "end-sessions", "root", "s1"],
+    &["users", "password", "root"],
     &["users", "remove", "root"],
+    &["users", "set", "root", "--issuer", "https://id.example.com", "--subject", "1"],
+    &["users", "set", "root", "--network", "lab"],
+    &["users", "set", "root", "--role", "viewer"],
     &["users", "totp", "disable", "root"],
+    &["users", "totp", "recovery-codes", "root"],
 ];
 
 #[tokio::test]
@@ -239,7 +252,12 @@ async fn what_destroys_is_refused_without_a_person_or_yes() {
     desk.must(&["networks", "add", "lab", "--prefix", "10.7.0.0/24"]);
     desk.must(&["tokens", "add", "--name", "fleet"]);
     desk.must(&["destinations", "add", "hook", "https://hooks.example.com/festoon"]);
-    desk.must(&["oidc", "set", "https://id.example.com", "festoon"]);
+    desk.must(&["oidc", "set", "https://id.example.com", "festoon", "--scope", "email"]);
+    let admin = Admin::of(&first);
+    let enrolment = admin.ask(Method::POST, "/users/u1/totp", &[], None).await.json::<Value>().await.unwrap();
+    let confirm = json!({"secret": enrolment["secret"], "code": code_of(enrolment["secret"].as_str().unwrap())});
+    let confirmed = admin.ask(Method::PUT, "/users/u1/totp", &[], Some(confirm)).await;
+    assert!(confirmed.status().is_success(), "{confirmed:?}");
     desk.must(&["ca", "rotate"]);
     until("the next CA is trusted", || desk.run(&["ca", "promote"], "").status.success()).await;
     let done = || {
@@ -253,7 +271,10 @@ async fn what_destroys_is_refused_without_a_person_or_yes() {
         assert!(code == 2 && said.contains("--yes") && said.lines().count() == 1, "{command:?}: {code} {said}");
     }
     assert_eq!(done(), before, "nothing was changed");
-    // What gives time to follow is not asked about.
+    // What takes nothing away, or gives time to follow, is not asked about.
+    desk.must(&["oidc", "set", "https://id.example.com", "festoon", "--scope", "email", "--scope", "groups"]);
+    desk.must(&["users", "set", "root", "--role", "owner", "--all-networks"]);
+    desk.must(&["endpoints", "set", "laptop", "--tags", "x", "--expires", "7d"]);
     desk.must(&["managers", "rotate-key", "--overlap", "1h"]);
     desk.must(&["managers", "rotate-key", "--overlap", "0s", "--yes"]);
     desk.must(&["destinations", "rotate-secret", "hook", "--overlap", "0s", "--yes"]);
@@ -361,6 +382,11 @@ async fn a_login_pins_the_ca_and_is_forgotten_at_the_logout() {
         ["login", url.as_str(), "--profile", "ann", "--user", "ann", "--password-stdin", "--ca-fingerprint", &ca];
     assert_eq!(desk.run(&login, "wrong\n").status.code(), Some(5));
     desk.must_with(&login, &ann);
+    let nowhere = "0".repeat(64);
+    let habits =
+        [("FESTOON_SERVER", "https://127.0.0.1:1"), ("FESTOON_TOKEN", "x"), ("FESTOON_CA_FINGERPRINT", &nowhere)];
+    let elsewhere = desk.command(&["whoami", "--profile", "ann"]).envs(habits).output().unwrap();
+    assert!(text(&elsewhere.stdout).starts_with("ann"), "the other cluster's token stays there: {elsewhere:?}");
     let networks = desk.json(&["networks", "list", "--profile", "ann"]);
     assert_eq!(networks.as_array().unwrap().len(), 1, "{networks}");
     assert_eq!(desk.fails(&["networks", "add", "x", "--prefix", "10.8.0.0/24", "--profile", "ann"]).0, 5);

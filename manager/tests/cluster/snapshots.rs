@@ -103,6 +103,23 @@ async fn it_is_restored_under_another_name_too() {
     let after = web.map(manager.https, before.endpoint).await.unwrap();
     assert_eq!((&after.addresses, after.managers[0].name.as_str()), (&before.addresses, "phoenix"));
     assert!(manager.must(&["status"]).contains("phoenix"));
+    // The audit log of before is lost too. What there is now is written down, and that it is not all is said.
+    manager.must(&["tokens", "add"]);
+    let (log, none) = (manager.file("audit.jsonl"), manager.file("none.jsonl"));
+    let written = manager.run(&["audit", "export", path(&log)]);
+    assert!(written.status.success(), "{}", text(&written.stderr));
+    let oldest = fs::read_to_string(&log).unwrap().lines().next().map(|line| line.parse::<serde_json::Value>());
+    let oldest = oldest.unwrap().unwrap()["number"].as_u64().unwrap();
+    assert!(text(&written.stderr).contains(&format!("up to number {} are not", oldest - 1)), "{oldest}: {written:?}");
+    assert!(manager.must(&["audit", "verify", path(&log)]).contains("is whole"));
+    let (gone, last) = ((oldest - 2).to_string(), (oldest - 1).to_string());
+    let behind = manager.run(&["audit", "export", path(&none), "--after", &gone]);
+    assert_eq!(behind.status.code(), Some(1), "one is missing: {behind:?}");
+    assert!(!none.exists() && text(&behind.stderr).contains("are not on this manager"), "{behind:?}");
+    let quiet = manager.run(&["audit", "export", "-", "--after", &last]);
+    assert!(quiet.status.success() && quiet.stderr.is_empty(), "nothing is missing behind that: {quiet:?}");
+    let listed = manager.run(&["audit", "list"]);
+    assert!(text(&listed.stderr).contains("as far as this manager has them"), "{listed:?}");
     // Once more, from the same snapshot: its agents must not keep the map of the first time.
     let mut again = manager.replaced();
     let minutes = after.version.0 >> 24;

@@ -7,12 +7,13 @@ use std::process::{Child, Command, ExitStatus};
 use std::sync::{Arc, Mutex};
 
 use rustix::fs::{Mode, OFlags};
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{LocalModes, tcgetattr};
 
 use crate::cli::Desk;
 use crate::harness::{Manager, PROGRAM, until};
+use crate::web::PASSWORD;
 
 /// A terminal with a program on it.
 struct Terminal {
@@ -24,6 +25,11 @@ struct Terminal {
 
 impl Terminal {
     fn new(desk: &Desk, arguments: &[&str]) -> Self {
+        Self::with_errors(None, desk, arguments)
+    }
+
+    /// One on which the standard error goes to a file, if that is given.
+    fn with_errors(errors: Option<File>, desk: &Desk, arguments: &[&str]) -> Self {
         let keyboard = File::from(openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap());
         grantpt(&keyboard).unwrap();
         unlockpt(&keyboard).unwrap();
@@ -33,7 +39,8 @@ impl Terminal {
         // So that keys are signals: the terminal of a session is the one that its leader has.
         let mut command = Command::new("setsid");
         command.arg("--ctty").arg(PROGRAM).args(arguments);
-        let child = desk.equip(&mut command).stdin(end()).stdout(end()).stderr(end()).spawn().unwrap();
+        let errors = errors.unwrap_or_else(end);
+        let child = desk.equip(&mut command).stdin(end()).stdout(end()).stderr(errors).spawn().unwrap();
         let shown = Arc::new(Mutex::new(String::new()));
         let (mut screen, all) = (keyboard.try_clone().unwrap(), Arc::clone(&shown));
         std::thread::spawn(move || {
@@ -55,6 +62,10 @@ impl Terminal {
 
     fn types(&mut self, text: &str) {
         self.keyboard.write_all(text.as_bytes()).unwrap();
+    }
+
+    fn is_sent(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
     /// Whether it shows what is typed, and takes keys for signals.
@@ -98,6 +109,52 @@ async fn a_terminal_is_as_it_was_after_a_hidden_prompt() {
         assert!(terminal.is_as_usual(), "{typed:?}");
         assert!(!terminal.shown().contains("sec"), "{}", terminal.shown());
     }
+}
+
+#[tokio::test]
+async fn a_program_that_is_ended_at_a_hidden_prompt_leaves_the_terminal_as_it_was() {
+    let nobody = ["login", "https://127.0.0.1:1", "--set-up", "--ca-fingerprint", &"0".repeat(64)];
+    for signal in [Signal::INT, Signal::HUP, Signal::QUIT, Signal::TERM] {
+        let mut terminal = Terminal::new(&Desk::new(Vec::new()), &nobody);
+        terminal.shows("Set-up secret: ").await;
+        assert!(!terminal.is_as_usual());
+        terminal.types("hunter");
+        terminal.is_sent(signal);
+        assert_eq!(terminal.ended().await.signal(), Some(signal.as_raw()));
+        assert!(terminal.is_as_usual(), "{signal:?}");
+        assert!(!terminal.shown().contains("hunter"), "{}", terminal.shown());
+    }
+    // At an open question after a hidden one.
+    for signal in [None, Some(Signal::INT), Some(Signal::TERM)] {
+        let mut terminal = Terminal::new(&Desk::new(Vec::new()), &nobody);
+        terminal.shows("Set-up secret: ").await;
+        terminal.types("hunter\n");
+        terminal.shows("Name of the first owner: ").await;
+        assert!(terminal.is_as_usual());
+        match signal {
+            Some(signal) => terminal.is_sent(signal),
+            None => terminal.types("\x03"),
+        }
+        assert_eq!(terminal.ended().await.signal(), Some(signal.unwrap_or(Signal::INT).as_raw()));
+        assert!(terminal.is_as_usual(), "{signal:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_password_is_not_shown_and_asked_for_twice_wherever_messages_go() {
+    let manager = Manager::init("m1").started().await;
+    let log = manager.file("errors");
+    let errors = Some(File::create(&log).unwrap());
+    let mut terminal = Terminal::with_errors(errors, &Desk::at(&manager), &["users", "add", "ann", "--role", "admin"]);
+    terminal.shows("New password").await;
+    terminal.types(&format!("{PASSWORD}\n"));
+    terminal.shows("The same again: ").await;
+    terminal.types("another one\n");
+    assert_eq!(terminal.ended().await.code(), Some(1));
+    assert!(!terminal.shown().contains(PASSWORD) && !terminal.shown().contains("another one"), "{}", terminal.shown());
+    let said = std::fs::read_to_string(log).unwrap();
+    assert!(said.contains("are not the same") && !said.contains("New password"), "{said}");
+    assert!(terminal.is_as_usual());
 }
 
 #[tokio::test]

@@ -20,7 +20,10 @@ fn a_route_that_an_agent_offers_is_used_once_it_is_approved_and_no_longer_when_i
         assert!(!reaches(&from, behind)?, "nobody has approved it");
         overlay.managers[0].run(&["routes", "approve", "b", "192.168.77.0/24"])?;
         wait_reaches(&from, behind)?;
-        overlay.managers[1].run(&["routes", "unapprove", "b", "192.168.77.0/24"])?;
+        let unsure = overlay.managers[1].run(&["routes", "unapprove", "b", "192.168.77.0/24"]);
+        assert!(unsure.is_err(), "nobody says that it is meant");
+        assert!(reaches(&from, behind)?);
+        overlay.managers[1].run(&["routes", "unapprove", "b", "192.168.77.0/24", "--yes"])?;
         wait_until_slowly(SOON, "it is used no longer", || Ok(!reaches(&from, behind)?))
     })
 }

@@ -37,12 +37,15 @@ pub(in crate::cli) struct Connection {
     /// The CA that the managers' certificates come from: SHA-256 in hexadecimal, as `ca show` has it
     #[arg(long, global = true, value_name = "SHA256", env = "FESTOON_CA_FINGERPRINT", hide_short_help = true)]
     pub(in crate::cli) ca_fingerprint: Option<Fingerprint>,
-    /// A file with an API token. The environment may have the token itself, in FESTOON_TOKEN
+    /// A file with an API token. The environment may have the token itself, in FESTOON_TOKEN, which comes behind this option
     #[arg(long, global = true, value_name = "FILE", env = "FESTOON_TOKEN_FILE", hide_short_help = true)]
     token_file: Option<PathBuf>,
     /// Whether the command line itself says which manager, and not the environment.
     #[arg(skip)]
     is_named: bool,
+    /// The token that the environment has itself.
+    #[arg(skip)]
+    token: Option<Token>,
 }
 
 /// What a command is for.
@@ -55,10 +58,26 @@ pub(in crate::cli) enum Place {
 }
 
 impl Connection {
-    /// As the command line `matches` has it: if that says which manager, what the environment says of it does not count.
-    pub(in crate::cli) fn chosen_by(self, matches: &ArgMatches) -> Self {
+    /// As the command line `matches` has it: if that says which manager, what the `environment` says of it does not count, nor
+    /// what goes with a manager of the environment that is not the one that is meant.
+    pub(in crate::cli) fn chosen_by(self, matches: &ArgMatches, environment: impl Fn(&str) -> Option<String>) -> Self {
         let is_said = |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine);
-        let said @ [data_dir, server, profile] = ["data_dir", "server", "profile"].map(is_said);
+        let token = environment("FESTOON_TOKEN").as_deref().and_then(Token::new).filter(|_| !is_said("token_file"));
+        let chosen = Self { token, ..self }.named_by(["data_dir", "server", "profile"].map(is_said));
+        let servers = login_servers(matches).unwrap_or_else(|| chosen.server.clone());
+        if !is_other(&servers, chosen.profile.as_deref(), environment) {
+            return chosen;
+        }
+        Self {
+            token: None,
+            token_file: chosen.token_file.filter(|_| is_said("token_file")),
+            ca_fingerprint: chosen.ca_fingerprint.filter(|_| is_said("ca_fingerprint")),
+            ..chosen
+        }
+    }
+
+    /// What the command line says of directory, servers and profile, if it says any of them.
+    fn named_by(self, said @ [data_dir, server, profile]: [bool; 3]) -> Self {
         if !said.contains(&true) {
             return self;
         }
@@ -83,15 +102,15 @@ impl Connection {
 
     /// The file with a token that was named.
     pub(in crate::cli) fn token_file(&self) -> Option<&Path> {
-        self.token_file.as_deref().filter(|_| std::env::var_os("FESTOON_TOKEN").is_none())
+        self.token_file.as_deref().filter(|_| self.token.is_none())
     }
 
     /// The token that the environment or a file has, besides those of profiles.
     pub(in crate::cli) fn token(&self) -> anyhow::Result<Option<Token>> {
-        if let Some(token) = std::env::var("FESTOON_TOKEN").ok().as_deref().and_then(Token::new) {
-            return Ok(Some(token));
+        match &self.token {
+            Some(token) => Ok(Some(token.clone())),
+            None => self.token_file.as_deref().map(Token::read).transpose(),
         }
-        self.token_file.as_deref().map(Token::read).transpose()
     }
 
     /// A client for what the command line, the environment or the last login says, in this order; on a machine where a
@@ -175,6 +194,23 @@ impl Connection {
     }
 }
 
+/// The servers that a login is for.
+fn login_servers(matches: &ArgMatches) -> Option<Vec<Server>> {
+    let (_, login) = matches.subcommand().filter(|(name, _)| *name == "login")?;
+    Some(login.get_many::<Server>("servers")?.cloned().collect())
+}
+
+/// Whether these servers and this profile are others than the `environment` names, which then may not have their credentials
+/// either. If it names none, what it has is for whichever is meant.
+fn is_other(servers: &[Server], profile: Option<&str>, environment: impl Fn(&str) -> Option<String>) -> bool {
+    let habit = |name| environment(name).filter(|text| !text.is_empty());
+    let others = habit("FESTOON_SERVER").is_some_and(|usual| {
+        let is_usual = |server: &Server| usual.split(',').any(|text| text.parse().as_ref() == Ok(server));
+        servers.is_empty() || !servers.iter().all(is_usual)
+    });
+    others || habit("FESTOON_PROFILE").is_some_and(|usual| profile != Some(&usual))
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
@@ -232,27 +268,32 @@ mod tests {
         assert_eq!(pinned.place(profiles, None, true).unwrap(), there("c", 3, ""), "no token of another cluster");
     }
 
+    /// What a command line says that is run in this environment.
+    fn chosen(environment: &[(&str, &str)], line: &[&str]) -> Connection {
+        // Whatever the environment of the tests has.
+        let free = |command: clap::Command| command.mut_args(|arg| arg.env(None::<&str>));
+        let login = clap::Command::new("login")
+            .arg(clap::Arg::new("servers").num_args(1..).value_parser(clap::value_parser!(Server)));
+        let command = free(Connection::augment_args(clap::Command::new("x"))).subcommand(login);
+        let matches = command.get_matches_from([&["x"], line].concat());
+        let of = |name: &str| environment.iter().find(|(known, _)| *known == name).map(|(_, text)| (*text).to_owned());
+        let said = Connection::from_arg_matches(&matches).unwrap();
+        let servers = || of("FESTOON_SERVER").iter().flat_map(|all| all.split(',')).map(server).collect();
+        let all = Connection {
+            server: if said.server.is_empty() { servers() } else { said.server },
+            profile: said.profile.or(of("FESTOON_PROFILE")),
+            data_dir: said.data_dir.or(of("FESTOON_MANAGER_DATA").map(Into::into)),
+            token_file: said.token_file.or(of("FESTOON_TOKEN_FILE").map(Into::into)),
+            ca_fingerprint: said.ca_fingerprint.or(of("FESTOON_CA_FINGERPRINT").map(|text| text.parse().unwrap())),
+            ..said
+        };
+        all.chosen_by(&matches, of)
+    }
+
     #[test]
     fn what_acts_here_is_refused_with_a_server_of_the_command_line_and_not_with_one_of_the_environment() {
-        let environment = || Connection {
-            server: vec![server("b")],
-            profile: Some("b".to_owned()),
-            data_dir: Some("/env".into()),
-            ..Connection::default()
-        };
-        let with = |line: &[&str]| {
-            let command = Connection::augment_args(clap::Command::new("x"));
-            let matches = command.get_matches_from([&["x"], line].concat());
-            let Connection { server, profile, data_dir, .. } = environment();
-            let said = Connection::from_arg_matches(&matches).unwrap();
-            let all = Connection {
-                server: if said.server.is_empty() { server } else { said.server },
-                profile: said.profile.or(profile),
-                data_dir: said.data_dir.or(data_dir),
-                ..said
-            };
-            all.chosen_by(&matches)
-        };
+        let environment = [("FESTOON_SERVER", "b"), ("FESTOON_PROFILE", "b"), ("FESTOON_MANAGER_DATA", "/env")];
+        let with = |line: &[&str]| chosen(&environment, line);
         assert_eq!(with(&[]).data_dir().unwrap(), Path::new("/env"));
         assert!(with(&[]).place(profiles, None, true).unwrap_err().to_string().contains("FESTOON_MANAGER_DATA"));
         assert_eq!(with(&["--data-dir", "/x"]).data_dir().unwrap(), Path::new("/x"));
@@ -260,6 +301,56 @@ mod tests {
         for line in [["--server", "b"], ["--profile", "b"]] {
             assert!(with(&line).data_dir().unwrap_err().to_string().contains("without --server"), "{line:?}");
             assert_eq!(with(&line).place(profiles, None, true).unwrap(), there("b", 2, "b"), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn credentials_of_the_environment_go_to_no_manager_that_stands_for_another_of_it() {
+        let (server, profile) = (("FESTOON_SERVER", "b,c"), ("FESTOON_PROFILE", "b"));
+        for (environment, line, is_kept) in [
+            // Only the environment says something, or it does not say which manager.
+            (&[server][..], &[][..], true),
+            (&[server, profile], &[], true),
+            (&[], &[], true),
+            (&[], &["--server", "a"], true),
+            (&[], &["--profile", "a"], true),
+            (&[], &["login", "a"], true),
+            (&[("FESTOON_MANAGER_DATA", "/x")], &["--server", "a"], true),
+            (&[("FESTOON_SERVER", "")], &["--server", "a"], true),
+            // The command line says the same.
+            (&[server], &["--server", "c"], true),
+            (&[server], &["--server", "https://b:8443"], true),
+            (&[profile], &["--profile", "b"], true),
+            (&[server], &["login", "c"], true),
+            // It names a profile there, and not a manager.
+            (&[profile], &["login", "a"], true),
+            // It says another.
+            (&[server], &["--server", "a"], false),
+            (&[server], &["--server", "b,a"], false),
+            (&[server], &["--profile", "a"], false),
+            (&[server], &["--data-dir", "/x"], false),
+            (&[server], &["login", "a"], false),
+            (&[server], &["--profile", "a", "login", "a"], false),
+            (&[profile], &["--profile", "a"], false),
+            (&[profile], &["--server", "b"], false),
+            (&[profile], &["--profile", "a", "login", "a"], false),
+            (&[server, profile], &["--server", "b"], false),
+            (&[server, profile], &["--profile", "b"], false),
+            (&[server, profile], &["--profile", "b", "--server", "c"], true),
+        ] {
+            let ca = Fingerprint([7; 32]).to_string();
+            let secrets =
+                [("FESTOON_TOKEN", "t"), ("FESTOON_TOKEN_FILE", "/t"), ("FESTOON_CA_FINGERPRINT", ca.as_str())];
+            let all = |line: &[&str]| chosen(&[environment, &secrets[..]].concat(), line);
+            let Connection { token, token_file, ca_fingerprint, .. } = all(line);
+            let kept = [token.is_some(), token_file.is_some(), ca_fingerprint.is_some()];
+            assert_eq!(kept, [is_kept; 3], "{environment:?} {line:?}");
+            // What the command line itself says is meant, and comes first.
+            let Connection { token, token_file, .. } = all(&[&["--token-file", "/said"], line].concat());
+            assert_eq!((token, token_file), (None, Some("/said".into())), "{environment:?} {line:?}");
+            let pinned = Fingerprint([8; 32]);
+            let said = all(&[&["--ca-fingerprint", pinned.to_string().as_str()], line].concat());
+            assert_eq!(said.ca_fingerprint, Some(pinned), "{environment:?} {line:?}");
         }
     }
 }

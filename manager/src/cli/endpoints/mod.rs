@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 use super::client::{Query, api};
 use super::find;
 use super::moment::Moment;
-use super::output::{confirm, print, qr};
+use super::output::{confirm, list_of, print, qr};
 use super::record::{ListArgs, Record as _, Session};
 use crate::client_conf::NO_KEY;
 
@@ -283,7 +283,22 @@ impl Which {
         find::endpoint(&session.client, &self.endpoint, self.network.as_deref()).await
     }
 
+    /// Sees that it is meant, if the endpoint gets other addresses.
+    async fn see_that_it_is_meant(&self, session: &Session, update: &EndpointUpdate) -> anyhow::Result<()> {
+        if update.network.is_none() && update.addresses.is_none() {
+            return Ok(());
+        }
+        let endpoint = self.find(session).await?;
+        let cost = format!(
+            "endpoint {} is to have other addresses; at {} nobody reaches it any more, and a stock client is cut off until it has its new configuration",
+            endpoint.title(),
+            list_of(&endpoint.addresses)
+        );
+        confirm(&cost, session.is_sure)
+    }
+
     async fn change(&self, session: &Session, update: EndpointUpdate, done: &str) -> anyhow::Result<()> {
+        self.see_that_it_is_meant(session, &update).await?;
         session.change_and_say(async || self.find(session).await, |_| Ok(update.clone()), done).await
     }
 }

@@ -1,6 +1,7 @@
 //! What a command prints: a table for people, JSON or YAML for programs.
 
 mod figures;
+mod hidden;
 mod qr;
 mod table;
 mod terminal;

@@ -48,6 +48,10 @@ async fn proof(client: &Client, user: &User) -> anyhow::Result<Option<SecretText
 pub(super) async fn password(session: &Session, user: Option<&str>) -> anyhow::Result<()> {
     let client = &session.client;
     let found = named_or_self(client, user).await?;
+    // Oneself is asked for the password of now.
+    let cost =
+        format!("user {} is to have another password; that of now is good no more, its sessions end", found.title());
+    confirm(&cost, session.is_sure || is_self(client, &found).await?)?;
     let current = proof(client, &found).await?;
     let new = SecretText::new(new_password()?);
     let changed: User = match current {
@@ -88,6 +92,8 @@ pub(super) async fn totp(session: &Session, command: TotpCommand) -> anyhow::Res
         }
         TotpCommand::RecoveryCodes { user } => {
             let user = named_or_self(client, user.as_deref()).await?;
+            let cost = format!("user {} is to have other recovery codes; those of now are good no more", user.title());
+            confirm(&cost, session.is_sure || user.recovery_codes.is_none_or(|left| left == 0))?;
             let path = api(&format!("{}/recovery-codes", user.path()));
             let proof = UserProof { password: proof(client, &user).await? };
             show_codes(session, &client.send(Method::POST, &path, &proof).await?)

@@ -202,7 +202,13 @@ pub(super) async fn run(session: &Session, command: UsersCommand) -> anyhow::Res
             let request = UserCreate { name, role, networks, password, identity: identity.into() };
             session.done(&client.create::<User>(User::PATH, &request).await?, "added")
         }
-        UsersCommand::Set { user, changes } => change(user, changes.update(client).await?, "changed").await,
+        UsersCommand::Set { user, changes } => {
+            let (found, update): (User, _) = (find(client, &user).await?, changes.update(client).await?);
+            let taken = taken(&found, &update);
+            let cost = format!("of user {}, {} will be gone at once", found.title(), taken.join(" and "));
+            confirm(&cost, session.is_sure || taken.is_empty())?;
+            change(user, update, "changed").await
+        }
         UsersCommand::Enable { user } => change(user, enabled(true), "enabled").await,
         UsersCommand::Disable { user } => {
             let found: User = find(client, &user).await?;
@@ -224,6 +230,24 @@ pub(super) async fn run(session: &Session, command: UsersCommand) -> anyhow::Res
             session.remove(&find::<User>(client, &user).await?, "its sessions and tokens go with it").await
         }
     }
+}
+
+/// What a user has and `update` takes away.
+fn taken(user: &User, update: &UserUpdate) -> Vec<&'static str> {
+    let fewer_networks = update.networks.as_ref().and_then(Option::as_ref).is_some_and(|after| {
+        let before = user.networks.as_ref();
+        before.is_none_or(|before| !before.is_subset(after))
+    });
+    [
+        (update.role.is_some_and(|role| role < user.role), "a part of what it may do"),
+        (fewer_networks, "networks it is for"),
+        (update.identity.is_some() && user.identity.is_some(), "the identity it logs in with"),
+        // Whatever the identity was.
+        (update.identity.is_some(), "all its sessions"),
+    ]
+    .into_iter()
+    .filter_map(|(is_taken, what)| is_taken.then_some(what))
+    .collect()
 }
 
 fn enabled(is_enabled: bool) -> UserUpdate {
@@ -267,5 +291,38 @@ async fn end_sessions(session: &Session, user: &str, one: Option<&str>) -> anyho
             session.client.remove(&path).await?;
             session.output.say(&format!("All sessions of {} have ended.", user.title()))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_takes_nothing_away_is_not_asked_about() {
+        let network = |number| NetworkId(festoon_proto::NetworkId(number));
+        let identity = Identity { issuer: "https://id.example.com".to_owned(), subject: "1".to_owned() };
+        let user: User = serde_json::from_value(serde_json::json!({
+            "id": "u1", "name": "ann", "role": "operator", "networks": ["n1", "n2"], "password": true, "totp": false,
+            "enabled": true, "created": "2026-11-21T15:04:05Z", "version": 1, "identity": identity,
+        }))
+        .unwrap();
+        let limited = |numbers: &[u32]| Some(Some(numbers.iter().map(|number| network(*number)).collect()));
+        let none = UserUpdate::default;
+        for (update, expected) in [
+            (none(), 0),
+            (UserUpdate { name: Some("bob".to_owned()), enabled: Some(true), ..none() }, 0),
+            (UserUpdate { role: Some(Role::Operator), networks: limited(&[1, 2, 3]), ..none() }, 0),
+            (UserUpdate { role: Some(Role::Owner), networks: Some(None), ..none() }, 0),
+            (UserUpdate { role: Some(Role::Viewer), ..none() }, 1),
+            (UserUpdate { networks: limited(&[1]), ..none() }, 1),
+            (UserUpdate { networks: limited(&[1, 3]), ..none() }, 1),
+            (UserUpdate { identity: Some(None), ..none() }, 2),
+        ] {
+            assert_eq!(taken(&user, &update).len(), expected, "{update:?}");
+        }
+        let everywhere = User { networks: None, identity: None, ..user };
+        let update = UserUpdate { networks: limited(&[1]), identity: Some(Some(identity)), ..none() };
+        assert_eq!(taken(&everywhere, &update), ["networks it is for", "all its sessions"]);
     }
 }
