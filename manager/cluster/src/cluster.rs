@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::compare::Comparison;
+use crate::decided::Decided;
 use crate::fence::Fence;
 use crate::health::{Health, SILENT};
 use crate::members::{self, Leaving};
@@ -74,6 +75,7 @@ pub struct Cluster<T> {
     pub(crate) network: Network<T>,
     pub(crate) leaving: Leaving,
     pub(crate) silence: Silence,
+    pub(crate) decided: Decided,
     pub(crate) comparison: Comparison,
     log: UntilEnd,
     begun_with: Arc<State>,
@@ -147,8 +149,8 @@ impl<T: Transport> Cluster<T> {
         let follow = Arc::new(Task(tokio::spawn(follow)));
         let (log, begun_with) = (UntilEnd::new(own_log), Arc::new(begun_with));
         let ids = ProposalIds::new(settings.seed);
-        let silence = Silence::default();
-        Ok(Self { raft, ids, state, network, leaving, silence, comparison, log, begun_with, follow })
+        let (silence, decided) = (Silence::default(), Decided::default());
+        Ok(Self { raft, ids, state, network, leaving, silence, decided, comparison, log, begun_with, follow })
     }
 
     /// Makes this manager, with an empty disk, the only member of a new cluster.
@@ -259,11 +261,12 @@ impl<T: Transport> Cluster<T> {
                 Err(RaftError::APIError(error)) => Ok(Answer::Snapshot(Err::<_, InstallSnapshotError>(error))),
                 Err(RaftError::Fatal(_)) => Err(Rejection::Stopped),
             },
-            Request::Propose(proposal) => {
-                self.write(proposal).await.map(Answer::Applied).map_err(|attempt| match attempt {
+            Request::Propose { proposal, is_again } => {
+                self.write(proposal, is_again).await.map(Answer::Applied).map_err(|attempt| match attempt {
                     Attempt::Stopped => Rejection::Stopped,
                     Attempt::StillNeeded(silent) => Rejection::StillNeeded(silent),
-                    Attempt::NotTaken | Attempt::Unknown => Rejection::NotLeader,
+                    Attempt::NotTaken => Rejection::NotTaken,
+                    Attempt::Unknown => Rejection::NotLeader,
                 })
             }
             Request::Health => Ok(Answer::Health(self.health())),

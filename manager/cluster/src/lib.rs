@@ -6,6 +6,7 @@
 
 mod cluster;
 mod compare;
+mod decided;
 mod fence;
 mod health;
 mod members;

@@ -32,34 +32,61 @@ const RETRY: Duration = Duration::from_millis(200);
 /// not removed after all.
 const LEAVE_LIMIT: Duration = Duration::from_secs(5);
 
-/// Managers that are about to be removed, and since when. A clone is the same record.
+/// Managers that are about to be removed. A clone is the same record.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Leaving(Arc<Mutex<BTreeMap<ManagerId, Instant>>>);
+pub(crate) struct Leaving(Arc<Mutex<BTreeMap<ManagerId, Departure>>>);
+
+#[derive(Debug)]
+struct Departure {
+    /// Removals that go on.
+    now: usize,
+    /// When one began or ended last.
+    last: Instant,
+}
+
+/// While it lives a manager is being removed.
+pub(crate) struct BeingRemoved<'a>(&'a Leaving, ManagerId);
 
 impl Leaving {
-    fn contains(&self, manager: ManagerId) -> bool {
-        self.table().get(&manager).is_some_and(|since| since.elapsed() < LEAVE_LIMIT)
+    /// From now on this manager gets no vote, and for a while after, in case the removal is tried again.
+    pub(crate) fn begin(&self, manager: ManagerId) -> BeingRemoved<'_> {
+        let mut table = self.table();
+        let removal = table.entry(manager).or_insert_with(|| Departure { now: 0, last: Instant::now() });
+        (removal.now, removal.last) = (removal.now + 1, Instant::now());
+        BeingRemoved(self, manager)
     }
 
-    fn table(&self) -> MutexGuard<'_, BTreeMap<ManagerId, Instant>> {
+    fn contains(&self, manager: ManagerId) -> bool {
+        self.table().get(&manager).is_some_and(|removal| removal.now > 0 || removal.last.elapsed() < LEAVE_LIMIT)
+    }
+
+    fn table(&self) -> MutexGuard<'_, BTreeMap<ManagerId, Departure>> {
         // Nothing panics while holding it.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Takes the vote of a manager away, before the registry is told to remove it. For the leader, which is not the one.
+impl Drop for BeingRemoved<'_> {
+    fn drop(&mut self) {
+        if let Some(removal) = self.0.table().get_mut(&self.1) {
+            (removal.now, removal.last) = (removal.now - 1, Instant::now());
+        }
+    }
+}
+
+/// Takes the vote of a manager away that is being removed, before the registry is told to remove it. For the leader, which is
+/// not the one. Returns whether it has none: a change of the voters that goes on meanwhile may lead elsewhere.
 pub(crate) async fn dismiss(
     raft: &Raft<TypeConfig>,
-    leaving: &Leaving,
     manager: ManagerId,
-) -> Result<(), RaftError<MemberId, ClientWriteError<MemberId, EmptyNode>>> {
-    leaving.table().insert(manager, Instant::now());
+) -> Result<bool, RaftError<MemberId, ClientWriteError<MemberId, EmptyNode>>> {
     let membership = Arc::clone(&raft.metrics().borrow().membership_config);
     let stay: BTreeSet<MemberId> = membership.voter_ids().filter(|voter| voter.manager != manager).collect();
     if stay.is_empty() || membership.voter_ids().all(|voter| voter.manager != manager) {
-        return Ok(());
+        return Ok(true);
     }
-    raft.change_membership(ChangeMembers::ReplaceAllVoters(stay), true).await.map(drop)
+    let written = raft.change_membership(ChangeMembers::ReplaceAllVoters(stay), true).await?;
+    Ok(written.membership.is_some_and(|now| now.voter_ids().all(|voter| voter.manager != manager)))
 }
 
 /// One change of the membership.
@@ -78,18 +105,21 @@ pub(crate) fn wanted(state: &State) -> BTreeSet<MemberId> {
     state.managers().map(|manager| MemberId { manager: manager.id, incarnation: manager.incarnation }).collect()
 }
 
-/// The next step towards `wanted`; `None` when there is nothing to do, or nothing yet.
+/// The next step towards `wanted`; `None` when there is nothing to do, or nothing yet. Whoever is leaving keeps no vote: a step
+/// that gave it back would outlast the removal, and could never end without that manager.
 fn next_step(
     wanted: &BTreeSet<MemberId>,
     membership: &Membership<MemberId, EmptyNode>,
     may_vote: impl Fn(MemberId) -> bool,
+    is_leaving: impl Fn(MemberId) -> bool,
 ) -> Option<Step> {
     let nodes: BTreeSet<MemberId> = membership.nodes().map(|(id, _)| *id).collect();
     let voters: BTreeSet<MemberId> = membership.voter_ids().collect();
     if let Some(newcomer) = wanted.difference(&nodes).next() {
         return Some(Step::Learn(*newcomer));
     }
-    let ready: BTreeSet<MemberId> = wanted.iter().copied().filter(|id| voters.contains(id) || may_vote(*id)).collect();
+    let may_vote = |id: &MemberId| !is_leaving(*id) && (voters.contains(id) || may_vote(*id));
+    let ready: BTreeSet<MemberId> = wanted.iter().copied().filter(may_vote).collect();
     // A leader that was lost may have left the change half done.
     let is_joint = membership.get_joint_config().len() > 1;
     if !ready.is_empty() && (ready != voters || is_joint) {
@@ -132,13 +162,16 @@ pub(crate) async fn follow(raft: Raft<TypeConfig>, mut states: watch::Receiver<A
 fn due(state: &State, metrics: &RaftMetrics<MemberId, EmptyNode>, leaving: &Leaving) -> Option<Step> {
     let progress = metrics.replication.as_ref()?;
     let last = metrics.last_log_index.unwrap_or(0);
-    let may_vote = |id: MemberId| {
-        let caught_up = progress.get(&id).copied().flatten().is_some_and(|matched| matched.index + LAG >= last);
-        caught_up && !leaving.contains(id.manager)
-    };
+    let may_vote =
+        |id: MemberId| progress.get(&id).copied().flatten().is_some_and(|matched| matched.index + LAG >= last);
+    let is_leaving = |id: MemberId| leaving.contains(id.manager);
     // Before the bootstrap there is nobody in the registry, and one member.
     let wanted = wanted(state);
-    if wanted.is_empty() { None } else { next_step(&wanted, metrics.membership_config.membership(), may_vote) }
+    if wanted.is_empty() {
+        None
+    } else {
+        next_step(&wanted, metrics.membership_config.membership(), may_vote, is_leaving)
+    }
 }
 
 async fn take(
@@ -187,9 +220,32 @@ mod tests {
             (&[1, 2], &[&[1, 2]], &[7, 8], &[], Some(Step::Forget(ids(&[7, 8])))),
         ] {
             let caught_up = ids(caught_up);
-            let next = next_step(&ids(wanted), &membership(configs, learners), |id| caught_up.contains(&id));
+            let next = next_step(&ids(wanted), &membership(configs, learners), |id| caught_up.contains(&id), |_| false);
             assert_eq!(next, step, "{wanted:?} of {configs:?} and {learners:?}");
         }
+    }
+
+    #[test]
+    fn whoever_is_leaving_gets_no_vote_back_though_it_is_a_manager_still() {
+        for (configs, learners, step) in
+            [(&[&[1, 3][..], &[3]][..], &[][..], Some(Step::Vote(ids(&[3])))), (&[&[3]], &[1], None)]
+        {
+            let next = next_step(&ids(&[1, 3]), &membership(configs, learners), |_| true, |id| id.manager.0 == 1);
+            assert_eq!(next, step, "{configs:?}");
+        }
+    }
+
+    #[test]
+    fn a_manager_is_leaving_as_long_as_somebody_removes_it() {
+        let (leaving, manager) = (Leaving::default(), ManagerId(2));
+        let (first, second) = (leaving.begin(manager), leaving.begin(manager));
+        drop(first);
+        leaving.table().get_mut(&manager).unwrap().last -= LEAVE_LIMIT;
+        assert!(leaving.contains(manager) && !leaving.contains(ManagerId(3)));
+        drop(second);
+        assert!(leaving.contains(manager), "it may be tried again");
+        leaving.table().get_mut(&manager).unwrap().last -= LEAVE_LIMIT;
+        assert!(!leaving.contains(manager));
     }
 
     #[test]
@@ -198,6 +254,6 @@ mod tests {
         let after = MemberId { incarnation: 1, ..before };
         let wanted = ids(&[1, 3]).into_iter().chain([after]).collect();
         let now = membership(&[&[1, 2, 3]], &[]);
-        assert_eq!(next_step(&wanted, &now, |_| false), Some(Step::Learn(after)));
+        assert_eq!(next_step(&wanted, &now, |_| false, |_| false), Some(Step::Learn(after)));
     }
 }

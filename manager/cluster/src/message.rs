@@ -29,7 +29,11 @@ pub(crate) enum Request {
     Append(AppendEntriesRequest<TypeConfig>),
     Vote(VoteRequest<MemberId>),
     Snapshot(InstallSnapshotRequest<TypeConfig>),
-    Propose(Proposal),
+    Propose {
+        proposal: Proposal,
+        /// Whether it may be in the log already.
+        is_again: bool,
+    },
     Health,
     Digests,
 }
@@ -73,6 +77,9 @@ pub enum Rejection {
     /// The addressee does not lead.
     #[error("that manager does not lead")]
     NotLeader,
+    /// Nothing was written.
+    #[error("that manager can't write it now")]
+    NotTaken,
     /// The addressee has stopped, or its disk fails.
     #[error("that manager has stopped")]
     Stopped,

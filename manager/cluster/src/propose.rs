@@ -111,7 +111,7 @@ impl<T: Transport> Cluster<T> {
                 return Err(ProposeError::Fenced { ours: self.network.fence.epoch(), theirs });
             }
             let leader = metrics.borrow_and_update().current_leader;
-            let attempt = timeout_at(deadline, self.attempt(proposal, leader));
+            let attempt = timeout_at(deadline, self.attempt(proposal, leader, is_uncertain));
             tokio::select! {
                 biased;
                 attempt = attempt => match attempt {
@@ -119,7 +119,11 @@ impl<T: Transport> Cluster<T> {
                     Ok(Err(Attempt::Stopped)) => return Err(ProposeError::Stopped),
                     Ok(Err(Attempt::NotTaken)) => silent.clear(),
                     Ok(Err(Attempt::StillNeeded(those))) => silent = those,
-                    Ok(Err(Attempt::Unknown)) | Err(_) => is_uncertain |= leader.is_some(),
+                    Ok(Err(Attempt::Unknown)) => {
+                        silent.clear();
+                        is_uncertain |= leader.is_some();
+                    }
+                    Err(_) => is_uncertain |= leader.is_some(),
                 },
                 // Somebody else leads: whoever led before may never answer.
                 () = other_leader(&mut metrics, leader) => {
@@ -151,26 +155,29 @@ impl<T: Transport> Cluster<T> {
         ProposeError::StillNeeded { manager: name(manager), silent, is_uncertain }
     }
 
-    async fn attempt(&self, proposal: &Proposal, leader: Option<MemberId>) -> Result<Applied, Attempt> {
+    async fn attempt(&self, proposal: &Proposal, leader: Option<MemberId>, is_again: bool) -> Result<Applied, Attempt> {
+        let proposal = proposal.clone();
         match leader {
             None => Err(Attempt::NotTaken),
-            Some(leader) if leader == self.network.me => self.write(proposal.clone()).await,
-            Some(leader) => match self.network.ask(leader, Request::Propose(proposal.clone()), PROPOSE_LIMIT).await {
-                Ok(Answer::Applied(applied)) => Ok(applied),
-                // It may have led when it took the proposal, and it may have stopped after that.
-                Err(AskError::Rejected(Rejection::NotLeader | Rejection::Stopped)) => Err(Attempt::Unknown),
-                Err(AskError::Rejected(Rejection::StillNeeded(silent))) => Err(Attempt::StillNeeded(silent)),
-                Err(AskError::Call(CallError::NotSent(_)) | AskError::Rejected(_)) => Err(Attempt::NotTaken),
-                _ => Err(Attempt::Unknown),
-            },
+            Some(leader) if leader == self.network.me => self.write(proposal, is_again).await,
+            Some(leader) => {
+                match self.network.ask(leader, Request::Propose { proposal, is_again }, PROPOSE_LIMIT).await {
+                    Ok(Answer::Applied(applied)) => Ok(applied),
+                    // It may have led when it took the proposal, and it may have stopped after that.
+                    Err(AskError::Rejected(Rejection::NotLeader | Rejection::Stopped)) => Err(Attempt::Unknown),
+                    Err(AskError::Rejected(Rejection::StillNeeded(silent))) => Err(Attempt::StillNeeded(silent)),
+                    Err(AskError::Call(CallError::NotSent(_)) | AskError::Rejected(_)) => Err(Attempt::NotTaken),
+                    _ => Err(Attempt::Unknown),
+                }
+            }
         }
     }
 
-    /// Writes a proposal to the log as the leader, and waits until it is carried out.
-    pub(crate) async fn write(&self, proposal: Proposal) -> Result<Applied, Attempt> {
-        // Of these the same again gets the same answer, so nobody is refused what was carried out.
+    /// Writes a proposal to the log as the leader, and waits until it is carried out. If it may be in the log already, only
+    /// what stands there says what became of it.
+    pub(crate) async fn write(&self, proposal: Proposal, is_again: bool) -> Result<Applied, Attempt> {
         let is_join = matches!(proposal.change.command, Command::JoinEndpoint(_) | Command::JoinManager(_));
-        if is_join && let Some(refused) = self.refuse(&proposal.change).await {
+        if is_join && let Some(refused) = self.refuse(&proposal, is_again).await? {
             return Ok(refused);
         }
         let Command::RemoveManager(manager) = proposal.change.command else {
@@ -191,8 +198,11 @@ impl<T: Transport> Cluster<T> {
             self.step_down().await;
             return Err(Attempt::NotTaken);
         }
-        members::dismiss(&self.raft, &self.leaving, manager).await.map_err(|error| failed(&error))?;
-        self.append(proposal).await
+        let _being_removed = self.leaving.begin(manager);
+        match members::dismiss(&self.raft, manager).await.map_err(|error| failed(&error))? {
+            true => self.append(proposal).await,
+            false => Err(Attempt::NotTaken),
+        }
     }
 
     /// How many of the voters that would stay answer, and which do not. Unless the former are a majority, nothing could be
@@ -206,12 +216,19 @@ impl<T: Transport> Cluster<T> {
 
     /// What strangers want has no place in the log if it is refused: they could fill it. It goes there all the same if it is not
     /// certain that this manager knows all that was ever acknowledged.
-    async fn refuse(&self, change: &Change) -> Option<Applied> {
-        let refusal = |state: &State| carry_out(state, state.version().0 + 1, change).err();
-        refusal(&self.snapshot())?;
-        tokio::time::timeout(PROPOSE_LIMIT, self.catch_up()).await.ok()??;
-        let state = self.snapshot();
-        Some(Applied { index: state.version().0, result: Some(Err(refusal(&state)?)) })
+    async fn refuse(&self, proposal: &Proposal, is_again: bool) -> Result<Option<Applied>, Attempt> {
+        let refusal = |state: &State| carry_out(state, state.version().0 + 1, &proposal.change).err();
+        let mut is_certain = false;
+        if !is_again && refusal(&self.snapshot()).is_some() {
+            // After that limit whoever asked has been told something else.
+            let caught_up = tokio::time::timeout(PROPOSE_LIMIT, self.catch_up()).await;
+            is_certain = caught_up.map_err(|_| Attempt::NotTaken)?.is_some();
+        }
+        Ok(self.decided.refusal(proposal.id, || {
+            let state = self.snapshot();
+            let refusal = refusal(&state).filter(|_| is_certain)?;
+            Some(Applied { index: state.version().0, result: Some(Err(refusal)) })
+        }))
     }
 
     /// Waits until a majority has said that this manager leads, and until all is carried out that was in its log before.

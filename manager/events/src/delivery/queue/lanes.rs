@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use festoon_proto::{EndpointId, ManagerId, NetworkId};
 
+use super::STREAM;
 use crate::{Event, Position, Source};
 
 /// What comes in order: the events of one endpoint; of those about none, those of one manager, network or source.
@@ -34,8 +35,11 @@ impl Lane {
 #[derive(Debug, Default)]
 pub(super) struct Lanes {
     lanes: HashMap<Lane, VecDeque<u64>>,
-    /// Those that may go: how often they failed, and their order.
+    /// Those of the stream that may go: how often they failed, and their order.
     ready: BTreeSet<(u32, u64)>,
+    /// Letters that may go. They are many, and refused as before perhaps: they take turns with the stream, which has the first.
+    letters: BTreeSet<(u32, u64)>,
+    is_letters_turn: bool,
     /// Those that failed: when they may go, and their order.
     waiting: BTreeSet<(u64, u64)>,
 }
@@ -46,16 +50,20 @@ impl Lanes {
         let all = self.lanes.entry(lane).or_default();
         all.push_back(order);
         if all.len() == 1 {
-            // A letter is tried when all else was: they are many, and refused as before perhaps.
-            self.ready.insert((u32::from(matches!(lane, Lane::Letter(_))), order));
+            self.make_ready(0, order);
         }
     }
 
     /// It may go, if it is the first of its lane.
     pub(super) fn enable(&mut self, lane: Lane, order: u64, failures: u32) {
         if self.lanes.get(&lane).and_then(|all| all.front()) == Some(&order) {
-            self.ready.insert((failures, order));
+            self.make_ready(failures, order);
         }
+    }
+
+    fn make_ready(&mut self, failures: u32, order: u64) {
+        let all = if order < STREAM { &mut self.letters } else { &mut self.ready };
+        all.insert((failures, order));
     }
 
     /// It may go at that time. It was taken from here when it went.
@@ -66,6 +74,7 @@ impl Lanes {
     /// It may not go.
     pub(super) fn disable(&mut self, order: u64) {
         self.ready.retain(|&(_, ready)| ready != order);
+        self.letters.retain(|&(_, ready)| ready != order);
         self.waiting.retain(|&(_, waiting)| waiting != order);
     }
 
@@ -85,17 +94,25 @@ impl Lanes {
     pub(super) fn wake(&mut self, now: u64, failures: impl Fn(u64) -> Option<u32>) {
         while let Some(&(time, order)) = self.waiting.first().filter(|(time, _)| *time <= now) {
             self.waiting.remove(&(time, order));
-            self.ready.extend(failures(order).map(|failures| (failures, order)));
+            if let Some(failures) = failures(order) {
+                self.make_ready(failures, order);
+            }
         }
     }
 
     pub(super) fn pop_ready(&mut self) -> Option<u64> {
-        self.ready.pop_first().map(|(_, order)| order)
+        let (first, second) = match self.is_letters_turn {
+            true => (&mut self.letters, &mut self.ready),
+            false => (&mut self.ready, &mut self.letters),
+        };
+        let (_, order) = first.pop_first().or_else(|| second.pop_first())?;
+        self.is_letters_turn = order >= STREAM;
+        Some(order)
     }
 
     /// When somebody may go; 0 if somebody may already.
     pub(super) fn next(&self) -> Option<u64> {
-        match self.ready.is_empty() {
+        match self.ready.is_empty() && self.letters.is_empty() {
             false => Some(0),
             true => self.waiting.first().map(|(time, _)| *time),
         }
