@@ -15,6 +15,7 @@ mod network;
 mod own_log;
 mod propose;
 mod reach;
+mod read_index;
 mod recent;
 mod settings;
 mod silence;

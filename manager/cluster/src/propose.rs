@@ -18,7 +18,7 @@ use crate::transport::{CallError, Transport};
 use crate::types::{Applied, MemberId, Proposal};
 
 /// How long a proposal may take before whoever made it hears that it failed.
-const PROPOSE_LIMIT: Duration = Duration::from_millis(1800);
+pub(crate) const PROPOSE_LIMIT: Duration = Duration::from_millis(1800);
 /// How long after a failed attempt the next is made, if nobody else leads by then.
 const RETRY: Duration = Duration::from_millis(50);
 
@@ -176,12 +176,13 @@ impl<T: Transport> Cluster<T> {
     /// Writes a proposal to the log as the leader, and waits until it is carried out. If it may be in the log already, only
     /// what stands there says what became of it.
     pub(crate) async fn write(&self, proposal: Proposal, is_again: bool) -> Result<Applied, Attempt> {
-        let is_join = matches!(proposal.change.command, Command::JoinEndpoint(_) | Command::JoinManager(_));
-        if is_join && let Some(refused) = self.refuse(&proposal, is_again).await? {
-            return Ok(refused);
-        }
         let Command::RemoveManager(manager) = proposal.change.command else {
-            return if self.silence.is_on() { Err(Attempt::NotTaken) } else { self.append(proposal).await };
+            if self.silence.is_on() {
+                return Err(Attempt::NotTaken);
+            }
+            let is_join = matches!(proposal.change.command, Command::JoinEndpoint(_) | Command::JoinManager(_));
+            let refused = if is_join { self.refuse(&proposal, is_again).await? } else { None };
+            return if let Some(refused) = refused { Ok(refused) } else { self.append(proposal).await };
         };
         let state = self.snapshot();
         let is_refused = carry_out(&state, state.version().0 + 1, &proposal.change).is_err();
@@ -214,33 +215,21 @@ impl<T: Transport> Cluster<T> {
         (there.len(), silent.into_iter().map(|it| it.id.manager).collect())
     }
 
-    /// What strangers want has no place in the log if it is refused: they could fill it. It goes there all the same if it is not
-    /// certain that this manager knows all that was ever acknowledged.
+    /// What strangers want has no place in the log if it is refused: they could fill it. Refused is what this manager refuses
+    /// once it is certain that it knows all that was ever acknowledged. Without that certainty there is no answer.
     async fn refuse(&self, proposal: &Proposal, is_again: bool) -> Result<Option<Applied>, Attempt> {
         let refusal = |state: &State| carry_out(state, state.version().0 + 1, &proposal.change).err();
-        let mut is_certain = false;
-        if !is_again && refusal(&self.snapshot()).is_some() {
+        let is_certain = !is_again && refusal(&self.snapshot()).is_some();
+        if is_certain {
             // After that limit whoever asked has been told something else.
             let caught_up = tokio::time::timeout(PROPOSE_LIMIT, self.catch_up()).await;
-            is_certain = caught_up.map_err(|_| Attempt::NotTaken)?.is_some();
+            caught_up.ok().flatten().ok_or(Attempt::NotTaken)?;
         }
         Ok(self.decided.refusal(proposal.id, || {
             let state = self.snapshot();
             let refusal = refusal(&state).filter(|_| is_certain)?;
             Some(Applied { index: state.version().0, result: Some(Err(refusal)) })
         }))
-    }
-
-    /// Waits until a majority has said that this manager leads, and until all is carried out that was in its log before.
-    ///
-    /// What openraft would have us wait for is not enough. A leader that was started again before anybody missed it leads on in
-    /// its old term, and of what it acknowledged in that it knows no more than it had noted on disk.
-    async fn catch_up(&self) -> Option<()> {
-        let mut metrics = self.raft.metrics();
-        let last = metrics.borrow().last_log_index?;
-        self.raft.ensure_linearizable().await.ok()?;
-        metrics.wait_for(|metrics| metrics.last_applied.is_some_and(|applied| applied.index >= last)).await.ok()?;
-        Some(())
     }
 
     async fn append(&self, proposal: Proposal) -> Result<Applied, Attempt> {

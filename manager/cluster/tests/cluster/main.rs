@@ -14,7 +14,7 @@ use festoon_proto::{EpochId, ManagerId};
 use redb::Database;
 use tokio::time::Instant;
 
-use world::{World, insist, member, network, until};
+use world::{World, insist, member, network, stranger, until};
 
 #[tokio::test(start_paused = true)]
 async fn a_cluster_grows_and_every_manager_takes_changes() {
@@ -178,6 +178,27 @@ async fn far_away_managers_agree_too() {
         assert!(took < Duration::from_millis(1800), "{took:?}");
     }
     until("all have all", || (1..=3).all(|number| world.get(number).snapshot().networks().count() == 20)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stranger_writes_nothing_into_the_log() {
+    let world = World::of(3).await;
+    for latency in [5, 150] {
+        world.net.set_latency(Duration::from_millis(latency));
+        let leader = world.get(world.leader().await);
+        let before = leader.health().last_log;
+        for number in 1..=3 {
+            let refused = world.get(number).propose(stranger()).await;
+            assert!(matches!(refused, Err(ProposeError::Refused(_))), "{latency} ms: {refused:?}");
+        }
+        assert_eq!(leader.health().last_log, before, "{latency} ms");
+    }
+    let leader = world.leader().await;
+    let before = world.get(leader).health().last_log;
+    world.isolate(&[leader]);
+    let unanswered = world.get(leader).propose(stranger()).await;
+    assert!(matches!(unanswered, Err(ProposeError::NoQuorum { .. })), "{unanswered:?}");
+    assert_eq!(world.get(leader).health().last_log, before, "nobody says that it leads");
 }
 
 #[tokio::test(start_paused = true)]

@@ -238,6 +238,12 @@ pub(crate) fn network(number: u8) -> Command {
     Command::AddNetwork(AddNetwork { name: format!("n{number}"), prefixes, mtu: 1360 })
 }
 
+/// A join with a token that nobody has made.
+pub(crate) fn stranger() -> Command {
+    let token = TokenSecret::from_bytes([0xff; 32]).hash();
+    Command::JoinManager(JoinManager { token, manager: spec(0xff), data_key: None, now: UnixMs(0) })
+}
+
 /// Proposes until it is acknowledged, as an admin would.
 pub(crate) async fn insist(cluster: &Cluster<Wire>, command: Command) -> Duration {
     let begin = Instant::now();
