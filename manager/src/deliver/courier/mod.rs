@@ -19,6 +19,7 @@ use festoon_control::registry::{
 };
 use festoon_events::delivery::{Backoff, Health, Outcome, Queue, Settings, Start, Ticket};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use super::Deliveries;
 use super::message::Message;
@@ -37,6 +38,8 @@ const BACKOFF: Backoff = Backoff { first_ms: 1_000, most_ms: 600_000 };
 const SAVE_MS: u64 = 250;
 /// How often the registry is told.
 const NOTE_MS: u64 = 5_000;
+/// When the disk can't be read, or the registry not be told, it is tried again after this.
+const AGAIN: Duration = Duration::from_secs(1);
 
 pub(super) struct Courier {
     deliveries: Deliveries,
@@ -61,7 +64,9 @@ pub(super) struct Courier {
     noted: Option<NoteDelivery>,
     noted_at: u64,
     /// The registry could not be told; not before this again.
-    note_again_at: u64,
+    note_again_at: Option<Instant>,
+    /// The disk could not be read; not before this again.
+    read_again_at: Option<Instant>,
     missed_told: u64,
     is_gone: bool,
 }
@@ -100,7 +105,8 @@ impl Courier {
             saved_at: 0,
             noted: None,
             noted_at: unix_now().0,
-            note_again_at: 0,
+            note_again_at: None,
+            read_again_at: None,
             missed_told: progress.missed,
             is_gone: false,
             deliveries,
@@ -215,11 +221,19 @@ impl Courier {
     fn wake(&self) -> Duration {
         let now = unix_now().0;
         let save = (!self.is_saved).then_some(self.saved_at.saturating_add(SAVE_MS));
-        let note = [self.noted_at.saturating_add(NOTE_MS), self.note_again_at].into_iter().filter(|at| *at > now).min();
+        let note = Some(self.noted_at.saturating_add(NOTE_MS)).filter(|at| *at > now);
         let next = [save, note, self.queue.poll_timeout()].into_iter().flatten().min();
         let wait = next.map_or(NOTE_MS, |next| next.saturating_sub(now)).min(NOTE_MS);
-        Duration::from_millis(wait)
+        let again = [self.read_again_at, self.note_again_at]
+            .into_iter()
+            .flatten()
+            .map(|at| at.saturating_duration_since(Instant::now()));
+        again.filter(|wait| !wait.is_zero()).fold(Duration::from_millis(wait), Duration::min)
     }
+}
+
+fn is_resting(until: Option<Instant>) -> bool {
+    until.is_some_and(|until| until > Instant::now())
 }
 
 /// Disables a destination as it is here: who has changed it since may have made it another.

@@ -4,16 +4,15 @@ use std::sync::Arc;
 
 use festoon_control::registry::{Command, GivenUp, NoteDelivery, UnixMs};
 use festoon_events::delivery::{self, Outcome, Ticket};
+use tokio::time::Instant;
 
-use super::{Courier, NOTE_MS, SAVE_MS};
+use super::{AGAIN, Courier, NOTE_MS, SAVE_MS, is_resting};
 use crate::cluster::{ProposeError, unix_now};
 use crate::deliver::message::Message;
 use crate::deliver::store::Row;
 
 /// Events that are given up in one change.
 const GIVE_UP: usize = 100;
-/// How soon it is told again, if it could not be.
-const NOTE_AGAIN_MS: u64 = 1_000;
 
 /// What the registry is being told.
 pub(super) struct Noting {
@@ -54,7 +53,7 @@ impl Courier {
     /// Tells the registry, if there is something to tell and it is time.
     pub(super) fn note(&mut self) {
         let now = unix_now();
-        if !self.noting.is_empty() || now.0 < self.note_again_at {
+        if !self.noting.is_empty() || is_resting(self.note_again_at) {
             return;
         }
         let is_time = now.0.abs_diff(self.noted_at) >= NOTE_MS;
@@ -114,7 +113,7 @@ impl Courier {
             Ok(noting) => (noting, Outcome::Recorded),
             Err((noting, error)) => {
                 tracing::debug!(destination = %self.destination.name, %error, "the registry does not know how far it got");
-                self.note_again_at = now.saturating_add(NOTE_AGAIN_MS);
+                self.note_again_at = Some(Instant::now() + AGAIN);
                 (noting, Outcome::Unrecorded)
             }
         };

@@ -1,31 +1,29 @@
 //! Takes in the stream.
 
-use std::time::Duration;
-
 use festoon_control::registry::EventDestination;
 use festoon_events::delivery::{Lane, What};
 use festoon_events::{Event, Position};
+use tokio::time::Instant;
 
-use super::{Courier, PART};
+use super::{AGAIN, Courier, PART, is_resting};
 use crate::cluster::unix_now;
 use crate::deliver::message::Message;
 use crate::events::Rows;
 
-/// When the disk can't be read, it is tried again after this.
-const AGAIN: Duration = Duration::from_secs(1);
 /// How often it is said that the audit log is waited for.
 const SAY_AGAIN_MS: u64 = 600_000;
 
 impl Courier {
-    /// Reads on, while there is room for a part.
+    /// Reads on, while there is room for a part. When the disk can't be read, it is left alone for a while.
     pub(super) async fn read(&mut self) {
-        while !self.is_up_to_date && self.queue.has_room() {
+        while !self.is_up_to_date && self.queue.has_room() && !is_resting(self.read_again_at) {
             match self.deliveries.0.events.rows(self.queue.read().clone(), PART).await {
                 Ok(Some(rows)) => self.take(rows),
                 Ok(None) => self.wait(),
                 Err(error) => {
                     tracing::error!(%error, destination = %self.destination.name, "events wait for the disk");
-                    return tokio::time::sleep(AGAIN).await;
+                    self.read_again_at = Some(Instant::now() + AGAIN);
+                    return;
                 }
             }
         }

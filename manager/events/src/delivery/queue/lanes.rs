@@ -90,14 +90,19 @@ impl Lanes {
         first.filter(|_| was_first)
     }
 
-    /// Those whose time has come may go.
-    pub(super) fn wake(&mut self, now: u64, failures: impl Fn(u64) -> Option<u32>) {
-        while let Some(&(time, order)) = self.waiting.first().filter(|(time, _)| *time <= now) {
+    /// Those whose time has come may go, and those that would wait for longer than `longest`: the clock was set back.
+    pub(super) fn wake(&mut self, now: u64, longest: u64, failures: impl Fn(u64) -> Option<u32>) {
+        while let Some((time, order)) = self.due(now, now.saturating_add(longest)) {
             self.waiting.remove(&(time, order));
             if let Some(failures) = failures(order) {
                 self.make_ready(failures, order);
             }
         }
+    }
+
+    fn due(&self, now: u64, latest: u64) -> Option<(u64, u64)> {
+        let first = self.waiting.first().filter(|(time, _)| *time <= now);
+        first.or_else(|| self.waiting.last().filter(|(time, _)| *time > latest)).copied()
     }
 
     pub(super) fn pop_ready(&mut self) -> Option<u64> {

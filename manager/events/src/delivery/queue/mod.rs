@@ -273,7 +273,9 @@ impl<T: Clone> Queue<T> {
 
     /// The next to send. The shell says how that went, with the ticket.
     pub fn poll_send(&mut self, now: u64) -> Option<(Ticket, T)> {
-        self.lanes.wake(now, |order| self.entries.get(&order)?.item.as_ref().map(|item| item.failures));
+        self.lanes.wake(now, self.settings.backoff.most_ms, |order| {
+            self.entries.get(&order)?.item.as_ref().map(|item| item.failures)
+        });
         if self.sending >= self.at_once() || self.is_paused(now) {
             return None;
         }
