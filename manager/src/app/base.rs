@@ -73,8 +73,8 @@ pub(super) async fn start(data: &DataDir, config: &Config) -> anyhow::Result<Bas
     let way = deliver::Parts { me, cluster: registry, managers, vault, events: told, own_events: record.own.clone() };
     let deliveries = deliver::build(&config.delivery, data, way)?;
     let (registry, data) = (cluster.clone(), data.clone());
-    let sources =
-        Sources { me, cluster: registry, snapshots: snapshots.clone(), credentials, events: events.clone(), data };
+    let (kept, told, sent) = (snapshots.clone(), events.clone(), deliveries.clone());
+    let sources = Sources { me, cluster: registry, snapshots: kept, credentials, events: told, deliveries: sent, data };
     let metrics = Metrics::new(config.metrics.clone(), sources);
     let told = metrics.clone().serve();
     let (later, managers) = (Later::default(), parts.managers.clone());

@@ -37,7 +37,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::cluster::{Cluster, Https};
+use crate::cluster::{Cluster, Https, unix_now};
 use crate::config::{ParseDurationError, parse_duration};
 use crate::data_dir::DataDir;
 use crate::events::Events;
@@ -177,6 +177,7 @@ impl Deliveries {
 
     /// Serves one destination as it is.
     async fn serve(self, destination: EventDestination) -> Infallible {
+        let since = unix_now().0;
         let sender = loop {
             let state = self.0.cluster.snapshot();
             match Sender::new(&destination, &self.0.vault, &state) {
@@ -185,7 +186,8 @@ impl Deliveries {
                     tracing::warn!(destination = %destination.name, %error, "events can't be delivered");
                     let read =
                         state.progress(destination.id).map(|progress| progress.cursor.clone()).unwrap_or_default();
-                    let standing = Standing { last_error: Some(error.to_string()), read, ..Standing::default() };
+                    let (failing_since, last_error) = (Some(since), Some(error.to_string()));
+                    let standing = Standing { failing_since, last_error, read, ..Standing::default() };
                     self.stand(destination.id, standing);
                 }
             }
@@ -210,7 +212,8 @@ impl Deliveries {
         self.standings().insert(id, standing);
     }
 
-    fn own_standings(&self) -> Standings {
+    /// How it goes to the destinations that this manager delivers to; none if another does.
+    pub fn own_standings(&self) -> BTreeMap<EventDestinationId, Standing> {
         self.standings().clone()
     }
 

@@ -4,6 +4,7 @@
 //! packet loop in parts so small that no packet waits for long.
 
 mod config;
+mod deliveries;
 mod node;
 mod raft;
 mod registry;
@@ -19,6 +20,7 @@ use festoon_proto::ManagerId;
 use crate::api::problems;
 use crate::cluster::Cluster;
 use crate::data_dir::DataDir;
+use crate::deliver::Deliveries;
 use crate::driver::{NodeHandle, Stopped};
 use crate::events::Events;
 use crate::node::Carried;
@@ -44,6 +46,8 @@ pub struct Sources {
     pub credentials: Credentials,
     /// What happened.
     pub events: Events,
+    /// How that is delivered.
+    pub deliveries: Deliveries,
     /// Its directory.
     pub data: DataDir,
 }
@@ -128,6 +132,7 @@ impl Source for Metrics {
             tracing::debug!(%error, "its metrics are left out");
         }
         upkeep::write(page, sources, &state);
+        deliveries::write(page, sources, &state).await;
         requests.write(page);
         process.write(page);
     }

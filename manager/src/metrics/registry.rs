@@ -24,6 +24,7 @@ pub(super) fn write(page: &mut Page, state: &State, me: ManagerId) {
     count("user", state.users().count());
     count("session", state.sessions().count());
     count("api_token", state.api_tokens().count());
+    count("event_destination", state.event_destinations().count());
     page.counter("festoon_audit_entries_total", "Entries of the audit log.").add(&[], state.audited().count);
     page.gauge("festoon_registry_version", "The last change of the registry that this manager knows.")
         .add(&[], state.version().0);

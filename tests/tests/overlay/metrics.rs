@@ -139,6 +139,11 @@ fn what_the_dashboard_and_the_alerts_ask_for_is_there() -> anyhow::Result<()> {
     Lab::run(|lab| {
         let mut overlay = Overlay::start(lab, &Spec::default())?;
         let mut there = BTreeSet::new();
+        overlay.managers[0].run(&["destinations", "add", "pager", "https://hooks.example.invalid/"])?;
+        wait_until_slowly(SOON, "a manager delivers", || {
+            let pages: Vec<_> = overlay.managers.iter().map(|manager| prometheus(&manager.host, MANAGER)).collect();
+            Ok(pages.into_iter().flatten().any(|page| page.contains("\nfestoon_event_destination_lag_events{")))
+        })?;
         for manager in &overlay.managers {
             let page = prometheus(&manager.host, MANAGER)?;
             check(&page)?;

@@ -92,7 +92,12 @@ impl Progress {
         self.letters.values().map(|letter| &**letter)
     }
 
-    /// How many those are.
+    /// How many were ever given up.
+    pub const fn given_up(&self) -> u64 {
+        self.last_letter
+    }
+
+    /// How many are still here.
     pub fn letter_count(&self) -> usize {
         self.letters.len()
     }
