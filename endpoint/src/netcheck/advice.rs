@@ -166,7 +166,7 @@ fn small_mtu(report: &Report, manager: &Manager) -> Option<Warning> {
     let cure = if fitting >= LEAST_OVERLAY_MTU {
         let network = &report.network;
         format!(
-            "Set the network's MTU to {fitting} (on a manager: `festoon-manager network set {network} --mtu {fitting}`)"
+            "Set the network's MTU to {fitting} (on a manager: `festoon-manager networks set {network} --mtu {fitting}`)"
         )
     } else {
         format!("No overlay can have an MTU of {fitting}, for IPv6 needs 1280: raise that of the underlay to {needed}")

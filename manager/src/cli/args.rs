@@ -316,8 +316,10 @@ mod tests {
             }
         }
         // In running text, a command may be named without what it takes.
-        let spans = readme.split('`').skip(1).step_by(2).filter_map(|span| span.strip_prefix("festoon-manager "));
-        for span in spans {
+        let alerts =
+            include_str!("../../../images/monitoring/festoon.rules.yml").replace("{{ $labels.", "").replace(" }}", "");
+        let spans = [readme, &alerts].into_iter().flat_map(|text| text.split('`').skip(1).step_by(2));
+        for span in spans.filter_map(|span| span.strip_prefix("festoon-manager ")) {
             let error = Cli::try_parse_from(words(&format!("festoon-manager {span}"))).err();
             let kind = error.as_ref().map(clap::Error::kind);
             let is_short = matches!(

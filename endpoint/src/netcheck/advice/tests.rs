@@ -82,7 +82,7 @@ const CASES: &[Case] = &[
         "a small MTU",
         |it| it.managers[1].udp.path_mtu = Some(PathMtu { bytes: 1400, or_more: false }),
         &[(Code::SmallMtu, Some(2))],
-        "festoon-manager network set prod --mtu 1340",
+        "festoon-manager networks set prod --mtu 1340",
     ),
     (
         "a tiny MTU",

@@ -1,4 +1,4 @@
-//! `festoon-manager snapshot`: backups of the registry.
+//! `festoon-manager snapshots`: backups of the registry.
 
 mod file;
 mod restore;
