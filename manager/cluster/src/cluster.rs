@@ -14,8 +14,8 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::compare::Comparison;
-use crate::decided::Decided;
 use crate::fence::Fence;
+use crate::handled::Handled;
 use crate::health::{Health, SILENT};
 use crate::members::{self, Leaving};
 use crate::message::{Answer, Envelope, Rejection, Removal, Request, decode, encode};
@@ -75,7 +75,7 @@ pub struct Cluster<T> {
     pub(crate) network: Network<T>,
     pub(crate) leaving: Leaving,
     pub(crate) silence: Silence,
-    pub(crate) decided: Decided,
+    handled: Handled,
     pub(crate) comparison: Comparison,
     log: UntilEnd,
     begun_with: Arc<State>,
@@ -149,8 +149,8 @@ impl<T: Transport> Cluster<T> {
         let follow = Arc::new(Task(tokio::spawn(follow)));
         let (log, begun_with) = (UntilEnd::new(own_log), Arc::new(begun_with));
         let ids = ProposalIds::new(settings.seed);
-        let (silence, decided) = (Silence::default(), Decided::default());
-        Ok(Self { raft, ids, state, network, leaving, silence, decided, comparison, log, begun_with, follow })
+        let (silence, handled) = (Silence::default(), Handled::default());
+        Ok(Self { raft, ids, state, network, leaving, silence, handled, comparison, log, begun_with, follow })
     }
 
     /// Makes this manager, with an empty disk, the only member of a new cluster.
@@ -246,7 +246,7 @@ impl<T: Transport> Cluster<T> {
 
     async fn answer_to(&self, envelope: Envelope) -> Result<Answer, Rejection> {
         self.admit(&envelope)?;
-        self.network.reach.heard(envelope.from.manager);
+        self.network.reach.heard(envelope.from);
         match envelope.request {
             Request::Append(rpc) => self.raft.append_entries(rpc).await.map(Answer::Append).map_err(stopped),
             Request::Vote(rpc) => {
@@ -261,7 +261,10 @@ impl<T: Transport> Cluster<T> {
                 Err(RaftError::APIError(error)) => Ok(Answer::Snapshot(Err::<_, InstallSnapshotError>(error))),
                 Err(RaftError::Fatal(_)) => Err(Rejection::Stopped),
             },
-            Request::Propose { proposal, is_again } => {
+            Request::Propose { proposal, attempt, .. } if !self.handled.is_first(proposal.id, attempt) => {
+                Err(Rejection::Repeated)
+            }
+            Request::Propose { proposal, is_again, .. } => {
                 self.write(proposal, is_again).await.map(Answer::Applied).map_err(|attempt| match attempt {
                     Attempt::Stopped => Rejection::Stopped,
                     Attempt::StillNeeded(silent) => Rejection::StillNeeded(silent),
@@ -401,7 +404,7 @@ async fn ask_around<T: Transport>(raft: &Raft<TypeConfig>, network: &Network<T>)
             let metrics = metrics.borrow();
             (metrics.current_leader, Arc::clone(&metrics.membership_config))
         };
-        let silence = |leader: MemberId| network.reach.silence(leader.manager);
+        let silence = |leader: MemberId| network.reach.silence(leader);
         let is_heard = |leader| leader == network.me || silence(leader).is_some_and(|silence| silence < SILENT);
         if leader.is_some_and(is_heard) {
             continue;

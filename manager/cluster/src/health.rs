@@ -87,7 +87,7 @@ impl Health {
             MemberHealth {
                 id,
                 votes: membership.voter_ids().any(|voter| voter == id),
-                is_heard: id == metrics.id || reach.silence(id.manager).is_some_and(|silence| silence < SILENT),
+                is_heard: id == metrics.id || reach.silence(id).is_some_and(|silence| silence < SILENT),
                 lag: matched.map(|matched| last.saturating_sub(matched.map_or(0, |matched| matched.index))),
                 differs: comparison.differs(id),
             }

@@ -6,8 +6,8 @@
 
 mod cluster;
 mod compare;
-mod decided;
 mod fence;
+mod handled;
 mod health;
 mod members;
 mod message;

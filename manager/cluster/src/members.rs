@@ -78,15 +78,30 @@ impl Drop for BeingRemoved<'_> {
 /// not the one. Returns whether it has none: a change of the voters that goes on meanwhile may lead elsewhere.
 pub(crate) async fn dismiss(
     raft: &Raft<TypeConfig>,
+    state: &State,
     manager: ManagerId,
 ) -> Result<bool, RaftError<MemberId, ClientWriteError<MemberId, EmptyNode>>> {
-    let membership = Arc::clone(&raft.metrics().borrow().membership_config);
-    let stay: BTreeSet<MemberId> = membership.voter_ids().filter(|voter| voter.manager != manager).collect();
-    if stay.is_empty() || membership.voter_ids().all(|voter| voter.manager != manager) {
+    let stay = staying(raft, state, manager);
+    let has_vote = raft.metrics().borrow().membership_config.voter_ids().any(|voter| voter.manager == manager);
+    if stay.is_empty() || !has_vote {
         return Ok(true);
     }
     let written = raft.change_membership(ChangeMembers::ReplaceAllVoters(stay), true).await?;
     Ok(written.membership.is_some_and(|now| now.voter_ids().all(|voter| voter.manager != manager)))
+}
+
+/// The voters that stay when a manager goes.
+pub(crate) fn staying(raft: &Raft<TypeConfig>, state: &State, manager: ManagerId) -> BTreeSet<MemberId> {
+    voters_without(manager, raft.metrics().borrow().membership_config.membership(), &wanted(state))
+}
+
+/// Without those that began anew, as who they were: they have a vote until the leader has seen to that, and nobody uses it.
+fn voters_without(
+    manager: ManagerId,
+    membership: &Membership<MemberId, EmptyNode>,
+    wanted: &BTreeSet<MemberId>,
+) -> BTreeSet<MemberId> {
+    membership.voter_ids().filter(|voter| voter.manager != manager && wanted.contains(voter)).collect()
 }
 
 /// One change of the membership.
@@ -246,6 +261,16 @@ mod tests {
         assert!(leaving.contains(manager), "it may be tried again");
         leaving.table().get_mut(&manager).unwrap().last -= LEAVE_LIMIT;
         assert!(!leaving.contains(manager));
+    }
+
+    #[test]
+    fn who_began_anew_does_not_stay_as_who_it_was() {
+        let before = MemberId { manager: ManagerId(2), incarnation: 0 };
+        let wanted = ids(&[1, 3]).into_iter().chain([MemberId { incarnation: 1, ..before }]).collect();
+        for configs in [&[&[1, 2, 3][..]][..], &[&[1, 2, 3], &[1, 3]]] {
+            assert_eq!(voters_without(ManagerId(3), &membership(configs, &[]), &wanted), ids(&[1]), "{configs:?}");
+        }
+        assert_eq!(voters_without(ManagerId(3), &membership(&[&[1, 2, 3]], &[]), &ids(&[1, 2, 3])), ids(&[1, 2]));
     }
 
     #[test]

@@ -31,6 +31,8 @@ pub(crate) enum Request {
     Snapshot(InstallSnapshotRequest<TypeConfig>),
     Propose {
         proposal: Proposal,
+        /// Which attempt of the sender to have it written.
+        attempt: u32,
         /// Whether it may be in the log already.
         is_again: bool,
     },
@@ -77,6 +79,9 @@ pub enum Rejection {
     /// The addressee does not lead.
     #[error("that manager does not lead")]
     NotLeader,
+    /// It came before, and is handled.
+    #[error("that manager has it already")]
+    Repeated,
     /// Nothing was written.
     #[error("that manager can't write it now")]
     NotTaken,

@@ -86,8 +86,9 @@ impl<T: Transport> Network<T> {
     ) -> Result<Answer, AskError> {
         let envelope = Envelope { epoch, from: self.me, to, request };
         let answer = self.transport.call(to.manager, encode(&envelope), limit).await?;
-        self.reach.heard(to.manager);
-        match decode(&answer).ok_or(AskError::Nonsense)? {
+        let answer = decode(&answer).ok_or(AskError::Nonsense)?;
+        self.reach.heard(if let Answer::Rejected(Rejection::OtherMember(other)) = answer { other } else { to });
+        match answer {
             Answer::Rejected(rejection) => {
                 match rejection {
                     Rejection::LaterEpoch(epoch) => self.fence.close(epoch),

@@ -105,13 +105,14 @@ impl<T: Transport> Cluster<T> {
     /// Brings a proposal into the log. It may be sent several times, and is carried out once.
     async fn carry(&self, proposal: &Proposal, deadline: Instant) -> Result<Applied, ProposeError> {
         let mut metrics = self.raft.metrics();
-        let (mut is_uncertain, mut silent) = (false, Vec::new());
+        let (mut is_uncertain, mut silent, mut number) = (false, Vec::new(), 0);
         while Instant::now() < deadline {
             if let Some(theirs) = self.network.fence.later() {
                 return Err(ProposeError::Fenced { ours: self.network.fence.epoch(), theirs });
             }
             let leader = metrics.borrow_and_update().current_leader;
-            let attempt = timeout_at(deadline, self.attempt(proposal, leader, is_uncertain));
+            number += 1;
+            let attempt = timeout_at(deadline, self.attempt(proposal, leader, (number, is_uncertain)));
             tokio::select! {
                 biased;
                 attempt = attempt => match attempt {
@@ -155,16 +156,23 @@ impl<T: Transport> Cluster<T> {
         ProposeError::StillNeeded { manager: name(manager), silent, is_uncertain }
     }
 
-    async fn attempt(&self, proposal: &Proposal, leader: Option<MemberId>, is_again: bool) -> Result<Applied, Attempt> {
+    async fn attempt(
+        &self,
+        proposal: &Proposal,
+        leader: Option<MemberId>,
+        (attempt, is_again): (u32, bool),
+    ) -> Result<Applied, Attempt> {
         let proposal = proposal.clone();
         match leader {
             None => Err(Attempt::NotTaken),
             Some(leader) if leader == self.network.me => self.write(proposal, is_again).await,
             Some(leader) => {
-                match self.network.ask(leader, Request::Propose { proposal, is_again }, PROPOSE_LIMIT).await {
+                match self.network.ask(leader, Request::Propose { proposal, attempt, is_again }, PROPOSE_LIMIT).await {
                     Ok(Answer::Applied(applied)) => Ok(applied),
                     // It may have led when it took the proposal, and it may have stopped after that.
-                    Err(AskError::Rejected(Rejection::NotLeader | Rejection::Stopped)) => Err(Attempt::Unknown),
+                    Err(AskError::Rejected(Rejection::NotLeader | Rejection::Stopped | Rejection::Repeated)) => {
+                        Err(Attempt::Unknown)
+                    }
                     Err(AskError::Rejected(Rejection::StillNeeded(silent))) => Err(Attempt::StillNeeded(silent)),
                     Err(AskError::Call(CallError::NotSent(_)) | AskError::Rejected(_)) => Err(Attempt::NotTaken),
                     _ => Err(Attempt::Unknown),
@@ -200,7 +208,7 @@ impl<T: Transport> Cluster<T> {
             return Err(Attempt::NotTaken);
         }
         let _being_removed = self.leaving.begin(manager);
-        match members::dismiss(&self.raft, manager).await.map_err(|error| failed(&error))? {
+        match members::dismiss(&self.raft, &self.snapshot(), manager).await.map_err(|error| failed(&error))? {
             true => self.append(proposal).await,
             false => Err(Attempt::NotTaken),
         }
@@ -209,27 +217,25 @@ impl<T: Transport> Cluster<T> {
     /// How many of the voters that would stay answer, and which do not. Unless the former are a majority, nothing could be
     /// agreed on once this one is out, not even that another comes back.
     fn those_without(&self, manager: ManagerId) -> (usize, Vec<ManagerId>) {
-        let me = self.network.me;
-        let stay = self.health().members.into_iter().filter(|it| it.votes && it.id.manager != manager);
-        let (there, silent): (Vec<_>, Vec<_>) = stay.partition(|it| it.is_heard || it.id == me);
-        (there.len(), silent.into_iter().map(|it| it.id.manager).collect())
+        let (health, me) = (self.health(), self.network.me);
+        let stay = members::staying(&self.raft, &self.snapshot(), manager);
+        let is_there = |id: &MemberId| *id == me || health.members.iter().any(|it| it.id == *id && it.is_heard);
+        let (there, silent): (Vec<_>, Vec<_>) = stay.into_iter().partition(is_there);
+        (there.len(), silent.into_iter().map(|id| id.manager).collect())
     }
 
     /// What strangers want has no place in the log if it is refused: they could fill it. Refused is what this manager refuses
     /// once it is certain that it knows all that was ever acknowledged. Without that certainty there is no answer.
     async fn refuse(&self, proposal: &Proposal, is_again: bool) -> Result<Option<Applied>, Attempt> {
         let refusal = |state: &State| carry_out(state, state.version().0 + 1, &proposal.change).err();
-        let is_certain = !is_again && refusal(&self.snapshot()).is_some();
-        if is_certain {
-            // After that limit whoever asked has been told something else.
-            let caught_up = tokio::time::timeout(PROPOSE_LIMIT, self.catch_up()).await;
-            caught_up.ok().flatten().ok_or(Attempt::NotTaken)?;
+        if is_again || refusal(&self.snapshot()).is_none() {
+            return Ok(None);
         }
-        Ok(self.decided.refusal(proposal.id, || {
-            let state = self.snapshot();
-            let refusal = refusal(&state).filter(|_| is_certain)?;
-            Some(Applied { index: state.version().0, result: Some(Err(refusal)) })
-        }))
+        // After that limit whoever asked has been told something else.
+        let caught_up = tokio::time::timeout(PROPOSE_LIMIT, self.catch_up()).await;
+        caught_up.ok().flatten().ok_or(Attempt::NotTaken)?;
+        let state = self.snapshot();
+        Ok(refusal(&state).map(|refusal| Applied { index: state.version().0, result: Some(Err(refusal)) }))
     }
 
     async fn append(&self, proposal: Proposal) -> Result<Applied, Attempt> {

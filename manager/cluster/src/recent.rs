@@ -12,7 +12,7 @@ use crate::types::{Applied, ProposalId};
 
 /// Proposals that are remembered. A proposal is given up after two seconds, so even at thousands a second none is
 /// forgotten while somebody may still send it again.
-const REMEMBERED: usize = 8192;
+pub(crate) const REMEMBERED: usize = 8192;
 
 /// The answers to the last proposals, oldest first.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]

@@ -98,14 +98,16 @@ impl Admin {
         while !machine.take() {
             sleep(LOOK).await;
         }
-        self.world.set_removing(true);
         // Of two that remain neither may be lost: an admin sees to it that all are well first.
+        while !self.world.begin_one_less() {
+            sleep(LOOK).await;
+        }
         let _ = timeout(PATIENCE, self.until_all_vote()).await;
         self.world.note(&format!("{} is to be removed", machine.id));
         self.insist(Command::RemoveManager(machine.id)).await;
         machine.retire();
         self.world.remove(machine.id);
-        self.world.set_removing(false);
+        self.world.end_one_less();
     }
 
     /// Starts a new machine.

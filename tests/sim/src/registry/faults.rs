@@ -133,7 +133,7 @@ async fn lose(world: &World, random: &mut Random, machine: &Machine, fault: Faul
         Fault::Kill => Death::Kill,
         // A copy that is lost is one less: at most one at a time, and only while all others are there. Those that remain
         // must be a majority, for it is they who agree to the new member.
-        Fault::DiskLost if world.machines().len() > 2 && !world.is_removing() && world.is_whole() => Death::DiskLost,
+        Fault::DiskLost if world.machines().len() > 2 && world.is_whole() && world.begin_one_less() => Death::DiskLost,
         _ if random.chance(700) => Death::PowerCutSoon(random.in_range(0..12)),
         _ => Death::PowerCut,
     };
@@ -150,6 +150,9 @@ async fn lose(world: &World, random: &mut Random, machine: &Machine, fault: Faul
     // The fault is over when the machine is back, but its members' votes take as long as they take.
     let patience = if death == Death::DiskLost { Duration::from_secs(60) } else { Duration::from_secs(2) };
     wait_for(patience, is_back).await;
+    if death == Death::DiskLost {
+        world.end_one_less();
+    }
 }
 
 /// The disk of a machine is full, until its program has ended or somebody makes room.

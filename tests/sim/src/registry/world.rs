@@ -35,7 +35,7 @@ pub(super) struct World {
     wrong: Mutex<Vec<String>>,
     power_cuts: AtomicU64,
     is_over: AtomicBool,
-    is_removing: AtomicBool,
+    is_one_less: AtomicBool,
     begin: Instant,
 }
 
@@ -53,7 +53,7 @@ impl World {
             wrong: Mutex::default(),
             power_cuts: AtomicU64::new(0),
             is_over: AtomicBool::new(false),
-            is_removing: AtomicBool::new(false),
+            is_one_less: AtomicBool::new(false),
             begin: Instant::now(),
         }
     }
@@ -78,14 +78,15 @@ impl World {
         self.is_over.load(Ordering::Relaxed)
     }
 
-    /// Whether a manager is being removed: then those that remain are fewer already.
-    pub(super) fn is_removing(&self) -> bool {
-        self.is_removing.load(Ordering::Relaxed)
+    /// A manager is to be removed, or its disk lost, unless there is one less already: of those that remain then a majority must
+    /// be well.
+    pub(super) fn begin_one_less(&self) -> bool {
+        !self.is_one_less.swap(true, Ordering::Relaxed)
     }
 
-    /// A manager is being removed, or is not any more.
-    pub(super) fn set_removing(&self, is_so: bool) {
-        self.is_removing.store(is_so, Ordering::Relaxed);
+    /// That is over.
+    pub(super) fn end_one_less(&self) {
+        self.is_one_less.store(false, Ordering::Relaxed);
     }
 
     /// The power of machines went so often.
