@@ -23,6 +23,7 @@ use crate::network::Network;
 use crate::own_log::{OwnLog, Tail, UntilEnd};
 use crate::propose::Attempt;
 use crate::reach::Reach;
+use crate::read_index::Confirmed;
 use crate::settings::{ProposalIds, Settings};
 use crate::silence::Silence;
 use crate::storage::{AuditLog, LogStore, Machine, Seed, StorageError};
@@ -76,6 +77,7 @@ pub struct Cluster<T> {
     pub(crate) leaving: Leaving,
     pub(crate) silence: Silence,
     handled: Handled,
+    pub(crate) confirmed: Confirmed,
     pub(crate) comparison: Comparison,
     log: UntilEnd,
     begun_with: Arc<State>,
@@ -149,8 +151,21 @@ impl<T: Transport> Cluster<T> {
         let follow = Arc::new(Task(tokio::spawn(follow)));
         let (log, begun_with) = (UntilEnd::new(own_log), Arc::new(begun_with));
         let ids = ProposalIds::new(settings.seed);
-        let (silence, handled) = (Silence::default(), Handled::default());
-        Ok(Self { raft, ids, state, network, leaving, silence, handled, comparison, log, begun_with, follow })
+        let (silence, handled, confirmed) = (Silence::default(), Handled::default(), Confirmed::default());
+        Ok(Self {
+            raft,
+            ids,
+            state,
+            network,
+            leaving,
+            silence,
+            handled,
+            confirmed,
+            comparison,
+            log,
+            begun_with,
+            follow,
+        })
     }
 
     /// Makes this manager, with an empty disk, the only member of a new cluster.

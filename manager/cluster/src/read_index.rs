@@ -3,10 +3,13 @@
 //! openraft has one too, and gives it as long as its heartbeat lasts: between continents it never gets an answer.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse};
 use openraft::{EmptyNode, Membership, Vote};
+use tokio::sync::Mutex;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use crate::cluster::Cluster;
 use crate::message::{Answer, Request};
@@ -15,19 +18,37 @@ use crate::propose::PROPOSE_LIMIT;
 use crate::transport::Transport;
 use crate::types::MemberId;
 
+/// When the others were last asked whether they follow, and said so. A clone is the same record. Whoever holds it asks, and those
+/// who wait for that meanwhile are answered together: strangers must not have the managers ask each other at their pace.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Confirmed(Arc<Mutex<Option<Confirmation>>>);
+
+#[derive(Debug)]
+struct Confirmation {
+    vote: Vote<MemberId>,
+    asked: Instant,
+}
+
 impl<T: Transport> Cluster<T> {
     /// Waits until a majority has said that this manager leads, and until all is carried out that was in its log before. `None`
-    /// if it does not lead, or too few say so.
+    /// if it does not lead, or too few say so. May be cancelled at any time.
     ///
     /// What is known to be committed would not be enough. A leader that was started again before anybody missed it leads on in
     /// its old term, and of what it acknowledged in that it knows no more than it had noted on disk.
     pub(crate) async fn catch_up(&self) -> Option<()> {
+        let since = Instant::now();
+        let mut confirmed = self.confirmed.0.lock().await;
         let mut metrics = self.raft.metrics();
         let now = metrics.borrow_and_update().clone();
         let last = now.last_log_index.filter(|_| now.current_leader == Some(self.network.me))?;
-        if !self.network.is_followed(now.vote, now.membership_config.membership()).await {
-            return None;
+        if !confirmed.as_ref().is_some_and(|it| it.vote == now.vote && it.asked > since) {
+            let asked = Instant::now();
+            if !self.network.is_followed(now.vote, now.membership_config.membership()).await {
+                return None;
+            }
+            *confirmed = Some(Confirmation { vote: now.vote, asked });
         }
+        drop(confirmed);
         metrics.wait_for(|metrics| metrics.last_applied.is_some_and(|applied| applied.index >= last)).await.ok()?;
         Some(())
     }

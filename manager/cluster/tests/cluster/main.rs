@@ -12,6 +12,7 @@ use festoon_cluster::{ProposeError, Role};
 use festoon_control::registry::{Command, Outcome};
 use festoon_proto::{EpochId, ManagerId};
 use redb::Database;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use world::{World, insist, member, network, stranger, until};
@@ -191,6 +192,15 @@ async fn a_stranger_writes_nothing_into_the_log() {
             let refused = world.get(number).propose(stranger()).await;
             assert!(matches!(refused, Err(ProposeError::Refused(_))), "{latency} ms: {refused:?}");
         }
+        let (begin, mut many) = (Instant::now(), JoinSet::new());
+        for _ in 0..100 {
+            let leader = leader.clone();
+            many.spawn(async move { leader.propose(stranger()).await });
+        }
+        for refused in many.join_all().await {
+            assert!(matches!(refused, Err(ProposeError::Refused(_))), "{latency} ms: {refused:?}");
+        }
+        assert!(begin.elapsed() <= Duration::from_millis(6 * latency), "the others are asked for many at once");
         assert_eq!(leader.health().last_log, before, "{latency} ms");
     }
     let leader = world.leader().await;
