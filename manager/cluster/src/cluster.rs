@@ -17,7 +17,7 @@ use crate::compare::Comparison;
 use crate::fence::Fence;
 use crate::handled::Handled;
 use crate::health::{Health, SILENT};
-use crate::members::{self, Leaving};
+use crate::members::{self, Turn};
 use crate::message::{Answer, Envelope, Rejection, Removal, Request, decode, encode};
 use crate::network::Network;
 use crate::own_log::{OwnLog, Tail, UntilEnd};
@@ -74,7 +74,7 @@ pub struct Cluster<T> {
     pub(crate) ids: ProposalIds,
     state: watch::Receiver<Arc<State>>,
     pub(crate) network: Network<T>,
-    pub(crate) leaving: Leaving,
+    pub(crate) turn: Turn,
     pub(crate) silence: Silence,
     handled: Handled,
     pub(crate) confirmed: Confirmed,
@@ -145,27 +145,14 @@ impl<T: Transport> Cluster<T> {
         let raft = raft.map_err(|error| StartError::Raft(error.to_string()))?;
         let known = State::clone(&state.borrow());
         let begun_with = own_log.carry_out(known).await.map_err(|error| StartError::Raft(error.to_string()))?.state;
-        let leaving = Leaving::default();
+        let turn = Turn::default();
         let compare = (comparison.clone(), settings.compare_every);
-        let follow = follow(raft.clone(), state.clone(), leaving.clone(), network.clone(), compare);
+        let follow = follow(raft.clone(), state.clone(), Arc::clone(&turn), network.clone(), compare);
         let follow = Arc::new(Task(tokio::spawn(follow)));
         let (log, begun_with) = (UntilEnd::new(own_log), Arc::new(begun_with));
         let ids = ProposalIds::new(settings.seed);
         let (silence, handled, confirmed) = (Silence::default(), Handled::default(), Confirmed::default());
-        Ok(Self {
-            raft,
-            ids,
-            state,
-            network,
-            leaving,
-            silence,
-            handled,
-            confirmed,
-            comparison,
-            log,
-            begun_with,
-            follow,
-        })
+        Ok(Self { raft, ids, state, network, turn, silence, handled, confirmed, comparison, log, begun_with, follow })
     }
 
     /// Makes this manager, with an empty disk, the only member of a new cluster.
@@ -452,13 +439,13 @@ async fn report_leaders(raft: &Raft<TypeConfig>, tally: &Tally) {
 async fn follow<T: Transport>(
     raft: Raft<TypeConfig>,
     states: watch::Receiver<Arc<State>>,
-    leaving: Leaving,
+    turn: Turn,
     network: Network<T>,
     (comparison, compare_every): (Comparison, Duration),
 ) {
     tokio::select! {
         biased;
-        () = members::follow(raft.clone(), states, leaving) => {}
+        () = members::follow(raft.clone(), states, turn) => {}
         () = report_leaders(&raft, &network.tally) => {}
         () = ask_around(&raft, &network) => {}
         () = comparison.keep(&raft, &network, compare_every) => {}

@@ -9,16 +9,15 @@
 //!
 //! One task, on every member; it acts only while its member leads. It may be dropped at any time.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use festoon_control::registry::State;
 use festoon_proto::ManagerId;
 use openraft::error::{ClientWriteError, RaftError};
-use openraft::{ChangeMembers, EmptyNode, Membership, Raft, RaftMetrics};
-use tokio::sync::watch;
-use tokio::time::Instant;
+use openraft::{ChangeMembers, EmptyNode, Membership, Raft, RaftMetrics, Vote};
+use tokio::sync::{Mutex, watch};
 
 use crate::types::{MemberId, TypeConfig};
 
@@ -28,54 +27,13 @@ const LAG: u64 = 64;
 /// How long after a failed step the next is tried.
 const RETRY: Duration = Duration::from_millis(200);
 
-/// How long a manager that is about to be removed does not get its vote back. Longer than any proposal takes; then it was
-/// not removed after all.
-const LEAVE_LIMIT: Duration = Duration::from_secs(5);
-
-/// Managers that are about to be removed. A clone is the same record.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Leaving(Arc<Mutex<BTreeMap<ManagerId, Departure>>>);
-
-#[derive(Debug)]
-struct Departure {
-    /// Removals that go on.
-    now: usize,
-    /// When one began or ended last.
-    last: Instant,
-}
-
-/// While it lives a manager is being removed.
-pub(crate) struct BeingRemoved<'a>(&'a Leaving, ManagerId);
-
-impl Leaving {
-    /// From now on this manager gets no vote, and for a while after, in case the removal is tried again.
-    pub(crate) fn begin(&self, manager: ManagerId) -> BeingRemoved<'_> {
-        let mut table = self.table();
-        let removal = table.entry(manager).or_insert_with(|| Departure { now: 0, last: Instant::now() });
-        (removal.now, removal.last) = (removal.now + 1, Instant::now());
-        BeingRemoved(self, manager)
-    }
-
-    fn contains(&self, manager: ManagerId) -> bool {
-        self.table().get(&manager).is_some_and(|removal| removal.now > 0 || removal.last.elapsed() < LEAVE_LIMIT)
-    }
-
-    fn table(&self) -> MutexGuard<'_, BTreeMap<ManagerId, Departure>> {
-        // Nothing panics while holding it.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for BeingRemoved<'_> {
-    fn drop(&mut self) {
-        if let Some(removal) = self.0.table().get_mut(&self.1) {
-            (removal.now, removal.last) = (removal.now - 1, Instant::now());
-        }
-    }
-}
+/// Who holds it changes the members, and nobody else on this one does. Between the vote of a manager that is removed and its
+/// record nothing must give it its vote back: such a change would outlast the removal, and could never end without that manager.
+pub(crate) type Turn = Arc<Mutex<()>>;
 
 /// Takes the vote of a manager away that is being removed, before the registry is told to remove it. For the leader, which is
-/// not the one. Returns whether it has none: a change of the voters that goes on meanwhile may lead elsewhere.
+/// not the one, and whose turn it is. Returns whether it has none: a change of the voters that another leader has begun may lead
+/// elsewhere.
 pub(crate) async fn dismiss(
     raft: &Raft<TypeConfig>,
     state: &State,
@@ -120,20 +78,18 @@ pub(crate) fn wanted(state: &State) -> BTreeSet<MemberId> {
     state.managers().map(|manager| MemberId { manager: manager.id, incarnation: manager.incarnation }).collect()
 }
 
-/// The next step towards `wanted`; `None` when there is nothing to do, or nothing yet. Whoever is leaving keeps no vote: a step
-/// that gave it back would outlast the removal, and could never end without that manager.
+/// The next step towards `wanted`; `None` when there is nothing to do, or nothing yet.
 fn next_step(
     wanted: &BTreeSet<MemberId>,
     membership: &Membership<MemberId, EmptyNode>,
     may_vote: impl Fn(MemberId) -> bool,
-    is_leaving: impl Fn(MemberId) -> bool,
 ) -> Option<Step> {
     let nodes: BTreeSet<MemberId> = membership.nodes().map(|(id, _)| *id).collect();
     let voters: BTreeSet<MemberId> = membership.voter_ids().collect();
     if let Some(newcomer) = wanted.difference(&nodes).next() {
         return Some(Step::Learn(*newcomer));
     }
-    let may_vote = |id: &MemberId| !is_leaving(*id) && (voters.contains(id) || may_vote(*id));
+    let may_vote = |id: &MemberId| voters.contains(id) || may_vote(*id);
     let ready: BTreeSet<MemberId> = wanted.iter().copied().filter(may_vote).collect();
     // A leader that was lost may have left the change half done.
     let is_joint = membership.get_joint_config().len() > 1;
@@ -144,24 +100,30 @@ fn next_step(
     (!gone.is_empty()).then_some(Step::Forget(gone))
 }
 
+/// How much was in the log of a leader when it began to lead.
+type Inherited = Option<(Vote<MemberId>, u64)>;
+
 /// Keeps the membership as the registry wants it, for as long as this member runs.
-pub(crate) async fn follow(raft: Raft<TypeConfig>, mut states: watch::Receiver<Arc<State>>, leaving: Leaving) {
-    let mut metrics = raft.metrics();
+pub(crate) async fn follow(raft: Raft<TypeConfig>, mut states: watch::Receiver<Arc<State>>, turn: Turn) {
+    let (mut metrics, mut inherited) = (raft.metrics(), None);
     loop {
+        let turn = turn.lock().await;
         let step = {
             let metrics = metrics.borrow_and_update();
-            let state = states.borrow_and_update();
-            due(&state, &metrics, &leaving)
+            due(&states.borrow_and_update(), &metrics, &mut inherited)
         };
         if let Some(step) = step {
             tracing::info!(?step, "the membership of the registry's consensus changes");
-            if let Err(error) = take(&raft, step).await {
+            let taken = take(&raft, step).await;
+            drop(turn);
+            if let Err(error) = taken {
                 tracing::info!(%error, "the membership did not change yet");
                 // Nothing announces that it would succeed now, and at once it would fail again.
                 tokio::time::sleep(RETRY).await;
             }
             continue;
         }
+        drop(turn);
         let ended = tokio::select! {
             biased;
             changed = metrics.changed() => changed.is_err(),
@@ -174,19 +136,26 @@ pub(crate) async fn follow(raft: Raft<TypeConfig>, mut states: watch::Receiver<A
 }
 
 /// What the leader has to do now.
-fn due(state: &State, metrics: &RaftMetrics<MemberId, EmptyNode>, leaving: &Leaving) -> Option<Step> {
+fn due(state: &State, metrics: &RaftMetrics<MemberId, EmptyNode>, inherited: &mut Inherited) -> Option<Step> {
     let progress = metrics.replication.as_ref()?;
+    if !has_carried_out(metrics, inherited) {
+        return None;
+    }
     let last = metrics.last_log_index.unwrap_or(0);
     let may_vote =
         |id: MemberId| progress.get(&id).copied().flatten().is_some_and(|matched| matched.index + LAG >= last);
-    let is_leaving = |id: MemberId| leaving.contains(id.manager);
     // Before the bootstrap there is nobody in the registry, and one member.
     let wanted = wanted(state);
-    if wanted.is_empty() {
-        None
-    } else {
-        next_step(&wanted, metrics.membership_config.membership(), may_vote, is_leaving)
-    }
+    if wanted.is_empty() { None } else { next_step(&wanted, metrics.membership_config.membership(), may_vote) }
+}
+
+/// Whether the leader has carried out all that it began with: somebody may have been removed in it.
+fn has_carried_out(metrics: &RaftMetrics<MemberId, EmptyNode>, inherited: &mut Inherited) -> bool {
+    let (_, log) = match *inherited {
+        Some(inherited) if inherited.0 == metrics.vote => inherited,
+        _ => *inherited.insert((metrics.vote, metrics.last_log_index.unwrap_or(0))),
+    };
+    metrics.last_applied.is_some_and(|applied| applied.index >= log)
 }
 
 async fn take(
@@ -203,7 +172,10 @@ async fn take(
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use festoon_proto::ManagerId;
+    use openraft::{CommittedLeaderId, LogId};
 
     use super::*;
 
@@ -235,32 +207,26 @@ mod tests {
             (&[1, 2], &[&[1, 2]], &[7, 8], &[], Some(Step::Forget(ids(&[7, 8])))),
         ] {
             let caught_up = ids(caught_up);
-            let next = next_step(&ids(wanted), &membership(configs, learners), |id| caught_up.contains(&id), |_| false);
+            let next = next_step(&ids(wanted), &membership(configs, learners), |id| caught_up.contains(&id));
             assert_eq!(next, step, "{wanted:?} of {configs:?} and {learners:?}");
         }
     }
 
     #[test]
-    fn whoever_is_leaving_gets_no_vote_back_though_it_is_a_manager_still() {
-        for (configs, learners, step) in
-            [(&[&[1, 3][..], &[3]][..], &[][..], Some(Step::Vote(ids(&[3])))), (&[&[3]], &[1], None)]
-        {
-            let next = next_step(&ids(&[1, 3]), &membership(configs, learners), |_| true, |id| id.manager.0 == 1);
-            assert_eq!(next, step, "{configs:?}");
-        }
-    }
-
-    #[test]
-    fn a_manager_is_leaving_as_long_as_somebody_removes_it() {
-        let (leaving, manager) = (Leaving::default(), ManagerId(2));
-        let (first, second) = (leaving.begin(manager), leaving.begin(manager));
-        drop(first);
-        leaving.table().get_mut(&manager).unwrap().last -= LEAVE_LIMIT;
-        assert!(leaving.contains(manager) && !leaving.contains(ManagerId(3)));
-        drop(second);
-        assert!(leaving.contains(manager), "it may be tried again");
-        leaving.table().get_mut(&manager).unwrap().last -= LEAVE_LIMIT;
-        assert!(!leaving.contains(manager));
+    fn a_leader_changes_nobody_before_it_has_carried_out_what_it_began_with() {
+        let mut metrics = RaftMetrics::new_initial(MemberId::default());
+        let mut inherited = None;
+        let mut has = |term, last, applied| {
+            metrics.vote = Vote::new_committed(term, MemberId::default());
+            metrics.last_log_index = Some(last);
+            metrics.last_applied = Some(LogId::new(CommittedLeaderId::new(1, MemberId::default()), applied));
+            has_carried_out(&metrics, &mut inherited)
+        };
+        assert!(!has(1, 7, 5));
+        assert!(!has(1, 9, 6));
+        assert!(has(1, 9, 7), "the rest it has written itself");
+        assert!(!has(2, 12, 9));
+        assert!(has(2, 15, 12));
     }
 
     #[test]
@@ -279,6 +245,6 @@ mod tests {
         let after = MemberId { incarnation: 1, ..before };
         let wanted = ids(&[1, 3]).into_iter().chain([after]).collect();
         let now = membership(&[&[1, 2, 3]], &[]);
-        assert_eq!(next_step(&wanted, &now, |_| false, |_| false), Some(Step::Learn(after)));
+        assert_eq!(next_step(&wanted, &now, |_| false), Some(Step::Learn(after)));
     }
 }

@@ -1,11 +1,12 @@
 //! The way of a change into the log, through whichever manager leads.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use festoon_control::registry::{Change, Command, Outcome, Refusal, State, carry_out};
 use festoon_proto::{EpochId, ManagerId};
 use openraft::error::{ClientWriteError, RaftError};
-use openraft::{EmptyNode, RaftMetrics};
+use openraft::{EmptyNode, Raft, RaftMetrics};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
@@ -15,7 +16,7 @@ use crate::members;
 use crate::message::{Answer, Rejection, Request};
 use crate::network::AskError;
 use crate::transport::{CallError, Transport};
-use crate::types::{Applied, MemberId, Proposal};
+use crate::types::{Applied, MemberId, Proposal, TypeConfig};
 
 /// How long a proposal may take before whoever made it hears that it failed.
 pub(crate) const PROPOSE_LIMIT: Duration = Duration::from_millis(1800);
@@ -184,34 +185,52 @@ impl<T: Transport> Cluster<T> {
     /// Writes a proposal to the log as the leader, and waits until it is carried out. If it may be in the log already, only
     /// what stands there says what became of it.
     pub(crate) async fn write(&self, proposal: Proposal, is_again: bool) -> Result<Applied, Attempt> {
-        let Command::RemoveManager(manager) = proposal.change.command else {
-            if self.silence.is_on() {
-                return Err(Attempt::NotTaken);
-            }
-            let is_join = matches!(proposal.change.command, Command::JoinEndpoint(_) | Command::JoinManager(_));
-            let refused = if is_join { self.refuse(&proposal, is_again).await? } else { None };
-            return if let Some(refused) = refused { Ok(refused) } else { self.append(proposal).await };
-        };
+        if self.silence.is_on() {
+            return Err(Attempt::NotTaken);
+        }
+        match proposal.change.command {
+            Command::RemoveManager(manager) => self.remove(manager, proposal).await,
+            Command::JoinEndpoint(_) | Command::JoinManager(_) => match self.refuse(&proposal, is_again).await? {
+                Some(refused) => Ok(refused),
+                None => append(&self.raft, proposal).await,
+            },
+            _ => append(&self.raft, proposal).await,
+        }
+    }
+
+    /// Removes a manager, as the leader: takes its vote away, and then its record.
+    async fn remove(&self, manager: ManagerId, proposal: Proposal) -> Result<Applied, Attempt> {
+        let turn = Arc::clone(&self.turn).lock_owned().await;
+        // Without a majority of those that vote now, nothing can be changed at all. And who stays is certain only to a leader
+        // that knows all that was ever acknowledged.
+        if self.health().spare().is_none() {
+            return Err(Attempt::NotTaken);
+        }
+        self.caught_up().await?;
         let state = self.snapshot();
-        let is_refused = carry_out(&state, state.version().0 + 1, &proposal.change).is_err();
-        if is_refused || !self.is_leader() {
-            return self.append(proposal).await;
+        if carry_out(&state, state.version().0 + 1, &proposal.change).is_err() {
+            return append(&self.raft, proposal).await;
         }
         let (there, silent) = self.those_without(manager);
         if there <= silent.len() {
-            // Without a majority of those that vote now, nothing can be changed at all.
-            let has_quorum = self.health().spare().is_some();
-            return Err(if has_quorum { Attempt::StillNeeded(silent) } else { Attempt::NotTaken });
+            return Err(Attempt::StillNeeded(silent));
         }
         if manager == self.network.me.manager {
+            drop(turn);
             self.step_down().await;
             return Err(Attempt::NotTaken);
         }
-        let _being_removed = self.leaving.begin(manager);
-        match members::dismiss(&self.raft, &self.snapshot(), manager).await.map_err(|error| failed(&error))? {
-            true => self.append(proposal).await,
-            false => Err(Attempt::NotTaken),
-        }
+        let raft = self.raft.clone();
+        // On its own: until it is decided nobody may change the members, though whoever asked may have given up.
+        let removal = tokio::spawn(async move {
+            let _turn = turn;
+            match members::dismiss(&raft, &state, manager).await.map_err(|error| failed(&error))? {
+                true => append(&raft, proposal).await,
+                false => Err(Attempt::NotTaken),
+            }
+        });
+        // A panic has been reported.
+        removal.await.unwrap_or(Err(Attempt::Unknown))
     }
 
     /// How many of the voters that would stay answer, and which do not. Unless the former are a majority, nothing could be
@@ -231,19 +250,16 @@ impl<T: Transport> Cluster<T> {
         if is_again || refusal(&self.snapshot()).is_none() {
             return Ok(None);
         }
-        // After that limit whoever asked has been told something else.
-        let caught_up = tokio::time::timeout(PROPOSE_LIMIT, self.catch_up()).await;
-        caught_up.ok().flatten().ok_or(Attempt::NotTaken)?;
+        self.caught_up().await?;
         let state = self.snapshot();
         Ok(refusal(&state).map(|refusal| Applied { index: state.version().0, result: Some(Err(refusal)) }))
     }
 
-    async fn append(&self, proposal: Proposal) -> Result<Applied, Attempt> {
-        self.raft.client_write(proposal).await.map(|written| written.data).map_err(|error| failed(&error))
-    }
-
-    fn is_leader(&self) -> bool {
-        self.raft.metrics().borrow().current_leader == Some(self.network.me)
+    /// See [`Cluster::catch_up`].
+    async fn caught_up(&self) -> Result<(), Attempt> {
+        // After that limit whoever asked has been told something else.
+        let caught_up = tokio::time::timeout(PROPOSE_LIMIT, self.catch_up()).await;
+        caught_up.ok().flatten().ok_or(Attempt::NotTaken)
     }
 
     /// Falls silent until another leads, if there is another. May be cancelled at any time.
@@ -277,6 +293,10 @@ pub(crate) enum Attempt {
     Unknown,
     /// The disk fails, or the program ends.
     Stopped,
+}
+
+async fn append(raft: &Raft<TypeConfig>, proposal: Proposal) -> Result<Applied, Attempt> {
+    raft.client_write(proposal).await.map(|written| written.data).map_err(|error| failed(&error))
 }
 
 fn failed(error: &RaftError<MemberId, ClientWriteError<MemberId, EmptyNode>>) -> Attempt {
