@@ -185,10 +185,10 @@ impl<T: Transport> Cluster<T> {
     /// Writes a proposal to the log as the leader, and waits until it is carried out. If it may be in the log already, only
     /// what stands there says what became of it.
     pub(crate) async fn write(&self, proposal: Proposal, is_again: bool) -> Result<Applied, Attempt> {
-        if self.silence.is_on() {
-            return Err(Attempt::NotTaken);
-        }
+        let me = self.network.me.manager;
         match proposal.change.command {
+            Command::RemoveManager(manager) if manager == me && self.is_leader() => self.give_way(proposal).await,
+            _ if self.silence.is_on() => Err(Attempt::NotTaken),
             Command::RemoveManager(manager) => self.remove(manager, proposal).await,
             Command::JoinEndpoint(_) | Command::JoinManager(_) => match self.refuse(&proposal, is_again).await? {
                 Some(refused) => Ok(refused),
@@ -198,28 +198,27 @@ impl<T: Transport> Cluster<T> {
         }
     }
 
-    /// Removes a manager, as the leader: takes its vote away, and then its record.
-    async fn remove(&self, manager: ManagerId, proposal: Proposal) -> Result<Applied, Attempt> {
-        let turn = Arc::clone(&self.turn).lock_owned().await;
-        // Without a majority of those that vote now, nothing can be changed at all. And who stays is certain only to a leader
-        // that knows all that was ever acknowledged.
-        if self.health().spare().is_none() {
-            return Err(Attempt::NotTaken);
-        }
-        self.caught_up().await?;
-        let state = self.snapshot();
-        if carry_out(&state, state.version().0 + 1, &proposal.change).is_err() {
+    /// The leader itself is to be removed: has another lead, which then removes it. Without a sign of life meanwhile.
+    async fn give_way(&self, proposal: Proposal) -> Result<Applied, Attempt> {
+        if is_refused(&self.snapshot(), &proposal) {
             return append(&self.raft, proposal).await;
         }
-        let (there, silent) = self.those_without(manager);
-        if there <= silent.len() {
-            return Err(Attempt::StillNeeded(silent));
+        self.check_those_without(self.network.me.manager)?;
+        self.step_down().await;
+        Err(Attempt::NotTaken)
+    }
+
+    /// Removes another manager, as the leader: takes its vote away, and then its record.
+    async fn remove(&self, manager: ManagerId, proposal: Proposal) -> Result<Applied, Attempt> {
+        let turn = Arc::clone(&self.turn).lock_owned().await;
+        self.check_those_without(manager)?;
+        // Who stays is certain only to a leader that knows all that was ever acknowledged.
+        self.caught_up().await?;
+        let state = self.snapshot();
+        if is_refused(&state, &proposal) {
+            return append(&self.raft, proposal).await;
         }
-        if manager == self.network.me.manager {
-            drop(turn);
-            self.step_down().await;
-            return Err(Attempt::NotTaken);
-        }
+        self.check_those_without(manager)?;
         let raft = self.raft.clone();
         // On its own: until it is decided nobody may change the members, though whoever asked may have given up.
         let removal = tokio::spawn(async move {
@@ -233,14 +232,20 @@ impl<T: Transport> Cluster<T> {
         removal.await.unwrap_or(Err(Attempt::Unknown))
     }
 
-    /// How many of the voters that would stay answer, and which do not. Unless the former are a majority, nothing could be
-    /// agreed on once this one is out, not even that another comes back.
-    fn those_without(&self, manager: ManagerId) -> (usize, Vec<ManagerId>) {
+    /// That a majority of those that would stay answers: otherwise nothing could be agreed on once this one is out, not even
+    /// that another comes back.
+    fn check_those_without(&self, manager: ManagerId) -> Result<(), Attempt> {
         let (health, me) = (self.health(), self.network.me);
         let stay = members::staying(&self.raft, &self.snapshot(), manager);
         let is_there = |id: &MemberId| *id == me || health.members.iter().any(|it| it.id == *id && it.is_heard);
         let (there, silent): (Vec<_>, Vec<_>) = stay.into_iter().partition(is_there);
-        (there.len(), silent.into_iter().map(|id| id.manager).collect())
+        if there.len() > silent.len() {
+            return Ok(());
+        }
+        // Without a majority of those that vote now, nothing can be changed at all.
+        let has_quorum = health.spare().is_some();
+        let silent = silent.into_iter().map(|id| id.manager).collect();
+        Err(if has_quorum { Attempt::StillNeeded(silent) } else { Attempt::NotTaken })
     }
 
     /// What strangers want has no place in the log if it is refused: they could fill it. Refused is what this manager refuses
@@ -260,6 +265,10 @@ impl<T: Transport> Cluster<T> {
         // After that limit whoever asked has been told something else.
         let caught_up = tokio::time::timeout(PROPOSE_LIMIT, self.catch_up()).await;
         caught_up.ok().flatten().ok_or(Attempt::NotTaken)
+    }
+
+    fn is_leader(&self) -> bool {
+        self.raft.metrics().borrow().current_leader == Some(self.network.me)
     }
 
     /// Falls silent until another leads, if there is another. May be cancelled at any time.
@@ -293,6 +302,10 @@ pub(crate) enum Attempt {
     Unknown,
     /// The disk fails, or the program ends.
     Stopped,
+}
+
+fn is_refused(state: &State, proposal: &Proposal) -> bool {
+    carry_out(state, state.version().0 + 1, &proposal.change).is_err()
 }
 
 async fn append(raft: &Raft<TypeConfig>, proposal: Proposal) -> Result<Applied, Attempt> {
