@@ -200,7 +200,7 @@ impl<T: Transport> Cluster<T> {
 
     /// The leader itself is to be removed: has another lead, which then removes it. Without a sign of life meanwhile.
     async fn give_way(&self, proposal: Proposal) -> Result<Applied, Attempt> {
-        if is_refused(&self.snapshot(), &proposal) {
+        if refusal(&self.snapshot(), &proposal).is_some() {
             return append(&self.raft, proposal).await;
         }
         self.check_those_without(self.network.me.manager)?;
@@ -211,11 +211,14 @@ impl<T: Transport> Cluster<T> {
     /// Removes another manager, as the leader: takes its vote away, and then its record.
     async fn remove(&self, manager: ManagerId, proposal: Proposal) -> Result<Applied, Attempt> {
         let turn = Arc::clone(&self.turn).lock_owned().await;
-        self.check_those_without(manager)?;
+        // Without a majority of those that vote now, nothing can be changed at all.
+        if self.health().spare().is_none() {
+            return Err(Attempt::NotTaken);
+        }
         // Who stays is certain only to a leader that knows all that was ever acknowledged.
         self.caught_up().await?;
         let state = self.snapshot();
-        if is_refused(&state, &proposal) {
+        if refusal(&state, &proposal).is_some() {
             return append(&self.raft, proposal).await;
         }
         self.check_those_without(manager)?;
@@ -242,7 +245,6 @@ impl<T: Transport> Cluster<T> {
         if there.len() > silent.len() {
             return Ok(());
         }
-        // Without a majority of those that vote now, nothing can be changed at all.
         let has_quorum = health.spare().is_some();
         let silent = silent.into_iter().map(|id| id.manager).collect();
         Err(if has_quorum { Attempt::StillNeeded(silent) } else { Attempt::NotTaken })
@@ -251,13 +253,13 @@ impl<T: Transport> Cluster<T> {
     /// What strangers want has no place in the log if it is refused: they could fill it. Refused is what this manager refuses
     /// once it is certain that it knows all that was ever acknowledged. Without that certainty there is no answer.
     async fn refuse(&self, proposal: &Proposal, is_again: bool) -> Result<Option<Applied>, Attempt> {
-        let refusal = |state: &State| carry_out(state, state.version().0 + 1, &proposal.change).err();
-        if is_again || refusal(&self.snapshot()).is_none() {
+        if is_again || refusal(&self.snapshot(), proposal).is_none() {
             return Ok(None);
         }
         self.caught_up().await?;
         let state = self.snapshot();
-        Ok(refusal(&state).map(|refusal| Applied { index: state.version().0, result: Some(Err(refusal)) }))
+        let refusal = refusal(&state, proposal);
+        Ok(refusal.map(|refusal| Applied { index: state.version().0, result: Some(Err(refusal)) }))
     }
 
     /// See [`Cluster::catch_up`].
@@ -304,8 +306,8 @@ pub(crate) enum Attempt {
     Stopped,
 }
 
-fn is_refused(state: &State, proposal: &Proposal) -> bool {
-    carry_out(state, state.version().0 + 1, &proposal.change).is_err()
+fn refusal(state: &State, proposal: &Proposal) -> Option<Refusal> {
+    carry_out(state, state.version().0 + 1, &proposal.change).err()
 }
 
 async fn append(raft: &Raft<TypeConfig>, proposal: Proposal) -> Result<Applied, Attempt> {
