@@ -145,13 +145,14 @@ impl<T: Transport> Cluster<T> {
         let raft = raft.map_err(|error| StartError::Raft(error.to_string()))?;
         let known = State::clone(&state.borrow());
         let begun_with = own_log.carry_out(known).await.map_err(|error| StartError::Raft(error.to_string()))?.state;
-        let turn = Turn::default();
+        let (turn, silence) = (Turn::default(), Silence::default());
+        let members = (Arc::clone(&turn), silence.clone());
         let compare = (comparison.clone(), settings.compare_every);
-        let follow = follow(raft.clone(), state.clone(), Arc::clone(&turn), network.clone(), compare);
+        let follow = follow(raft.clone(), state.clone(), members, network.clone(), compare);
         let follow = Arc::new(Task(tokio::spawn(follow)));
         let (log, begun_with) = (UntilEnd::new(own_log), Arc::new(begun_with));
         let ids = ProposalIds::new(settings.seed);
-        let (silence, handled, confirmed) = (Silence::default(), Handled::default(), Confirmed::default());
+        let (handled, confirmed) = (Handled::default(), Confirmed::default());
         Ok(Self { raft, ids, state, network, turn, silence, handled, confirmed, comparison, log, begun_with, follow })
     }
 
@@ -439,13 +440,13 @@ async fn report_leaders(raft: &Raft<TypeConfig>, tally: &Tally) {
 async fn follow<T: Transport>(
     raft: Raft<TypeConfig>,
     states: watch::Receiver<Arc<State>>,
-    turn: Turn,
+    members: (Turn, Silence),
     network: Network<T>,
     (comparison, compare_every): (Comparison, Duration),
 ) {
     tokio::select! {
         biased;
-        () = members::follow(raft.clone(), states, turn) => {}
+        () = members::follow(raft.clone(), states, members) => {}
         () = report_leaders(&raft, &network.tally) => {}
         () = ask_around(&raft, &network) => {}
         () = comparison.keep(&raft, &network, compare_every) => {}

@@ -1,5 +1,5 @@
-//! Which proposals of other managers were handled here, so that a request which comes twice is handled once. Otherwise the second
-//! might write what the answer to the first denies.
+//! Which proposals of other managers this program has handled, so that a request which comes twice is handled once. Otherwise the
+//! second might write what the answer to the first denies. It need not outlive the program: no connection does.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};

@@ -19,6 +19,7 @@ use openraft::error::{ClientWriteError, RaftError};
 use openraft::{ChangeMembers, EmptyNode, Membership, Raft, RaftMetrics, Vote};
 use tokio::sync::{Mutex, watch};
 
+use crate::silence::Silence;
 use crate::types::{MemberId, TypeConfig};
 
 /// Entries that a learner may lag behind to become a voter. The log goes on while it catches up.
@@ -30,6 +31,18 @@ const RETRY: Duration = Duration::from_millis(200);
 /// Who holds it changes the members, and nobody else on this one does. Between the vote of a manager that is removed and its
 /// record nothing must give it its vote back: such a change would outlast the removal, and could never end without that manager.
 pub(crate) type Turn = Arc<Mutex<()>>;
+
+/// What a call of openraft gives; `None` if this member ceases to lead before. Then it may never give anything: what a snapshot
+/// takes the place of is neither carried out nor thrown away.
+pub(crate) async fn while_leading<A>(raft: &Raft<TypeConfig>, call: impl Future<Output = A>) -> Option<A> {
+    let mut metrics = raft.metrics();
+    let vote = metrics.borrow().vote;
+    tokio::select! {
+        biased;
+        answer = call => Some(answer),
+        _ = metrics.wait_for(|now| now.vote != vote) => None,
+    }
+}
 
 /// Takes the vote of a manager away that is being removed, before the registry is told to remove it. For the leader, which is
 /// not the one, and whose turn it is. Returns whether it has none: a change of the voters that another leader has begun may lead
@@ -104,19 +117,29 @@ fn next_step(
 type Inherited = Option<(Vote<MemberId>, u64)>;
 
 /// Keeps the membership as the registry wants it, for as long as this member runs.
-pub(crate) async fn follow(raft: Raft<TypeConfig>, mut states: watch::Receiver<Arc<State>>, turn: Turn) {
+pub(crate) async fn follow(
+    raft: Raft<TypeConfig>,
+    mut states: watch::Receiver<Arc<State>>,
+    (turn, silence): (Turn, Silence),
+) {
     let (mut metrics, mut inherited) = (raft.metrics(), None);
     loop {
         let turn = turn.lock().await;
+        // A change would be a sign of life.
+        if silence.is_on() {
+            drop(turn);
+            tokio::time::sleep(RETRY).await;
+            continue;
+        }
         let step = {
             let metrics = metrics.borrow_and_update();
             due(&states.borrow_and_update(), &metrics, &mut inherited)
         };
         if let Some(step) = step {
             tracing::info!(?step, "the membership of the registry's consensus changes");
-            let taken = take(&raft, step).await;
+            let taken = while_leading(&raft, take(&raft, step)).await;
             drop(turn);
-            if let Err(error) = taken {
+            if let Some(Err(error)) = taken {
                 tracing::info!(%error, "the membership did not change yet");
                 // Nothing announces that it would succeed now, and at once it would fail again.
                 tokio::time::sleep(RETRY).await;

@@ -19,7 +19,9 @@ use crate::transport::{CallError, Transport};
 use crate::types::{Applied, MemberId, Proposal, TypeConfig};
 
 /// How long a proposal may take before whoever made it hears that it failed.
-pub(crate) const PROPOSE_LIMIT: Duration = Duration::from_millis(1800);
+const PROPOSE_LIMIT: Duration = Duration::from_millis(1800);
+/// How long a leader may look into it before it writes anything.
+const CHECK_LIMIT: Duration = Duration::from_millis(1500);
 /// How long after a failed attempt the next is made, if nobody else leads by then.
 const RETRY: Duration = Duration::from_millis(50);
 
@@ -93,8 +95,7 @@ impl<T: Transport> Cluster<T> {
         }
     }
 
-    /// As [`Cluster::propose`], and says where in the log the change stands. One that was refused stands there too, unless it
-    /// was a join.
+    /// As [`Cluster::propose`], and says where in the log the change stands. Most that were refused stand there too.
     pub async fn submit(&self, change: Change) -> Result<Applied, ProposeError> {
         let deadline = Instant::now() + PROPOSE_LIMIT;
         let proposal = Proposal { id: self.ids.next(), change };
@@ -210,29 +211,36 @@ impl<T: Transport> Cluster<T> {
 
     /// Removes another manager, as the leader: takes its vote away, and then its record.
     async fn remove(&self, manager: ManagerId, proposal: Proposal) -> Result<Applied, Attempt> {
-        let turn = Arc::clone(&self.turn).lock_owned().await;
         // Without a majority of those that vote now, nothing can be changed at all.
         if self.health().spare().is_none() {
             return Err(Attempt::NotTaken);
         }
+        let turn = in_time(async { Some(Arc::clone(&self.turn).lock_owned().await) }).await?;
         // Who stays is certain only to a leader that knows all that was ever acknowledged.
-        self.caught_up().await?;
+        in_time(self.catch_up()).await?;
+        if self.silence.is_on() || manager == self.network.me.manager {
+            return Err(Attempt::NotTaken);
+        }
         let state = self.snapshot();
         if refusal(&state, &proposal).is_some() {
+            drop(turn);
             return append(&self.raft, proposal).await;
         }
         self.check_those_without(manager)?;
-        let raft = self.raft.clone();
         // On its own: until it is decided nobody may change the members, though whoever asked may have given up.
+        let raft = self.raft.clone();
         let removal = tokio::spawn(async move {
             let _turn = turn;
-            match members::dismiss(&raft, &state, manager).await.map_err(|error| failed(&error))? {
-                true => append(&raft, proposal).await,
-                false => Err(Attempt::NotTaken),
-            }
+            let removal = async {
+                match members::dismiss(&raft, &state, manager).await.map_err(|error| failed(&error))? {
+                    true => append(&raft, proposal).await,
+                    false => Err(Attempt::NotTaken),
+                }
+            };
+            members::while_leading(&raft, removal).await
         });
         // A panic has been reported.
-        removal.await.unwrap_or(Err(Attempt::Unknown))
+        removal.await.ok().flatten().unwrap_or(Err(Attempt::Unknown))
     }
 
     /// That a majority of those that would stay answers: otherwise nothing could be agreed on once this one is out, not even
@@ -256,17 +264,10 @@ impl<T: Transport> Cluster<T> {
         if is_again || refusal(&self.snapshot(), proposal).is_none() {
             return Ok(None);
         }
-        self.caught_up().await?;
+        in_time(self.catch_up()).await?;
         let state = self.snapshot();
         let refusal = refusal(&state, proposal);
         Ok(refusal.map(|refusal| Applied { index: state.version().0, result: Some(Err(refusal)) }))
-    }
-
-    /// See [`Cluster::catch_up`].
-    async fn caught_up(&self) -> Result<(), Attempt> {
-        // After that limit whoever asked has been told something else.
-        let caught_up = tokio::time::timeout(PROPOSE_LIMIT, self.catch_up()).await;
-        caught_up.ok().flatten().ok_or(Attempt::NotTaken)
     }
 
     fn is_leader(&self) -> bool {
@@ -304,6 +305,11 @@ pub(crate) enum Attempt {
     Unknown,
     /// The disk fails, or the program ends.
     Stopped,
+}
+
+/// What has to be there before anything is written. Whoever waits for longer than that is told that nothing was written.
+async fn in_time<A>(there: impl Future<Output = Option<A>>) -> Result<A, Attempt> {
+    tokio::time::timeout(CHECK_LIMIT, there).await.ok().flatten().ok_or(Attempt::NotTaken)
 }
 
 fn refusal(state: &State, proposal: &Proposal) -> Option<Refusal> {

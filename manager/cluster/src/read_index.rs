@@ -4,29 +4,35 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse};
 use openraft::{EmptyNode, Membership, Vote};
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 use crate::cluster::Cluster;
 use crate::message::{Answer, Request};
 use crate::network::Network;
-use crate::propose::PROPOSE_LIMIT;
 use crate::transport::Transport;
 use crate::types::MemberId;
 
-/// When the others were last asked whether they follow, and said so. A clone is the same record. Whoever holds it asks, and those
-/// who wait for that meanwhile are answered together: strangers must not have the managers ask each other at their pace.
+/// How long the others are waited for.
+const LIMIT: Duration = Duration::from_secs(1);
+/// How soon they are asked again.
+const PACE: Duration = Duration::from_millis(20);
+
+/// What the others said last. A clone is the same record. Whoever holds it asks, and those who wait for that meanwhile are
+/// answered together: strangers must not have the managers ask each other at their pace.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Confirmed(Arc<Mutex<Option<Confirmation>>>);
 
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 struct Confirmation {
     vote: Vote<MemberId>,
     asked: Instant,
+    is_followed: bool,
 }
 
 impl<T: Transport> Cluster<T> {
@@ -37,18 +43,29 @@ impl<T: Transport> Cluster<T> {
     /// its old term, and of what it acknowledged in that it knows no more than it had noted on disk.
     pub(crate) async fn catch_up(&self) -> Option<()> {
         let since = Instant::now();
-        let mut confirmed = self.confirmed.0.lock().await;
+        let mut confirmed = Arc::clone(&self.confirmed.0).lock_owned().await;
         let mut metrics = self.raft.metrics();
         let now = metrics.borrow_and_update().clone();
         let last = now.last_log_index.filter(|_| now.current_leader == Some(self.network.me))?;
-        if !confirmed.as_ref().is_some_and(|it| it.vote == now.vote && it.asked > since) {
-            let asked = Instant::now();
-            if !self.network.is_followed(now.vote, now.membership_config.membership()).await {
-                return None;
-            }
-            *confirmed = Some(Confirmation { vote: now.vote, asked });
+        let known = (*confirmed).filter(|known| known.vote == now.vote && known.asked > since);
+        let confirmation = if let Some(known) = known {
+            known
+        } else {
+            let network = self.network.clone();
+            // On its own: those who wait are answered too, though whoever came first may have given up.
+            let asking = tokio::spawn(async move {
+                if let Some(before) = *confirmed {
+                    sleep_until(before.asked + PACE).await;
+                }
+                let asked = Instant::now();
+                let is_followed = network.is_followed(now.vote, now.membership_config.membership()).await;
+                *confirmed.insert(Confirmation { vote: now.vote, asked, is_followed })
+            });
+            asking.await.ok()?
+        };
+        if !confirmation.is_followed {
+            return None;
         }
-        drop(confirmed);
         metrics.wait_for(|metrics| metrics.last_applied.is_some_and(|applied| applied.index >= last)).await.ok()?;
         Some(())
     }
@@ -67,13 +84,15 @@ impl<T: Transport> Network<T> {
             let Some(answer) = asked.join_next().await else { return false };
             followers.extend(answer.ok().flatten());
         }
+        // Who gives up on an answer closes the connection that it is to come on.
+        asked.detach_all();
         true
     }
 
     /// An append without entries, of which nothing is carried out: a heartbeat.
     async fn follows(&self, voter: MemberId, vote: Vote<MemberId>) -> bool {
         let rpc = AppendEntriesRequest { vote, prev_log_id: None, entries: Vec::new(), leader_commit: None };
-        let answer = self.ask(voter, Request::Append(rpc), PROPOSE_LIMIT).await;
+        let answer = self.ask(voter, Request::Append(rpc), LIMIT).await;
         matches!(answer, Ok(Answer::Append(AppendEntriesResponse::Success)))
     }
 }

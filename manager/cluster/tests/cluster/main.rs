@@ -200,7 +200,7 @@ async fn a_stranger_writes_nothing_into_the_log() {
         for refused in many.join_all().await {
             assert!(matches!(refused, Err(ProposeError::Refused(_))), "{latency} ms: {refused:?}");
         }
-        assert!(begin.elapsed() <= Duration::from_millis(6 * latency), "the others are asked for many at once");
+        assert!(begin.elapsed() <= Duration::from_millis(6 * latency + 50), "the others are asked for many at once");
         assert_eq!(leader.health().last_log, before, "{latency} ms");
     }
     let leader = world.leader().await;
