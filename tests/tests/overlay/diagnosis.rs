@@ -158,7 +158,7 @@ fn a_small_mtu_is_measured_and_the_cure_is_named() -> anyhow::Result<()> {
             let id = u64::from(overlay.managers[1].id);
             assert_eq!(codes(&report), [("small_mtu".to_owned(), Some(id))], "{report:#}");
             let text = report["warnings"][0]["text"].as_str().unwrap_or_default();
-            assert!(text.contains(&format!("network set default --mtu {fitting}")), "{text}");
+            assert!(text.contains(&format!("networks set default --mtu {fitting}")), "{text}");
             // What the kernel has heard of the path by then does not count.
             small.heal()?;
             assert_eq!(codes(&netcheck(a)?), []);
