@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use festoon_cluster::storage::{Execution, read_state};
@@ -41,17 +42,29 @@ pub(crate) struct Manager {
     _directory: tempfile::TempDir,
 }
 
-/// Loopback ports that were free a moment ago.
-fn free_ports() -> (SocketAddr, SocketAddr) {
-    let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let udp = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    (tcp.local_addr().unwrap(), udp.local_addr().unwrap())
+/// A port that is free, and stays so until a test takes it: no other test gets it, and the kernel gives whoever connects one
+/// from 32768 on.
+pub(crate) fn free_port() -> u16 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    // Another run may be going on.
+    let first = std::process::id().wrapping_mul(61);
+    loop {
+        let port = 10_000 + (first.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % 22_000) as u16;
+        let at = (Ipv4Addr::UNSPECIFIED, port);
+        if TcpListener::bind(at).is_ok() && UdpSocket::bind(at).is_ok() {
+            return port;
+        }
+    }
+}
+
+/// One on loopback.
+pub(crate) fn free_address() -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, free_port()).into()
 }
 
 impl Manager {
     fn new() -> Self {
-        let (https, underlay) = free_ports();
-        Self::at(https, underlay)
+        Self::at(free_address(), free_address())
     }
 
     fn at(https: SocketAddr, underlay: SocketAddr) -> Self {

@@ -5,13 +5,13 @@ use std::net::{SocketAddr, TcpListener};
 use festoon_proto::token::JoinToken;
 use reqwest::{Response, StatusCode};
 
-use crate::harness::{Agent, Manager, until};
+use crate::harness::{Agent, Manager, free_address, free_port, until};
 
 /// A manager that serves its metrics here.
 async fn manager(more: &str) -> (Manager, SocketAddr) {
     // The client wants one, though it speaks no TLS here. Another test may have been first.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let at = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let at = free_address();
     let manager = Manager::init("m1");
     manager.configure(&format!("[metrics]\nlisten = \"{at}\"\n{more}"));
     (manager.started().await, at)
@@ -59,7 +59,7 @@ async fn a_client_gets_the_format_it_likes_and_nothing_but_what_is_there() {
 async fn a_page_elsewhere_reads_nothing_on_loopback_and_everybody_asks_a_listener_for_all_by_any_name() {
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     for (listen, status) in [("127.0.0.1", 421), ("0.0.0.0", 200)] {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let manager = Manager::init("m1");
         manager.configure(&format!("[metrics]\nlisten = \"{listen}:{port}\"\n"));
         let _manager = manager.started().await;
@@ -137,8 +137,8 @@ async fn no_secret_is_on_the_page() {
 
 #[tokio::test]
 async fn a_port_that_is_taken_stops_nothing_and_is_used_once_it_is_free() {
-    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let at = taken.local_addr().unwrap();
+    let at = free_address();
+    let taken = TcpListener::bind(at).unwrap();
     let manager = Manager::init("m1");
     manager.configure(&format!("[metrics]\nlisten = \"{at}\"\n"));
     let manager = manager.started().await;

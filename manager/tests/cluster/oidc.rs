@@ -8,7 +8,7 @@ use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 
 use crate::cli::Desk;
-use crate::harness::{Manager, problem};
+use crate::harness::{Manager, free_port, problem};
 use crate::web::{Shows, Web};
 
 const SECRET: &str = "canary-client-secret-of-the-provider";
@@ -31,7 +31,7 @@ impl Provider {
         let directory = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/oidc");
         let installed = Command::new("./install").current_dir(&directory).status();
         assert!(installed.is_ok_and(|status| status.success()), "this test needs npm: see tests/install-needs");
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let mut node = Command::new("node");
         node.arg("provider.mjs").arg(port.to_string()).args([callback, SECRET]).current_dir(directory);
         let mut process = node.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();

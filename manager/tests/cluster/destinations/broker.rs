@@ -1,7 +1,7 @@
 //! A RabbitMQ of our own: another name, ports and directory than any other, and its own epmd.
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustix::process::{Pid, Signal, kill_process_group};
+
+use crate::harness::{free_address, free_port};
 
 const SERVER: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
 const DEADLINE: Duration = Duration::from_secs(90);
@@ -24,15 +26,11 @@ pub(super) struct Broker {
     server: Option<Child>,
 }
 
-fn free_port() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
-}
-
 impl Broker {
     /// Starts one and waits until it takes connections.
     pub(super) async fn start() -> Self {
         assert!(Path::new(SERVER).exists(), "there is no {SERVER}: run tests/install-needs");
-        let [plain, tls] = [free_port(), free_port()].map(|port| (Ipv4Addr::LOCALHOST, port).into());
+        let [plain, tls] = [free_address(), free_address()];
         let (distribution, epmd_port) = (free_port(), free_port());
         let mut epmd = Command::new("epmd");
         epmd.args(["-port", &epmd_port.to_string()]).env("ERL_EPMD_ADDRESS", "127.0.0.1");
