@@ -125,7 +125,8 @@ pub(crate) async fn follow(
     let (mut metrics, mut inherited) = (raft.metrics(), None);
     loop {
         let turn = turn.lock().await;
-        // A change would be a sign of life.
+        // A change would be a sign of life. Nothing announces the end of the silence, and by then another leads most likely, so
+        // that nothing is late here.
         if silence.is_on() {
             drop(turn);
             tokio::time::sleep(RETRY).await;

@@ -98,7 +98,8 @@ impl Admin {
         while !machine.take() {
             sleep(LOOK).await;
         }
-        // Of two that remain neither may be lost: an admin sees to it that all are well first.
+        // Of two that remain neither may be lost: an admin sees to it that all are well first. It looks again and again, as an
+        // admin does; the time is virtual.
         while !self.world.begin_one_less() {
             sleep(LOOK).await;
         }
