@@ -10,6 +10,7 @@ mod blackhole;
 mod drain;
 mod events;
 mod kill9;
+mod lan_attacker;
 mod leader;
 mod load;
 mod loss;
@@ -45,7 +46,7 @@ struct Measurement {
     run: fn(&Lab, &mut Report) -> anyhow::Result<()>,
 }
 
-const ALL: [Measurement; 25] = [
+const ALL: [Measurement; 26] = [
     Measurement { name: "kill9", run: kill9::measure },
     Measurement { name: "blackhole", run: blackhole::measure },
     Measurement { name: "one_way", run: one_way::measure },
@@ -71,6 +72,7 @@ const ALL: [Measurement; 25] = [
     Measurement { name: "bad_keys", run: bad_keys::measure },
     Measurement { name: "bad_tokens", run: bad_tokens::measure },
     Measurement { name: "spoofed", run: spoofed::measure },
+    Measurement { name: "lan_attacker", run: lan_attacker::measure },
 ];
 
 /// The whole program. Fails when a bar is not met or could not be measured.
