@@ -122,7 +122,7 @@ pub(super) fn join(state: &mut State, command: &JoinEndpoint) -> Result<Endpoint
         now: command.now,
     };
     let id = insert(state, newcomer)?;
-    state.use_token(command.token, TokenUse::Endpoint(id));
+    state.use_token(command.token, TokenUse::Endpoint(id), command.now);
     Ok(id)
 }
 

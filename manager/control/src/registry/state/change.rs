@@ -11,7 +11,7 @@ use super::super::UnixMs;
 use super::super::address::Addresses;
 use super::super::answers::{Answer, MAX_ANSWERS};
 use super::super::authorities::Authority;
-use super::super::record::{Endpoint, Kept, Manager, Network, Token, TokenUse};
+use super::super::record::{Endpoint, Kept, Manager, Network, Token, TokenUse, Used};
 use super::super::vault::Vault;
 use super::State;
 use super::index::{Holder, Timer};
@@ -230,10 +230,10 @@ impl State {
         promised
     }
 
-    pub(in crate::registry) fn use_token(&mut self, hash: SecretHash, by: TokenUse) {
+    pub(in crate::registry) fn use_token(&mut self, hash: SecretHash, who: TokenUse, at: UnixMs) {
         if let Some(token) = self.records.tokens.get_mut(&hash) {
             let token = Arc::make_mut(token);
-            token.used = Some(by);
+            token.used = Some(Used { who, at });
             token.uses = token.uses.saturating_add(1);
             token.changed = self.records.version;
         }
