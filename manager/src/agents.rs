@@ -9,8 +9,9 @@ use festoon_control::registry::{
     Author, Change, Command, JoinEndpoint, OfferRoutes, Outcome, RemoveEndpoint, RotateEndpointKey, State, UnixMs, Who,
 };
 use festoon_proto::EndpointId;
+use festoon_proto::epoch::EpochProof;
 use festoon_proto::http::{
-    AGENT_JOIN, AGENT_LEAVE, AGENT_MAP, AGENT_ROTATE, AGENT_ROUTES, Credential, JoinRequest, JoinResponse,
+    AGENT_EPOCH, AGENT_JOIN, AGENT_LEAVE, AGENT_MAP, AGENT_ROTATE, AGENT_ROUTES, Credential, JoinRequest, JoinResponse,
     OfferRequest, RotateRequest,
 };
 use festoon_proto::map::EndpointMap;
@@ -43,6 +44,7 @@ pub fn router(cluster: Cluster, told: Told) -> Router {
     Router::new()
         .route(AGENT_JOIN, post(join))
         .route(AGENT_MAP, get(map))
+        .route(AGENT_EPOCH, get(epoch))
         .route(AGENT_ROTATE, post(rotate_key))
         .route(AGENT_ROUTES, put(offer))
         .route(AGENT_LEAVE, post(leave))
@@ -78,6 +80,11 @@ async fn map(Shared(agents): Shared<Agents>, headers: HeaderMap) -> Result<Json<
     let map = map_of(&state, endpoint)?;
     agents.told.note(&map);
     Ok(Json(map))
+}
+
+/// Nothing secret: whoever asks has seen a certificate of the cluster, and wants to know whether its managers were all replaced.
+async fn epoch(Shared(agents): Shared<Agents>) -> Json<Option<EpochProof>> {
+    Json(agents.cluster.snapshot().epoch().began)
 }
 
 async fn rotate_key(

@@ -53,7 +53,7 @@ fn list(prefixes: impl Iterator<Item = IpNet>) -> String {
 #[cfg(test)]
 mod tests {
     use festoon_proto::map::{MapVersion, NetworkInfo, Timing};
-    use festoon_proto::{ClusterId, EndpointId, NetworkId, PrivateKey, PublicKey};
+    use festoon_proto::{ClusterId, EndpointId, EpochId, NetworkId, PrivateKey, PublicKey};
 
     use super::*;
 
@@ -88,6 +88,8 @@ mod tests {
             own_routes: Vec::new(),
             is_key_due: false,
             managers: vec![manager(1, 5), manager(2, 9), manager(3, 9)],
+            epoch: EpochId::FIRST,
+            recovery_key: None,
             authorities: Vec::new(),
             timing: Timing::default(),
         }

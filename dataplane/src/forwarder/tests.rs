@@ -8,7 +8,7 @@ use festoon_proto::map::{
     Changes, EndpointInfo, EndpointKind, EndpointMap, ManagerInfo, ManagerMap, ManagerMapDelta, MapVersion,
     NetworkInfo, Timing,
 };
-use festoon_proto::{ClusterId, EndpointId, ManagerId, NetworkId, PrivateKey};
+use festoon_proto::{ClusterId, EndpointId, EpochId, ManagerId, NetworkId, PrivateKey};
 
 mod rotation;
 
@@ -226,6 +226,8 @@ fn endpoint_map(info: &EndpointInfo, managers: Vec<ManagerInfo>) -> EndpointMap 
         own_routes: Vec::new(),
         is_key_due: false,
         managers,
+        epoch: EpochId::FIRST,
+        recovery_key: None,
         authorities: Vec::new(),
         timing: Timing::default(),
     }

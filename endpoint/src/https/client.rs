@@ -5,10 +5,10 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use festoon_proto::Fingerprint;
-use festoon_proto::address::MANAGER_TLS_NAME;
+use festoon_proto::{Fingerprint, ManagerId};
+use festoon_proto::epoch::EpochProof;
 use festoon_proto::http::{
-    AGENT_JOIN, AGENT_LEAVE, AGENT_MAP, AGENT_ROTATE, AGENT_ROUTES, Credential, JoinRequest, JoinResponse,
+    AGENT_EPOCH, AGENT_JOIN, AGENT_LEAVE, AGENT_MAP, AGENT_ROTATE, AGENT_ROUTES, Credential, JoinRequest, JoinResponse,
     OfferRequest, Problem, RotateRequest,
 };
 use festoon_proto::map::EndpointMap;
@@ -19,6 +19,7 @@ use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use rustls::CertificateError;
 use serde::de::DeserializeOwned;
 
+use super::managers::Place;
 use super::trust::tls_config;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -86,17 +87,29 @@ pub struct Checked {
 #[derive(Debug)]
 pub struct Client {
     manager: SocketAddr,
+    /// The name in its certificate.
+    name: String,
     http: reqwest::Client,
 }
 
 impl Client {
-    /// A client for the HTTPS listener at `manager`, of the cluster that has these CAs.
-    pub fn new(manager: SocketAddr, authorities: &[Fingerprint]) -> Result<Self, RequestError> {
+    /// A client for this manager, which listens there, of the cluster that has these CAs.
+    pub fn of_manager(
+        manager: ManagerId,
+        at: SocketAddr,
+        authorities: &[Fingerprint],
+    ) -> Result<Self, RequestError> {
+        Self::new(Place { at, manager: Some(manager) }, authorities)
+    }
+
+    /// A client for the manager in this place, of the cluster that has these CAs.
+    pub(super) fn new(place: Place, authorities: &[Fingerprint]) -> Result<Self, RequestError> {
+        let (manager, name) = (place.at, place.tls_name());
         let failed = |reason: String| RequestError::Failed { manager, reason };
         let tls = tls_config(authorities).map_err(|error| failed(error.to_string()))?;
         let http = reqwest::Client::builder()
             .tls_backend_preconfigured(tls)
-            .resolve(MANAGER_TLS_NAME, manager)
+            .resolve(&name, manager)
             // A proxy is not the customer's cluster, and the certificate would say so anyway.
             .no_proxy()
             .https_only(true)
@@ -106,7 +119,13 @@ impl Client {
             .timeout(REQUEST_TIMEOUT)
             .build()
             .map_err(|error| failed(error.to_string()))?;
-        Ok(Self { manager, http })
+        Ok(Self { manager, name, http })
+    }
+
+    /// Fetches the act by which the epoch of the cluster began; none in the first. Shows no credential.
+    pub(super) async fn epoch(self) -> Result<Option<EpochProof>, RequestError> {
+        let response = self.send(self.request(Method::GET, AGENT_EPOCH)).await?;
+        self.body(response).await
     }
 
     /// Asks to be let in.
@@ -160,7 +179,7 @@ impl Client {
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let port = self.manager.port();
-        self.http.request(method, format!("https://{MANAGER_TLS_NAME}:{port}{path}"))
+        self.http.request(method, format!("https://{}:{port}{path}", self.name))
     }
 
     async fn send(&self, request: RequestBuilder) -> Result<Response, RequestError> {

@@ -359,6 +359,11 @@ impl<T: Transport> Cluster<T> {
         self.network.fence.closed().await
     }
 
+    /// What the later epoch began with that this manager was fenced off by.
+    pub fn later_proof(&self) -> Option<EpochProof> {
+        self.network.fence.later_proof()
+    }
+
     /// Whether some manager that this one knows answers and is in `epoch` or a later one.
     pub async fn is_anybody_in(&self, epoch: EpochProof) -> bool {
         let membership = Arc::clone(&self.raft.metrics().borrow().membership_config);

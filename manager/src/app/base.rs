@@ -38,6 +38,8 @@ pub(super) struct Base {
     pub(super) managers: Https,
     /// What the listener serves besides, once it is there.
     pub(super) later: Later,
+    /// What it serves to managers besides.
+    pub(super) later_for_managers: Later,
     /// To be polled beside everything else. Gives the reason why it can't go on.
     pub(super) work: Pin<Box<dyn Future<Output = anyhow::Error> + Send>>,
 }
@@ -77,9 +79,14 @@ pub(super) async fn start(data: &DataDir, config: &Config) -> anyhow::Result<Bas
     let sources = Sources { me, cluster: registry, snapshots: kept, credentials, events: told, deliveries: sent, data };
     let metrics = Metrics::new(config.metrics.clone(), sources);
     let told = metrics.clone().serve();
-    let (later, managers) = (Later::default(), parts.managers.clone());
-    let served = routes(&parts, &keeper, &events, &deliveries).merge(later.router());
-    let https = https.run(metrics.requests().observe(served, Way::Https));
+    let (later, later_for_managers, managers) = (Later::default(), Later::default(), parts.managers.clone());
+    let everybody = agents::router(cluster.clone(), keeper.told.clone());
+    let everybody = everybody.merge(cluster::join_router(&parts)).merge(later.router());
+    let served = https::Routes {
+        everybody: metrics.requests().observe(everybody, Way::Https),
+        managers: metrics.requests().observe(for_managers(&parts, &keeper, &events, &deliveries, &later_for_managers), Way::Https),
+    };
+    let https = https.run(served);
     let delivering = deliveries.clone().run();
     let audit = trail.reader();
     let (record, trail) = (record.run(), trail.run());
@@ -100,17 +107,24 @@ pub(super) async fn start(data: &DataDir, config: &Config) -> anyhow::Result<Bas
         }
     };
     let work = Box::pin(work);
-    Ok(Base { me, cluster, keeper, snapshots, events, audit, metrics, deliveries, sightings, managers, later, work })
+    Ok(Base { me, cluster, keeper, snapshots, events, audit, metrics, deliveries, sightings, managers, later, later_for_managers, work })
 }
 
-fn routes(parts: &Parts, keeper: &Keeper, events: &Events, deliveries: &Deliveries) -> Router {
+/// What managers ask one another.
+fn for_managers(
+    parts: &Parts,
+    keeper: &Keeper,
+    events: &Events,
+    deliveries: &Deliveries,
+    later: &Later,
+) -> Router {
     Router::new()
-        .merge(agents::router(parts.cluster.clone(), keeper.told.clone()))
         .merge(cluster::router(parts))
         .merge(audit::router(parts.cluster.clone()))
         .merge(events::router(events.clone()))
         .merge(deliver::router(deliveries.clone()))
         .merge(certificate::router(parts.cluster.clone(), keeper.clone()))
+        .merge(later.router())
 }
 
 /// Keeps certificates and the data key as they should be, and has what is past forgotten. Ends with the registry.

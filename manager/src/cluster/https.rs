@@ -9,10 +9,11 @@ use axum::body::Bytes;
 use festoon_cluster::{CallError, Transport};
 use festoon_control::registry::State;
 use festoon_proto::ManagerId;
+use festoon_proto::address::cluster_tls_name;
 use tokio::sync::watch;
 
 use super::routes::ASK;
-use crate::pki::{Credentials, Tls, tls_name};
+use crate::pki::{Credentials, Tls};
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(2);
 /// A connection that takes nothing for so long is given up, and the next request makes a new one.
@@ -81,7 +82,7 @@ impl Https {
     pub async fn post(&self, to: ManagerId, path: &str, body: Bytes, limit: Duration) -> Result<Vec<u8>, CallError> {
         let mut failure = CallError::from(NoWay::NoAddress(to));
         for at in self.addresses(to)? {
-            let url = format!("https://{}:{}{path}", tls_name(to), at.port());
+            let url = format!("https://{}:{}{path}", cluster_tls_name(to), at.port());
             let post = self.client(to, at)?.post(url).body(body.clone()).timeout(limit);
             match receive(post, at).await {
                 Ok(answer) => {
@@ -121,7 +122,7 @@ impl Https {
         }
         let client = reqwest::Client::builder()
             .tls_backend_preconfigured(tls.client.clone())
-            .resolve(&tls_name(manager), at)
+            .resolve(&cluster_tls_name(manager), at)
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .tcp_nodelay(true)

@@ -24,7 +24,7 @@ use tokio::task::JoinSet;
 use super::Events;
 use super::store::{Store, StoreError};
 use super::writer::Arrival;
-use crate::cluster::{Cluster, Https, authenticate};
+use crate::cluster::{Cluster, Https, member};
 use crate::https::{Peer, Refused};
 
 /// `POST`, managers only: what this manager tells behind a cursor.
@@ -63,7 +63,7 @@ async fn answer(
     Extension(peer): Extension<Peer>,
     question: Bytes,
 ) -> Result<Json<Answer>, Refused> {
-    authenticate(&peer, &events.cluster)?;
+    member(&peer, &events.cluster)?;
     let refused = || Refused::new(StatusCode::BAD_REQUEST, "bad-request", "run the same version of Festoon on both");
     let Question { after, except } = serde_json::from_slice(&question).map_err(|_| refused())?;
     let mut after: Cursor = after.parse().map_err(|_| refused())?;

@@ -31,7 +31,7 @@ pub use body::ApiJson;
 pub use later::Later;
 pub use refused::{PROBLEM_JSON, Refused};
 
-use crate::pki::Credentials;
+use crate::pki::{CLUSTER_ALPN, Credentials};
 use sites::{Counted, Sites};
 
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -65,8 +65,24 @@ pub struct Config {
 pub struct Peer {
     /// Where from.
     pub remote: SocketAddr,
-    /// Its certificate, which a CA of the cluster signed; none if it showed none.
+    /// Its certificate, which a CA of the cluster signed and which may have expired; none if it showed none.
     pub certificate: Option<CertificateDer<'static>>,
+}
+
+/// What the listener serves.
+#[derive(Debug, Clone)]
+pub struct Routes {
+    /// To everybody: agents, newcomers and the API.
+    pub everybody: Router,
+    /// To managers, which ask for it with [`CLUSTER_ALPN`] and show a certificate.
+    pub managers: Router,
+}
+
+impl Routes {
+    fn layered(self) -> Self {
+        let layer = |routes: Router| routes.layer(DefaultBodyLimit::max(MAX_BODY)).layer(middleware::from_fn(bound_time));
+        Self { everybody: layer(self.everybody), managers: layer(self.managers) }
+    }
 }
 
 /// The listener, bound.
@@ -98,8 +114,8 @@ impl Server {
     }
 
     /// Serves `routes` until it is dropped; the connections end with it only when the program does.
-    pub async fn run(self, routes: Router) {
-        let routes = routes.layer(DefaultBodyLimit::max(MAX_BODY)).layer(middleware::from_fn(bound_time));
+    pub async fn run(self, routes: Routes) {
+        let routes = routes.layered();
         let (slots, sites) = (Arc::new(Semaphore::new(MAX_CONNECTIONS)), Sites::default());
         let strangers = Arc::new(Semaphore::new(MAX_STRANGERS));
         loop {
@@ -138,7 +154,7 @@ struct Place {
 }
 
 /// One connection. Ends when the client closes it or takes too long.
-async fn serve(stream: TcpStream, remote: SocketAddr, tls: TlsAcceptor, routes: Router, place: Place) {
+async fn serve(stream: TcpStream, remote: SocketAddr, tls: TlsAcceptor, routes: Routes, place: Place) {
     // Without it an answer waits for the acknowledgement of what went before.
     let _ = stream.set_nodelay(true);
     let _ = SockRef::from(&stream).set_tcp_user_timeout(Some(SILENCE_LIMIT));
@@ -152,6 +168,12 @@ async fn serve(stream: TcpStream, remote: SocketAddr, tls: TlsAcceptor, routes: 
         (Some(_), _) => None,
         (None, Ok(permit)) => Some(permit),
         (None, Err(_)) => return tracing::debug!(%remote, "too many connections: another is not taken"),
+    };
+    let is_manager = stream.get_ref().1.alpn_protocol() == Some(CLUSTER_ALPN);
+    let routes = match (is_manager, &certificate) {
+        (true, Some(_)) => routes.managers,
+        (true, None) => return tracing::debug!(%remote, "somebody asks as a manager and shows no certificate"),
+        (false, _) => routes.everybody,
     };
     let routes = routes.layer(Extension(Peer { remote, certificate: certificate.map(CertificateDer::into_owned) }));
     let connection = hyper::server::conn::http1::Builder::new()

@@ -38,6 +38,8 @@ fn spec(number: u8) -> ManagerSpec {
         name: format!("m{number}"),
         role: ManagerRole::Full,
         seal_key: None,
+        signing_key: festoon_proto::SigningKey::from_seed([number; 32]).verifying_key(),
+        tls_key: festoon_proto::Fingerprint([number; 32]),
         format: FORMAT,
         public_key: key(1_000_000 + u32::from(number)).public_key(),
         underlay: vec![([192, 0, 2, number], 51820).into()],

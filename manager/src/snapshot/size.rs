@@ -45,7 +45,7 @@ fn a_large_cluster_is_saved_and_restored_within_seconds() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let restored = timed("restore", || {
         let content = read(&archive.read(&entry.name).unwrap(), &key).unwrap();
-        let restored = restore(content, &new, NOW).unwrap();
+        let restored = restore(content, &new, &super::testing::recovery(), NOW).unwrap();
         let label = Label {
             cluster: restored.state.cluster().unwrap(),
             member: restored.member,

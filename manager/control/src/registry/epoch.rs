@@ -13,7 +13,7 @@ use festoon_proto::{EpochId, ManagerId, VerifyingKey};
 use serde::{Deserialize, Serialize};
 
 use super::record::Epoch;
-use super::state::State;
+use super::state::{LOST_MANAGERS, State};
 use super::{BeginEpoch, UnixMs};
 
 /// No epoch begins.
@@ -67,6 +67,14 @@ impl State {
             return Err(EpochError::Time);
         }
         Ok(EpochId { began_unix_ms, number, by: Some(by) })
+    }
+
+    /// The id of the first manager that joins in the next epoch.
+    pub const fn first_manager_of_next_epoch(&self) -> Option<ManagerId> {
+        match self.records.last_manager.checked_add(LOST_MANAGERS + 1) {
+            Some(id) => Some(ManagerId(id)),
+            None => None,
+        }
     }
 
     /// The managers and whom they believe; none before there is a cluster.

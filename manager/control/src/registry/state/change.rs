@@ -24,7 +24,7 @@ const MAX_KEPT: usize = 10_000;
 /// More ids than may have been given away in a part of the log that is lost.
 const LOST_NETWORKS: u32 = 1_000;
 const LOST_ENDPOINTS: u64 = 1_000_000;
-const LOST_MANAGERS: u16 = 10;
+pub(in crate::registry) const LOST_MANAGERS: u16 = 10;
 const LOST_USERS: u32 = 1_000;
 const LOST_API_TOKENS: u32 = 10_000;
 const LOST_SESSIONS: u64 = 1_000_000;
