@@ -115,6 +115,13 @@ impl<T: Transport> Cluster<T> {
         (self.snapshot().epoch().id(), self.seen())
     }
 
+    /// As [`Cluster::submit`], of a change that another manager signs.
+    #[cfg(any(test, feature = "testing"))]
+    pub async fn submit_for(&self, signer: &crate::Signer, change: Change) -> Result<Applied, ProposeError> {
+        let proposal = signer.propose(&self.snapshot(), self.seen(), self.ids.next(), change);
+        self.submit_signed(proposal, Instant::now() + PROPOSE_LIMIT).await
+    }
+
     /// Brings a change into the registry that another manager has signed itself.
     pub async fn propose_signed(&self, proposal: Proposal) -> Result<Outcome, ProposeError> {
         match self.submit_signed(proposal, Instant::now() + PROPOSE_LIMIT).await?.result {

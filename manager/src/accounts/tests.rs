@@ -10,7 +10,7 @@ use super::testing::FROM;
 use super::totp::{TotpSecret, recovery_hash};
 use super::*;
 use crate::cluster::{self, Cluster, ProposeError, unix_now};
-use crate::data_dir::{DataDir, Identity};
+use crate::data_dir::{DataDir, Identity, SIGNING_KEY};
 use crate::pki::{Credentials, SigningRequest, TlsKey};
 use crate::vault::tests::{founding, then, vault};
 use crate::vault::trusted_pem;
@@ -35,6 +35,8 @@ impl World {
         let request = SigningRequest::from_pem(&key.signing_request().unwrap()).unwrap();
         let chain = vault(1).certify(&state, me, request, unix_now()).unwrap();
         Credentials::create(&data, &trusted_pem(&state), &key, &chain).unwrap();
+        let key = festoon_proto::SigningKey::from_seed([1; 32]);
+        data.write(SIGNING_KEY, &key.to_secret_base64()).unwrap();
         let identity = Identity {
             cluster: ClusterId([1; 16]),
             manager: me,

@@ -173,7 +173,7 @@ pub(super) enum Subcommand {
 }
 
 /// How a witness is promoted
-#[derive(Args)]
+#[derive(Debug, Args)]
 pub(super) struct PromoteArgs {
     /// File with the recovery key, or signing.key in the --data-dir of a full manager; - for the standard input. Only a
     /// witness needs it

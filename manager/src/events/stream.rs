@@ -88,7 +88,7 @@ impl Events {
         let rows = self.on_disk(move |store| store.read(&after, limit)).await?;
         let whole = *self.trail.borrow();
         let state = self.cluster.snapshot();
-        let began = state.epoch().began.map_or(0, |began| began.at.0);
+        let began = state.epoch().began.map_or(0, |began| began.epoch.began_unix_ms);
         let mut audited = rows.iter().map(|row| row.position).filter(|position| position.source == Source::Audit);
         if audited.any(|position| is_to_come(position.place, whole, began)) {
             return Ok(None);

@@ -221,7 +221,7 @@ mod tests {
             name: name.to_owned(),
             public_key: PrivateKey::from_bytes([90; 32]).public_key(),
             seal_key: SealKey::new(PrivateKey::from_bytes([91; 32])),
-            signing_key: festoon_proto::SigningKey::from_seed([92; 32]).verifying_key(),
+            signing_key: SigningKey::from_seed([92; 32]).verifying_key(),
             tls_key: Fingerprint([93; 32]),
             underlay: vec![([192, 0, 2, 90], 51820).into()],
             https: vec![([192, 0, 2, 90], 8443).into()],

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use festoon_manager::pki::client_config;
 use festoon_proto::Fingerprint;
 use festoon_proto::address::MANAGER_TLS_NAME;
-use festoon_proto::http::{AGENT_JOIN, CLUSTER_JOIN};
+use festoon_proto::http::{AGENT_JOIN, MANAGER_JOIN};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -34,9 +34,9 @@ async fn only_managers_may_send_what_is_large() {
     let manager = Manager::init("m1").started().await;
     let ca = manager.token(&[]).ca_fingerprint;
     for (path, sent, status) in [
-        ("/cluster/v1/ask", 0, "403 Forbidden"),
-        ("/cluster/v1/renew", 0, "403 Forbidden"),
-        (CLUSTER_JOIN, 17_000, "413 Payload Too Large"),
+        ("/cluster/v1/ask", 0, "404 Not Found"),
+        ("/cluster/v1/renew", 0, "404 Not Found"),
+        (MANAGER_JOIN, 17_000, "413 Payload Too Large"),
         (AGENT_JOIN, 17_000, "413 Payload Too Large"),
     ] {
         let answer = post(manager.https, ca, path, 200_000, sent).await;
