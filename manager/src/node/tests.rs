@@ -214,9 +214,11 @@ impl Agent {
         while let Some(datagram) = waiting.pop() {
             let mut replies = self::effects();
             world.node.handle_underlay(world.now, way, &datagram, datagram.len(), &mut replies);
+            world.node.handle_timeout(world.now, &mut replies);
             for reply in datagrams(&replies) {
                 let mut effects = self::effects();
                 answers.push(self.host.handle_underlay(world.now, path(1), &reply, &mut effects));
+                while self.host.handle_handshake(world.now, &mut effects).is_some() {}
                 waiting.extend(datagrams(&effects));
             }
         }
