@@ -39,27 +39,27 @@ struct Kind {
 
 /// 30,000 handshakes with a cookie in a second, from 16 addresses.
 pub(super) fn handshakes(lab: &Lab, report: &mut Report) -> anyhow::Result<()> {
-    let overlay = two_equal_managers(lab)?;
+    let mut overlay = two_equal_managers(lab)?;
     let active = overlay.active()?;
     let conf = overlay.new_client("reader", active)?;
     let key = conf.wg.lines().find_map(|line| line.strip_prefix("PublicKey = ")).context("no key of the manager")?;
     let manager = SocketAddr::new(overlay.managers[active].host.ip(), PORT);
     let args = vec![format!("--key={key}"), format!("--cookies-from={manager}")];
-    compare(overlay, &Kind { name: "handshake_flood", rate: 30_000.0, args }, report)
+    compare(&mut overlay, &Kind { name: "handshake_flood", rate: 30_000.0, args }, report)
 }
 
 /// 100,000 datagrams of random bytes in a second.
 pub(super) fn junk(lab: &Lab, report: &mut Report) -> anyhow::Result<()> {
-    let overlay = two_equal_managers(lab)?;
-    compare(overlay, &Kind { name: "junk_flood", rate: 100_000.0, args: vec!["--size=148".to_owned()] }, report)
+    let mut overlay = two_equal_managers(lab)?;
+    compare(&mut overlay, &Kind { name: "junk_flood", rate: 100_000.0, args: vec!["--size=148".to_owned()] }, report)
 }
 
-fn compare(mut overlay: Overlay<'_>, kind: &Kind, report: &mut Report) -> anyhow::Result<()> {
+fn compare(overlay: &mut Overlay<'_>, kind: &Kind, report: &mut Report) -> anyhow::Result<()> {
     let stranger = overlay.clouds.last().context("no cloud")?.host("stranger")?;
     let addresses = stranger.add_addresses(ADDRESSES)?;
     overlay.managers[overlay.active()?].host.drop_udp(CONTROL_PORT)?;
-    let control = Stage::run(&mut overlay, kind, &stranger, &addresses, CONTROL_PORT)?;
-    let flood = Stage::run(&mut overlay, kind, &stranger, &addresses, PORT)?;
+    let control = Stage::run(overlay, kind, &stranger, &addresses, CONTROL_PORT)?;
+    let flood = Stage::run(overlay, kind, &stranger, &addresses, PORT)?;
     let name = |figure: &str| format!("{}_{figure}", kind.name);
     report.note(&format!("{}, control: {control:?}", kind.name));
     report.note(&format!("{}, flood:   {flood:?}", kind.name));
@@ -116,7 +116,7 @@ impl Stage {
         let join_s = join(overlay, &format!("late{agents}"))?;
         let flood = flood.finish()?;
         let mut dropped: Vec<(String, u64)> = overlay.managers[active].status()?.drops.into_iter().collect();
-        dropped.iter_mut().for_each(|(reason, count)| *count -= counted.get(reason).copied().unwrap_or(0));
+        dropped.iter_mut().for_each(|(reason, count)| *count -= counted.get(&*reason).copied().unwrap_or(0));
         dropped.retain(|(_, count)| *count > 0);
         Ok(Self {
             flood,

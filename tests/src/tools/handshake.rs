@@ -93,7 +93,8 @@ impl Forger {
 }
 
 fn mac(key: &[u8], parts: &[&[u8]]) -> anyhow::Result<[u8; 16]> {
-    let mut mac = <Blake2sMac<U16> as Mac>::new_from_slice(key)?;
+    let mac = <Blake2sMac<U16> as Mac>::new_from_slice(key);
+    let mut mac = mac.ok().context("BLAKE2s takes keys of at most 32 bytes")?;
     parts.iter().for_each(|part| mac.update(part));
     Ok(mac.finalize().into_bytes().into())
 }
@@ -116,7 +117,7 @@ mod tests {
         let tag = XChaCha20Poly1305::new(&forger.cookie_key.into())
             .encrypt_in_place_detached(XNonce::from_slice(&nonce), &other[BODY..BODY + 16], &mut cookie)
             .expect("encrypted");
-        let answer = [&COOKIE_REPLY[..], &2_u32.to_le_bytes(), &nonce, &cookie, &tag].concat();
+        let answer = [&COOKIE_REPLY[..], &2_u32.to_le_bytes(), &nonce, &cookie, tag.as_slice()].concat();
         assert!(forger.take_cookie(&answer[1..]).is_err() && !forger.has_cookie());
         forger.take_cookie(&answer).expect("a cookie");
         forger.write(&mut one).expect("made");
