@@ -18,8 +18,8 @@ mod handshakes;
 mod own_keys;
 mod pair;
 mod peer;
+mod queue;
 mod stamps;
-mod waiting;
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::{Ipv6Addr, SocketAddr};
@@ -41,8 +41,8 @@ pub use peer::Peer;
 use admission::{Admission, Origin};
 use own_keys::{OwnKeys, Place};
 use peer::Contact;
+use queue::{Queue, Refused};
 use stamps::Removed;
-use waiting::{Queue, Refused};
 
 /// IPv6 and UDP headers in front of a signal message.
 const SIGNAL_HEADERS: usize = 48;
@@ -87,7 +87,7 @@ pub enum Received {
 pub struct Peers<R> {
     own: OwnKeys,
     admission: Admission,
-    waiting: Queue,
+    queue: Queue,
     refused: Refused,
     removed: Removed,
     /// Whether answers leave from the address that was asked.
@@ -109,7 +109,7 @@ impl<R> Peers<R> {
         let own = OwnKeys::new(private_key);
         Self {
             admission: Admission::new(own.used().identity.secret_for("admission")),
-            waiting: Queue::default(),
+            queue: Queue::default(),
             refused: Refused::default(),
             removed: Removed::default(),
             own,
@@ -386,7 +386,7 @@ impl<R> Peers<R> {
 
     /// When to call [`Peers::handle_handshake`] and [`Peers::handle_timeout`].
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.waiting.since().into_iter().chain(self.next_sweep).min()
+        self.queue.since().into_iter().chain(self.next_sweep).min()
     }
 
     /// Runs the timers of some tunnels; of each of them twice a second.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::admission::{Origin, Verdict};
 use super::own_keys::Place;
-use super::waiting::Waiting;
+use super::queue::Waiting;
 use super::{PeerId, Peers, Received};
 use crate::batch::UnderlayBatch;
 use crate::drop_reason::{DropCounters, DropReason};
@@ -38,7 +38,7 @@ impl<R> Peers<R> {
         match self.admission.admit(now, Origin::of(from), proof) {
             Verdict::Admit(grant) => {
                 let waiting = Waiting::new(now, path, (kind, place), grant, message);
-                self.waiting.push(waiting.ok_or(DropReason::MalformedDatagram)?).map_err(|grant| {
+                self.queue.push(waiting.ok_or(DropReason::MalformedDatagram)?).map_err(|grant| {
                     self.admission.give_back(grant);
                     DropReason::RateLimited
                 })?;
@@ -63,7 +63,7 @@ impl<R> Peers<R> {
         underlay: &mut UnderlayBatch,
         drops: &mut DropCounters,
     ) -> Option<Received> {
-        let waiting = self.waiting.pop()?;
+        let waiting = self.queue.pop()?;
         let mut reply = [0; MIN_BUFFER];
         let handled = match waiting.kind {
             Kind::Initiation => self.answer(now, &waiting, &mut reply, underlay),

@@ -51,7 +51,7 @@ fn a_copy_of_a_refused_handshake_is_refused_without_a_look() {
     a.serve_handshakes(start);
     for _ in 0..10_000 {
         a.take_in(start, thief, &junk);
-        assert_eq!(a.peers.waiting.since(), None);
+        assert_eq!(a.peers.queue.since(), None);
     }
     assert_eq!(a.dropped(DropReason::InvalidHandshake), 10_001);
     assert!(a.out.is_empty());
