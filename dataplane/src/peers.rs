@@ -411,9 +411,6 @@ impl<R> Peers<R> {
 
 /// A peer was heard on `path`: it counts at that address.
 fn count(admission: &mut Admission, contact: &mut Contact, path: UnderlayPath) {
-    if contact.counted.is_some() && contact.path == Some(path) {
-        return;
-    }
     let origin = Origin::of(path.remote.ip());
     if contact.counted != Some(origin) {
         uncount(admission, contact);
