@@ -33,7 +33,7 @@ drop_reasons! {
     UnknownKey => "unknown_key",
     /// A handshake that was not made for this node's key.
     InvalidMac => "invalid_mac",
-    /// A handshake beyond what this node takes in a second; it was answered with a cookie.
+    /// A handshake beyond what this node takes from its sender. It may have been answered with a cookie.
     RateLimited => "rate_limited",
     /// A handshake that is old, repeated or does not decrypt.
     InvalidHandshake => "invalid_handshake",

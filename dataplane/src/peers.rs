@@ -5,20 +5,25 @@
 //!
 //! A manager knows all endpoints of a cluster, but most of them never speak to it. So a peer *sleeps* until it is needed:
 //! a tunnel takes two key agreements to make and more than ten kilobytes to keep, a sleeping peer some hundred bytes. It
-//! wakes when this node has something to send to it, or when it shows that it has its key. It never falls asleep again:
-//! its tunnel remembers the time of its last handshake, without which an old one could be played back.
+//! wakes when this node has something to send to it, or when it shows that it has its key. What must outlive its tunnel, the
+//! time of its newest handshake, is kept beside it: an older one is refused for as long as its key is known.
 //!
 //! Keys change while traffic goes on. A node with a new key of its own has a second line to a peer for a while, and a node
 //! with a new key is a second peer, a [`Pair`] with the first. Packets go the old way until a session is there on the new
 //! one, and what comes the old way is taken as long as the old key is good: so none is lost.
 
+mod admission;
+mod bucket;
+mod handshakes;
 mod own_keys;
 mod pair;
 mod peer;
+mod queue;
+mod stamps;
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::{Ipv6Addr, SocketAddr};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use etherparse::PacketBuilder;
 use festoon_proto::address::SIGNAL_PORT;
@@ -28,12 +33,16 @@ use festoon_proto::{PrivateKey, PublicKey};
 use crate::batch::UnderlayBatch;
 use crate::drop_reason::{DropCounters, DropReason};
 use crate::node::UnderlayPath;
-use crate::tunnel::{self, Addressee, MIN_BUFFER, Opened, Tunnel, sealed_capacity};
+use crate::tunnel::{self, Kind, MIN_BUFFER, Opened, Tunnel, sealed_capacity};
 
 pub use pair::{BringOver, Pair};
 pub use peer::Peer;
 
+use admission::{Admission, Origin};
 use own_keys::{OwnKeys, Place};
+use peer::Contact;
+use queue::{Queue, Refused};
+use stamps::Removed;
 
 /// IPv6 and UDP headers in front of a signal message.
 const SIGNAL_HEADERS: usize = 48;
@@ -41,6 +50,8 @@ const SIGNAL_HEADERS: usize = 48;
 const MAX_PEERS: usize = tunnel::MAX_TUNNELS / 2;
 /// Peers whose timers run in one go, at least; more are spread over [`tunnel::TICK`].
 const SWEEP: usize = 64;
+/// How long a peer that is silent still counts at the address where it was heard.
+const LATELY: Duration = Duration::from_secs(15 * 60);
 
 /// A peer's number in the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -75,6 +86,10 @@ pub enum Received {
 #[derive(Debug)]
 pub struct Peers<R> {
     own: OwnKeys,
+    admission: Admission,
+    queue: Queue,
+    refused: Refused,
+    removed: Removed,
     /// Whether answers leave from the address that was asked.
     pins_local: bool,
     slots: Vec<Option<Peer<R>>>,
@@ -90,9 +105,14 @@ pub struct Peers<R> {
 
 impl<R> Peers<R> {
     /// No peers yet. A node with several addresses that others connect to sets `pins_local`.
-    pub fn new(private_key: &PrivateKey, handshakes_per_second: u64, pins_local: bool) -> Self {
+    pub fn new(private_key: &PrivateKey, pins_local: bool) -> Self {
+        let own = OwnKeys::new(private_key);
         Self {
-            own: OwnKeys::new(private_key, handshakes_per_second),
+            admission: Admission::new(own.used().identity.secret_for("admission")),
+            queue: Queue::default(),
+            refused: Refused::default(),
+            removed: Removed::default(),
+            own,
             pins_local,
             slots: Vec::new(),
             free: Vec::new(),
@@ -125,12 +145,15 @@ impl<R> Peers<R> {
         let gone = self.own.set(key, former);
         let instead = self.own.used().place;
         for place in gone {
-            let (slots, awake) = (&mut self.slots, &mut self.awake);
-            awake.retain(|&number| {
-                let Some(peer) = &mut slots[number as usize] else { return false };
+            self.removed.forget(place);
+            for (number, slot) in (0..).zip(&mut self.slots) {
+                let Some(peer) = slot else { continue };
+                peer.newest.forget(place);
                 peer.cut(place, instead);
-                peer.is_awake()
-            });
+                if !peer.is_awake() && self.awake.remove(&number) {
+                    uncount(&mut self.admission, &mut peer.contact);
+                }
+            }
         }
     }
 
@@ -165,7 +188,7 @@ impl<R> Peers<R> {
         if index as usize >= MAX_PEERS {
             return None;
         }
-        let peer = Peer::new(key, role, self.own.used().place);
+        let peer = Peer::new(key, role, self.own.used().place, self.removed.take(&key));
         if index as usize == self.slots.len() {
             self.slots.push(Some(peer));
         } else {
@@ -177,16 +200,19 @@ impl<R> Peers<R> {
 
     /// Removes a peer and its sessions: nothing of it is accepted any more.
     pub fn remove(&mut self, id: PeerId) {
-        if let Some(peer) = self.slots.get_mut(id.0 as usize).and_then(Option::take) {
+        if let Some(mut peer) = self.slots.get_mut(id.0 as usize).and_then(Option::take) {
+            uncount(&mut self.admission, &mut peer.contact);
+            self.removed.keep(peer.key, peer.newest);
             self.by_key.remove(&peer.key);
             self.awake.remove(&id.0);
             self.free.push(id.0);
         }
     }
 
-    /// Ends the sessions with a peer and forgets where it was. It may make another.
+    /// Ends the sessions with a peer and forgets where it was. It may make another, with a new handshake.
     pub fn disconnect(&mut self, id: PeerId) {
-        if let Some(peer) = self.get_mut(id) {
+        if let Some(Some(peer)) = self.slots.get_mut(id.0 as usize) {
+            uncount(&mut self.admission, &mut peer.contact);
             peer.disconnect();
             self.awake.remove(&id.0);
         }
@@ -217,19 +243,13 @@ impl<R> Peers<R> {
         // From the first datagram on there are timers to run.
         self.next_sweep.get_or_insert(now);
         let path = if self.pins_local { path } else { UnderlayPath { local: None, ..path } };
-        let received = match self.own.addressee(path.remote.ip(), datagram, plain) {
-            (_, Addressee::Tunnel(index)) => {
+        let received = match tunnel::kind(datagram) {
+            Some(kind @ (Kind::Initiation | Kind::Response(_))) => self.meet(now, path, kind, datagram, underlay),
+            Some(Kind::Other(index)) => {
                 let (number, place) = Place::from_wire(index);
                 self.open(now, (PeerId(number), place), path, datagram, plain, underlay)
             }
-            (place, Addressee::Initiator(key)) => {
-                self.open_initiation(now, (&key, place), path, datagram, plain, underlay)
-            }
-            (_, Addressee::Nobody(reason)) => Err(reason),
-            (_, Addressee::Cookie(len)) => {
-                underlay.push(path, &plain[..len]);
-                Err(DropReason::RateLimited)
-            }
+            None => Err(DropReason::MalformedDatagram),
         };
         match received {
             Ok(received) => received,
@@ -238,26 +258,6 @@ impl<R> Peers<R> {
                 Received::Nothing
             }
         }
-    }
-
-    /// Handles a handshake initiation that names a key, for ours in a place. Anybody can name a key; only its owner wakes a
-    /// peer.
-    fn open_initiation(
-        &mut self,
-        now: Instant,
-        (key, place): (&PublicKey, Place),
-        path: UnderlayPath,
-        datagram: &[u8],
-        plain: &mut [u8],
-        underlay: &mut UnderlayBatch,
-    ) -> Result<Received, DropReason> {
-        let id = self.find(key).ok_or(DropReason::UnknownKey)?;
-        let was_asleep = self.wake(id, place);
-        let received = self.open(now, (id, place), path, datagram, plain, underlay);
-        if received.is_err() && was_asleep {
-            self.put_to_sleep(id, place);
-        }
-        received
     }
 
     fn open(
@@ -269,12 +269,13 @@ impl<R> Peers<R> {
         plain: &mut [u8],
         underlay: &mut UnderlayBatch,
     ) -> Result<Received, DropReason> {
-        let Some(Peer { contact, lines, used, .. }) = self.get_mut(id) else {
+        let Some(Some(Peer { contact, lines, used, .. })) = self.slots.get_mut(id.0 as usize) else {
             return Err(DropReason::UnknownSession);
         };
         let line = lines[place.index()].as_deref_mut().ok_or(DropReason::UnknownSession)?;
         let opened = line.tunnel.open(path.remote.ip(), datagram, plain);
-        if opened.is_authentic() {
+        if opened.shows_presence() {
+            count(&mut self.admission, contact, path);
             contact.path = Some(path);
             contact.last_heard = Some(now);
         }
@@ -301,10 +302,6 @@ impl<R> Peers<R> {
             Opened::Keepalive => {
                 flush(&mut line.tunnel, path, underlay);
                 Ok(Received::Keepalive(id))
-            }
-            Opened::Cookie(len) => {
-                underlay.push(path, &plain[..len]);
-                Err(DropReason::RateLimited)
             }
             Opened::CookieTaken => Ok(Received::Nothing),
             Opened::Dropped(reason) => Err(reason),
@@ -387,9 +384,9 @@ impl<R> Peers<R> {
         underlay.commit(len);
     }
 
-    /// When to call [`Peers::handle_timeout`].
+    /// When to call [`Peers::handle_handshake`] and [`Peers::handle_timeout`].
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.next_sweep
+        self.queue.since().into_iter().chain(self.next_sweep).min()
     }
 
     /// Runs the timers of some tunnels; of each of them twice a second.
@@ -397,16 +394,35 @@ impl<R> Peers<R> {
         if self.next_sweep.is_some_and(|at| now < at) {
             return;
         }
-        self.own.handle_timeout();
         let parts = (self.awake.len() / SWEEP).clamp(1, 10);
         self.next_sweep = Some(now + tunnel::TICK / parts as u32);
         let mut part = self.awake.range(self.sweep_from..).copied();
         for number in part.by_ref().take(self.awake.len().div_ceil(parts)) {
             if let Some(peer) = &mut self.slots[number as usize] {
                 peer.handle_timeout(underlay);
+                if peer.contact.last_heard.is_none_or(|heard| now > heard + LATELY) {
+                    uncount(&mut self.admission, &mut peer.contact);
+                }
             }
         }
         self.sweep_from = part.next().unwrap_or(0);
+    }
+}
+
+/// A peer was heard on `path`: it counts at that address.
+fn count(admission: &mut Admission, contact: &mut Contact, path: UnderlayPath) {
+    let origin = Origin::of(path.remote.ip());
+    if contact.counted != Some(origin) {
+        uncount(admission, contact);
+        contact.counted = Some(origin);
+        admission.enter(origin);
+    }
+}
+
+/// A peer no longer counts at any address.
+fn uncount(admission: &mut Admission, contact: &mut Contact) {
+    if let Some(origin) = contact.counted.take() {
+        admission.leave(origin);
     }
 }
 

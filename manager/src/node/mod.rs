@@ -19,7 +19,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use festoon_control::mesh::{Change, Mesh};
-use festoon_dataplane::forwarder::{Neighbour, Place, RouterArrival, RouterForwarder};
+use festoon_dataplane::forwarder::{HANDSHAKES_AT_ONCE, Neighbour, Place, RouterArrival, RouterForwarder};
 use festoon_dataplane::liveness::{Action, Liveness, Verdict};
 use festoon_dataplane::packet::offload::VnetHeader;
 use festoon_dataplane::{Effects, Node, UnderlayPath, split_datagrams};
@@ -447,6 +447,10 @@ impl Node for ManagerNode {
     }
 
     fn handle_timeout(&mut self, now: Instant, effects: &mut Effects) {
+        for _ in 0..HANDSHAKES_AT_ONCE {
+            let Some(arrival) = self.forwarder.handle_handshake(now, effects) else { break };
+            self.handle_arrival(now, arrival, effects);
+        }
         for link in self.links.values_mut() {
             link.handle_timeout(now);
         }

@@ -9,6 +9,7 @@ mod bad_tokens;
 mod blackhole;
 mod drain;
 mod events;
+mod floods;
 mod kill9;
 mod leader;
 mod load;
@@ -45,7 +46,7 @@ struct Measurement {
     run: fn(&Lab, &mut Report) -> anyhow::Result<()>,
 }
 
-const ALL: [Measurement; 25] = [
+const ALL: [Measurement; 27] = [
     Measurement { name: "kill9", run: kill9::measure },
     Measurement { name: "blackhole", run: blackhole::measure },
     Measurement { name: "one_way", run: one_way::measure },
@@ -71,6 +72,8 @@ const ALL: [Measurement; 25] = [
     Measurement { name: "bad_keys", run: bad_keys::measure },
     Measurement { name: "bad_tokens", run: bad_tokens::measure },
     Measurement { name: "spoofed", run: spoofed::measure },
+    Measurement { name: "handshake_flood", run: floods::handshakes },
+    Measurement { name: "junk_flood", run: floods::junk },
 ];
 
 /// The whole program. Fails when a bar is not met or could not be measured.

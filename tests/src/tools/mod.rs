@@ -2,7 +2,9 @@
 //! `--until-eof`) the end of its standard input, and then always writes its report as one JSON object.
 
 pub mod echo;
+pub mod flood;
 pub mod forge;
+pub mod handshake;
 pub mod icmp;
 pub mod junk;
 pub mod outcome;
@@ -59,6 +61,8 @@ enum Tool {
     UdpEcho(udp::UdpEchoArgs),
     /// Sends datagrams of random bytes.
     UdpJunk(junk::JunkArgs),
+    /// Sends datagrams at a steady high rate: random bytes, or handshakes with cookies.
+    UdpFlood(flood::FloodArgs),
     /// Sends whole IP packets as they are.
     RawSend(raw::RawArgs),
     /// Receives `tcp-send` streams; a line of JSON for each, when it ends.
@@ -90,6 +94,7 @@ pub fn main() -> anyhow::Result<()> {
         Tool::UdpPing(args) => write_report(out, &udp::ping(&args, &stop)?),
         Tool::UdpEcho(args) => write_report(out, &udp::serve(&args, &stop)?),
         Tool::UdpJunk(args) => write_report(out, &junk::send(&args, &stop)?),
+        Tool::UdpFlood(args) => write_report(out, &flood::send(&args, &stop)?),
         Tool::RawSend(args) => write_report(out, &raw::send(&args, &stop)?),
         Tool::TcpServe(args) => receive::serve(&args, &stop, out),
         Tool::TcpSend(args) => write_report(out, &stream::send(&args, &stop)?),

@@ -18,7 +18,6 @@ use festoon_proto::signal::Message;
 use festoon_proto::{EndpointId, ManagerId, NetworkId, PrivateKey};
 use ipnet::IpNet;
 
-use super::HANDSHAKES_PER_SECOND;
 use crate::drop_reason::{DropCounters, DropReason};
 use crate::node::{Effects, UnderlayPath};
 use crate::packet::ip::{IpHeader, clamp_mss, decrement_hop_limit};
@@ -137,7 +136,7 @@ impl RouterForwarder {
     /// One that knows nobody yet.
     pub fn new(private_key: &PrivateKey) -> Self {
         Self {
-            peers: Peers::new(private_key, HANDSHAKES_PER_SECOND, true),
+            peers: Peers::new(private_key, true),
             networks: BTreeMap::new(),
             by_endpoint: HashMap::new(),
             links: BTreeMap::new(),
@@ -194,18 +193,27 @@ impl RouterForwarder {
             Received::Signal { from, message } => {
                 self.neighbour_of(from).map_or(RouterArrival::Nothing, |from| RouterArrival::Signal(from, message))
             }
-            Received::Established(from) => match self.neighbour_of(from) {
-                Some(Neighbour::Manager(manager)) => RouterArrival::Established(manager),
-                _ => RouterArrival::Nothing,
-            },
             Received::Keepalive(from) => self.heard(self.owner(from)),
-            Received::Nothing => RouterArrival::Nothing,
+            Received::Established(_) | Received::Nothing => RouterArrival::Nothing,
         };
         self.buffer = buffer;
         arrival
     }
 
-    /// When to call [`RouterForwarder::handle_timeout`].
+    /// Handles the next handshake message that waits; `None` if none does.
+    pub fn handle_handshake(&mut self, now: Instant, effects: &mut Effects) -> Option<RouterArrival> {
+        let handled = self.peers.handle_handshake(now, &mut effects.underlay, &mut self.drops)?;
+        let from = match handled {
+            Received::Established(from) => self.neighbour_of(from),
+            _ => None,
+        };
+        Some(match from {
+            Some(Neighbour::Manager(manager)) => RouterArrival::Established(manager),
+            Some(Neighbour::Endpoint(_)) | None => RouterArrival::Nothing,
+        })
+    }
+
+    /// When to call [`RouterForwarder::handle_handshake`], a few times, and [`RouterForwarder::handle_timeout`].
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.peers.poll_timeout()
     }
