@@ -10,6 +10,7 @@ use festoon_proto::map::{
 };
 use festoon_proto::{ClusterId, EndpointId, ManagerId, NetworkId, PrivateKey};
 
+mod limits;
 mod rotation;
 
 use super::*;

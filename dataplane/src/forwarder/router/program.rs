@@ -48,6 +48,7 @@ impl RouterForwarder {
             network.withdraw(id, &member.allowed);
         }
         let (place, former) = (member.place, member.former);
+        self.silent.remove(&endpoint);
         for peer in [Some(id), former].into_iter().flatten() {
             if !keys.contains(&self.peers.get(peer).map(|peer| *peer.key())) {
                 self.peers.remove(peer);
