@@ -107,6 +107,9 @@ impl RouterForwarder {
         if let Some(Role::Endpoint(member)) = peer.map(|peer| &mut peer.role) {
             member.place = place;
         }
+        if place != Place::Here {
+            self.silent.remove(&endpoint);
+        }
     }
 
     /// Sets over which link each manager is reached. One that is not named is not reached.
