@@ -8,7 +8,8 @@ use axum::routing::{get, post, put};
 use axum::{Extension, Json, Router};
 use festoon_control::compile::endpoint_map;
 use festoon_control::registry::{
-    Author, Change, Command, Endpoint, JoinEndpoint, OfferRoutes, Outcome, RemoveEndpoint, RotateEndpointKey, State, UnixMs, Who,
+    Author, Change, Command, Endpoint, JoinEndpoint, OfferRoutes, Outcome, RemoveEndpoint, RotateEndpointKey, State,
+    UnixMs, Who,
 };
 use festoon_proto::EndpointId;
 use festoon_proto::http::{

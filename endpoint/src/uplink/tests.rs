@@ -151,7 +151,11 @@ fn two_with_one_identity_do_not_chase_each_other() {
 fn a_generation_that_is_refused_is_given_up_for_one_that_is_not() {
     let (now, mut uplink) = started();
     let known = |generation| Attachment { endpoint: EndpointId(1), manager: M1, generation };
-    uplink.handle_attach_reply(now, M1, Attachment { generation: Generation::first_of_boot(90_000), ..known(Generation(0)) });
+    uplink.handle_attach_reply(
+        now,
+        M1,
+        Attachment { generation: Generation::first_of_boot(90_000), ..known(Generation(0)) },
+    );
     assert!(uplink.poll_transmit().is_some());
     let refused_at = Generation::first_of_boot(5);
     uplink.handle_attach_reply(now, M1, known(refused_at));

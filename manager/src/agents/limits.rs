@@ -71,9 +71,8 @@ mod tests {
     #[test]
     fn who_asks_too_often_holds_up_itself_alone() {
         let (limits, now) = (Limits::default(), clock());
-        let taken = |endpoint, what, now| {
-            (0..1000).filter(|_| limits.take_at(EndpointId(endpoint), what, now).is_ok()).count()
-        };
+        let taken =
+            |endpoint, what, now| (0..1000).filter(|_| limits.take_at(EndpointId(endpoint), what, now).is_ok()).count();
         assert_eq!((taken(1, Use::Request, now), taken(1, Use::Change, now)), (100, 20));
         assert_eq!((taken(2, Use::Request, now), taken(2, Use::Change, now)), (100, 20));
         let later = now + Duration::from_secs(5);

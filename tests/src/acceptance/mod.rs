@@ -9,6 +9,7 @@ mod bad_tokens;
 mod blackhole;
 mod drain;
 mod events;
+mod flood;
 mod kill9;
 mod leader;
 mod load;
@@ -45,7 +46,7 @@ struct Measurement {
     run: fn(&Lab, &mut Report) -> anyhow::Result<()>,
 }
 
-const ALL: [Measurement; 25] = [
+const ALL: [Measurement; 26] = [
     Measurement { name: "kill9", run: kill9::measure },
     Measurement { name: "blackhole", run: blackhole::measure },
     Measurement { name: "one_way", run: one_way::measure },
@@ -71,6 +72,7 @@ const ALL: [Measurement; 25] = [
     Measurement { name: "bad_keys", run: bad_keys::measure },
     Measurement { name: "bad_tokens", run: bad_tokens::measure },
     Measurement { name: "spoofed", run: spoofed::measure },
+    Measurement { name: "flood", run: flood::measure },
 ];
 
 /// The whole program. Fails when a bar is not met or could not be measured.

@@ -3,6 +3,7 @@
 
 pub mod echo;
 pub mod forge;
+pub mod hostile;
 pub mod icmp;
 pub mod junk;
 pub mod outcome;
@@ -59,6 +60,8 @@ enum Tool {
     UdpEcho(udp::UdpEchoArgs),
     /// Sends datagrams of random bytes.
     UdpJunk(junk::JunkArgs),
+    /// Misuses the identity of an agent: floods its manager.
+    Hostile(hostile::HostileArgs),
     /// Sends whole IP packets as they are.
     RawSend(raw::RawArgs),
     /// Receives `tcp-send` streams; a line of JSON for each, when it ends.
@@ -90,6 +93,7 @@ pub fn main() -> anyhow::Result<()> {
         Tool::UdpPing(args) => write_report(out, &udp::ping(&args, &stop)?),
         Tool::UdpEcho(args) => write_report(out, &udp::serve(&args, &stop)?),
         Tool::UdpJunk(args) => write_report(out, &junk::send(&args, &stop)?),
+        Tool::Hostile(args) => write_report(out, &hostile::run(&args, &stop)?),
         Tool::RawSend(args) => write_report(out, &raw::send(&args, &stop)?),
         Tool::TcpServe(args) => receive::serve(&args, &stop, out),
         Tool::TcpSend(args) => write_report(out, &stream::send(&args, &stop)?),
