@@ -23,7 +23,7 @@ use crate::clock::now;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The protocol of the payload: UDP.
 const UDP: u8 = 17;
-/// What no manager may have in a datagram, with room for the cipher.
+/// Room for any datagram and the packet in it.
 const LARGEST_DATAGRAM: usize = 66_000;
 
 /// `hostile`.
