@@ -184,7 +184,7 @@ fn an_endpoint_changes_its_own_and_only_while_it_may_use_the_overlay() {
         let (endpoint, now) = (EndpointId(endpoint), UnixMs(1));
         Command::RotateEndpointKey(RotateEndpointKey { endpoint, new_key: key(number), now, overlap_until: now })
     };
-    let own = |number| [offer(1, &format!("192.168.{number}.0/24")), rotate(1, 50 + number), remove(1)];
+    let own = |number: u8| [offer(1, &format!("192.168.{number}.0/24")), rotate(1, 50 + number), remove(1)];
     let refusal =
         |log: &Log, change: Change| carry_out(&log.state, log.index + 1, &change).err().map(|refusal| refusal.kind());
     let (first, second) = (Who::Endpoint(EndpointId(1)), Who::Endpoint(EndpointId(2)));
