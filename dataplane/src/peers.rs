@@ -20,6 +20,7 @@ mod pair;
 mod peer;
 mod queue;
 mod stamps;
+mod waiting;
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::{Ipv6Addr, SocketAddr};
@@ -33,7 +34,7 @@ use festoon_proto::{PrivateKey, PublicKey};
 use crate::batch::UnderlayBatch;
 use crate::drop_reason::{DropCounters, DropReason};
 use crate::node::UnderlayPath;
-use crate::tunnel::{self, Kind, MIN_BUFFER, Opened, Tunnel, sealed_capacity};
+use crate::tunnel::{self, Kind, MIN_BUFFER, Opened, sealed_capacity};
 
 pub use pair::{BringOver, Pair};
 pub use peer::Peer;
@@ -43,6 +44,7 @@ use own_keys::{OwnKeys, Place};
 use peer::Contact;
 use queue::{Queue, Refused};
 use stamps::Removed;
+use waiting::Waiting;
 
 /// IPv6 and UDP headers in front of a signal message.
 const SIGNAL_HEADERS: usize = 48;
@@ -98,6 +100,7 @@ pub struct Peers<R> {
     /// The numbers of those that do not sleep.
     awake: BTreeSet<u32>,
     signal: Vec<u8>,
+    waiting: Waiting,
     /// The lowest number whose timers come next.
     sweep_from: u32,
     next_sweep: Option<Instant>,
@@ -119,6 +122,7 @@ impl<R> Peers<R> {
             by_key: HashMap::new(),
             awake: BTreeSet::new(),
             signal: Vec::with_capacity(SIGNAL_HEADERS + MAX_SIGNAL_LEN),
+            waiting: Waiting::default(),
             sweep_from: 0,
             next_sweep: None,
         }
@@ -205,6 +209,7 @@ impl<R> Peers<R> {
             self.removed.keep(peer.key, peer.newest);
             self.by_key.remove(&peer.key);
             self.awake.remove(&id.0);
+            drop(self.waiting.take(id.0));
             self.free.push(id.0);
         }
     }
@@ -215,6 +220,7 @@ impl<R> Peers<R> {
             uncount(&mut self.admission, &mut peer.contact);
             peer.disconnect();
             self.awake.remove(&id.0);
+            drop(self.waiting.take(id.0));
         }
     }
 
@@ -282,12 +288,13 @@ impl<R> Peers<R> {
         if *used != place && line.takes_over(opened) {
             *used = place;
         }
-        match opened {
+        let received = match opened {
             Opened::Packet(len) => {
                 contact.rx_bytes += len as u64;
-                match signal_of(line.link_local, contact.link_local, &plain[..len])? {
-                    Some(message) => Ok(Received::Signal { from: id, message }),
-                    None => Ok(Received::Packet { from: id, len }),
+                match signal_of(line.link_local, contact.link_local, &plain[..len]) {
+                    Ok(Some(message)) => Ok(Received::Signal { from: id, message }),
+                    Ok(None) => Ok(Received::Packet { from: id, len }),
+                    Err(reason) => Err(reason),
                 }
             }
             Opened::Reply(len) => {
@@ -296,23 +303,32 @@ impl<R> Peers<R> {
             }
             Opened::Established(len) => {
                 underlay.push(path, &plain[..len]);
-                flush(&mut line.tunnel, path, underlay);
                 Ok(Received::Established(id))
             }
-            Opened::Keepalive => {
-                flush(&mut line.tunnel, path, underlay);
-                Ok(Received::Keepalive(id))
-            }
+            Opened::Keepalive => Ok(Received::Keepalive(id)),
             Opened::CookieTaken => Ok(Received::Nothing),
             Opened::Dropped(reason) => Err(reason),
+        };
+        if opened.shows_presence() && self.waiting.holds(id.0) {
+            self.send_waiting(id, underlay);
+        }
+        received
+    }
+
+    /// Sends what waited for a session, if there is one now.
+    fn send_waiting(&mut self, id: PeerId, underlay: &mut UnderlayBatch) {
+        if self.get(id).is_some_and(Peer::has_session) {
+            for packet in self.waiting.take(id.0) {
+                // It was there a moment ago. If not, the packet waits again.
+                let _ = self.send(id, &packet, underlay);
+            }
         }
     }
 
-    /// Encrypts `packet` for a peer, into `underlay`.
+    /// Encrypts `packet` for a peer, into `underlay`. Without a session it waits for one, if there is room.
     pub fn send(&mut self, id: PeerId, packet: &[u8], underlay: &mut UnderlayBatch) -> Result<(), DropReason> {
         let peer = self.slots.get_mut(id.0 as usize).and_then(Option::as_mut).ok_or(DropReason::UnknownSession)?;
         let path = peer.contact.path.ok_or(DropReason::NoUnderlayAddress)?;
-        peer.contact.tx_bytes += packet.len() as u64;
         let line = match &mut peer.lines[peer.used.index()] {
             Some(line) => line,
             None => {
@@ -322,10 +338,15 @@ impl<R> Peers<R> {
                 peer.wake(own, id.0).1
             }
         };
-        let buffer = underlay.reserve(path, sealed_capacity(packet.len()));
-        let len = line.tunnel.seal(packet, buffer);
+        if line.tunnel.has_session() {
+            let sealed = line.tunnel.seal(packet, underlay.reserve(path, sealed_capacity(packet.len())));
+            underlay.commit(sealed.unwrap_or(0));
+            peer.contact.tx_bytes += packet.len() as u64;
+            return Ok(());
+        }
+        let len = line.tunnel.begin(underlay.reserve(path, MIN_BUFFER));
         underlay.commit(len);
-        Ok(())
+        if self.waiting.hold(id.0, packet) { Ok(()) } else { Err(DropReason::NoSession) }
     }
 
     /// Sends a signal message to a peer.
@@ -389,11 +410,13 @@ impl<R> Peers<R> {
         self.queue.since().into_iter().chain(self.next_sweep).min()
     }
 
-    /// Runs the timers of some tunnels; of each of them twice a second.
-    pub fn handle_timeout(&mut self, now: Instant, underlay: &mut UnderlayBatch) {
+    /// Runs the timers of some tunnels; of each of them twice a second. Counts the packets that waited for a session in
+    /// vain.
+    pub fn handle_timeout(&mut self, now: Instant, underlay: &mut UnderlayBatch, drops: &mut DropCounters) {
         if self.next_sweep.is_some_and(|at| now < at) {
             return;
         }
+        drops.count_many(DropReason::NoSession, self.waiting.expire(now));
         let parts = (self.awake.len() / SWEEP).clamp(1, 10);
         self.next_sweep = Some(now + tunnel::TICK / parts as u32);
         let mut part = self.awake.range(self.sweep_from..).copied();
@@ -424,15 +447,6 @@ fn uncount(admission: &mut Admission, contact: &mut Contact) {
     if let Some(origin) = contact.counted.take() {
         admission.leave(origin);
     }
-}
-
-/// Sends what waited for a session.
-fn flush(tunnel: &mut Tunnel, path: UnderlayPath, underlay: &mut UnderlayBatch) {
-    // What waits is at most a packet each time; the buffer must hold the largest.
-    while let Some(len) = tunnel.poll_queued(underlay.reserve(path, usize::from(u16::MAX))) {
-        underlay.commit(len);
-    }
-    underlay.commit(0);
 }
 
 /// The signal message in `packet`, if it is one: UDP between the link-local addresses of both ends.

@@ -144,8 +144,7 @@ pub enum Opened {
     Packet(usize),
     /// The first so many bytes of the buffer go back to the sender, who started a handshake.
     Reply(usize),
-    /// The handshake we started is done. The first so many bytes of the buffer go to the sender; then
-    /// [`Tunnel::poll_queued`] may have packets that waited for it.
+    /// The handshake we started is done. The first so many bytes of the buffer go to the sender.
     Established(usize),
     /// Authentic, but with nothing in it.
     Keepalive,
@@ -186,11 +185,16 @@ impl Tunnel {
         Self { tunn: Tunn::new(identity.private.clone(), peer, None, None, index, limiter), has_session: false }
     }
 
-    /// Encrypts `packet` into `buffer` of at least [`sealed_capacity`] bytes, and says how many bytes to send.
-    ///
-    /// Without a session the packet waits in a short queue, and what is to be sent is a handshake, if none is under way.
-    pub fn seal(&mut self, packet: &[u8], buffer: &mut [u8]) -> usize {
-        written(&self.tunn.encapsulate(packet, buffer))
+    /// Encrypts `packet` into `buffer` of at least [`sealed_capacity`] bytes, and says how many bytes to send. `None`
+    /// without a session: boringtun would keep the packet then, in a queue of 256 for each tunnel.
+    pub fn seal(&mut self, packet: &[u8], buffer: &mut [u8]) -> Option<usize> {
+        self.has_session.then(|| written(&self.tunn.encapsulate(packet, buffer)))
+    }
+
+    /// Starts a handshake unless one is under way. Writes to `buffer` of at least [`MIN_BUFFER`] bytes, and says how many
+    /// bytes to send.
+    pub fn begin(&mut self, buffer: &mut [u8]) -> usize {
+        written(&self.tunn.format_handshake_initiation(buffer, false))
     }
 
     /// Decrypts `datagram` into `buffer` of at least [`sealed_capacity`] of its length.
@@ -212,11 +216,6 @@ impl Tunnel {
             self.note_session();
         }
         opened
-    }
-
-    /// The next packet that waited for a session, encrypted into `buffer`, which must be large enough for any packet.
-    pub fn poll_queued(&mut self, buffer: &mut [u8]) -> Option<usize> {
-        Some(written(&self.tunn.decapsulate(None, &[], buffer))).filter(|&len| len > 0)
     }
 
     /// Starts a handshake, also when one is under way or a session exists: the other end may have lost it. Writes to
@@ -297,23 +296,24 @@ mod tests {
     }
 
     #[test]
-    fn a_packet_that_waited_for_the_handshake_arrives() {
+    fn a_packet_needs_a_session_and_none_is_kept_for_one() {
         let (a_id, b_id) = (Identity::new(&key(1)), Identity::new(&key(2)));
         let mut a = Tunnel::new(&a_id, &b_id.public_key(), 7);
         let mut b = Tunnel::new(&b_id, &a_id.public_key(), 9);
         let (mut wire, mut reply, mut plain) = ([0; 2048], [0; 2048], [0; 2048]);
 
         let packet = ipv4_packet(60);
-        let len = a.seal(&packet, &mut wire);
+        assert_eq!(a.seal(&packet, &mut wire), None);
+        let len = a.begin(&mut wire);
+        assert_eq!(a.begin(&mut reply), 0, "one is under way");
         assert_eq!(kind(&wire[..len]), Some(Kind::Initiation));
         let Opened::Reply(reply_len) = b.open(FROM, &wire[..len], &mut reply) else { panic!("no response") };
         assert_eq!(kind(&reply[..reply_len]), Some(Kind::Response(7)));
         let Opened::Established(len) = a.open(FROM, &reply[..reply_len], &mut wire) else { panic!("no session") };
         assert_eq!(b.open(FROM, &wire[..len], &mut plain), Opened::Keepalive);
-        let len = a.poll_queued(&mut wire).unwrap();
+        let len = a.seal(&packet, &mut wire).unwrap();
         assert_eq!(b.open(FROM, &wire[..len], &mut plain), Opened::Packet(60));
         assert_eq!(plain[..60], packet);
-        assert_eq!(a.poll_queued(&mut wire), None);
         assert_eq!(b.open(FROM, &wire[..len], &mut plain), Opened::Dropped(DropReason::Replayed));
         wire[len - 1] ^= 1;
         assert!(matches!(b.open(FROM, &wire[..len], &mut plain), Opened::Dropped(_)));

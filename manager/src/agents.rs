@@ -1,12 +1,15 @@
 //! What agents ask over HTTPS: to be let in, for their map, for a new key, to leave.
 
+mod limits;
+
 use axum::extract::State as Shared;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::routing::{get, post, put};
 use axum::{Extension, Json, Router};
 use festoon_control::compile::endpoint_map;
 use festoon_control::registry::{
-    Author, Change, Command, JoinEndpoint, OfferRoutes, Outcome, RemoveEndpoint, RotateEndpointKey, State, UnixMs, Who,
+    Author, Change, Command, Endpoint, JoinEndpoint, OfferRoutes, Outcome, RemoveEndpoint, RotateEndpointKey, State,
+    UnixMs, Who,
 };
 use festoon_proto::EndpointId;
 use festoon_proto::epoch::EpochProof;
@@ -15,6 +18,8 @@ use festoon_proto::http::{
     OfferRequest, RotateRequest,
 };
 use festoon_proto::map::EndpointMap;
+use ipnet::IpNet;
+use limits::{Limits, Use};
 
 use crate::certificate::Told;
 use crate::cluster::{Cluster, unix_now};
@@ -24,6 +29,7 @@ use crate::https::{ApiJson, Peer, Refused};
 struct Agents {
     cluster: Cluster,
     told: Told,
+    limits: Limits,
 }
 
 impl Agents {
@@ -34,7 +40,20 @@ impl Agents {
         Ok(self.cluster.propose(change).await?)
     }
 
+    /// The endpoint whose credential the request carries, if it may ask for anything now. One that is disabled may not, nor
+    /// one whose time is over, whether or not the registry has noticed yet.
+    fn asking<'a>(&self, state: &'a State, headers: &HeaderMap) -> Result<&'a Endpoint, Refused> {
+        let endpoint = authenticate(state, headers)?;
+        self.limits.take(endpoint.id, Use::Request)?;
+        if endpoint.expires().is_some_and(|at| at <= unix_now()) {
+            return Err(removed());
+        }
+        if endpoint.is_enabled { Ok(endpoint) } else { Err(disabled()) }
+    }
+
+    /// Changes the registry as an endpoint wants it, unless it does so too often: a change costs every manager.
     async fn change(&self, endpoint: EndpointId, peer: &Peer, command: Command) -> Result<(), Refused> {
+        self.limits.take(endpoint, Use::Change)?;
         self.propose(Who::Endpoint(endpoint), peer, command).await.map(drop)
     }
 }
@@ -48,7 +67,7 @@ pub fn router(cluster: Cluster, told: Told) -> Router {
         .route(AGENT_ROTATE, post(rotate_key))
         .route(AGENT_ROUTES, put(offer))
         .route(AGENT_LEAVE, post(leave))
-        .with_state(Agents { cluster, told })
+        .with_state(Agents { cluster, told, limits: Limits::default() })
 }
 
 async fn join(
@@ -76,7 +95,7 @@ async fn join(
 
 async fn map(Shared(agents): Shared<Agents>, headers: HeaderMap) -> Result<Json<EndpointMap>, Refused> {
     let state = agents.cluster.snapshot();
-    let endpoint = authenticate(&state, &headers)?;
+    let endpoint = agents.asking(&state, &headers)?.id;
     let map = map_of(&state, endpoint)?;
     agents.told.note(&map);
     Ok(Json(map))
@@ -94,9 +113,9 @@ async fn rotate_key(
     ApiJson(request): ApiJson<RotateRequest>,
 ) -> Result<StatusCode, Refused> {
     let state = agents.cluster.snapshot();
-    let endpoint = authenticate(&state, &headers)?;
+    let Endpoint { id: endpoint, public_key, .. } = *agents.asking(&state, &headers)?;
     // One that can't reach its managers asks to be sure. That need not go through the log.
-    if state.endpoint(endpoint).is_some_and(|endpoint| endpoint.public_key == request.public_key) {
+    if public_key == request.public_key {
         return Ok(StatusCode::NO_CONTENT);
     }
     let (now, new_key) = (unix_now(), request.public_key);
@@ -113,10 +132,22 @@ async fn offer(
     headers: HeaderMap,
     ApiJson(OfferRequest { prefixes }): ApiJson<OfferRequest>,
 ) -> Result<StatusCode, Refused> {
-    let endpoint = authenticate(&agents.cluster.snapshot(), &headers)?;
+    let state = agents.cluster.snapshot();
+    let endpoint = agents.asking(&state, &headers)?;
+    // Said again, as after an answer that was lost. That need not go through the log either.
+    if offers(endpoint, &prefixes) {
+        return Ok(StatusCode::NO_CONTENT);
+    }
+    let endpoint = endpoint.id;
     agents.change(endpoint, &peer, Command::OfferRoutes(OfferRoutes { endpoint, prefixes })).await?;
     tracing::info!(%endpoint, "an endpoint offers other routes");
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Whether an endpoint offers these routes already, and no others.
+fn offers(endpoint: &Endpoint, prefixes: &[IpNet]) -> bool {
+    let is_offered = |prefix: &IpNet| endpoint.routes().iter().any(|route| route.prefix == *prefix);
+    endpoint.routes().len() == prefixes.len() && prefixes.iter().all(is_offered)
 }
 
 async fn leave(
@@ -124,7 +155,7 @@ async fn leave(
     Extension(peer): Extension<Peer>,
     headers: HeaderMap,
 ) -> Result<StatusCode, Refused> {
-    let endpoint = authenticate(&agents.cluster.snapshot(), &headers)?;
+    let endpoint = agents.asking(&agents.cluster.snapshot(), &headers)?.id;
     let command = Command::RemoveEndpoint(RemoveEndpoint { endpoint, now: unix_now() });
     agents.change(endpoint, &peer, command).await?;
     tracing::info!(%endpoint, "an endpoint left");
@@ -135,7 +166,7 @@ async fn leave(
 ///
 /// An agent that is told 401 or 410 believes that it was removed. A manager that lags behind must not say so of an
 /// endpoint it has not heard of yet.
-fn authenticate(state: &State, headers: &HeaderMap) -> Result<EndpointId, Refused> {
+fn authenticate<'a>(state: &'a State, headers: &HeaderMap) -> Result<&'a Endpoint, Refused> {
     let unauthorized = |text| Refused::new(StatusCode::UNAUTHORIZED, "bad-credential", text);
     let credential = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let credential = credential.and_then(|value| value.strip_prefix("Bearer "));
@@ -146,7 +177,7 @@ fn authenticate(state: &State, headers: &HeaderMap) -> Result<EndpointId, Refuse
         return Err(if state.was_given(credential.endpoint) { removed() } else { not_yet() });
     };
     if endpoint.credential == Some(credential.hash()) {
-        Ok(endpoint.id)
+        Ok(endpoint)
     } else {
         Err(unauthorized("this is not the credential of that endpoint"))
     }

@@ -218,7 +218,7 @@ impl HostForwarder {
 
     /// Runs the timers of the tunnels, and brings them over to new keys.
     pub fn handle_timeout(&mut self, now: Instant, effects: &mut Effects) {
-        self.peers.handle_timeout(now, &mut effects.underlay);
+        self.peers.handle_timeout(now, &mut effects.underlay, &mut self.drops);
         if self.bring_over.take_turn(now) {
             for (_, pair) in &self.managers {
                 self.peers.bring_over(*pair, &mut effects.underlay);

@@ -10,6 +10,7 @@ use festoon_proto::map::{
 };
 use festoon_proto::{ClusterId, EndpointId, EpochId, ManagerId, NetworkId, PrivateKey};
 
+mod limits;
 mod rotation;
 
 use super::*;

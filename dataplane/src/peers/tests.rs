@@ -160,7 +160,7 @@ fn strangers_and_removed_peers_are_not_heard() {
 fn a_peer_sleeps_until_it_speaks_or_is_spoken_to() {
     let (mut a, mut b) = (Side::new(1), Side::new(2));
     let (to_b, to_a) = (a.know(&b), b.know(&a));
-    b.peers.handle_timeout(now(), &mut b.out);
+    b.peers.handle_timeout(now(), &mut b.out, &mut b.drops);
     let (data, response) = ([4, 0, 0, 0].repeat(10), [2, 0, 0, 0].repeat(23));
     for datagram in [data, response] {
         b.receive(a.address, &datagram);
@@ -198,7 +198,7 @@ fn the_timers_of_all_that_are_awake_run_twice_a_second() {
     let mut swept = BTreeSet::<u32>::new();
     while time < end {
         let from = a.peers.sweep_from;
-        a.peers.handle_timeout(time, &mut a.out);
+        a.peers.handle_timeout(time, &mut a.out, &mut a.drops);
         let to = Some(a.peers.sweep_from).filter(|&to| to > from).unwrap_or(u32::MAX);
         swept.extend(a.peers.awake.range(from..to).copied());
         time = a.peers.poll_timeout().unwrap();
@@ -234,4 +234,63 @@ fn addresses_are_tried_in_turn() {
         a.out.clear();
     }
     assert_eq!(tried, [candidates[0], candidates[1], candidates[0]]);
+}
+
+#[test]
+fn packets_for_those_that_do_not_answer_take_little_room() {
+    let mut a = Side::new(1);
+    let silent: Vec<PeerId> = (0..200_u8)
+        .map(|number| {
+            let id = a.peers.insert(PublicKey::from_bytes([number; 32]), ()).unwrap();
+            a.peers.set_candidates(id, &[SocketAddr::from(([192, 0, 2, 9], 9))]);
+            id
+        })
+        .collect();
+    let (mut held, mut refused) = (0, 0);
+    for packet in [vec![0x45; 1300], vec![0x45; 62_000]] {
+        for _ in 0..50 {
+            for &id in &silent {
+                match a.peers.send(id, &packet, &mut a.out) {
+                    Ok(()) => held += packet.len(),
+                    Err(reason) => {
+                        assert_eq!(reason, DropReason::NoSession);
+                        refused += 1;
+                    }
+                }
+            }
+        }
+    }
+    assert!(held <= 256 * 1024, "{held} bytes wait");
+    assert!(refused > 19_000 && a.out.len() == silent.len(), "a handshake with each, and no more");
+
+    // After a while nothing waits any more, and that is counted.
+    let began = now();
+    a.peers.handle_timeout(began, &mut a.out, &mut a.drops);
+    a.peers.handle_timeout(began + std::time::Duration::from_secs(6), &mut a.out, &mut a.drops);
+    assert_eq!(a.drops.get(DropReason::NoSession), held as u64 / 1300);
+}
+
+#[test]
+fn what_waited_goes_first_and_in_order() {
+    let (mut a, mut b) = (Side::new(1), Side::new(2));
+    let (to_b, to_a) = (a.know(&b), b.know(&a));
+    let packet = |number: u8| {
+        let mut packet = vec![0; 40 + usize::from(number)];
+        packet[0] = 0x60;
+        packet[5] = number;
+        packet
+    };
+    (0..10).for_each(|number| a.peers.send(to_b, &packet(number), &mut a.out).unwrap());
+    assert_eq!(a.take().len(), 1, "a handshake");
+    a.peers.initiate(to_b, &mut a.out);
+    settle(&mut a, &mut b);
+    let lengths: Vec<_> = b
+        .received
+        .iter()
+        .filter_map(|received| match received {
+            Received::Packet { from, len } if *from == to_a => Some(*len),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(lengths, (40..50).collect::<Vec<_>>());
 }

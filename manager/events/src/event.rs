@@ -113,6 +113,8 @@ kinds! {
     EndpointMoved = "endpoint.moved",
     /// Its time was over.
     EndpointExpired = "endpoint.expired",
+    /// It does what only a broken, cloned or hostile endpoint does: `why` is `generation` or `changes`.
+    EndpointSuspicious = "endpoint.suspicious",
     /// A manager can't be reached.
     ManagerLost = "manager.lost",
     /// It can be again.

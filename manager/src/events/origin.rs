@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 
 use super::writer::Arrival;
 use crate::cluster::unix_now;
-use crate::node::{Seen, Sighting, Step, word_of_move};
+use crate::node::{Seen, Sighting, Step, Suspicion, word_of_move};
 
 /// Tells what the node of manager `me` sees. Ends with the node.
 pub(super) async fn tell(me: ManagerId, mut sightings: mpsc::Receiver<Sighting>, arrivals: mpsc::Sender<Arrival>) {
@@ -43,6 +43,14 @@ fn event(me: ManagerId, at: u64, seen: Seen) -> Event {
             let event =
                 Event { endpoint: Some(endpoint), network, generation: Some(generation), ..about(kind(&what), me) };
             with_step(event, me, what)
+        }
+        Seen::Suspicious { endpoint, network, why } => {
+            let event = Event { endpoint: Some(endpoint), network, ..about(Kind::EndpointSuspicious, me) };
+            let event = with(event, "why", why.word().to_owned());
+            match why {
+                Suspicion::Generation(generation) => with(event, "generation", generation.to_string()),
+                Suspicion::Changes => event,
+            }
         }
         Seen::ManagerLost(manager) => said_by(me, about(Kind::ManagerLost, manager)),
         Seen::ManagerReturned(manager) => said_by(me, about(Kind::ManagerReturned, manager)),

@@ -20,6 +20,8 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod limits;
+
 const ME: ManagerId = ManagerId(1);
 const AGENT: EndpointId = EndpointId(1);
 

@@ -16,6 +16,7 @@ mod files;
 mod harness;
 mod keys;
 mod kills;
+mod limits;
 mod membership;
 mod metrics;
 mod oidc;

@@ -10,6 +10,7 @@ mod blackhole;
 mod drain;
 mod events;
 mod floods;
+mod flood;
 mod kill9;
 mod leader;
 mod load;
@@ -46,7 +47,7 @@ struct Measurement {
     run: fn(&Lab, &mut Report) -> anyhow::Result<()>,
 }
 
-const ALL: [Measurement; 27] = [
+const ALL: [Measurement; 28] = [
     Measurement { name: "kill9", run: kill9::measure },
     Measurement { name: "blackhole", run: blackhole::measure },
     Measurement { name: "one_way", run: one_way::measure },
@@ -74,6 +75,7 @@ const ALL: [Measurement; 27] = [
     Measurement { name: "spoofed", run: spoofed::measure },
     Measurement { name: "handshake_flood", run: floods::handshakes },
     Measurement { name: "junk_flood", run: floods::junk },
+    Measurement { name: "flood", run: flood::measure },
 ];
 
 /// The whole program. Fails when a bar is not met or could not be measured.

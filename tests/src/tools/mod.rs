@@ -5,6 +5,7 @@ pub mod echo;
 pub mod flood;
 pub mod forge;
 pub mod handshake;
+pub mod hostile;
 pub mod icmp;
 pub mod junk;
 pub mod outcome;
@@ -63,6 +64,8 @@ enum Tool {
     UdpJunk(junk::JunkArgs),
     /// Sends datagrams at a steady high rate: random bytes, or handshakes with cookies.
     UdpFlood(flood::FloodArgs),
+    /// Misuses the identity of an agent: floods its manager.
+    Hostile(hostile::HostileArgs),
     /// Sends whole IP packets as they are.
     RawSend(raw::RawArgs),
     /// Receives `tcp-send` streams; a line of JSON for each, when it ends.
@@ -95,6 +98,7 @@ pub fn main() -> anyhow::Result<()> {
         Tool::UdpEcho(args) => write_report(out, &udp::serve(&args, &stop)?),
         Tool::UdpJunk(args) => write_report(out, &junk::send(&args, &stop)?),
         Tool::UdpFlood(args) => write_report(out, &flood::send(&args, &stop)?),
+        Tool::Hostile(args) => write_report(out, &hostile::run(&args, &stop)?),
         Tool::RawSend(args) => write_report(out, &raw::send(&args, &stop)?),
         Tool::TcpServe(args) => receive::serve(&args, &stop, out),
         Tool::TcpSend(args) => write_report(out, &stream::send(&args, &stop)?),

@@ -11,7 +11,7 @@ use super::apply::apply_one;
 use super::audit::{self, Entry, Origin};
 use super::format::FormatError;
 use super::subject::Subject;
-use super::{Command, Outcome, Refusal, State, UnixMs};
+use super::{Command, Outcome, Refusal, State, UnixMs, endpoints};
 
 /// Commands that one batch may have.
 pub const MAX_BATCH: usize = 1_000;
@@ -175,11 +175,16 @@ pub(super) fn carry_out_for(
     }
     let mut next = state.at(index);
     let mut entries = Vec::new();
-    if let Some(now) = change.command.now().max(change.key.map(|_| change.at)) {
+    // An endpoint whose time is over must not act in the moment before that is noticed.
+    let is_dated = change.key.is_some() || matches!(change.by.who, Who::Endpoint(_));
+    if let Some(now) = change.command.now().max(is_dated.then_some(change.at)) {
         audit::of_expiry(&mut next, now, &mut entries);
     }
     check(&next, change.only_if)?;
     let origin = Origin { by: change.by, at: change.at, voucher };
+    if let Who::Endpoint(id) = change.by.who {
+        endpoints::check_may_act(&next, id, &change.command)?;
+    }
     let outcome = match &change.command {
         Command::Batch(commands) => Outcome::Batch(apply_batch(&mut next, origin, commands, &mut entries)?),
         command => audit::observed(&mut next, origin, command, &mut entries, apply_one)?,
