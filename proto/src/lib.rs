@@ -7,6 +7,7 @@ pub mod access;
 pub mod address;
 pub mod attachment;
 mod fingerprint;
+pub mod harmless;
 pub mod http;
 pub mod ids;
 pub mod key;

@@ -11,6 +11,7 @@ use festoon_proto::http::{CLUSTER_JOIN, ManagerJoinRequest, ManagerJoinResponse,
 use festoon_proto::token::{JoinToken, TokenKind};
 
 use super::args::{JoinArgs, ManagerArgs, WitnessArgs};
+use super::output::print_people;
 use crate::cluster::NO_SECRETS;
 use crate::data_dir::{DataDir, Identity};
 use crate::pki::{Credentials, TlsKey, client_config, fingerprints};
@@ -81,8 +82,8 @@ async fn join(root: &Path, token: &str, newcomer: Newcomer) -> anyhow::Result<()
         has_registry: false,
         https_port,
     })?;
-    println!("This is manager {} of cluster {}.", response.manager, response.cluster);
-    println!("Next: festoon-manager serve --data-dir {}", root.display());
+    print_people(&format!("This is manager {} of cluster {}.", response.manager, response.cluster))?;
+    print_people(&format!("Next: festoon-manager serve --data-dir {}", root.display()))?;
     Ok(())
 }
 
