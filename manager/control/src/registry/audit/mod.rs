@@ -3,6 +3,7 @@
 //! Entries are made where changes are carried out, so every manager makes the same. The state keeps only the end of the
 //! chain; who carries changes out stores the entries.
 
+mod anchors;
 mod entry;
 mod view;
 
@@ -10,6 +11,7 @@ use super::change::Change;
 use super::state::{State, Timer};
 use super::{Command, Deed, Outcome, Refusal, Subject, UnixMs};
 
+pub use anchors::{Anchor, AnchorError, Fit, anchors_in, verify_against};
 pub use entry::{Entry, Hash, Head, NoHash, VerifyError, verify};
 
 /// Carries a command out, and writes of it. Nothing is written of a command that is refused, or that changes nothing.
