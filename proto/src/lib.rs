@@ -8,6 +8,7 @@ pub mod address;
 pub mod attachment;
 pub mod epoch;
 mod fingerprint;
+pub mod harmless;
 pub mod http;
 pub mod ids;
 pub mod key;

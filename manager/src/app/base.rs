@@ -8,13 +8,13 @@ use festoon_control::registry::State;
 use festoon_proto::ManagerId;
 use tokio::sync::mpsc;
 
-use crate::audit::{self, Trail};
+use crate::audit::{self, Differing, Heads, Trail};
 use crate::certificate::{self, Keeper, Told};
 use crate::cluster::{self, Cluster, Https, Parts, unix_now};
 use crate::config::Config;
 use crate::data_dir::DataDir;
 use crate::deliver::{self, Deliveries};
-use crate::events::{self, Events};
+use crate::events::{self, Events, Record};
 use crate::https::Later;
 use crate::metrics::{Metrics, Sources, Way};
 use crate::node::Sighting;
@@ -70,13 +70,15 @@ pub(super) async fn start(data: &DataDir, config: &Config) -> anyhow::Result<Bas
     };
     let trail = Trail::new(me, cluster.clone(), parts.managers.clone());
     let record = events::open(data, me, cluster.clone(), parts.managers.clone(), trail.watch())?;
+    let differing = Differing::default();
+    let heads = heads(me, &parts, &record, &differing);
     let (events, sightings) = (record.events.clone(), record.sightings.clone());
     let (registry, told) = (cluster.clone(), events.clone());
     let way = deliver::Parts { me, cluster: registry, managers, vault, events: told, own_events: record.own.clone() };
     let deliveries = deliver::build(&config.delivery, data, way)?;
     let (registry, data) = (cluster.clone(), data.clone());
     let (kept, told, sent) = (snapshots.clone(), events.clone(), deliveries.clone());
-    let sources = Sources { me, cluster: registry, snapshots: kept, credentials, events: told, deliveries: sent, data };
+    let sources = Sources { me, cluster: registry, snapshots: kept, credentials, events: told, deliveries: sent, data, differing };
     let metrics = Metrics::new(config.metrics.clone(), sources);
     let told = metrics.clone().serve();
     let (later, later_for_managers, managers) = (Later::default(), Later::default(), parts.managers.clone());
@@ -103,11 +105,23 @@ pub(super) async fn start(data: &DataDir, config: &Config) -> anyhow::Result<Bas
             never = supervisor.run() => match never {},
             never = schedule => match never {},
             never = told => match never {},
+            never = heads.run() => match never {},
             never = delivering => match never {},
         }
     };
     let work = Box::pin(work);
     Ok(Base { me, cluster, keeper, snapshots, events, audit, metrics, deliveries, sightings, managers, later, later_for_managers, work })
+}
+
+/// What tells and compares the heads of the audit log.
+fn heads(me: ManagerId, parts: &Parts, record: &Record, differing: &Differing) -> Heads {
+    Heads {
+        me,
+        cluster: parts.cluster.clone(),
+        managers: parts.managers.clone(),
+        events: record.own.clone(),
+        differing: differing.clone(),
+    }
 }
 
 /// What managers ask one another.

@@ -11,6 +11,7 @@ use festoon_proto::http::{MANAGER_JOIN, ManagerJoinRequest, ManagerJoinResponse,
 use festoon_proto::token::{JoinToken, TokenKind};
 
 use super::args::{JoinArgs, ManagerArgs, WitnessArgs};
+use super::output::print_people;
 use crate::cluster::{self, NO_SECRETS};
 use crate::data_dir::{DataDir, Identity};
 use crate::pki::{Credentials, TlsKey, client_config, fingerprints};
@@ -86,8 +87,8 @@ async fn join(root: &Path, token: &str, newcomer: Newcomer) -> anyhow::Result<()
         https_port,
     })?;
     data.has_joined()?;
-    println!("This is manager {} of cluster {}.", response.manager, response.cluster);
-    println!("Next: festoon-manager serve --data-dir {}", root.display());
+    print_people(&format!("This is manager {} of cluster {}.", response.manager, response.cluster))?;
+    print_people(&format!("Next: festoon-manager serve --data-dir {}", root.display()))?;
     Ok(())
 }
 

@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use super::args::PromoteArgs;
 use super::client::Client;
-use super::output::confirm;
+use super::output::{confirm, print_people};
 use crate::cluster::{AnewError, Promotion, Rejoined};
 use crate::data_dir::DataDir;
 use crate::local::{LEAVE, PROMOTE, Promoted, REJOIN, STATUS};
@@ -21,7 +21,7 @@ use crate::vault::RecoveryKey;
 pub(super) async fn leave(root: &Path, is_sure: bool) -> anyhow::Result<()> {
     confirm("this manager is to leave its cluster and stop; only a new join token brings it back", is_sure)?;
     Client::local(root).patient().send::<()>(Method::POST, LEAVE, &()).await?;
-    println!("This manager has left the cluster and stops. {} may be deleted.", root.display());
+    print_people(&format!("This manager has left the cluster and stops. {} may be deleted.", root.display()))?;
     Ok(())
 }
 
@@ -38,8 +38,8 @@ pub(super) async fn promote(root: &Path, args: &PromoteArgs, is_sure: bool) -> a
         confirm(&warning(&client.get(STATUS).await?), is_sure)?;
     }
     let Promoted { epoch }: Promoted = client.send(Method::POST, PROMOTE, &proof).await?;
-    println!("The cluster goes on from this manager's copy, in epoch {epoch}.");
-    println!("Managers that come back are refused until `festoon-manager rejoin` is run on them.");
+    print_people(&format!("The cluster goes on from this manager's copy, in epoch {epoch}."))?;
+    print_people("Managers that come back are refused until `festoon-manager rejoin` is run on them.")?;
     Ok(())
 }
 
@@ -102,9 +102,9 @@ pub(super) async fn rejoin(root: &Path, is_sure: bool) -> anyhow::Result<()> {
     let cost = "this manager's copy is to be given up for the cluster's; changes that only it has are kept in a file, and count no more";
     confirm(cost, is_sure)?;
     let rejoined: Rejoined = Client::local(root).patient().send(Method::POST, REJOIN, &()).await?;
-    println!("This manager is in epoch {} of the cluster and gets its copy.", rejoined.epoch);
+    print_people(&format!("This manager is in epoch {} of the cluster and gets its copy.", rejoined.epoch))?;
     if let Some(kept) = rejoined.kept.describe(root) {
-        println!("{kept}");
+        print_people(&kept)?;
     }
     Ok(())
 }

@@ -26,6 +26,9 @@ pub(super) fn told(event: &Event, names: &Names) -> String {
         }
         "link.up" | "link.down" => format!("{here} to {}", text("to")),
         "manager.lost" | "manager.returned" => format!("{here} (seen by {})", text("seen_by")),
+        "events.suppressed" => format!("{} of {}, the last {}", text("count"), endpoint(event, names), text("last")),
+        "audit.head" => format!("entry {} on {here}, {}", text("number"), text("hash")),
+        "audit.differs" => format!("entry {} on {here} is another than on {}", text("number"), text("seen_by")),
         "events.lost" => format!("{} on {here}", text("count")),
         _ => {
             let subject = event.details.get("subject").map_or_else(String::new, subject);

@@ -148,12 +148,25 @@ async fn receive(request: reqwest::RequestBuilder, at: SocketAddr) -> Result<Vec
     };
     let response = request.send().await.map_err(failed)?;
     let status = response.status();
-    let body = response.bytes().await.map_err(failed)?;
+    let body = read(response, MAX_ANSWER_LEN).await.map_err(failed)?;
+    let body = body.ok_or_else(|| CallError::NoAnswer(format!("{at}: its answer is longer than {MAX_ANSWER_LEN} bytes")))?;
     match status.is_success() {
-        true => Ok(body.into()),
+        true => Ok(body),
         // It was refused before anybody looked at it.
         false => Err(CallError::NotSent(format!("{at}: HTTP status {status}, {}", String::from_utf8_lossy(&body)))),
     }
+}
+
+/// The body, unless it is longer than `most`: another manager must not fill this one's memory.
+async fn read(mut response: reqwest::Response, most: usize) -> Result<Option<Vec<u8>>, reqwest::Error> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await? {
+        if body.len() + chunk.len() > most {
+            return Ok(None);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Some(body))
 }
 
 /// The outer errors only say that a request failed.
@@ -169,3 +182,5 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Nothing panics while holding it.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+/// Bytes of an answer that are taken.
+const MAX_ANSWER_LEN: usize = 32 << 20;

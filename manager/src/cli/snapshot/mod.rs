@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 
 use super::args::ManagerArgs;
 use super::client::{api, escaped};
-use super::output::{Column, bytes, confirm, second};
+use super::output::{Column, bytes, confirm, print_people, second};
 use super::record::{ListArgs, Names, Row, Session};
 use crate::snapshot::{Content, read, readable_time};
 use crate::vault::RecoveryKey;
@@ -155,15 +155,15 @@ fn verify(file: &Path, key: &KeyArgs) -> anyhow::Result<()> {
     content.check_secrets().context("the secrets in it can't be read")?;
     let Content { header, state, .. } = content;
     let managers: Vec<_> = state.managers().map(|manager| manager.name.as_str()).collect();
-    println!("{} is whole and can be restored.", file.display());
-    println!("cluster {}, at version {} in epoch {}", header.cluster, state.version().0, state.epoch().number);
-    println!("taken by {} at {}, with Festoon {}", header.manager, readable_time(header.created), header.program);
-    println!(
+    print_people(&format!("{} is whole and can be restored.", file.display()))?;
+    print_people(&format!("cluster {}, at version {} in epoch {}", header.cluster, state.version().0, state.epoch().number))?;
+    print_people(&format!("taken by {} at {}, with Festoon {}", header.manager, readable_time(header.created), header.program))?;
+    print_people(&format!(
         "{} networks, {} endpoints, managers: {}",
         state.networks().count(),
         state.endpoints().count(),
         managers.join(", ")
-    );
+    ))?;
     Ok(())
 }
 

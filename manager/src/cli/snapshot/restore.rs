@@ -11,6 +11,7 @@ use festoon_proto::map::EndpointKind;
 
 use super::survivors::{self, Survivor};
 use super::{RestoreArgs, open};
+use crate::cli::output::print_people;
 use crate::cluster::{self, unix_now};
 use crate::data_dir::{DataDir, DataDirError, Identity};
 use crate::pki::{Credentials, SigningRequest, TlsKey};
@@ -57,9 +58,9 @@ pub(super) async fn run(root: &Path, args: RestoreArgs) -> anyhow::Result<()> {
         lines.push(format!("{} of the cluster of before still serve: stop them now.", list(&survivors)));
     }
     write(&data, &Keys { wireguard, seal, signing, tls }, &new, restored).await?;
-    println!("Cluster {cluster} is restored.");
-    lines.iter().for_each(|line| println!("{line}"));
-    println!("Next: festoon-manager serve --data-dir {}", root.display());
+    print_people(&format!("Cluster {cluster} is restored."))?;
+    lines.iter().try_for_each(|line| print_people(line))?;
+    print_people(&format!("Next: festoon-manager serve --data-dir {}", root.display()))?;
     Ok(())
 }
 

@@ -16,7 +16,7 @@ use super::super::{Subject, UnixMs};
 use super::Origin;
 
 /// The SHA-256 of an entry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Default)]
 pub struct Hash(pub [u8; 32]);
 
 impl Hash {
@@ -81,6 +81,14 @@ pub struct Entry {
     pub number: u64,
     /// What it says, as one line of JSON.
     pub line: String,
+}
+
+impl Entry {
+    /// The number and the hash that an unaltered entry says it has.
+    pub fn named(&self) -> Option<(u64, Hash)> {
+        let link = Link::of(&self.line).ok()?;
+        Some((link.number, link.hash.parse().ok()?))
+    }
 }
 
 /// What an entry is about.
@@ -248,4 +256,23 @@ pub fn verify<'a>(lines: impl IntoIterator<Item = &'a str>) -> Result<Option<(u6
         last = Some((link.number, link.hash));
     }
     Ok(last)
+}
+
+/// A chain of entries with one action.
+#[cfg(test)]
+pub(super) fn tests_chain(action: &str, numbers: std::ops::RangeInclusive<u64>) -> Vec<String> {
+    let mut lines = Vec::new();
+    tests_append(&mut lines, action, numbers);
+    lines
+}
+
+/// Goes on with a chain.
+#[cfg(test)]
+pub(super) fn tests_append(lines: &mut Vec<String>, action: &str, numbers: std::ops::RangeInclusive<u64>) {
+    for number in numbers {
+        let last = lines.last().and_then(|line| Link::of(line).ok());
+        let previous = last.map_or_else(|| Hash::default().to_string(), |link| link.hash);
+        let open = format!(r#"{{"number":{number},"action":"{action}","previous":"{previous}"}}"#);
+        lines.push(close(&open, Hash::of(&open)));
+    }
 }

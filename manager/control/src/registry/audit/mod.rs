@@ -3,6 +3,7 @@
 //! Entries are made where changes are carried out, so every manager makes the same. The state keeps only the end of the
 //! chain; who carries changes out stores the entries.
 
+mod anchors;
 mod entry;
 mod view;
 
@@ -12,6 +13,7 @@ use super::change::Author;
 use super::state::{State, Timer};
 use super::{Command, Deed, Outcome, Refusal, Subject, UnixMs};
 
+pub use anchors::{Anchor, AnchorError, Fit, anchors_in, verify_against};
 pub use entry::{Entry, Hash, Head, NoHash, VerifyError, verify};
 
 /// Where a change comes from.
