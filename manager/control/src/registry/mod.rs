@@ -36,7 +36,7 @@ mod vault;
 
 pub use accounts::{
     AccountError, ApiToken, MAX_API_TOKEN_MS, MAX_SESSION_MS, MAX_SESSIONS, OidcIdentity, PasswordHash, Session, Totp,
-    User, check_set_up,
+    User, check_set_up, site_of,
 };
 pub use address::{AddressRange, Addresses, Family, ParseRangeError, TwoOfAFamilyError};
 pub use allocate::AddressError;
