@@ -12,8 +12,11 @@ use festoon_proto::ManagerId;
 use tokio::sync::watch;
 
 use super::routes::ASK;
+use crate::bounded::{self, ReadError};
 use crate::pki::{Credentials, Tls, tls_name};
 
+/// Of an answer: a page of the log, of events or of the audit log has less.
+const MAX_ANSWER: usize = 64 << 20;
 const CONNECT_LIMIT: Duration = Duration::from_secs(2);
 /// A connection that takes nothing for so long is given up, and the next request makes a new one.
 const SILENCE_LIMIT: Duration = Duration::from_secs(1);
@@ -147,9 +150,13 @@ async fn receive(request: reqwest::RequestBuilder, at: SocketAddr) -> Result<Vec
     };
     let response = request.send().await.map_err(failed)?;
     let status = response.status();
-    let body = response.bytes().await.map_err(failed)?;
+    let most = if status.is_success() { MAX_ANSWER } else { bounded::MAX_REFUSAL };
+    let body = bounded::read(response, most).await.map_err(|error| match error {
+        ReadError::Broken(error) => failed(error),
+        error @ ReadError::TooLong(_) => CallError::NoAnswer(format!("{at}: {error}")),
+    })?;
     match status.is_success() {
-        true => Ok(body.into()),
+        true => Ok(body),
         // It was refused before anybody looked at it.
         false => Err(CallError::NotSent(format!("{at}: HTTP status {status}, {}", String::from_utf8_lossy(&body)))),
     }
