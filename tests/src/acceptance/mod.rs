@@ -9,9 +9,11 @@ mod bad_tokens;
 mod blackhole;
 mod drain;
 mod events;
+mod half_open;
 mod kill9;
 mod leader;
 mod load;
+mod login_flood;
 mod loss;
 mod one_way;
 mod partition;
@@ -45,7 +47,7 @@ struct Measurement {
     run: fn(&Lab, &mut Report) -> anyhow::Result<()>,
 }
 
-const ALL: [Measurement; 25] = [
+const ALL: [Measurement; 27] = [
     Measurement { name: "kill9", run: kill9::measure },
     Measurement { name: "blackhole", run: blackhole::measure },
     Measurement { name: "one_way", run: one_way::measure },
@@ -71,6 +73,8 @@ const ALL: [Measurement; 25] = [
     Measurement { name: "bad_keys", run: bad_keys::measure },
     Measurement { name: "bad_tokens", run: bad_tokens::measure },
     Measurement { name: "spoofed", run: spoofed::measure },
+    Measurement { name: "half_open", run: half_open::measure },
+    Measurement { name: "login_flood", run: login_flood::measure },
 ];
 
 /// The whole program. Fails when a bar is not met or could not be measured.

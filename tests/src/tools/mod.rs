@@ -3,6 +3,7 @@
 
 pub mod echo;
 pub mod forge;
+pub mod hold;
 pub mod icmp;
 pub mod junk;
 pub mod outcome;
@@ -61,6 +62,8 @@ enum Tool {
     UdpJunk(junk::JunkArgs),
     /// Sends whole IP packets as they are.
     RawSend(raw::RawArgs),
+    /// Holds TCP connections that say nothing.
+    TcpHold(hold::HoldArgs),
     /// Receives `tcp-send` streams; a line of JSON for each, when it ends.
     TcpServe(receive::ServeArgs),
     /// One TCP stream of a known pattern, compared with what the receiver says it got.
@@ -91,6 +94,7 @@ pub fn main() -> anyhow::Result<()> {
         Tool::UdpEcho(args) => write_report(out, &udp::serve(&args, &stop)?),
         Tool::UdpJunk(args) => write_report(out, &junk::send(&args, &stop)?),
         Tool::RawSend(args) => write_report(out, &raw::send(&args, &stop)?),
+        Tool::TcpHold(args) => write_report(out, &hold::hold(&args, &stop)),
         Tool::TcpServe(args) => receive::serve(&args, &stop, out),
         Tool::TcpSend(args) => write_report(out, &stream::send(&args, &stop)?),
         Tool::Webhooks(args) => write_report(out, &webhooks::serve(&args, &stop)?),
