@@ -2,6 +2,8 @@
 
 mod limits;
 
+use std::sync::Arc;
+
 use axum::extract::State as Shared;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::routing::{get, post, put};
@@ -18,8 +20,10 @@ use festoon_proto::http::{
     OfferRequest, RotateRequest,
 };
 use festoon_proto::map::EndpointMap;
+use festoon_proto::token::SecretHash;
 use ipnet::IpNet;
 use limits::{Limits, Use};
+use tokio::sync::Semaphore;
 
 use crate::certificate::Told;
 use crate::cluster::{Cluster, unix_now};
@@ -30,7 +34,11 @@ struct Agents {
     cluster: Cluster,
     told: Told,
     limits: Limits,
+    unproved: Arc<Semaphore>,
 }
+
+/// How many requests whose credential is not known here are looked into at once.
+const UNPROVED: usize = 64;
 
 impl Agents {
     /// Changes the registry as somebody wants it who is at the other end of a connection.
@@ -40,15 +48,37 @@ impl Agents {
         Ok(self.cluster.propose(change).await?)
     }
 
-    /// The endpoint whose credential the request carries, if it may ask for anything now. One that is disabled may not, nor
-    /// one whose time is over, whether or not the registry has noticed yet.
-    fn asking<'a>(&self, state: &'a State, headers: &HeaderMap) -> Result<&'a Endpoint, Refused> {
-        let endpoint = authenticate(state, headers)?;
-        self.limits.take(endpoint.id, Use::Request)?;
+    /// The endpoint whose credential the request carries, if it may ask for anything now, and the state that knows it. One that
+    /// is disabled may not, nor one whose time is over, whether or not the registry has noticed yet.
+    async fn asking(&self, peer: &Peer, headers: &HeaderMap) -> Result<(Arc<State>, Endpoint), Refused> {
+        let (state, id) = self.authenticate(peer, headers).await?;
+        self.limits.take(id, Use::Request)?;
+        let endpoint = state.endpoint(id).cloned().ok_or_else(not_sure)?;
         if endpoint.expires().is_some_and(|at| at <= unix_now()) {
-            return Err(removed());
+            return Err(unauthorized(NO_ENDPOINT));
         }
-        if endpoint.is_enabled { Ok(endpoint) } else { Err(disabled()) }
+        if endpoint.is_enabled { Ok((state, endpoint)) } else { Err(disabled()) }
+    }
+
+    /// The endpoint whose credential the request carries, and the state that knows it.
+    ///
+    /// Whoever shows no credential that is good learns nothing of any endpoint: the answer is the same, and is found in the
+    /// same way, whether the endpoint that it names exists, was removed, is disabled, or never was. An agent that is told 401
+    /// believes that it was removed. So a manager says that only once it has all that the leader has, for it may not have
+    /// heard yet of an endpoint that joined at another.
+    async fn authenticate(&self, peer: &Peer, headers: &HeaderMap) -> Result<(Arc<State>, EndpointId), Refused> {
+        let credential = credential_of(headers)?;
+        let (endpoint, hash) = (credential.endpoint, credential.hash());
+        let mut state = self.cluster.snapshot();
+        if !is_of(&state, endpoint, &hash) {
+            let _turn = self.unproved.try_acquire().map_err(|_| not_sure())?;
+            state = self.cluster.confirmed().await.ok_or_else(not_sure)?;
+            if !is_of(&state, endpoint, &hash) {
+                return Err(unauthorized(NO_ENDPOINT));
+            }
+        }
+        peer.prove();
+        Ok((state, endpoint))
     }
 
     /// Changes the registry as an endpoint wants it, unless it does so too often: a change costs every manager.
@@ -67,7 +97,7 @@ pub fn router(cluster: Cluster, told: Told) -> Router {
         .route(AGENT_ROTATE, post(rotate_key))
         .route(AGENT_ROUTES, put(offer))
         .route(AGENT_LEAVE, post(leave))
-        .with_state(Agents { cluster, told, limits: Limits::default() })
+        .with_state(Agents { cluster, told, limits: Limits::default(), unproved: Arc::new(Semaphore::new(UNPROVED)) })
 }
 
 async fn join(
@@ -89,13 +119,17 @@ async fn join(
     };
     tracing::info!(%endpoint, remote = %peer.remote, "an endpoint joined");
     let map = map_of(&agents.cluster.snapshot(), endpoint)?;
+    peer.prove();
     agents.told.note(&map);
     Ok(Json(JoinResponse { map }))
 }
 
-async fn map(Shared(agents): Shared<Agents>, headers: HeaderMap) -> Result<Json<EndpointMap>, Refused> {
-    let state = agents.cluster.snapshot();
-    let endpoint = agents.asking(&state, &headers)?.id;
+async fn map(
+    Shared(agents): Shared<Agents>,
+    Extension(peer): Extension<Peer>,
+    headers: HeaderMap,
+) -> Result<Json<EndpointMap>, Refused> {
+    let (state, Endpoint { id: endpoint, .. }) = agents.asking(&peer, &headers).await?;
     let map = map_of(&state, endpoint)?;
     agents.told.note(&map);
     Ok(Json(map))
@@ -112,8 +146,7 @@ async fn rotate_key(
     headers: HeaderMap,
     ApiJson(request): ApiJson<RotateRequest>,
 ) -> Result<StatusCode, Refused> {
-    let state = agents.cluster.snapshot();
-    let Endpoint { id: endpoint, public_key, .. } = *agents.asking(&state, &headers)?;
+    let (_, Endpoint { id: endpoint, public_key, .. }) = agents.asking(&peer, &headers).await?;
     // One that can't reach its managers asks to be sure. That need not go through the log.
     if public_key == request.public_key {
         return Ok(StatusCode::NO_CONTENT);
@@ -132,10 +165,9 @@ async fn offer(
     headers: HeaderMap,
     ApiJson(OfferRequest { prefixes }): ApiJson<OfferRequest>,
 ) -> Result<StatusCode, Refused> {
-    let state = agents.cluster.snapshot();
-    let endpoint = agents.asking(&state, &headers)?;
+    let (_, endpoint) = agents.asking(&peer, &headers).await?;
     // Said again, as after an answer that was lost. That need not go through the log either.
-    if offers(endpoint, &prefixes) {
+    if offers(&endpoint, &prefixes) {
         return Ok(StatusCode::NO_CONTENT);
     }
     let endpoint = endpoint.id;
@@ -155,37 +187,36 @@ async fn leave(
     Extension(peer): Extension<Peer>,
     headers: HeaderMap,
 ) -> Result<StatusCode, Refused> {
-    let endpoint = agents.asking(&agents.cluster.snapshot(), &headers)?.id;
+    let (_, Endpoint { id: endpoint, .. }) = agents.asking(&peer, &headers).await?;
     let command = Command::RemoveEndpoint(RemoveEndpoint { endpoint, now: unix_now() });
     agents.change(endpoint, &peer, command).await?;
     tracing::info!(%endpoint, "an endpoint left");
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// The endpoint whose credential the request carries.
-///
-/// An agent that is told 401 or 410 believes that it was removed. A manager that lags behind must not say so of an
-/// endpoint it has not heard of yet.
-fn authenticate<'a>(state: &'a State, headers: &HeaderMap) -> Result<&'a Endpoint, Refused> {
-    let unauthorized = |text| Refused::new(StatusCode::UNAUTHORIZED, "bad-credential", text);
+const NO_ENDPOINT: &str =
+    "no endpoint has this credential: it may have been removed from the cluster. Join it with a new token";
+
+/// What the request shows, which need not be anybody's.
+fn credential_of(headers: &HeaderMap) -> Result<Credential, Refused> {
     let credential = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let credential = credential.and_then(|value| value.strip_prefix("Bearer "));
     let credential = credential.ok_or_else(|| unauthorized("this needs the credential of an endpoint"))?;
-    let credential: Credential =
-        credential.parse().map_err(|_| unauthorized("this is no credential of an endpoint"))?;
-    let Some(endpoint) = state.endpoint(credential.endpoint) else {
-        return Err(if state.was_given(credential.endpoint) { removed() } else { not_yet() });
-    };
-    if endpoint.credential == Some(credential.hash()) {
-        Ok(endpoint)
-    } else {
-        Err(unauthorized("this is not the credential of that endpoint"))
-    }
+    credential.parse().map_err(|_| unauthorized("this is no credential of an endpoint"))
 }
 
-fn removed() -> Refused {
-    let text = "this endpoint was removed from the cluster: join it again with a new token";
-    Refused::new(StatusCode::GONE, "endpoint-removed", text)
+fn is_of(state: &State, endpoint: EndpointId, hash: &SecretHash) -> bool {
+    state.endpoint(endpoint).is_some_and(|endpoint| endpoint.credential.as_ref() == Some(hash))
+}
+
+fn unauthorized(text: &str) -> Refused {
+    Refused::new(StatusCode::UNAUTHORIZED, "bad-credential", text)
+}
+
+fn not_sure() -> Refused {
+    let text =
+        "this manager cannot tell now whether an endpoint has this credential: ask again soon, or ask another manager";
+    Refused::new(StatusCode::SERVICE_UNAVAILABLE, "credential-not-checked", text).retry_after(1)
 }
 
 fn not_yet() -> Refused {

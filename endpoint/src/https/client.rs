@@ -22,6 +22,10 @@ use serde::de::DeserializeOwned;
 use super::managers::Place;
 use super::trust::tls_config;
 
+/// Of an answer: a map of many managers and routes has less.
+const MAX_ANSWER: usize = 4 << 20;
+/// Of a refusal.
+const MAX_REFUSAL: usize = 64 << 10;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -188,8 +192,10 @@ impl Client {
         if status.is_success() {
             return Ok(response);
         }
-        let problem = response.json::<Problem>().await.map(|problem| problem.title);
-        let reason = problem.unwrap_or_else(|_| format!("it answers with HTTP status {status}"));
+        let problem = read(response, MAX_REFUSAL).await.ok().flatten();
+        let problem =
+            problem.and_then(|body| serde_json::from_slice::<Problem>(&body).ok()).map(|problem| problem.title);
+        let reason = problem.unwrap_or_else(|| format!("it answers with HTTP status {status}"));
         let (manager, client_error) = (self.manager, status.is_client_error());
         // Too many requests is the one refusal that time cures.
         Err(if client_error && status != StatusCode::TOO_MANY_REQUESTS {
@@ -200,13 +206,10 @@ impl Client {
     }
 
     async fn body<T: DeserializeOwned>(&self, response: Response) -> Result<T, RequestError> {
-        response.json().await.map_err(|error| {
-            if error.is_decode() {
-                let reason = "its answer makes no sense here: run the same version of Festoon on both".to_owned();
-                RequestError::Failed { manager: self.manager, reason }
-            } else {
-                self.no_answer(&error)
-            }
+        let body = read(response, MAX_ANSWER).await.map_err(|error| self.no_answer(&error))?;
+        body.and_then(|body| serde_json::from_slice(&body).ok()).ok_or_else(|| {
+            let reason = "its answer makes no sense here: run the same version of Festoon on both".to_owned();
+            RequestError::Failed { manager: self.manager, reason }
         })
     }
 
@@ -218,6 +221,18 @@ impl Client {
         let reason = if error.is_timeout() { "no answer in time".into() } else { innermost(error).to_string() };
         RequestError::Unreachable { manager, reason }
     }
+}
+
+/// The body of an answer, of `most` bytes at most; `None` if there is more.
+async fn read(mut response: Response, most: usize) -> Result<Option<Vec<u8>>, reqwest::Error> {
+    let mut body = Vec::new();
+    while let Some(part) = response.chunk().await? {
+        if body.len() + part.len() > most {
+            return Ok(None);
+        }
+        body.extend_from_slice(&part);
+    }
+    Ok(Some(body))
 }
 
 #[expect(clippy::disallowed_methods, reason = "the shell compares clocks")]

@@ -140,6 +140,11 @@ async fn whoever_guesses_is_told_to_wait_and_whoever_is_in_is_not() {
     for _ in 0..12 {
         assert!(matches!(world.try_as("ann", "wrong", None, later).await, Err(LogInError::Wrong)));
     }
+    let last = world.try_as("ann", PASSWORD, None, later).await.unwrap();
+    world.cluster.propose(Command::LogOutAll(last.user)).await.unwrap();
+    for _ in 0..12 {
+        assert!(matches!(world.try_as("ann", "wrong", None, later).await, Err(LogInError::Wrong)));
+    }
     world.try_as("ann", PASSWORD, None, later).await.unwrap();
 }
 

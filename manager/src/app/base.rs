@@ -1,6 +1,7 @@
 //! What every manager runs, whatever it carries: the registry, and the listener that the registry comes through.
 
 use std::pin::Pin;
+use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use axum::Router;
@@ -15,12 +16,15 @@ use crate::config::Config;
 use crate::data_dir::DataDir;
 use crate::deliver::{self, Deliveries};
 use crate::events::{self, Events, Record};
-use crate::https::Later;
+use crate::https::{KnownHosts, Later};
 use crate::metrics::{Metrics, Sources, Way};
 use crate::node::Sighting;
 use crate::pki::Credentials;
 use crate::snapshot::Snapshots;
 use crate::{agents, expiry, https, vault};
+
+/// How often it is said again where managers are, if the registry does not change.
+const KNOWN_AGAIN: Duration = Duration::from_secs(3600);
 
 /// The registry, running.
 pub(super) struct Base {
@@ -84,10 +88,12 @@ pub(super) async fn start(data: &DataDir, config: &Config) -> anyhow::Result<Bas
     let (later, later_for_managers, managers) = (Later::default(), Later::default(), parts.managers.clone());
     let everybody = agents::router(cluster.clone(), keeper.told.clone());
     let everybody = everybody.merge(cluster::join_router(&parts)).merge(later.router());
+    let managers_ask = for_managers(&parts, &keeper, &events, &deliveries, &later_for_managers);
     let served = https::Routes {
         everybody: metrics.requests().observe(everybody, Way::Https),
-        managers: metrics.requests().observe(for_managers(&parts, &keeper, &events, &deliveries, &later_for_managers), Way::Https),
+        managers: metrics.requests().observe(managers_ask, Way::Https),
     };
+    let hosts = know_managers(cluster.clone(), https.known_hosts());
     let https = https.run(served);
     let delivering = deliveries.clone().run();
     let audit = trail.reader();
@@ -100,6 +106,7 @@ pub(super) async fn start(data: &DataDir, config: &Config) -> anyhow::Result<Bas
             () = https => anyhow!("the HTTPS listener ended"),
             () = keys => anyhow!("the registry ended"),
             () = program => anyhow!("the registry ended"),
+            () = hosts => anyhow!("the registry ended"),
             () = record => anyhow!("the record of events ended"),
             () = trail => anyhow!("the registry ended"),
             never = supervisor.run() => match never {},
@@ -148,6 +155,20 @@ async fn keep_keys(keeper: Keeper, cluster: Cluster) {
         () = keeper.run(cluster.watch(), unix_now) => {}
         () = vault::keep_data_key_inside(cluster.clone(), vault) => {}
         () = expiry::keep_forgetting(cluster.clone(), unix_now) => {}
+    }
+}
+
+/// Has the listener tell the hosts of managers from strangers, also before one has asked anything. Ends with the registry.
+async fn know_managers(cluster: Cluster, known: KnownHosts) {
+    let mut states = cluster.watch();
+    loop {
+        let state = std::sync::Arc::clone(&*states.borrow_and_update());
+        state.managers().flat_map(|manager| &manager.https).for_each(|at| known.note(at.ip()));
+        // What is not said again is forgotten.
+        match tokio::time::timeout(KNOWN_AGAIN, states.changed()).await {
+            Ok(Err(_)) => return,
+            Ok(Ok(())) | Err(_) => {}
+        }
     }
 }
 

@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use crate::cluster::{Cluster, Https, authenticate, unix_now};
+use crate::cluster::{Cluster, Https, member, unix_now};
 use crate::https::{Peer, Refused};
 
 /// `POST`, managers only: the hash of an entry.
@@ -81,7 +81,7 @@ async fn answer(
     Extension(peer): Extension<Peer>,
     question: Bytes,
 ) -> Result<Json<Answer>, Refused> {
-    authenticate(&peer, &cluster)?;
+    member(&peer, &cluster)?;
     let Question { number } = serde_json::from_slice(&question).map_err(|_| {
         Refused::new(StatusCode::BAD_REQUEST, "bad-request", "run the same version of Festoon on both managers")
     })?;

@@ -12,10 +12,13 @@ use festoon_proto::token::{JoinToken, TokenKind};
 
 use super::args::{JoinArgs, ManagerArgs, WitnessArgs};
 use super::output::print_people;
+use crate::bounded;
 use crate::cluster::{self, NO_SECRETS};
 use crate::data_dir::{DataDir, Identity};
 use crate::pki::{Credentials, TlsKey, client_config, fingerprints};
 
+/// Of an answer: a few certificates and addresses.
+const MAX_ANSWER: usize = 1 << 20;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -123,7 +126,13 @@ async fn ask(token: &JoinToken, request: &ManagerJoinRequest, at: SocketAddr) ->
     let url = format!("https://{MANAGER_TLS_NAME}:{}{MANAGER_JOIN}", at.port());
     let response = client.post(url).json(request).send().await?;
     match response.status().is_success() {
-        true => Ok(Answer::In(response.json().await.context("run the same version of Festoon on both managers")?)),
-        false => Ok(Answer::Refused(response.json().await.context("this is no manager of Festoon")?)),
+        true => {
+            let answer = bounded::read(response, MAX_ANSWER).await?;
+            Ok(Answer::In(serde_json::from_slice(&answer).context("run the same version of Festoon on both managers")?))
+        }
+        false => {
+            let answer = bounded::read(response, bounded::MAX_REFUSAL).await?;
+            Ok(Answer::Refused(serde_json::from_slice(&answer).context("this is no manager of Festoon")?))
+        }
     }
 }

@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use festoon_cluster::storage::{AuditLog, StorageError};
 use festoon_cluster::{Counts, Proposal, ProposeError, Removal};
-use festoon_control::registry::{Change, Command, Outcome, Refusal, State, UnixMs, audit};
+use festoon_control::registry::{Change, Command, JoinEndpoint, Outcome, Refusal, State, UnixMs, audit};
 use festoon_proto::epoch::{EpochProof, Roster};
 use festoon_proto::map::MapVersion;
-use festoon_proto::{ClusterId, EpochId, ManagerId};
+use festoon_proto::token::SecretHash;
+use festoon_proto::{ClusterId, EpochId, ManagerId, PublicKey};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::anew::{AnewError, Kept};
@@ -163,6 +164,24 @@ impl Cluster {
     /// Who the managers are; none if this one neither has a copy of the registry nor was told when it joined.
     pub fn roster(&self) -> Option<Roster> {
         self.snapshot().roster().or_else(|| self.0.joined_with.clone())
+    }
+
+    /// The state, once it has all that was acknowledged before this call; `None` if no majority says so in time.
+    ///
+    /// A leader refuses a join with a token that nobody has without writing anything, once a majority has confirmed that it
+    /// leads, and says which of its states that was. Nobody has a token that is made up here.
+    pub async fn confirmed(&self) -> Option<Arc<State>> {
+        let nobodys = Command::JoinEndpoint(JoinEndpoint {
+            token: SecretHash::of(&rand::random::<[u8; 32]>()),
+            public_key: PublicKey::from_bytes(rand::random()),
+            credential: SecretHash::of(&rand::random::<[u8; 32]>()),
+            name: String::new(),
+            now: unix_now(),
+        });
+        match self.propose(nobodys).await {
+            Err(ProposeError::Refused(_)) => Some(self.snapshot()),
+            _ => None,
+        }
     }
 
     /// As [`festoon_cluster::Cluster::audit`].

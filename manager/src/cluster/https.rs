@@ -13,8 +13,11 @@ use festoon_proto::address::cluster_tls_name;
 use tokio::sync::watch;
 
 use super::routes::ASK;
+use crate::bounded::{self, ReadError};
 use crate::pki::{Credentials, Tls};
 
+/// Of an answer: a page of the log, of events or of the audit log has less.
+const MAX_ANSWER: usize = 64 << 20;
 const CONNECT_LIMIT: Duration = Duration::from_secs(2);
 /// A connection that takes nothing for so long is given up, and the next request makes a new one.
 const SILENCE_LIMIT: Duration = Duration::from_secs(1);
@@ -148,25 +151,16 @@ async fn receive(request: reqwest::RequestBuilder, at: SocketAddr) -> Result<Vec
     };
     let response = request.send().await.map_err(failed)?;
     let status = response.status();
-    let body = read(response, MAX_ANSWER_LEN).await.map_err(failed)?;
-    let body = body.ok_or_else(|| CallError::NoAnswer(format!("{at}: its answer is longer than {MAX_ANSWER_LEN} bytes")))?;
+    let most = if status.is_success() { MAX_ANSWER } else { bounded::MAX_REFUSAL };
+    let body = bounded::read(response, most).await.map_err(|error| match error {
+        ReadError::Broken(error) => failed(error),
+        error @ ReadError::TooLong(_) => CallError::NoAnswer(format!("{at}: {error}")),
+    })?;
     match status.is_success() {
         true => Ok(body),
         // It was refused before anybody looked at it.
         false => Err(CallError::NotSent(format!("{at}: HTTP status {status}, {}", String::from_utf8_lossy(&body)))),
     }
-}
-
-/// The body, unless it is longer than `most`: another manager must not fill this one's memory.
-async fn read(mut response: reqwest::Response, most: usize) -> Result<Option<Vec<u8>>, reqwest::Error> {
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await? {
-        if body.len() + chunk.len() > most {
-            return Ok(None);
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(Some(body))
 }
 
 /// The outer errors only say that a request failed.
@@ -182,5 +176,3 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Nothing panics while holding it.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
-/// Bytes of an answer that are taken.
-const MAX_ANSWER_LEN: usize = 32 << 20;

@@ -39,7 +39,7 @@ async fn until_ready(manager: &Manager) {
 async fn until_served(agent: &Agent, manager: &Manager, endpoint: EndpointId) {
     let deadline = Instant::now() + Duration::from_secs(20);
     while let Err(problem) = agent.map(manager.https, endpoint).await {
-        assert!(Instant::now() < deadline && problem.kind == "endpoint-not-yet", "{problem:?}");
+        assert!(Instant::now() < deadline && problem.kind == "credential-not-checked", "{problem:?}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

@@ -11,9 +11,11 @@ mod drain;
 mod events;
 mod floods;
 mod flood;
+mod half_open;
 mod kill9;
 mod leader;
 mod load;
+mod login_flood;
 mod loss;
 mod one_way;
 mod partition;
@@ -47,7 +49,7 @@ struct Measurement {
     run: fn(&Lab, &mut Report) -> anyhow::Result<()>,
 }
 
-const ALL: [Measurement; 28] = [
+const ALL: [Measurement; 30] = [
     Measurement { name: "kill9", run: kill9::measure },
     Measurement { name: "blackhole", run: blackhole::measure },
     Measurement { name: "one_way", run: one_way::measure },
@@ -76,6 +78,8 @@ const ALL: [Measurement; 28] = [
     Measurement { name: "handshake_flood", run: floods::handshakes },
     Measurement { name: "junk_flood", run: floods::junk },
     Measurement { name: "flood", run: flood::measure },
+    Measurement { name: "half_open", run: half_open::measure },
+    Measurement { name: "login_flood", run: login_flood::measure },
 ];
 
 /// The whole program. Fails when a bar is not met or could not be measured.

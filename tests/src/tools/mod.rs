@@ -6,6 +6,7 @@ pub mod flood;
 pub mod forge;
 pub mod handshake;
 pub mod hostile;
+pub mod hold;
 pub mod icmp;
 pub mod junk;
 pub mod outcome;
@@ -68,6 +69,8 @@ enum Tool {
     Hostile(hostile::HostileArgs),
     /// Sends whole IP packets as they are.
     RawSend(raw::RawArgs),
+    /// Holds TCP connections that say nothing.
+    TcpHold(hold::HoldArgs),
     /// Receives `tcp-send` streams; a line of JSON for each, when it ends.
     TcpServe(receive::ServeArgs),
     /// One TCP stream of a known pattern, compared with what the receiver says it got.
@@ -100,6 +103,7 @@ pub fn main() -> anyhow::Result<()> {
         Tool::UdpFlood(args) => write_report(out, &flood::send(&args, &stop)?),
         Tool::Hostile(args) => write_report(out, &hostile::run(&args, &stop)?),
         Tool::RawSend(args) => write_report(out, &raw::send(&args, &stop)?),
+        Tool::TcpHold(args) => write_report(out, &hold::hold(&args, &stop)),
         Tool::TcpServe(args) => receive::serve(&args, &stop, out),
         Tool::TcpSend(args) => write_report(out, &stream::send(&args, &stop)?),
         Tool::Webhooks(args) => write_report(out, &webhooks::serve(&args, &stop)?),

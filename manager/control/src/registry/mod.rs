@@ -37,7 +37,7 @@ mod vouch;
 
 pub use accounts::{
     AccountError, ApiToken, MAX_API_TOKEN_MS, MAX_SESSION_MS, MAX_SESSIONS, OidcIdentity, PasswordHash, Session, Totp,
-    User, check_set_up,
+    User, check_set_up, site_of,
 };
 pub use address::{AddressRange, Addresses, Family, ParseRangeError, TwoOfAFamilyError};
 pub use allocate::AddressError;

@@ -27,6 +27,7 @@ pub(in crate::registry) fn log_in(state: &mut State, command: &LogIn) -> Result<
     if matches!(command.proof, Proof::RecoveryCode(_)) {
         user.changed = state.version();
     }
+    user.note_log_in(command.from);
     state.put_user(user);
     let all: Vec<_> = state.sessions_of(command.user).map(|session| session.id).collect();
     for oldest in all.iter().take((all.len() + 1).saturating_sub(MAX_SESSIONS)) {

@@ -60,6 +60,7 @@ pub(in crate::registry) fn add(state: &mut State, command: &AddUser) -> Result<U
         totp: None,
         identity: command.identity.clone(),
         is_enabled: true,
+        logged_in_from: Vec::new(),
         created: command.now,
         credentials_changed: state.version(),
         changed: state.version(),
