@@ -131,7 +131,7 @@ impl Endpoint {
         let any: SocketAddr = if at.is_ipv6() { "[::]:0".parse()? } else { "0.0.0.0:0".parse()? };
         let socket = UdpSocket::bind(any)?;
         socket.set_read_timeout(Some(POLL))?;
-        let mut peers = Peers::new(&key, 1000, false);
+        let mut peers = Peers::new(&key, false);
         let peer = peers.insert(manager.public_key, ()).context("no room for a manager")?;
         peers.set_candidates(peer, &[at]);
         let (buffer, plain) = (vec![0; LARGEST_DATAGRAM], vec![0; LARGEST_DATAGRAM]);
@@ -230,6 +230,7 @@ impl Endpoint {
             }
             _ => {}
         }
+        while self.peers.handle_handshake(now(), &mut batch, &mut drops).is_some() {}
         self.transmit(&batch);
         Ok(true)
     }

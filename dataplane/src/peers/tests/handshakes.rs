@@ -179,9 +179,9 @@ fn a_peer_counts_at_the_address_where_it_was_heard() {
     let datagram = a.take().remove(0);
     b.receive(moved, &datagram);
     assert_eq!(counted(&b), Some(Origin::of(moved.ip())));
-    b.peers.handle_timeout(now() + LATELY / 2, &mut b.out);
+    b.peers.handle_timeout(now() + LATELY / 2, &mut b.out, &mut b.drops);
     assert_eq!(counted(&b), Some(Origin::of(moved.ip())));
-    b.peers.handle_timeout(now() + LATELY * 2, &mut b.out);
+    b.peers.handle_timeout(now() + LATELY * 2, &mut b.out, &mut b.drops);
     assert_eq!(counted(&b), None);
     b.peers.disconnect(to_a);
     b.peers.remove(to_a);
