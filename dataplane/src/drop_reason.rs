@@ -33,7 +33,7 @@ drop_reasons! {
     UnknownKey => "unknown_key",
     /// A handshake that was not made for this node's key.
     InvalidMac => "invalid_mac",
-    /// A handshake beyond what this node takes in a second; it was answered with a cookie.
+    /// A handshake beyond what this node takes from its sender. It may have been answered with a cookie.
     RateLimited => "rate_limited",
     /// A handshake that is old, repeated or does not decrypt.
     InvalidHandshake => "invalid_handshake",
@@ -61,6 +61,10 @@ drop_reasons! {
     TooBig => "too_big",
     /// The endpoint has no manager now.
     EndpointDetached => "endpoint_detached",
+    /// The endpoint was not heard for long by the manager that carries it.
+    EndpointSilent => "endpoint_silent",
+    /// There is no session with the other end, and no room for more packets that wait for one, or they waited too long.
+    NoSession => "no_session",
     /// The manager that carries the endpoint cannot be reached.
     ManagerUnreachable => "manager_unreachable",
     /// This endpoint has no manager now.
@@ -75,6 +79,8 @@ drop_reasons! {
     NoUnderlayAddress => "no_underlay_address",
     /// A signal message that cannot be read.
     InvalidSignal => "invalid_signal",
+    /// A signal message of an endpoint that sends too many of them, or too many of this kind.
+    SignalLimit => "signal_limit",
     /// A frame from the local device whose offload header makes no sense.
     MalformedFrame => "malformed_frame",
 }
@@ -99,6 +105,11 @@ impl DropCounters {
     /// Counts one packet.
     pub fn count(&mut self, reason: DropReason) {
         self.0[reason as usize] += 1;
+    }
+
+    /// Counts several packets.
+    pub fn count_many(&mut self, reason: DropReason, packets: u64) {
+        self.0[reason as usize] += packets;
     }
 
     /// Packets dropped for `reason` so far.

@@ -4,6 +4,7 @@
 //! [`Effects`]. The feature `io` adds the shell: TUN devices, UDP sockets and the loop that drives a [`Node`].
 
 pub mod batch;
+pub mod bucket;
 pub mod drop_reason;
 pub mod forwarder;
 pub mod liveness;

@@ -13,7 +13,8 @@
 //! Suspicion comes before sentence: one missed answer only starts a burst of probes some milliseconds apart, and only a
 //! burst of which no probe is answered is death. So detection is fast while random loss hardly ever kills: at 5 % loss
 //! each way a whole burst is lost once in 10^8. Hints (an ICMP error, another manager's word) are not authenticated or
-//! not first-hand: they start a burst and no more.
+//! not first-hand: they start a burst and no more. Whoever forges them by the thousand gets a few bursts at once and then
+//! one an interval. A hint beyond that is not lost, but waits: its burst begins when the next may.
 //!
 //! Traffic counts as life, but not for ever: it proves one direction only. A probe is due after a few intervals even while
 //! traffic arrives, and a burst that goes unanswered while traffic still arrives is given longer, since then a queue is
@@ -41,6 +42,8 @@ const MAX_RESTARTS: u32 = 2;
 /// How soon a dead end is tried again, doubling up to the longest.
 const FIRST_RETRY: Duration = Duration::from_millis(250);
 const LAST_RETRY: Duration = Duration::from_secs(2);
+/// Bursts that hints may start one after another. Then they may start one in each interval.
+const HINTS: u32 = 3;
 /// Probes whose answers still tell a round-trip time.
 const REMEMBERED: usize = 32;
 
@@ -87,6 +90,10 @@ pub struct Liveness {
     sent: VecDeque<(u32, Instant)>,
     last_heard: Option<Instant>,
     last_answer: Option<Instant>,
+    /// When hints may start all their bursts again.
+    hints_back_at: Option<Instant>,
+    /// When a hint that waits is followed.
+    hint: Option<Instant>,
     rtt: Option<Rtt>,
     actions: VecDeque<Action>,
     verdicts: VecDeque<Verdict>,
@@ -121,6 +128,8 @@ impl Liveness {
             sent: VecDeque::with_capacity(REMEMBERED),
             last_heard: None,
             last_answer: None,
+            hints_back_at: None,
+            hint: None,
             rtt: None,
             actions: VecDeque::new(),
             verdicts: VecDeque::new(),
@@ -162,7 +171,8 @@ impl Liveness {
         match self.state {
             State::Alive { .. } => {
                 let unproven = self.last_answer.unwrap_or(now) + self.interval * INTERVALS_WITH_TRAFFIC;
-                self.state = State::Alive { at: unproven.min(now + self.interval) };
+                let at = unproven.min(now + self.interval);
+                self.state = State::Alive { at: self.hint.map_or(at, |hint| hint.min(at)) };
             }
             // A dead end that speaks is asked at once, but not for every packet. It needs no handshake: it has our session.
             State::Down { .. } => {
@@ -183,24 +193,43 @@ impl Liveness {
         }
         self.last_heard = Some(now);
         self.last_answer = Some(now);
+        self.hint = None;
         if !self.is_alive() {
             self.verdicts.push_back(Verdict::Alive);
         }
         self.state = State::Alive { at: now + self.interval };
     }
 
-    /// Something says that it may be dead: probe it at once.
+    /// Something says that it may be dead: probe it at once, or as soon as hints may start a burst again.
     pub fn handle_hint(&mut self, now: Instant) {
-        if matches!(self.state, State::Alive { .. } | State::Waiting { .. }) {
-            self.suspect(now);
+        let (State::Alive { at } | State::Waiting { at }) = self.state else { return };
+        let next = self.next_hint(now);
+        if next <= now {
+            self.follow_hint(now);
+        } else if matches!(self.state, State::Alive { .. }) {
+            self.hint = Some(next);
+            self.state = State::Alive { at: at.min(next) };
         }
+    }
+
+    /// When hints may start a burst.
+    fn next_hint(&self, now: Instant) -> Instant {
+        let burst = self.interval * (HINTS - 1);
+        self.hints_back_at.and_then(|at| at.checked_sub(burst)).map_or(now, |next| next.max(now))
+    }
+
+    fn follow_hint(&mut self, now: Instant) {
+        let back_at = self.hints_back_at.map_or(now, |at| at.max(now));
+        self.hints_back_at = Some(back_at + self.interval);
+        self.suspect(now);
     }
 
     /// Our own way out changed, and with it everything that was known: ask at once.
     pub fn handle_change(&mut self, now: Instant) {
         match self.state {
             State::Down { .. } => self.state = State::Down { at: now, retry: FIRST_RETRY },
-            _ => self.handle_hint(now),
+            State::Alive { .. } | State::Waiting { .. } => self.suspect(now),
+            State::Suspect { .. } => {}
         }
     }
 
@@ -233,6 +262,7 @@ impl Liveness {
         let stalled = now - due > STALL;
         match self.state {
             State::Down { retry, .. } => self.retry(now, retry),
+            State::Alive { .. } if self.hint.take().is_some() && self.next_hint(now) <= now => self.follow_hint(now),
             State::Alive { .. } => {
                 self.probe(now);
                 self.state = State::Waiting { at: now + self.patience() };

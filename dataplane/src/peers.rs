@@ -5,20 +5,26 @@
 //!
 //! A manager knows all endpoints of a cluster, but most of them never speak to it. So a peer *sleeps* until it is needed:
 //! a tunnel takes two key agreements to make and more than ten kilobytes to keep, a sleeping peer some hundred bytes. It
-//! wakes when this node has something to send to it, or when it shows that it has its key. It never falls asleep again:
-//! its tunnel remembers the time of its last handshake, without which an old one could be played back.
+//! wakes when this node has something to send to it, or when it shows that it has its key. What must outlive its tunnel, the
+//! time of its newest handshake, is kept beside it: an older one is refused for as long as its key is known.
 //!
 //! Keys change while traffic goes on. A node with a new key of its own has a second line to a peer for a while, and a node
 //! with a new key is a second peer, a [`Pair`] with the first. Packets go the old way until a session is there on the new
 //! one, and what comes the old way is taken as long as the old key is good: so none is lost.
 
+mod admission;
+mod bucket;
+mod handshakes;
 mod own_keys;
 mod pair;
 mod peer;
+mod queue;
+mod stamps;
+mod waiting;
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::{Ipv6Addr, SocketAddr};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use etherparse::PacketBuilder;
 use festoon_proto::address::SIGNAL_PORT;
@@ -28,12 +34,17 @@ use festoon_proto::{PrivateKey, PublicKey};
 use crate::batch::UnderlayBatch;
 use crate::drop_reason::{DropCounters, DropReason};
 use crate::node::UnderlayPath;
-use crate::tunnel::{self, Addressee, MIN_BUFFER, Opened, Tunnel, sealed_capacity};
+use crate::tunnel::{self, Kind, MIN_BUFFER, Opened, sealed_capacity};
 
 pub use pair::{BringOver, Pair};
 pub use peer::Peer;
 
+use admission::{Admission, Origin};
 use own_keys::{OwnKeys, Place};
+use peer::Contact;
+use queue::{Queue, Refused};
+use stamps::Removed;
+use waiting::Waiting;
 
 /// IPv6 and UDP headers in front of a signal message.
 const SIGNAL_HEADERS: usize = 48;
@@ -41,6 +52,8 @@ const SIGNAL_HEADERS: usize = 48;
 const MAX_PEERS: usize = tunnel::MAX_TUNNELS / 2;
 /// Peers whose timers run in one go, at least; more are spread over [`tunnel::TICK`].
 const SWEEP: usize = 64;
+/// How long a peer that is silent still counts at the address where it was heard.
+const LATELY: Duration = Duration::from_secs(15 * 60);
 
 /// A peer's number in the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -75,6 +88,10 @@ pub enum Received {
 #[derive(Debug)]
 pub struct Peers<R> {
     own: OwnKeys,
+    admission: Admission,
+    queue: Queue,
+    refused: Refused,
+    removed: Removed,
     /// Whether answers leave from the address that was asked.
     pins_local: bool,
     slots: Vec<Option<Peer<R>>>,
@@ -83,6 +100,7 @@ pub struct Peers<R> {
     /// The numbers of those that do not sleep.
     awake: BTreeSet<u32>,
     signal: Vec<u8>,
+    waiting: Waiting,
     /// The lowest number whose timers come next.
     sweep_from: u32,
     next_sweep: Option<Instant>,
@@ -90,15 +108,21 @@ pub struct Peers<R> {
 
 impl<R> Peers<R> {
     /// No peers yet. A node with several addresses that others connect to sets `pins_local`.
-    pub fn new(private_key: &PrivateKey, handshakes_per_second: u64, pins_local: bool) -> Self {
+    pub fn new(private_key: &PrivateKey, pins_local: bool) -> Self {
+        let own = OwnKeys::new(private_key);
         Self {
-            own: OwnKeys::new(private_key, handshakes_per_second),
+            admission: Admission::new(own.used().identity.secret_for("admission")),
+            queue: Queue::default(),
+            refused: Refused::default(),
+            removed: Removed::default(),
+            own,
             pins_local,
             slots: Vec::new(),
             free: Vec::new(),
             by_key: HashMap::new(),
             awake: BTreeSet::new(),
             signal: Vec::with_capacity(SIGNAL_HEADERS + MAX_SIGNAL_LEN),
+            waiting: Waiting::default(),
             sweep_from: 0,
             next_sweep: None,
         }
@@ -125,12 +149,15 @@ impl<R> Peers<R> {
         let gone = self.own.set(key, former);
         let instead = self.own.used().place;
         for place in gone {
-            let (slots, awake) = (&mut self.slots, &mut self.awake);
-            awake.retain(|&number| {
-                let Some(peer) = &mut slots[number as usize] else { return false };
+            self.removed.forget(place);
+            for (number, slot) in (0..).zip(&mut self.slots) {
+                let Some(peer) = slot else { continue };
+                peer.newest.forget(place);
                 peer.cut(place, instead);
-                peer.is_awake()
-            });
+                if !peer.is_awake() && self.awake.remove(&number) {
+                    uncount(&mut self.admission, &mut peer.contact);
+                }
+            }
         }
     }
 
@@ -165,7 +192,7 @@ impl<R> Peers<R> {
         if index as usize >= MAX_PEERS {
             return None;
         }
-        let peer = Peer::new(key, role, self.own.used().place);
+        let peer = Peer::new(key, role, self.own.used().place, self.removed.take(&key));
         if index as usize == self.slots.len() {
             self.slots.push(Some(peer));
         } else {
@@ -177,18 +204,23 @@ impl<R> Peers<R> {
 
     /// Removes a peer and its sessions: nothing of it is accepted any more.
     pub fn remove(&mut self, id: PeerId) {
-        if let Some(peer) = self.slots.get_mut(id.0 as usize).and_then(Option::take) {
+        if let Some(mut peer) = self.slots.get_mut(id.0 as usize).and_then(Option::take) {
+            uncount(&mut self.admission, &mut peer.contact);
+            self.removed.keep(peer.key, peer.newest);
             self.by_key.remove(&peer.key);
             self.awake.remove(&id.0);
+            drop(self.waiting.take(id.0));
             self.free.push(id.0);
         }
     }
 
-    /// Ends the sessions with a peer and forgets where it was. It may make another.
+    /// Ends the sessions with a peer and forgets where it was. It may make another, with a new handshake.
     pub fn disconnect(&mut self, id: PeerId) {
-        if let Some(peer) = self.get_mut(id) {
+        if let Some(Some(peer)) = self.slots.get_mut(id.0 as usize) {
+            uncount(&mut self.admission, &mut peer.contact);
             peer.disconnect();
             self.awake.remove(&id.0);
+            drop(self.waiting.take(id.0));
         }
     }
 
@@ -217,19 +249,13 @@ impl<R> Peers<R> {
         // From the first datagram on there are timers to run.
         self.next_sweep.get_or_insert(now);
         let path = if self.pins_local { path } else { UnderlayPath { local: None, ..path } };
-        let received = match self.own.addressee(path.remote.ip(), datagram, plain) {
-            (_, Addressee::Tunnel(index)) => {
+        let received = match tunnel::kind(datagram) {
+            Some(kind @ (Kind::Initiation | Kind::Response(_))) => self.meet(now, path, kind, datagram, underlay),
+            Some(Kind::Other(index)) => {
                 let (number, place) = Place::from_wire(index);
                 self.open(now, (PeerId(number), place), path, datagram, plain, underlay)
             }
-            (place, Addressee::Initiator(key)) => {
-                self.open_initiation(now, (&key, place), path, datagram, plain, underlay)
-            }
-            (_, Addressee::Nobody(reason)) => Err(reason),
-            (_, Addressee::Cookie(len)) => {
-                underlay.push(path, &plain[..len]);
-                Err(DropReason::RateLimited)
-            }
+            None => Err(DropReason::MalformedDatagram),
         };
         match received {
             Ok(received) => received,
@@ -238,26 +264,6 @@ impl<R> Peers<R> {
                 Received::Nothing
             }
         }
-    }
-
-    /// Handles a handshake initiation that names a key, for ours in a place. Anybody can name a key; only its owner wakes a
-    /// peer.
-    fn open_initiation(
-        &mut self,
-        now: Instant,
-        (key, place): (&PublicKey, Place),
-        path: UnderlayPath,
-        datagram: &[u8],
-        plain: &mut [u8],
-        underlay: &mut UnderlayBatch,
-    ) -> Result<Received, DropReason> {
-        let id = self.find(key).ok_or(DropReason::UnknownKey)?;
-        let was_asleep = self.wake(id, place);
-        let received = self.open(now, (id, place), path, datagram, plain, underlay);
-        if received.is_err() && was_asleep {
-            self.put_to_sleep(id, place);
-        }
-        received
     }
 
     fn open(
@@ -269,24 +275,26 @@ impl<R> Peers<R> {
         plain: &mut [u8],
         underlay: &mut UnderlayBatch,
     ) -> Result<Received, DropReason> {
-        let Some(Peer { contact, lines, used, .. }) = self.get_mut(id) else {
+        let Some(Some(Peer { contact, lines, used, .. })) = self.slots.get_mut(id.0 as usize) else {
             return Err(DropReason::UnknownSession);
         };
         let line = lines[place.index()].as_deref_mut().ok_or(DropReason::UnknownSession)?;
         let opened = line.tunnel.open(path.remote.ip(), datagram, plain);
-        if opened.is_authentic() {
+        if opened.shows_presence() {
+            count(&mut self.admission, contact, path);
             contact.path = Some(path);
             contact.last_heard = Some(now);
         }
         if *used != place && line.takes_over(opened) {
             *used = place;
         }
-        match opened {
+        let received = match opened {
             Opened::Packet(len) => {
                 contact.rx_bytes += len as u64;
-                match signal_of(line.link_local, contact.link_local, &plain[..len])? {
-                    Some(message) => Ok(Received::Signal { from: id, message }),
-                    None => Ok(Received::Packet { from: id, len }),
+                match signal_of(line.link_local, contact.link_local, &plain[..len]) {
+                    Ok(Some(message)) => Ok(Received::Signal { from: id, message }),
+                    Ok(None) => Ok(Received::Packet { from: id, len }),
+                    Err(reason) => Err(reason),
                 }
             }
             Opened::Reply(len) => {
@@ -295,27 +303,32 @@ impl<R> Peers<R> {
             }
             Opened::Established(len) => {
                 underlay.push(path, &plain[..len]);
-                flush(&mut line.tunnel, path, underlay);
                 Ok(Received::Established(id))
             }
-            Opened::Keepalive => {
-                flush(&mut line.tunnel, path, underlay);
-                Ok(Received::Keepalive(id))
-            }
-            Opened::Cookie(len) => {
-                underlay.push(path, &plain[..len]);
-                Err(DropReason::RateLimited)
-            }
+            Opened::Keepalive => Ok(Received::Keepalive(id)),
             Opened::CookieTaken => Ok(Received::Nothing),
             Opened::Dropped(reason) => Err(reason),
+        };
+        if opened.shows_presence() && self.waiting.holds(id.0) {
+            self.send_waiting(id, underlay);
+        }
+        received
+    }
+
+    /// Sends what waited for a session, if there is one now.
+    fn send_waiting(&mut self, id: PeerId, underlay: &mut UnderlayBatch) {
+        if self.get(id).is_some_and(Peer::has_session) {
+            for packet in self.waiting.take(id.0) {
+                // It was there a moment ago. If not, the packet waits again.
+                let _ = self.send(id, &packet, underlay);
+            }
         }
     }
 
-    /// Encrypts `packet` for a peer, into `underlay`.
+    /// Encrypts `packet` for a peer, into `underlay`. Without a session it waits for one, if there is room.
     pub fn send(&mut self, id: PeerId, packet: &[u8], underlay: &mut UnderlayBatch) -> Result<(), DropReason> {
         let peer = self.slots.get_mut(id.0 as usize).and_then(Option::as_mut).ok_or(DropReason::UnknownSession)?;
         let path = peer.contact.path.ok_or(DropReason::NoUnderlayAddress)?;
-        peer.contact.tx_bytes += packet.len() as u64;
         let line = match &mut peer.lines[peer.used.index()] {
             Some(line) => line,
             None => {
@@ -325,10 +338,15 @@ impl<R> Peers<R> {
                 peer.wake(own, id.0).1
             }
         };
-        let buffer = underlay.reserve(path, sealed_capacity(packet.len()));
-        let len = line.tunnel.seal(packet, buffer);
+        if line.tunnel.has_session() {
+            let sealed = line.tunnel.seal(packet, underlay.reserve(path, sealed_capacity(packet.len())));
+            underlay.commit(sealed.unwrap_or(0));
+            peer.contact.tx_bytes += packet.len() as u64;
+            return Ok(());
+        }
+        let len = line.tunnel.begin(underlay.reserve(path, MIN_BUFFER));
         underlay.commit(len);
-        Ok(())
+        if self.waiting.hold(id.0, packet) { Ok(()) } else { Err(DropReason::NoSession) }
     }
 
     /// Sends a signal message to a peer.
@@ -387,36 +405,48 @@ impl<R> Peers<R> {
         underlay.commit(len);
     }
 
-    /// When to call [`Peers::handle_timeout`].
+    /// When to call [`Peers::handle_handshake`] and [`Peers::handle_timeout`].
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.next_sweep
+        self.queue.since().into_iter().chain(self.next_sweep).min()
     }
 
-    /// Runs the timers of some tunnels; of each of them twice a second.
-    pub fn handle_timeout(&mut self, now: Instant, underlay: &mut UnderlayBatch) {
+    /// Runs the timers of some tunnels; of each of them twice a second. Counts the packets that waited for a session in
+    /// vain.
+    pub fn handle_timeout(&mut self, now: Instant, underlay: &mut UnderlayBatch, drops: &mut DropCounters) {
         if self.next_sweep.is_some_and(|at| now < at) {
             return;
         }
-        self.own.handle_timeout();
+        drops.count_many(DropReason::NoSession, self.waiting.expire(now));
         let parts = (self.awake.len() / SWEEP).clamp(1, 10);
         self.next_sweep = Some(now + tunnel::TICK / parts as u32);
         let mut part = self.awake.range(self.sweep_from..).copied();
         for number in part.by_ref().take(self.awake.len().div_ceil(parts)) {
             if let Some(peer) = &mut self.slots[number as usize] {
                 peer.handle_timeout(underlay);
+                if peer.contact.last_heard.is_none_or(|heard| now > heard + LATELY) {
+                    uncount(&mut self.admission, &mut peer.contact);
+                }
             }
         }
         self.sweep_from = part.next().unwrap_or(0);
     }
 }
 
-/// Sends what waited for a session.
-fn flush(tunnel: &mut Tunnel, path: UnderlayPath, underlay: &mut UnderlayBatch) {
-    // What waits is at most a packet each time; the buffer must hold the largest.
-    while let Some(len) = tunnel.poll_queued(underlay.reserve(path, usize::from(u16::MAX))) {
-        underlay.commit(len);
+/// A peer was heard on `path`: it counts at that address.
+fn count(admission: &mut Admission, contact: &mut Contact, path: UnderlayPath) {
+    let origin = Origin::of(path.remote.ip());
+    if contact.counted != Some(origin) {
+        uncount(admission, contact);
+        contact.counted = Some(origin);
+        admission.enter(origin);
     }
-    underlay.commit(0);
+}
+
+/// A peer no longer counts at any address.
+fn uncount(admission: &mut Admission, contact: &mut Contact) {
+    if let Some(origin) = contact.counted.take() {
+        admission.leave(origin);
+    }
 }
 
 /// The signal message in `packet`, if it is one: UDP between the link-local addresses of both ends.

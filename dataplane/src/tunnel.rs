@@ -1,8 +1,11 @@
 //! Tunnels: the WireGuard protocol (<https://www.wireguard.com/protocol/>), by boringtun.
 //!
 //! The only file that names boringtun, and that knows its sharp edges: it reads the clock itself, panics on short
-//! buffers (so every method here asks for [`MIN_BUFFER`] more than the packet), wants its timers and its rate limiter
-//! ticked, and keeps the index of a tunnel in the upper 24 bits of the session indices it puts on the wire.
+//! buffers (so every method here asks for [`MIN_BUFFER`] more than the packet), wants its timers ticked, and keeps the
+//! index of a tunnel in the upper 24 bits of the session indices it puts on the wire. Its rate limiter is used only to check
+//! and to make the proofs in handshakes; which handshakes are let in is decided by [`peers`](crate::peers).
+
+mod initiation;
 
 use std::fmt;
 use std::net::IpAddr;
@@ -10,13 +13,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use boringtun::noise::errors::WireGuardError;
-use boringtun::noise::handshake::parse_handshake_anon;
 use boringtun::noise::rate_limiter::RateLimiter;
 use boringtun::noise::{Packet, Tunn, TunnResult};
 use boringtun::x25519;
 use festoon_proto::{PrivateKey, PublicKey};
 
 use crate::drop_reason::DropReason;
+
+pub use initiation::{Initiation, Stamp};
 
 /// Bytes that encryption adds to a packet.
 pub const OVERHEAD: usize = 32;
@@ -27,7 +31,7 @@ pub const MIN_BUFFER: usize = 148;
 /// Tunnels a node can have at most: their index travels in 24 bits.
 pub const MAX_TUNNELS: usize = 1 << 24;
 
-/// How often [`Tunnel::handle_timeout`] and [`Identity::handle_timeout`] want to be called.
+/// How often [`Tunnel::handle_timeout`] wants to be called.
 pub const TICK: Duration = Duration::from_millis(500);
 
 /// A buffer of this size is enough to seal `packet_len` bytes.
@@ -36,22 +40,41 @@ pub const fn sealed_capacity(packet_len: usize) -> usize {
     if sealed < MIN_BUFFER { MIN_BUFFER } else { sealed }
 }
 
-/// A node's own key, and its defence against floods of handshakes. A clone is the same identity.
+/// A node's own key, and how it checks what handshakes prove. A clone is the same identity.
 #[derive(Clone)]
 pub struct Identity {
     private: x25519::StaticSecret,
     public: x25519::PublicKey,
-    limiter: Arc<RateLimiter>,
+    /// What every handshake with this key begins with.
+    prologue: [u8; 32],
+    /// Asks for proof that the sender knows our key, and never for a cookie.
+    first_mac: Arc<RateLimiter>,
+    /// Asks for a cookie always.
+    both_macs: Arc<RateLimiter>,
+}
+
+/// What the sender of a handshake message has proved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proof {
+    /// That it knows our key, as anybody may.
+    Key,
+    /// Also that it receives what is sent to the address it sends from: it has a cookie for it.
+    Address,
 }
 
 impl Identity {
-    /// The identity of `private`, which answers at most `handshakes_per_second` without asking for a cookie first.
-    pub fn new(private: &PrivateKey, handshakes_per_second: u64) -> Self {
+    /// The identity of `private`.
+    pub fn new(private: &PrivateKey) -> Self {
         let private = x25519::StaticSecret::from(*private.secret_bytes());
         let public = x25519::PublicKey::from(&private);
-        // A handshake counts twice: when its sender is looked up and when its tunnel handles it.
-        let limiter = Arc::new(RateLimiter::new(&public, handshakes_per_second.saturating_mul(2)));
-        Self { private, public, limiter }
+        let limiter = |limit| Arc::new(RateLimiter::new(&public, limit));
+        Self {
+            prologue: initiation::prologue(&public),
+            first_mac: limiter(u64::MAX),
+            both_macs: limiter(0),
+            private,
+            public,
+        }
     }
 
     /// The public half.
@@ -59,21 +82,30 @@ impl Identity {
         PublicKey::from_bytes(self.public.to_bytes())
     }
 
-    /// Starts a new second for the limit of handshakes, when one has passed.
-    pub fn handle_timeout(&self) {
-        self.limiter.reset_count();
+    /// What the sender of a handshake message has proved, which it sent from the address `from`. No key agreement is made.
+    ///
+    /// # Errors
+    /// It was not made for this node's key.
+    pub fn check(&self, from: IpAddr, message: &[u8]) -> Result<Proof, DropReason> {
+        const NO_COOKIE: [u8; 16] = [0; 16];
+        let mut unused = [0; MIN_BUFFER];
+        match self.first_mac.verify_packet(None, message, &mut unused) {
+            Ok(_) if message.ends_with(&NO_COOKIE) => Ok(Proof::Key),
+            Ok(_) => Ok(match self.both_macs.verify_packet(Some(from), message, &mut unused) {
+                Ok(_) => Proof::Address,
+                Err(_) => Proof::Key,
+            }),
+            Err(TunnResult::Err(error)) => Err(reason_of(&error)),
+            Err(_) => Err(DropReason::MalformedDatagram),
+        }
     }
 
-    /// Who sent a handshake initiation. Its MAC was checked first, so that junk costs no key agreement.
-    fn initiator(&self, from: IpAddr, datagram: &[u8], reply: &mut [u8]) -> Result<PublicKey, Refusal> {
-        match self.limiter.verify_packet(Some(from), datagram, reply) {
-            Ok(Packet::HandshakeInit(initiation)) => parse_handshake_anon(&self.private, &self.public, &initiation)
-                .map(|half| PublicKey::from_bytes(half.peer_static_public))
-                .map_err(|_| Refusal::Drop(DropReason::InvalidHandshake)),
-            Ok(_) => Err(Refusal::Drop(DropReason::MalformedDatagram)),
-            Err(TunnResult::WriteToNetwork(cookie)) => Err(Refusal::Cookie(cookie.len())),
-            Err(TunnResult::Err(error)) => Err(Refusal::Drop(reason_of(&error))),
-            Err(_) => Err(Refusal::Drop(DropReason::MalformedDatagram)),
+    /// Writes a cookie for the sender of a handshake message to `reply` of at least [`MIN_BUFFER`] bytes, and says how many
+    /// bytes to send.
+    pub fn cookie(&self, from: IpAddr, message: &[u8], reply: &mut [u8]) -> usize {
+        match self.both_macs.verify_packet(Some(from), message, reply) {
+            Err(TunnResult::WriteToNetwork(cookie)) => cookie.len(),
+            _ => 0,
         }
     }
 }
@@ -84,36 +116,24 @@ impl fmt::Debug for Identity {
     }
 }
 
-enum Refusal {
-    Drop(DropReason),
-    Cookie(usize),
-}
-
-/// For whom a datagram is.
+/// What a datagram is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Addressee {
-    /// The tunnel with this index.
-    Tunnel(u32),
-    /// The tunnel with this key, which wants a session.
-    Initiator(PublicKey),
-    /// Nobody yet: the first so many bytes of the reply buffer are a cookie for the sender.
-    Cookie(usize),
-    /// Nobody.
-    Nobody(DropReason),
+pub enum Kind {
+    /// The beginning of a handshake, by whom it says itself.
+    Initiation,
+    /// An answer to a handshake that the tunnel with this index began.
+    Response(u32),
+    /// Something else for the tunnel with this index.
+    Other(u32),
 }
 
-/// Finds out for whom `datagram` is. `reply` has at least [`MIN_BUFFER`] bytes.
-pub fn addressee(identity: &Identity, from: IpAddr, datagram: &[u8], reply: &mut [u8]) -> Addressee {
-    match Tunn::parse_incoming_packet(datagram) {
-        Ok(Packet::PacketData(data)) => Addressee::Tunnel(data.receiver_idx >> 8),
-        Ok(Packet::HandshakeResponse(response)) => Addressee::Tunnel(response.receiver_idx >> 8),
-        Ok(Packet::PacketCookieReply(cookie)) => Addressee::Tunnel(cookie.receiver_idx >> 8),
-        Ok(Packet::HandshakeInit(_)) => match identity.initiator(from, datagram, reply) {
-            Ok(key) => Addressee::Initiator(key),
-            Err(Refusal::Cookie(len)) => Addressee::Cookie(len),
-            Err(Refusal::Drop(reason)) => Addressee::Nobody(reason),
-        },
-        Err(_) => Addressee::Nobody(DropReason::MalformedDatagram),
+/// What `datagram` is; `None` if it is no message of the protocol.
+pub fn kind(datagram: &[u8]) -> Option<Kind> {
+    match Tunn::parse_incoming_packet(datagram).ok()? {
+        Packet::HandshakeInit(_) => Some(Kind::Initiation),
+        Packet::HandshakeResponse(response) => Some(Kind::Response(response.receiver_idx >> 8)),
+        Packet::PacketCookieReply(cookie) => Some(Kind::Other(cookie.receiver_idx >> 8)),
+        Packet::PacketData(data) => Some(Kind::Other(data.receiver_idx >> 8)),
     }
 }
 
@@ -124,13 +144,10 @@ pub enum Opened {
     Packet(usize),
     /// The first so many bytes of the buffer go back to the sender, who started a handshake.
     Reply(usize),
-    /// The handshake we started is done. The first so many bytes of the buffer go to the sender; then
-    /// [`Tunnel::poll_queued`] may have packets that waited for it.
+    /// The handshake we started is done. The first so many bytes of the buffer go to the sender.
     Established(usize),
     /// Authentic, but with nothing in it.
     Keepalive,
-    /// The first so many bytes of the buffer are a cookie for the sender, who is one of too many and proved nothing.
-    Cookie(usize),
     /// A cookie for our next handshake. Anybody who saw the last one could have made it.
     CookieTaken,
     /// Not authentic or not readable.
@@ -138,11 +155,12 @@ pub enum Opened {
 }
 
 impl Opened {
-    /// Whether only the other end can have sent it, so that it may say where that is.
-    pub const fn is_authentic(self) -> bool {
+    /// Whether the other end sent it just now, so that it may say where that is. What begins a handshake does not count: it
+    /// may be a copy that somebody kept. Whoever goes on with the handshake has the key.
+    pub const fn shows_presence(self) -> bool {
         match self {
-            Self::Packet(_) | Self::Reply(_) | Self::Established(_) | Self::Keepalive => true,
-            Self::Cookie(_) | Self::CookieTaken | Self::Dropped(_) => false,
+            Self::Packet(_) | Self::Established(_) | Self::Keepalive => true,
+            Self::Reply(_) | Self::CookieTaken | Self::Dropped(_) => false,
         }
     }
 }
@@ -163,15 +181,20 @@ impl Tunnel {
     /// A tunnel to the node with the key `peer`, with an index of its own below [`MAX_TUNNELS`].
     pub fn new(identity: &Identity, peer: &PublicKey, index: u32) -> Self {
         let peer = x25519::PublicKey::from(*peer.as_bytes());
-        let limiter = Some(Arc::clone(&identity.limiter));
+        let limiter = Some(Arc::clone(&identity.first_mac));
         Self { tunn: Tunn::new(identity.private.clone(), peer, None, None, index, limiter), has_session: false }
     }
 
-    /// Encrypts `packet` into `buffer` of at least [`sealed_capacity`] bytes, and says how many bytes to send.
-    ///
-    /// Without a session the packet waits in a short queue, and what is to be sent is a handshake, if none is under way.
-    pub fn seal(&mut self, packet: &[u8], buffer: &mut [u8]) -> usize {
-        written(&self.tunn.encapsulate(packet, buffer))
+    /// Encrypts `packet` into `buffer` of at least [`sealed_capacity`] bytes, and says how many bytes to send. `None`
+    /// without a session: boringtun would keep the packet then, in a queue of 256 for each tunnel.
+    pub fn seal(&mut self, packet: &[u8], buffer: &mut [u8]) -> Option<usize> {
+        self.has_session.then(|| written(&self.tunn.encapsulate(packet, buffer)))
+    }
+
+    /// Starts a handshake unless one is under way. Writes to `buffer` of at least [`MIN_BUFFER`] bytes, and says how many
+    /// bytes to send.
+    pub fn begin(&mut self, buffer: &mut [u8]) -> usize {
+        written(&self.tunn.format_handshake_initiation(buffer, false))
     }
 
     /// Decrypts `datagram` into `buffer` of at least [`sealed_capacity`] of its length.
@@ -182,7 +205,6 @@ impl Tunnel {
             TunnResult::WriteToTunnelV4(packet, _) | TunnResult::WriteToTunnelV6(packet, _) => {
                 Opened::Packet(packet.len())
             }
-            TunnResult::WriteToNetwork(reply) if reply.first() == Some(&COOKIE_REPLY) => Opened::Cookie(reply.len()),
             TunnResult::WriteToNetwork(reply) if datagram.first() == Some(&INITIATION) => Opened::Reply(reply.len()),
             TunnResult::WriteToNetwork(reply) => Opened::Established(reply.len()),
             TunnResult::Done if datagram.first() == Some(&COOKIE_REPLY) => Opened::CookieTaken,
@@ -190,15 +212,10 @@ impl Tunnel {
             TunnResult::Err(error) => Opened::Dropped(reason_of(&error)),
         };
         // No datagram takes a session away.
-        if !self.has_session && opened.is_authentic() {
+        if !self.has_session && opened.shows_presence() {
             self.note_session();
         }
         opened
-    }
-
-    /// The next packet that waited for a session, encrypted into `buffer`, which must be large enough for any packet.
-    pub fn poll_queued(&mut self, buffer: &mut [u8]) -> Option<usize> {
-        Some(written(&self.tunn.decapsulate(None, &[], buffer))).filter(|&len| len > 0)
     }
 
     /// Starts a handshake, also when one is under way or a session exists: the other end may have lost it. Writes to
@@ -279,23 +296,24 @@ mod tests {
     }
 
     #[test]
-    fn a_packet_that_waited_for_the_handshake_arrives() {
-        let (a_id, b_id) = (Identity::new(&key(1), 100), Identity::new(&key(2), 100));
+    fn a_packet_needs_a_session_and_none_is_kept_for_one() {
+        let (a_id, b_id) = (Identity::new(&key(1)), Identity::new(&key(2)));
         let mut a = Tunnel::new(&a_id, &b_id.public_key(), 7);
         let mut b = Tunnel::new(&b_id, &a_id.public_key(), 9);
         let (mut wire, mut reply, mut plain) = ([0; 2048], [0; 2048], [0; 2048]);
 
         let packet = ipv4_packet(60);
-        let len = a.seal(&packet, &mut wire);
-        assert_eq!(addressee(&b_id, FROM, &wire[..len], &mut reply), Addressee::Initiator(a_id.public_key()));
+        assert_eq!(a.seal(&packet, &mut wire), None);
+        let len = a.begin(&mut wire);
+        assert_eq!(a.begin(&mut reply), 0, "one is under way");
+        assert_eq!(kind(&wire[..len]), Some(Kind::Initiation));
         let Opened::Reply(reply_len) = b.open(FROM, &wire[..len], &mut reply) else { panic!("no response") };
-        assert_eq!(addressee(&a_id, FROM, &reply[..reply_len], &mut plain), Addressee::Tunnel(7));
+        assert_eq!(kind(&reply[..reply_len]), Some(Kind::Response(7)));
         let Opened::Established(len) = a.open(FROM, &reply[..reply_len], &mut wire) else { panic!("no session") };
         assert_eq!(b.open(FROM, &wire[..len], &mut plain), Opened::Keepalive);
-        let len = a.poll_queued(&mut wire).unwrap();
+        let len = a.seal(&packet, &mut wire).unwrap();
         assert_eq!(b.open(FROM, &wire[..len], &mut plain), Opened::Packet(60));
         assert_eq!(plain[..60], packet);
-        assert_eq!(a.poll_queued(&mut wire), None);
         assert_eq!(b.open(FROM, &wire[..len], &mut plain), Opened::Dropped(DropReason::Replayed));
         wire[len - 1] ^= 1;
         assert!(matches!(b.open(FROM, &wire[..len], &mut plain), Opened::Dropped(_)));
@@ -303,7 +321,7 @@ mod tests {
 
     #[test]
     fn a_session_is_there_from_the_first_proof_that_both_ends_have_it() {
-        let (a_id, b_id) = (Identity::new(&key(1), 100), Identity::new(&key(2), 100));
+        let (a_id, b_id) = (Identity::new(&key(1)), Identity::new(&key(2)));
         let mut a = Tunnel::new(&a_id, &b_id.public_key(), 7);
         let mut b = Tunnel::new(&b_id, &a_id.public_key(), 9);
         let (mut wire, mut reply, mut plain) = ([0; 2048], [0; 2048], [0; 2048]);
@@ -333,30 +351,31 @@ mod tests {
 
     #[test]
     fn a_handshake_for_another_key_and_junk_are_told_apart() {
-        let (a_id, b_id, c_id) =
-            (Identity::new(&key(1), 100), Identity::new(&key(2), 100), Identity::new(&key(3), 100));
-        let mut a = Tunnel::new(&a_id, &b_id.public_key(), 1);
-        let (mut wire, mut reply) = ([0; 256], [0; 256]);
-        let len = a.initiate(&mut wire);
-        assert_eq!(addressee(&c_id, FROM, &wire[..len], &mut reply), Addressee::Nobody(DropReason::InvalidMac));
+        let (a_id, b_id, c_id) = (Identity::new(&key(1)), Identity::new(&key(2)), Identity::new(&key(3)));
+        let mut wire = [0; 256];
+        let len = Tunnel::new(&a_id, &b_id.public_key(), 1).initiate(&mut wire);
+        assert_eq!(b_id.check(FROM, &wire[..len]), Ok(Proof::Key));
+        assert_eq!(c_id.check(FROM, &wire[..len]), Err(DropReason::InvalidMac));
         for junk in [&[][..], &[4], &[0; 148], &[9; 1500], &[0; 65_507]] {
-            let addressee = addressee(&b_id, FROM, junk, &mut reply);
-            assert_eq!(addressee, Addressee::Nobody(DropReason::MalformedDatagram));
+            assert_eq!(kind(junk), None);
         }
     }
 
     #[test]
-    fn a_flood_of_handshakes_is_answered_with_cookies() {
-        let (a_id, b_id) = (Identity::new(&key(1), 100), Identity::new(&key(2), 2));
+    fn a_cookie_proves_the_address_it_was_sent_to_and_no_other() {
+        let (a_id, b_id) = (Identity::new(&key(1)), Identity::new(&key(2)));
         let mut a = Tunnel::new(&a_id, &b_id.public_key(), 1);
         let (mut wire, mut reply) = ([0; 256], [0; 256]);
-        let answers: Vec<_> = (0..6)
-            .map(|_| {
-                let len = a.initiate(&mut wire);
-                addressee(&b_id, FROM, &wire[..len], &mut reply)
-            })
-            .collect();
-        assert_eq!(answers[0], Addressee::Initiator(a_id.public_key()));
-        assert!(matches!(answers[5], Addressee::Cookie(64)), "{answers:?}");
+        let len = a.initiate(&mut wire);
+        let cookie = b_id.cookie(FROM, &wire[..len], &mut reply);
+        assert_eq!((cookie, kind(&reply[..cookie])), (64, Some(Kind::Other(1))));
+        assert_eq!(a.open(FROM, &reply[..cookie], &mut wire), Opened::CookieTaken);
+        let len = a.initiate(&mut wire);
+        assert_eq!(b_id.check(FROM, &wire[..len]), Ok(Proof::Address));
+        assert_eq!(b_id.check([192, 0, 2, 1].into(), &wire[..len]), Ok(Proof::Key));
+        wire[len - 1] ^= 1;
+        assert_eq!(b_id.check(FROM, &wire[..len]), Ok(Proof::Key));
+        wire[len - 17] ^= 1;
+        assert_eq!(b_id.check(FROM, &wire[..len]), Err(DropReason::InvalidMac));
     }
 }

@@ -8,7 +8,7 @@ use festoon_proto::token::{JoinToken, ParseTokenError, TokenKind};
 
 use crate::config::Config;
 use crate::host::{NetlinkError, home};
-use crate::https::{AskError, ask_any};
+use crate::https::{AskError, Managers, ask_any};
 use crate::state::{HostRecord, Identity, LockError, StateDir, StateError};
 
 /// The host did not become a member.
@@ -53,7 +53,7 @@ pub async fn join(config: &Config, token: &str, name: Option<String>) -> Result<
     state.create()?;
     let _lock = state.lock()?;
     let request = request(&token, &identity(&state, &token)?, name);
-    let joined = ask_any(&token.managers, &[token.ca_fingerprint], |manager| manager.join(&request)).await?;
+    let joined = ask_any(&Managers::of_token(&token), |manager| manager.join(&request)).await?;
     if !joined.map.authorities.contains(&token.ca_fingerprint) {
         return Err(JoinError::WrongCa);
     }

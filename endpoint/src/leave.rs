@@ -5,8 +5,7 @@ use festoon_proto::EndpointId;
 use crate::config::Config;
 use crate::control::{self, ControlError};
 use crate::host::{self, Problem};
-use crate::https::{AskError, ask_any};
-use crate::refresh::https_addresses;
+use crate::https::{AskError, Managers, ask_any};
 use crate::state::{LockError, Membership, StateDir, StateError};
 
 /// The host is still a member, here or there.
@@ -75,8 +74,8 @@ pub async fn leave(config: &Config, force: bool) -> Result<Left, LeaveError> {
 }
 
 async fn remove(membership: &Membership, force: bool) -> Result<Left, LeaveError> {
-    let managers = https_addresses(&membership.map, None);
-    let asked = ask_any(&managers, &membership.map.authorities, |manager| manager.leave(&membership.credential)).await;
+    let managers = Managers::of_map(&membership.map, None);
+    let asked = ask_any(&managers, |manager| manager.leave(&membership.credential)).await;
     match asked {
         Ok(()) => Ok(Left::Everywhere),
         Err(error) if error.is_removed() => Ok(Left::AlreadyRemoved),

@@ -1,11 +1,13 @@
-//! The agent's log: to standard error, and its last lines in memory for `festoon debug bundle`.
+//! The agent's log: to standard error, and its last lines in memory for `festoon debug bundle`. Text from outside is made
+//! harmless, and an entry is one line. Colours would have to be told from what others put into it, so there are none.
 
 use std::collections::VecDeque;
-use std::io::{self, IsTerminal as _, Write};
+use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use festoon_proto::harmless::HarmlessLines;
 use tracing_subscriber::filter::LevelFilter;
-use tracing_subscriber::fmt::{MakeWriter, layer};
+use tracing_subscriber::fmt::layer;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _};
@@ -52,26 +54,19 @@ impl Write for LastLines {
     }
 }
 
-impl MakeWriter<'_> for LastLines {
-    type Writer = Self;
-
-    fn make_writer(&self) -> Self {
-        self.clone()
-    }
-}
-
 /// Starts it, at INFO unless `FESTOON_LOG` says otherwise, as in `FESTOON_LOG=debug`.
 pub fn start() -> LastLines {
     let last = LastLines::default();
+    let memory = last.clone();
     let filter = EnvFilter::builder()
         .with_env_var("FESTOON_LOG")
         .with_default_directive(LevelFilter::INFO.into())
         .from_env_lossy();
-    let shown = layer().with_writer(io::stderr).with_target(false).with_ansi(io::stderr().is_terminal());
+    let shown = layer().with_writer(|| HarmlessLines(io::stderr())).with_target(false).with_ansi(false);
     // The journal has its own clock.
     let has_clock = std::env::var_os("JOURNAL_STREAM").is_some();
     let shown = if has_clock { shown.without_time().boxed() } else { shown.boxed() };
-    let kept = layer().with_writer(last.clone()).with_target(false).with_ansi(false);
+    let kept = layer().with_writer(move || HarmlessLines(memory.clone())).with_target(false).with_ansi(false);
     tracing_subscriber::registry().with(filter).with(shown).with(kept).init();
     last
 }

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use festoon_endpoint::cli::{self, Cli};
+use festoon_endpoint::output::warn;
 
 const _: () = assert!(!festoon_dataplane::VIRTUAL_CLOCK, "a program must not run on the simulation's clock");
 
@@ -12,7 +13,7 @@ fn main() -> ExitCode {
     match cli::run(cli) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("festoon: {}", cli::one_line(&error));
+            warn(&cli::one_line(&error));
             ExitCode::FAILURE
         }
     }

@@ -12,8 +12,7 @@ use ipnet::IpNet;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use crate::https::{AskError, ask_any};
-use crate::refresh::https_addresses;
+use crate::https::{AskError, Managers, ask_any};
 
 /// How soon what managers could not take is said again.
 const AGAIN: Duration = Duration::from_secs(15);
@@ -38,8 +37,8 @@ impl Offerer {
             let is_done = is_offered(&self.routes, &map);
             if !is_done {
                 let request = OfferRequest { prefixes: self.routes.clone() };
-                let managers = https_addresses(&map, None);
-                let ask = ask_any(&managers, &map.authorities, |manager| manager.offer(&self.credential, &request));
+                let managers = Managers::of_map(&map, None);
+                let ask = ask_any(&managers, |manager| manager.offer(&self.credential, &request));
                 let refusal = ask.await.err().map(|error: AskError| error.to_string());
                 if refusal != known_refusal {
                     match &refusal {

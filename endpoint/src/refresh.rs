@@ -4,7 +4,6 @@
 //! map that leads nowhere. It may be cancelled at any point: a map is stored before it is handed on, atomically, and a
 //! map that was stored and not handed on is the one the next start begins with.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +13,7 @@ use festoon_proto::map::{EndpointMap, MapVersion};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 
-use crate::https::{AskError, ask_any};
+use crate::https::{AskError, Managers, ask_any};
 use crate::state::StateDir;
 
 /// A change reaches every endpoint at once; their requests should not.
@@ -85,8 +84,8 @@ impl Refresher {
     }
 
     async fn attempt(&mut self, want: Want, first: bool) -> Outcome {
-        let managers = https_addresses(&self.map, want.active);
-        let asked = ask_any(&managers, &self.map.authorities, |manager| manager.map(&self.credential)).await;
+        let managers = Managers::of_map(&self.map, want.active);
+        let asked = ask_any(&managers, |manager| manager.map(&self.credential)).await;
         match asked {
             Ok(map) => self.accept(map).await,
             Err(error) => report(&error, first),
@@ -102,8 +101,8 @@ impl Refresher {
             _ => return,
         };
         let request = RotateRequest { public_key: identity.private_key.public_key(), overlap_s: 0 };
-        let managers = https_addresses(&self.map, None);
-        let told = ask_any(&managers, &self.map.authorities, |manager| manager.rotate_key(&self.credential, &request));
+        let managers = Managers::of_map(&self.map, None);
+        let told = ask_any(&managers, |manager| manager.rotate_key(&self.credential, &request));
         if let Err(error) = told.await {
             tracing::warn!(%error, "managers answer, but not in their tunnels, and do not take this endpoint's key");
         }
@@ -157,12 +156,6 @@ fn pause(outcome: Outcome, lost: bool, failures: u32, chance: f64) -> Duration {
         }
     };
     longest.mul_f64(0.5 + chance / 2.0)
-}
-
-/// The HTTPS listeners of all managers, those of `first` before the others.
-pub fn https_addresses(map: &EndpointMap, first: Option<ManagerId>) -> Vec<SocketAddr> {
-    let (active, others): (Vec<_>, Vec<_>) = map.managers.iter().partition(|manager| Some(manager.id) == first);
-    active.iter().chain(&others).flat_map(|manager| manager.https.iter().copied()).collect()
 }
 
 #[cfg(test)]

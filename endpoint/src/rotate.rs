@@ -12,9 +12,8 @@ use festoon_proto::http::RotateRequest;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
-use crate::https::{AskError, Client, ask_any};
+use crate::https::{AskError, Client, Managers, ask_any};
 use crate::node::NodeKeys;
-use crate::refresh::https_addresses;
 use crate::state::{Identity, Membership, NextKey, StateDir, StateError};
 
 /// How long a key is good for after it was replaced, if nobody says otherwise.
@@ -148,9 +147,9 @@ impl Rotator {
 async fn announce(membership: &Membership, next: &NextKey, overlap: Duration) -> Result<(), AskError> {
     let overlap_s = u32::try_from(overlap.as_secs()).unwrap_or(u32::MAX);
     let request = RotateRequest { public_key: next.private_key.public_key(), overlap_s };
-    let managers = https_addresses(&membership.map, None);
+    let managers = Managers::of_map(&membership.map, None);
     let ask = |manager: Client| manager.rotate_key(&membership.credential, &request);
-    ask_any(&managers, &membership.map.authorities, ask).await
+    ask_any(&managers, ask).await
 }
 
 /// Waits until then; for ever if there is no such time.

@@ -1,19 +1,29 @@
 //! What agents ask over HTTPS: to be let in, for their map, for a new key, to leave.
 
+mod limits;
+
+use std::sync::Arc;
+
 use axum::extract::State as Shared;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::routing::{get, post, put};
 use axum::{Extension, Json, Router};
 use festoon_control::compile::endpoint_map;
 use festoon_control::registry::{
-    Author, Change, Command, JoinEndpoint, OfferRoutes, Outcome, RemoveEndpoint, RotateEndpointKey, State, UnixMs, Who,
+    Author, Change, Command, Endpoint, JoinEndpoint, OfferRoutes, Outcome, RemoveEndpoint, RotateEndpointKey, State,
+    UnixMs, Who,
 };
 use festoon_proto::EndpointId;
+use festoon_proto::epoch::EpochProof;
 use festoon_proto::http::{
-    AGENT_JOIN, AGENT_LEAVE, AGENT_MAP, AGENT_ROTATE, AGENT_ROUTES, Credential, JoinRequest, JoinResponse,
+    AGENT_EPOCH, AGENT_JOIN, AGENT_LEAVE, AGENT_MAP, AGENT_ROTATE, AGENT_ROUTES, Credential, JoinRequest, JoinResponse,
     OfferRequest, RotateRequest,
 };
 use festoon_proto::map::EndpointMap;
+use festoon_proto::token::SecretHash;
+use ipnet::IpNet;
+use limits::{Limits, Use};
+use tokio::sync::Semaphore;
 
 use crate::certificate::Told;
 use crate::cluster::{Cluster, unix_now};
@@ -23,7 +33,12 @@ use crate::https::{ApiJson, Peer, Refused};
 struct Agents {
     cluster: Cluster,
     told: Told,
+    limits: Limits,
+    unproved: Arc<Semaphore>,
 }
+
+/// How many requests whose credential is not known here are looked into at once.
+const UNPROVED: usize = 64;
 
 impl Agents {
     /// Changes the registry as somebody wants it who is at the other end of a connection.
@@ -33,7 +48,42 @@ impl Agents {
         Ok(self.cluster.propose(change).await?)
     }
 
+    /// The endpoint whose credential the request carries, if it may ask for anything now, and the state that knows it. One that
+    /// is disabled may not, nor one whose time is over, whether or not the registry has noticed yet.
+    async fn asking(&self, peer: &Peer, headers: &HeaderMap) -> Result<(Arc<State>, Endpoint), Refused> {
+        let (state, id) = self.authenticate(peer, headers).await?;
+        self.limits.take(id, Use::Request)?;
+        let endpoint = state.endpoint(id).cloned().ok_or_else(not_sure)?;
+        if endpoint.expires().is_some_and(|at| at <= unix_now()) {
+            return Err(unauthorized(NO_ENDPOINT));
+        }
+        if endpoint.is_enabled { Ok((state, endpoint)) } else { Err(disabled()) }
+    }
+
+    /// The endpoint whose credential the request carries, and the state that knows it.
+    ///
+    /// Whoever shows no credential that is good learns nothing of any endpoint: the answer is the same, and is found in the
+    /// same way, whether the endpoint that it names exists, was removed, is disabled, or never was. An agent that is told 401
+    /// believes that it was removed. So a manager says that only once it has all that the leader has, for it may not have
+    /// heard yet of an endpoint that joined at another.
+    async fn authenticate(&self, peer: &Peer, headers: &HeaderMap) -> Result<(Arc<State>, EndpointId), Refused> {
+        let credential = credential_of(headers)?;
+        let (endpoint, hash) = (credential.endpoint, credential.hash());
+        let mut state = self.cluster.snapshot();
+        if !is_of(&state, endpoint, &hash) {
+            let _turn = self.unproved.try_acquire().map_err(|_| not_sure())?;
+            state = self.cluster.confirmed().await.ok_or_else(not_sure)?;
+            if !is_of(&state, endpoint, &hash) {
+                return Err(unauthorized(NO_ENDPOINT));
+            }
+        }
+        peer.prove();
+        Ok((state, endpoint))
+    }
+
+    /// Changes the registry as an endpoint wants it, unless it does so too often: a change costs every manager.
     async fn change(&self, endpoint: EndpointId, peer: &Peer, command: Command) -> Result<(), Refused> {
+        self.limits.take(endpoint, Use::Change)?;
         self.propose(Who::Endpoint(endpoint), peer, command).await.map(drop)
     }
 }
@@ -43,10 +93,11 @@ pub fn router(cluster: Cluster, told: Told) -> Router {
     Router::new()
         .route(AGENT_JOIN, post(join))
         .route(AGENT_MAP, get(map))
+        .route(AGENT_EPOCH, get(epoch))
         .route(AGENT_ROTATE, post(rotate_key))
         .route(AGENT_ROUTES, put(offer))
         .route(AGENT_LEAVE, post(leave))
-        .with_state(Agents { cluster, told })
+        .with_state(Agents { cluster, told, limits: Limits::default(), unproved: Arc::new(Semaphore::new(UNPROVED)) })
 }
 
 async fn join(
@@ -68,16 +119,25 @@ async fn join(
     };
     tracing::info!(%endpoint, remote = %peer.remote, "an endpoint joined");
     let map = map_of(&agents.cluster.snapshot(), endpoint)?;
+    peer.prove();
     agents.told.note(&map);
     Ok(Json(JoinResponse { map }))
 }
 
-async fn map(Shared(agents): Shared<Agents>, headers: HeaderMap) -> Result<Json<EndpointMap>, Refused> {
-    let state = agents.cluster.snapshot();
-    let endpoint = authenticate(&state, &headers)?;
+async fn map(
+    Shared(agents): Shared<Agents>,
+    Extension(peer): Extension<Peer>,
+    headers: HeaderMap,
+) -> Result<Json<EndpointMap>, Refused> {
+    let (state, Endpoint { id: endpoint, .. }) = agents.asking(&peer, &headers).await?;
     let map = map_of(&state, endpoint)?;
     agents.told.note(&map);
     Ok(Json(map))
+}
+
+/// Nothing secret: whoever asks has seen a certificate of the cluster, and wants to know whether its managers were all replaced.
+async fn epoch(Shared(agents): Shared<Agents>) -> Json<Option<EpochProof>> {
+    Json(agents.cluster.snapshot().epoch().began)
 }
 
 async fn rotate_key(
@@ -86,10 +146,9 @@ async fn rotate_key(
     headers: HeaderMap,
     ApiJson(request): ApiJson<RotateRequest>,
 ) -> Result<StatusCode, Refused> {
-    let state = agents.cluster.snapshot();
-    let endpoint = authenticate(&state, &headers)?;
+    let (_, Endpoint { id: endpoint, public_key, .. }) = agents.asking(&peer, &headers).await?;
     // One that can't reach its managers asks to be sure. That need not go through the log.
-    if state.endpoint(endpoint).is_some_and(|endpoint| endpoint.public_key == request.public_key) {
+    if public_key == request.public_key {
         return Ok(StatusCode::NO_CONTENT);
     }
     let (now, new_key) = (unix_now(), request.public_key);
@@ -106,10 +165,21 @@ async fn offer(
     headers: HeaderMap,
     ApiJson(OfferRequest { prefixes }): ApiJson<OfferRequest>,
 ) -> Result<StatusCode, Refused> {
-    let endpoint = authenticate(&agents.cluster.snapshot(), &headers)?;
+    let (_, endpoint) = agents.asking(&peer, &headers).await?;
+    // Said again, as after an answer that was lost. That need not go through the log either.
+    if offers(&endpoint, &prefixes) {
+        return Ok(StatusCode::NO_CONTENT);
+    }
+    let endpoint = endpoint.id;
     agents.change(endpoint, &peer, Command::OfferRoutes(OfferRoutes { endpoint, prefixes })).await?;
     tracing::info!(%endpoint, "an endpoint offers other routes");
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Whether an endpoint offers these routes already, and no others.
+fn offers(endpoint: &Endpoint, prefixes: &[IpNet]) -> bool {
+    let is_offered = |prefix: &IpNet| endpoint.routes().iter().any(|route| route.prefix == *prefix);
+    endpoint.routes().len() == prefixes.len() && prefixes.iter().all(is_offered)
 }
 
 async fn leave(
@@ -117,37 +187,36 @@ async fn leave(
     Extension(peer): Extension<Peer>,
     headers: HeaderMap,
 ) -> Result<StatusCode, Refused> {
-    let endpoint = authenticate(&agents.cluster.snapshot(), &headers)?;
+    let (_, Endpoint { id: endpoint, .. }) = agents.asking(&peer, &headers).await?;
     let command = Command::RemoveEndpoint(RemoveEndpoint { endpoint, now: unix_now() });
     agents.change(endpoint, &peer, command).await?;
     tracing::info!(%endpoint, "an endpoint left");
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// The endpoint whose credential the request carries.
-///
-/// An agent that is told 401 or 410 believes that it was removed. A manager that lags behind must not say so of an
-/// endpoint it has not heard of yet.
-fn authenticate(state: &State, headers: &HeaderMap) -> Result<EndpointId, Refused> {
-    let unauthorized = |text| Refused::new(StatusCode::UNAUTHORIZED, "bad-credential", text);
+const NO_ENDPOINT: &str =
+    "no endpoint has this credential: it may have been removed from the cluster. Join it with a new token";
+
+/// What the request shows, which need not be anybody's.
+fn credential_of(headers: &HeaderMap) -> Result<Credential, Refused> {
     let credential = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let credential = credential.and_then(|value| value.strip_prefix("Bearer "));
     let credential = credential.ok_or_else(|| unauthorized("this needs the credential of an endpoint"))?;
-    let credential: Credential =
-        credential.parse().map_err(|_| unauthorized("this is no credential of an endpoint"))?;
-    let Some(endpoint) = state.endpoint(credential.endpoint) else {
-        return Err(if state.was_given(credential.endpoint) { removed() } else { not_yet() });
-    };
-    if endpoint.credential == Some(credential.hash()) {
-        Ok(endpoint.id)
-    } else {
-        Err(unauthorized("this is not the credential of that endpoint"))
-    }
+    credential.parse().map_err(|_| unauthorized("this is no credential of an endpoint"))
 }
 
-fn removed() -> Refused {
-    let text = "this endpoint was removed from the cluster: join it again with a new token";
-    Refused::new(StatusCode::GONE, "endpoint-removed", text)
+fn is_of(state: &State, endpoint: EndpointId, hash: &SecretHash) -> bool {
+    state.endpoint(endpoint).is_some_and(|endpoint| endpoint.credential.as_ref() == Some(hash))
+}
+
+fn unauthorized(text: &str) -> Refused {
+    Refused::new(StatusCode::UNAUTHORIZED, "bad-credential", text)
+}
+
+fn not_sure() -> Refused {
+    let text =
+        "this manager cannot tell now whether an endpoint has this credential: ask again soon, or ask another manager";
+    Refused::new(StatusCode::SERVICE_UNAVAILABLE, "credential-not-checked", text).retry_after(1)
 }
 
 fn not_yet() -> Refused {

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use anyhow::Context as _;
 use festoon_proto::ManagerId;
+use festoon_proto::harmless::harmless;
 use festoon_proto::map::{EndpointMap, ManagerInfo};
 use ipnet::IpNet;
 
@@ -25,7 +26,7 @@ pub fn to_conf(map: &EndpointMap, key: &str, manager: Option<&str>) -> anyhow::R
     let addresses = map.addresses.iter().copied().map(IpNet::from);
     let mut conf = String::new();
     // Writing to a string does not fail.
-    let _ = writeln!(conf, "# {} in network {}, through manager {}", map.name, map.network.name, manager.name);
+    let _ = writeln!(conf, "# {}", harmless(&format!("{} in network {}, through manager {}", map.name, map.network.name, manager.name)));
     let _ = writeln!(conf, "[Interface]");
     let _ = writeln!(conf, "PrivateKey = {}", key);
     let _ = writeln!(conf, "Address = {}", list(addresses));
@@ -53,7 +54,7 @@ fn list(prefixes: impl Iterator<Item = IpNet>) -> String {
 #[cfg(test)]
 mod tests {
     use festoon_proto::map::{MapVersion, NetworkInfo, Timing};
-    use festoon_proto::{ClusterId, EndpointId, NetworkId, PrivateKey, PublicKey};
+    use festoon_proto::{ClusterId, EndpointId, EpochId, NetworkId, PrivateKey, PublicKey};
 
     use super::*;
 
@@ -89,6 +90,8 @@ mod tests {
             own_routes: Vec::new(),
             is_key_due: false,
             managers: vec![manager(1, 5), manager(2, 9), manager(3, 9)],
+            epoch: EpochId::FIRST,
+            recovery_key: None,
             authorities: Vec::new(),
             timing: Timing::default(),
         }

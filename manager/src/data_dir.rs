@@ -7,7 +7,8 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use festoon_proto::{ClusterId, EpochId, ManagerId, PrivateKey};
+use festoon_proto::epoch::EpochProof;
+use festoon_proto::{ClusterId, EpochId, ManagerId, PrivateKey, SigningKey};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -25,6 +26,10 @@ pub const NEXT_WIREGUARD_KEY: &str = "wireguard-next.key";
 /// The one it had before, while that is good.
 pub const FORMER_WIREGUARD_KEY: &str = "wireguard-former.key";
 const SEAL_KEY: &str = "seal.key";
+/// The private key that it signs with what it vouches for.
+pub const SIGNING_KEY: &str = "signing.key";
+/// The TLS key of a `join` whose answer has not come yet, in PEM: only with it is the same token good again.
+const JOINING_TLS_KEY: &str = "joining-tls.key";
 
 /// Its own TLS key, its certificate and those behind it, in PEM: in one file, for they are replaced together.
 pub const TLS_IDENTITY: &str = "tls.pem";
@@ -32,7 +37,7 @@ pub const TLS_IDENTITY: &str = "tls.pem";
 pub const TRUSTED: &str = "ca.crt";
 /// The changes that only this manager had when it began anew, a line of JSON each.
 pub const UNREPLICATED: &str = "unreplicated";
-/// Where the other managers' HTTPS listeners are, for when there is no registry to tell.
+/// Who the other managers are, where they listen and what they sign with, for when there is no registry to tell.
 pub const PEERS: &str = "peers.json";
 
 /// Who this manager is.
@@ -47,8 +52,8 @@ pub struct Identity {
     pub incarnation: u32,
     /// The epoch of the cluster that its copy belongs to.
     pub epoch: EpochId,
-    /// The later epoch that fenced it off, until it begins anew.
-    pub fenced_by: Option<EpochId>,
+    /// The act by which the later epoch began that fenced it off, until it begins anew.
+    pub fenced_by: Option<EpochProof>,
     /// Whether there is a registry of this incarnation. If it is gone then, so is what this manager promised with its vote.
     pub has_registry: bool,
     /// The TCP port of its HTTPS listener, until it has a copy of the registry that names it.
@@ -250,10 +255,47 @@ impl DataDir {
         self.key_or_new(SEAL_KEY)
     }
 
-    /// Keeps keys that were made elsewhere: that of its tunnels and links, and the one that secrets are sealed to.
-    pub fn write_keys(&self, private_key: &PrivateKey, seal_key: &PrivateKey) -> Result<(), DataDirError> {
+    /// Keeps keys that were made elsewhere: that of its tunnels and links, the one that secrets are sealed to, and the one it
+    /// signs with.
+    pub fn write_keys(
+        &self,
+        private_key: &PrivateKey,
+        seal_key: &PrivateKey,
+        signing_key: &SigningKey,
+    ) -> Result<(), DataDirError> {
         self.write_key(WIREGUARD_KEY, private_key)?;
-        self.write_key(SEAL_KEY, seal_key)
+        self.write_key(SEAL_KEY, seal_key)?;
+        self.write(SIGNING_KEY, &Zeroizing::new(signing_key.to_secret_base64()))
+    }
+
+    /// The key that it signs with what it vouches for.
+    pub fn signing_key(&self) -> Result<SigningKey, DataDirError> {
+        Zeroizing::new(self.read(SIGNING_KEY)?).trim().parse().map_err(|_| self.damaged(SIGNING_KEY))
+    }
+
+    /// The key that it signs with, made now unless an interrupted `join` left one: the cluster may know it.
+    pub fn signing_key_or_new(&self) -> Result<SigningKey, DataDirError> {
+        if self.has(SIGNING_KEY) {
+            return self.signing_key();
+        }
+        let key = SigningKey::from_seed(rand::random());
+        self.write(SIGNING_KEY, &Zeroizing::new(key.to_secret_base64()))?;
+        Ok(key)
+    }
+
+    /// The TLS key in PEM that an interrupted `join` left; otherwise that of `new`, which is kept until [`Self::has_joined`].
+    pub fn joining_tls_key(&self, new: impl FnOnce() -> Zeroizing<String>) -> Result<Zeroizing<String>, DataDirError> {
+        if self.has(JOINING_TLS_KEY) {
+            return self.read(JOINING_TLS_KEY).map(Zeroizing::new);
+        }
+        let key = new();
+        self.write(JOINING_TLS_KEY, &key)?;
+        Ok(key)
+    }
+
+    /// The answer to a `join` has come.
+    pub fn has_joined(&self) -> Result<(), DataDirError> {
+        self.remove(JOINING_TLS_KEY)
     }
 
     /// The private key in the file `name`.

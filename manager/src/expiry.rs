@@ -38,7 +38,10 @@ fn wait(next: Option<UnixMs>, now: UnixMs) -> Duration {
 }
 
 async fn forget(cluster: &Cluster, now: UnixMs) {
-    if cluster.health().role == Role::Leader
+    let health = cluster.health();
+    // A witness only votes; it gives the lead to a full manager as soon as there is one.
+    let is_full = cluster.snapshot().manager(health.me.manager).is_some_and(|me| me.is_full());
+    if (health.role, is_full) == (Role::Leader, true)
         && let Err(error) = cluster.propose(Command::Expire(now)).await
     {
         tracing::debug!(%error, "what is past is not forgotten yet");

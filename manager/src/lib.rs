@@ -14,6 +14,8 @@ pub mod app;
 #[cfg(feature = "shell")]
 pub mod audit;
 #[cfg(feature = "shell")]
+mod bounded;
+#[cfg(feature = "shell")]
 pub mod certificate;
 #[cfg(feature = "shell")]
 pub mod cli;

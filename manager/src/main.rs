@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use festoon_manager::cli::{Cli, exit_code, run};
+use festoon_proto::harmless::harmless;
 
 fn main() -> ExitCode {
     let cli = Cli::from_line();
@@ -23,6 +24,6 @@ fn main() -> ExitCode {
 fn fail(error: &anyhow::Error) -> ExitCode {
     let Some(code) = exit_code(error) else { return ExitCode::SUCCESS };
     let text = format!("{error:#}").lines().map(str::trim).collect::<Vec<_>>().join(" ");
-    eprintln!("festoon-manager: {text}");
+    eprintln!("festoon-manager: {}", harmless(&text));
     code
 }

@@ -237,6 +237,8 @@ mod tests {
             role: ManagerRole::Full,
             public_key: PublicKey::from_bytes([255; 32]),
             seal_key: None,
+            signing_key: festoon_proto::SigningKey::from_seed([1; 32]).verifying_key(),
+            tls_key: festoon_proto::Fingerprint([1; 32]),
             underlay: vec![([192, 0, 2, 1], 51820).into()],
             https: vec![([192, 0, 2, 1], 8443).into()],
             priority: 1,

@@ -1,7 +1,8 @@
-//! Logs, to stderr.
+//! Logs, to stderr. Text from outside is made harmless, and an entry is one line.
 
 use std::io;
 
+use festoon_proto::harmless::HarmlessLines;
 use serde::{Deserialize, Serialize};
 use tracing_subscriber::EnvFilter;
 
@@ -28,7 +29,7 @@ pub fn start(config: &Config) {
     let filter = std::env::var("FESTOON_LOG").unwrap_or_else(|_| config.filter.clone());
     let parsed = EnvFilter::try_new(format!("{QUIET},{filter}"));
     let wrong = parsed.as_ref().err().map(ToString::to_string);
-    let subscriber = tracing_subscriber::fmt().with_writer(io::stderr).with_ansi(false);
+    let subscriber = tracing_subscriber::fmt().with_writer(|| HarmlessLines(io::stderr())).with_ansi(false);
     // Tests start several; the first wins.
     let _ = subscriber.with_env_filter(parsed.unwrap_or_else(|_| EnvFilter::new("info"))).try_init();
     if let Some(error) = wrong {

@@ -2,7 +2,7 @@
 
 use std::net::Ipv6Addr;
 
-use crate::PublicKey;
+use crate::{ManagerId, PublicKey};
 
 /// UDP port on which a node receives its tunnels and links.
 pub const UNDERLAY_PORT: u16 = 51820;
@@ -10,9 +10,20 @@ pub const UNDERLAY_PORT: u16 = 51820;
 /// TCP port of a manager's HTTPS listener.
 pub const HTTPS_PORT: u16 = 8443;
 
-/// The name in every manager's certificate. Nodes reach managers by address and check this name instead, under the
-/// cluster's own CA, so that a manager can change its addresses and keep its certificate.
+/// The name in the certificate of every full manager, for whoever knows the cluster's CA and no manager yet: with a join
+/// token, or a login. Managers are reached by address and this name is checked instead, so that a manager can change its
+/// addresses and keep its certificate. A witness does not have it.
 pub const MANAGER_TLS_NAME: &str = "manager.festoon.internal";
+
+/// The name that agents check when their map says which manager they talk to. Only that full manager has it.
+pub fn agent_tls_name(manager: ManagerId) -> String {
+    format!("{manager}.agent.festoon.internal")
+}
+
+/// The name that managers check when they talk to one another. Only that manager has it.
+pub fn cluster_tls_name(manager: ManagerId) -> String {
+    format!("{manager}.cluster.festoon.internal")
+}
 
 /// UDP port of signal messages, between the link-local addresses inside a tunnel.
 pub const SIGNAL_PORT: u16 = 51821;

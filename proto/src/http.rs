@@ -10,9 +10,10 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroize;
 
+use crate::epoch::Roster;
 use crate::map::EndpointMap;
 use crate::token::{SecretHash, TokenSecret};
-use crate::{ClusterId, EndpointId, EpochId, ManagerId, PublicKey};
+use crate::{ClusterId, EndpointId, EpochId, ManagerId, PublicKey, VerifyingKey};
 
 /// `POST`, without a login: an endpoint joins with a token.
 pub const AGENT_JOIN: &str = "/agent/v1/join";
@@ -24,8 +25,11 @@ pub const AGENT_LEAVE: &str = "/agent/v1/leave";
 pub const AGENT_ROTATE: &str = "/agent/v1/rotate-key";
 /// `PUT`, with a [`Credential`]: an endpoint says which routes it offers, all of them.
 pub const AGENT_ROUTES: &str = "/agent/v1/routes";
+/// `GET`, without a login: the signed act by which the epoch of the cluster began, as an
+/// [`EpochProof`](crate::epoch::EpochProof). An endpoint whose map knows none of the managers that answer asks for it.
+pub const AGENT_EPOCH: &str = "/agent/v1/epoch";
 /// `POST`, without a login: a manager joins with a token.
-pub const CLUSTER_JOIN: &str = "/cluster/v1/join";
+pub const MANAGER_JOIN: &str = "/join/v1/manager";
 
 /// An endpoint asks to be let in. Asking again with the same token, key and credential gets the same answer, so an
 /// answer that was lost costs nothing.
@@ -88,7 +92,9 @@ pub struct ManagerJoinRequest {
     pub public_key: PublicKey,
     /// The key that secrets are sealed to for it (X25519); none from a witness, which gets none.
     pub seal_key: Option<PublicKey>,
-    /// A certificate signing request in PEM (RFC 2986).
+    /// The key that it signs with what it vouches for (Ed25519).
+    pub signing_key: VerifyingKey,
+    /// A certificate signing request in PEM (RFC 2986). Asking again needs the same key in it.
     pub csr_pem: String,
     /// Where its tunnels are reached; nowhere for a witness.
     pub underlay: Vec<SocketAddr>,
@@ -113,6 +119,8 @@ pub struct ManagerJoinResponse {
     pub ca_pem: String,
     /// What it is to show: its own certificate and those behind it, in PEM.
     pub chain_pem: String,
+    /// The managers, whom it believes until it has a copy of the registry.
+    pub roster: Roster,
 }
 
 /// Why a request was refused (RFC 9457, problem details).

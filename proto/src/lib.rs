@@ -6,13 +6,16 @@
 pub mod access;
 pub mod address;
 pub mod attachment;
+pub mod epoch;
 mod fingerprint;
+pub mod harmless;
 pub mod http;
 pub mod ids;
 pub mod key;
 pub mod link;
 pub mod map;
 pub mod signal;
+mod signature;
 mod text;
 pub mod token;
 
@@ -23,3 +26,4 @@ pub use ids::{
     UserId,
 };
 pub use key::{PrivateKey, PublicKey};
+pub use signature::{ParseSigningKeyError, Signature, SigningKey, VerifyingKey};

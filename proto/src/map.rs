@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::{ClusterId, EndpointId, Fingerprint, ManagerId, NetworkId, PublicKey};
+use crate::{ClusterId, EndpointId, EpochId, Fingerprint, ManagerId, NetworkId, PublicKey, VerifyingKey};
 
 pub use delta::{Changes, ManagerMapDelta};
 
@@ -150,10 +150,21 @@ pub struct EndpointMap {
     pub is_key_due: bool,
     /// The managers it may use.
     pub managers: Vec<ManagerInfo>,
+    /// The epoch that the cluster is in.
+    #[serde(default = "first_epoch")]
+    pub epoch: EpochId,
+    /// Checks what was signed with the recovery key: that is how a cluster proves itself which was restored, and whose managers
+    /// are all new.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recovery_key: Option<VerifyingKey>,
     /// The CAs it believes when it fetches the next map; two while one takes the place of the other.
     pub authorities: Vec<Fingerprint>,
     /// How fast failover is.
     pub timing: Timing,
+}
+
+const fn first_epoch() -> EpochId {
+    EpochId::FIRST
 }
 
 /// The map of a manager.

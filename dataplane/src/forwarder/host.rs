@@ -7,7 +7,6 @@ use festoon_proto::map::EndpointMap;
 use festoon_proto::signal::Message;
 use festoon_proto::{ManagerId, PrivateKey};
 
-use super::HANDSHAKES_PER_SECOND;
 use crate::drop_reason::{DropCounters, DropReason};
 use crate::node::{Effects, UnderlayPath};
 use crate::packet::ip::IpHeader;
@@ -50,7 +49,7 @@ impl HostForwarder {
     /// One that knows nobody yet.
     pub fn new(private_key: &PrivateKey) -> Self {
         Self {
-            peers: Peers::new(private_key, HANDSHAKES_PER_SECOND, false),
+            peers: Peers::new(private_key, false),
             managers: Vec::new(),
             bring_over: BringOver::default(),
             active: None,
@@ -196,26 +195,30 @@ impl HostForwarder {
             Received::Signal { from, message } => {
                 self.manager_of(from).map(|manager| HostArrival::Signal(manager, message))
             }
-            Received::Established(from) => {
-                // Perhaps with another key of the active manager.
-                self.set_active(self.active);
-                self.manager_of(from).map(HostArrival::Established)
-            }
             Received::Keepalive(from) => self.manager_of(from).map(HostArrival::Heard),
-            Received::Nothing => None,
+            Received::Established(_) | Received::Nothing => None,
         };
         effects.overlay.commit(accepted);
         arrival.unwrap_or(HostArrival::Nothing)
     }
 
-    /// When to call [`HostForwarder::handle_timeout`].
+    /// Handles the next handshake message that waits; `None` if none does.
+    pub fn handle_handshake(&mut self, now: Instant, effects: &mut Effects) -> Option<HostArrival> {
+        let handled = self.peers.handle_handshake(now, &mut effects.underlay, &mut self.drops)?;
+        let Received::Established(from) = handled else { return Some(HostArrival::Nothing) };
+        // Perhaps with another key of the active manager.
+        self.set_active(self.active);
+        Some(self.manager_of(from).map_or(HostArrival::Nothing, HostArrival::Established))
+    }
+
+    /// When to call [`HostForwarder::handle_handshake`], a few times, and [`HostForwarder::handle_timeout`].
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.peers.poll_timeout()
     }
 
     /// Runs the timers of the tunnels, and brings them over to new keys.
     pub fn handle_timeout(&mut self, now: Instant, effects: &mut Effects) {
-        self.peers.handle_timeout(now, &mut effects.underlay);
+        self.peers.handle_timeout(now, &mut effects.underlay, &mut self.drops);
         if self.bring_over.take_turn(now) {
             for (_, pair) in &self.managers {
                 self.peers.bring_over(*pair, &mut effects.underlay);

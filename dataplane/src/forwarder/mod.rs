@@ -11,8 +11,9 @@ mod router;
 pub use host::{HostArrival, HostForwarder};
 pub use router::{Neighbour, NeighbourStats, Place, RouterArrival, RouterForwarder};
 
-/// Handshakes a node takes in a second before it asks for cookies (WireGuard, section 5.3).
-const HANDSHAKES_PER_SECOND: u64 = 2_000;
+/// Handshake messages of others that a node handles before it serves packets again. One that is answered costs some eight
+/// key agreements, or a third of a millisecond.
+pub const HANDSHAKES_AT_ONCE: usize = 4;
 
 #[cfg(test)]
 mod tests;

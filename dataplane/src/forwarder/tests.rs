@@ -1,15 +1,16 @@
 //! One or two managers and some endpoints, wired together without a network.
 
 use std::net::{IpAddr, SocketAddr};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use etherparse::{Icmpv4Type, PacketBuilder, SlicedPacket, TcpOptionElement, TransportSlice, icmpv4};
 use festoon_proto::map::{
     Changes, EndpointInfo, EndpointKind, EndpointMap, ManagerInfo, ManagerMap, ManagerMapDelta, MapVersion,
     NetworkInfo, Timing,
 };
-use festoon_proto::{ClusterId, EndpointId, ManagerId, NetworkId, PrivateKey};
+use festoon_proto::{ClusterId, EndpointId, EpochId, ManagerId, NetworkId, PrivateKey};
 
+mod limits;
 mod rotation;
 
 use super::*;
@@ -153,6 +154,8 @@ impl World {
         for (router, me) in self.routers.iter_mut().zip([M1, M2]) {
             router.set_place(id, if me == manager { Place::Here } else { Place::At(manager) });
         }
+        // Nobody is answered twice at once.
+        self.now += Duration::from_millis(100);
         let mut effects = effects();
         self.hosts[number].initiate(manager, &mut effects);
         self.settle(endpoint_address(number as u8), &effects);
@@ -172,9 +175,11 @@ impl World {
             let path = UnderlayPath { remote: from, local: None };
             if let Some(index) = [M1, M2].iter().position(|&manager| manager_address(manager) == to) {
                 self.routers[index].handle_underlay(self.now, path, &datagram, &mut effects);
+                while self.routers[index].handle_handshake(self.now, &mut effects).is_some() {}
             } else {
                 let number = (0..self.hosts.len()).find(|&n| endpoint_address(n as u8) == to).unwrap();
                 self.hosts[number].handle_underlay(self.now, path, &datagram, &mut effects);
+                while self.hosts[number].handle_handshake(self.now, &mut effects).is_some() {}
                 self.delivered[number].extend(effects.overlay.packets().map(|packet| packet.bytes.to_vec()));
             }
             queue.extend(datagrams(to, &effects));
@@ -227,6 +232,8 @@ fn endpoint_map(info: &EndpointInfo, managers: Vec<ManagerInfo>) -> EndpointMap 
         own_routes: Vec::new(),
         is_key_due: false,
         managers,
+        epoch: EpochId::FIRST,
+        recovery_key: None,
         authorities: Vec::new(),
         timing: Timing::default(),
     }

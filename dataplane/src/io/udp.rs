@@ -36,6 +36,11 @@ const FULL: usize = 16_384;
 const SEND_WAITS: usize = 2;
 const SEND_WAIT: Duration = Duration::from_millis(1);
 
+/// Messages that are taken off the error queue in one go, and how often a datagram is sent again because of one. Anybody can
+/// send ICMP errors, and they must not keep this thread from packets.
+const MAX_ERRORS: usize = 1024;
+const MAX_RESENDS: usize = 3;
+
 /// Errors found while sending, kept for the next receive. More than a turn's worth says nothing new.
 const MAX_PENDING_ERRORS: usize = 64;
 
@@ -107,14 +112,16 @@ impl UdpPort {
     /// Empties the error queue if it was announced that something is in it; whether it was.
     fn take_errors(&mut self) -> io::Result<bool> {
         let Self { readiness, socket, unreachable, .. } = self;
-        let mut drained = Ok(false);
+        let mut taken = Ok(false);
         let announced = readiness.attempt(Interest::ERROR, || {
-            drained = drain_errors(socket, unreachable).map(|()| true);
-            // What comes later is announced anew.
-            Err::<(), _>(io::ErrorKind::WouldBlock.into())
+            let drained = drain_errors(socket, unreachable);
+            let is_left = matches!(drained, Ok(Drained::Partly));
+            taken = drained.map(|_| true);
+            // What comes later is announced anew, what is left is not.
+            if is_left { Ok(()) } else { Err(io::ErrorKind::WouldBlock.into()) }
         });
         drop(announced);
-        drained
+        taken
     }
 
     /// One batch of datagrams: how many buffers are filled. `anyway` if it is not certain that they were announced.
@@ -139,13 +146,15 @@ impl UdpPort {
     fn transmit(&mut self, path: &UnderlayPath, contents: &[u8], segment_size: Option<usize>) -> io::Result<()> {
         let destination = if self.v6 { mapped(path.remote) } else { path.remote };
         let transmit = Transmit { destination, ecn: None, contents, segment_size, src_ip: path.local };
-        match self.transmit_patiently(&transmit) {
-            Err(error) if is_pending(&error) => {
-                drain_errors(&self.socket, &mut self.unreachable)?;
-                self.transmit_patiently(&transmit)
+        let mut sent = self.transmit_patiently(&transmit);
+        for _ in 0..MAX_RESENDS {
+            if !sent.as_ref().is_err_and(is_pending) {
+                break;
             }
-            sent => sent,
+            drain_errors(&self.socket, &mut self.unreachable)?;
+            sent = self.transmit_patiently(&transmit);
         }
+        sent
     }
 
     /// Waits a little while the socket is full, unless it was full to the end the last time.
@@ -250,14 +259,25 @@ impl UnderlayPort for UdpPort {
     }
 }
 
-/// Empties the error queue of `socket`.
-fn drain_errors(socket: &Socket, unreachable: &mut Vec<SocketAddr>) -> io::Result<()> {
-    while let Some(error) = sys::next_error(socket)? {
-        if let QueuedError::Unreachable(address) = error {
-            note(unreachable, plain(address));
+/// How far an error queue was emptied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Drained {
+    /// To the end.
+    Wholly,
+    /// There may be more.
+    Partly,
+}
+
+/// Empties the error queue of `socket`, or takes as much of it as may be taken in one go.
+fn drain_errors(socket: &Socket, unreachable: &mut Vec<SocketAddr>) -> io::Result<Drained> {
+    for _ in 0..MAX_ERRORS {
+        match sys::next_error(socket)? {
+            Some(QueuedError::Unreachable(address)) => note(unreachable, plain(address)),
+            Some(QueuedError::Other) => {}
+            None => return Ok(Drained::Wholly),
         }
     }
-    Ok(())
+    Ok(Drained::Partly)
 }
 
 fn note(unreachable: &mut Vec<SocketAddr>, address: SocketAddr) {

@@ -129,6 +129,37 @@ fn a_hint_makes_it_death_within_100_ms_but_never_by_itself() {
 }
 
 #[test]
+fn thousands_of_hints_start_a_few_bursts_while_traffic_flows() {
+    for traffic in [Some(MS), None] {
+        let mut bench = Bench::alive(MS);
+        let before = bench.probes;
+        for _ in 0..20_000 {
+            bench.liveness.handle_hint(bench.now);
+            bench.collect(&mut |_| true);
+            bench.run(MS / 10, traffic, |_| true);
+        }
+        // In two seconds there are twenty intervals: a burst and a probe in each, and the bursts at the beginning.
+        let probes = bench.probes - before;
+        assert!(probes <= 3 + 2 * 20, "{probes} probes with traffic every {traffic:?}");
+        assert_eq!(bench.died_after(), None);
+    }
+}
+
+#[test]
+fn a_hint_that_waits_for_its_turn_is_followed() {
+    let mut bench = Bench::alive(MS);
+    for _ in 0..100 {
+        bench.liveness.handle_hint(bench.now);
+        bench.run(MS, Some(MS / 2), |_| true);
+    }
+    let from = bench.now;
+    bench.liveness.handle_hint(bench.now);
+    bench.run(MS * 250, None, |_| false);
+    let died = bench.died_after().expect("it is dead");
+    assert!(died <= from - bench.start + MS * 200, "{died:?}");
+}
+
+#[test]
 fn ten_percent_of_lost_round_trips_never_kill_in_an_hour() {
     let mut bench = Bench::alive(MS * 20);
     let mut state = 1_u64;

@@ -10,7 +10,7 @@ use festoon_proto::address::link_local;
 use festoon_proto::{PrivateKey, PublicKey};
 
 use crate::drop_reason::DropReason;
-use crate::tunnel::{self, Addressee, Identity};
+use crate::tunnel::{Identity, Proof};
 
 /// One of the two places for own keys, and for the tunnels made with them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,8 +49,8 @@ pub(super) struct OwnKey {
 }
 
 impl OwnKey {
-    fn new(place: Place, key: &PrivateKey, handshakes_per_second: u64) -> Self {
-        let identity = Identity::new(key, handshakes_per_second);
+    fn new(place: Place, key: &PrivateKey) -> Self {
+        let identity = Identity::new(key);
         Self { place, link_local: link_local(&identity.public_key()), identity }
     }
 }
@@ -60,13 +60,12 @@ impl OwnKey {
 pub(super) struct OwnKeys {
     used: OwnKey,
     former: Option<OwnKey>,
-    handshakes_per_second: u64,
 }
 
 impl OwnKeys {
     /// With `key` alone.
-    pub(super) fn new(key: &PrivateKey, handshakes_per_second: u64) -> Self {
-        Self { used: OwnKey::new(Place(0), key, handshakes_per_second), former: None, handshakes_per_second }
+    pub(super) fn new(key: &PrivateKey) -> Self {
+        Self { used: OwnKey::new(Place(0), key), former: None }
     }
 
     /// The one that handshakes are started with.
@@ -93,9 +92,8 @@ impl OwnKeys {
         let former = former.filter(|former| former.public_key() != key.public_key());
         let beside = former.and_then(|former| self.find(former)).map_or(self.used.place, |former| former.place);
         let place = self.find(key).map_or(beside.other(), |own| own.place);
-        // One that stays stays the same, or its tunnels would count handshakes with a limiter that nobody resets.
-        let keep =
-            |key, place| self.find(key).cloned().unwrap_or_else(|| OwnKey::new(place, key, self.handshakes_per_second));
+        // One that stays stays the same, or the cookies that were given out for it would be good no more.
+        let keep = |key, place| self.find(key).cloned().unwrap_or_else(|| OwnKey::new(place, key));
         let (used, former) = (keep(key, place), former.map(|former| keep(former, place.other())));
         let before = Place::BOTH.map(|place| (place, self.public_key(place)));
         (self.used, self.former) = (used, former);
@@ -106,19 +104,14 @@ impl OwnKeys {
         self.get(place).map(|own| own.identity.public_key())
     }
 
-    /// Starts a new second for the limits of handshakes, when one has passed.
-    pub(super) fn handle_timeout(&self) {
-        self.all().for_each(|own| own.identity.handle_timeout());
-    }
-
-    /// Finds out for whom `datagram` is, and in which of our places. Only a handshake for neither key is looked at twice.
-    pub(super) fn addressee(&self, from: IpAddr, datagram: &[u8], reply: &mut [u8]) -> (Place, Addressee) {
-        let addressee = tunnel::addressee(&self.used.identity, from, datagram, reply);
-        match (addressee, &self.former) {
-            (Addressee::Nobody(DropReason::InvalidMac), Some(former)) => {
-                (former.place, tunnel::addressee(&former.identity, from, datagram, reply))
+    /// What the sender of a handshake message has proved, and the place of the key that it was made for. Only one that was
+    /// made for neither is looked at twice.
+    pub(super) fn check(&self, from: IpAddr, message: &[u8]) -> Result<(Place, Proof), DropReason> {
+        match (self.used.identity.check(from, message), &self.former) {
+            (Err(DropReason::InvalidMac), Some(former)) => {
+                former.identity.check(from, message).map(|proof| (former.place, proof))
             }
-            (addressee, _) => (self.used.place, addressee),
+            (checked, _) => checked.map(|proof| (self.used.place, proof)),
         }
     }
 }
@@ -133,7 +126,7 @@ mod tests {
 
     #[test]
     fn a_key_keeps_its_place_as_long_as_it_is_there() {
-        let mut own = OwnKeys::new(&key(1), 10);
+        let mut own = OwnKeys::new(&key(1));
         let held =
             |own: &OwnKeys| (own.used.identity.public_key(), own.former.as_ref().map(|it| it.identity.public_key()));
         let first = own.used.place;

@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 use festoon_proto::PublicKey;
 use festoon_proto::address::link_local;
 
+use super::admission::Origin;
 use super::own_keys::{OwnKey, Place};
+use super::stamps::Newest;
 use crate::batch::UnderlayBatch;
 use crate::node::UnderlayPath;
 use crate::tunnel::{MIN_BUFFER, Opened, Tunnel};
@@ -17,6 +19,8 @@ pub struct Peer<R> {
     /// What it is to this node.
     pub role: R,
     pub(super) key: PublicKey,
+    /// Its newest initiations. They outlive its lines.
+    pub(super) newest: Newest,
     pub(super) contact: Contact,
     /// A line for each of our own keys, as far as there is one; none at all while the peer sleeps.
     pub(super) lines: [Option<Box<Line>>; 2],
@@ -30,6 +34,8 @@ pub(super) struct Line {
     pub(super) tunnel: Tunnel,
     /// Our address for signals in it.
     pub(super) link_local: Ipv6Addr,
+    /// When we last answered a handshake on it.
+    pub(super) answered: Option<Instant>,
     /// We answered a handshake on it while another line was in use. The first packet shows that the peer has our answer.
     is_offered: bool,
 }
@@ -42,22 +48,25 @@ pub(super) struct Contact {
     pub(super) candidates: Vec<SocketAddr>,
     pub(super) next_candidate: usize,
     pub(super) last_heard: Option<Instant>,
+    /// The address in whose bucket it counts.
+    pub(super) counted: Option<Origin>,
     pub(super) rx_bytes: u64,
     pub(super) tx_bytes: u64,
 }
 
 impl<R> Peer<R> {
-    pub(super) fn new(key: PublicKey, role: R, used: Place) -> Self {
+    pub(super) fn new(key: PublicKey, role: R, used: Place, newest: Newest) -> Self {
         let contact = Contact {
             link_local: link_local(&key),
             path: None,
             candidates: Vec::new(),
             next_candidate: 0,
             last_heard: None,
+            counted: None,
             rx_bytes: 0,
             tx_bytes: 0,
         };
-        Self { role, key, contact, lines: [None, None], used }
+        Self { role, key, newest, contact, lines: [None, None], used }
     }
 
     /// Its identity.
@@ -109,7 +118,7 @@ impl<R> Peer<R> {
     pub(super) fn wake(&mut self, own: &OwnKey, number: u32) -> (&mut Contact, &mut Line) {
         let line = self.lines[own.place.index()].get_or_insert_with(|| {
             let tunnel = Tunnel::new(&own.identity, &self.key, own.place.to_wire(number));
-            Box::new(Line { tunnel, link_local: own.link_local, is_offered: false })
+            Box::new(Line { tunnel, link_local: own.link_local, answered: None, is_offered: false })
         });
         (&mut self.contact, line)
     }
@@ -152,7 +161,7 @@ impl Line {
             }
             Opened::Established(_) => true,
             Opened::Packet(_) | Opened::Keepalive => std::mem::take(&mut self.is_offered),
-            Opened::Cookie(_) | Opened::CookieTaken | Opened::Dropped(_) => false,
+            Opened::CookieTaken | Opened::Dropped(_) => false,
         }
     }
 }

@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 use etherparse::icmpv4::{DestUnreachableHeader, TimeExceededCode as TimeExceededV4};
 use etherparse::icmpv6::{DestUnreachableCode, TimeExceededCode as TimeExceededV6};
 use etherparse::{Icmpv4Type, Icmpv6Type, PacketBuilder};
+use festoon_proto::{EndpointId, NetworkId};
 
+use crate::bucket::{Buckets, Rate};
 use crate::packet::ip::{self, IpHeader, adjust_checksum};
 
 /// Bytes of the offending packet that an ICMP error quotes: RFC 1812 section 4.3.2.3 allows 576 in all for IPv4, and
@@ -124,36 +126,24 @@ fn turn_round(packet: &mut [u8]) {
     adjust_checksum(packet, 10, before, after);
 }
 
-/// How many ICMP errors a node sends, at most (RFC 1812 section 4.3.2.8, RFC 4443 section 2.4 (f)): a bucket of 100 that
-/// fills with 100 a second.
-#[derive(Debug)]
-pub struct Budget {
-    left: u32,
-    filled_at: Option<Instant>,
+/// How many ICMP errors a node sends (RFC 1812 section 4.3.2.8, RFC 4443 section 2.4 (f)): each endpoint has a rate of its
+/// own, so that none uses up what is for others, and each network has one, so that all of its endpoints together do not
+/// either.
+#[derive(Debug, Default)]
+pub struct Budgets {
+    endpoints: Buckets<EndpointId>,
+    networks: Buckets<NetworkId>,
 }
 
-impl Default for Budget {
-    fn default() -> Self {
-        Self { left: Self::SIZE, filled_at: None }
-    }
-}
+impl Budgets {
+    const ENDPOINT: Rate = Rate { burst: 50, every: Duration::from_millis(20) };
+    const NETWORK: Rate = Rate { burst: 1000, every: Duration::from_millis(1) };
 
-impl Budget {
-    const SIZE: u32 = 100;
-    const REFILL: Duration = Duration::from_millis(10);
-
-    /// Takes one, if there is one.
-    pub fn take(&mut self, now: Instant) -> bool {
-        let filled_at = *self.filled_at.get_or_insert(now);
-        let refill = now.saturating_duration_since(filled_at).as_millis() / Self::REFILL.as_millis();
-        let refill = u32::try_from(refill).unwrap_or(Self::SIZE).min(Self::SIZE);
-        if refill > 0 {
-            self.left = (self.left + refill).min(Self::SIZE);
-            self.filled_at = Some(now);
-        }
-        let had = self.left > 0;
-        self.left = self.left.saturating_sub(1);
-        had
+    /// Takes one for an endpoint in a network, if both have one left.
+    pub fn take(&mut self, network: NetworkId, endpoint: EndpointId, now: Instant) -> bool {
+        // The endpoint first: what it has no right to must not cost its network anything.
+        self.endpoints.take(endpoint, Self::ENDPOINT, now).is_ok()
+            && self.networks.take(network, Self::NETWORK, now).is_ok()
     }
 }
 
@@ -213,11 +203,22 @@ mod tests {
     }
 
     #[test]
-    fn errors_are_limited_and_the_limit_recovers() {
+    fn nobody_uses_up_the_errors_of_others() {
         #[expect(clippy::disallowed_methods, reason = "a virtual clock needs some beginning")]
         let now = Instant::now();
-        let mut budget = Budget::default();
-        assert_eq!((0..200).filter(|_| budget.take(now)).count(), 100);
-        assert_eq!((0..200).filter(|_| budget.take(now + Duration::from_millis(500))).count(), 50);
+        let mut budgets = Budgets::default();
+        let mut taken = |network, endpoint, now| {
+            (0..10_000).filter(|_| budgets.take(NetworkId(network), EndpointId(endpoint), now)).count()
+        };
+        assert_eq!(taken(1, 1, now), 50);
+        assert_eq!(taken(1, 2, now), 50, "another endpoint of the network");
+        assert_eq!(taken(2, 3, now), 50, "another network");
+        assert_eq!(taken(1, 1, now + Duration::from_millis(500)), 25, "it recovers");
+        assert_eq!(
+            (100..200).map(|endpoint| taken(3, endpoint, now)).sum::<usize>(),
+            1000,
+            "a network has a limit too"
+        );
+        assert_eq!(taken(4, 300, now), 50);
     }
 }

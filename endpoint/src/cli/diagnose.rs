@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
+use festoon_proto::harmless::harmless_lines;
 use tokio::time::sleep;
 
 use super::{NO_GOOD, say_not_running, single_threaded};
@@ -16,7 +17,7 @@ use crate::bundle;
 use crate::config::{Config, duration};
 use crate::control::{self, AgentStatus, ControlError};
 use crate::netcheck::netcheck;
-use crate::output::Output;
+use crate::output::{self, Output};
 use crate::ping::{Pace, ping};
 use crate::prober::Prober;
 use crate::state::StateDir;
@@ -112,8 +113,8 @@ fn show_again(output: Output, status: &AgentStatus) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     match output {
         Output::Json => writeln!(out, "{}", serde_json::to_string(status)?)?,
-        Output::Table if out.is_terminal() => write!(out, "{CLEAR}{status}")?,
-        Output::Table => writeln!(out, "{status}")?,
+        Output::Table if out.is_terminal() => write!(out, "{CLEAR}{}", harmless_lines(&status.to_string()))?,
+        Output::Table => writeln!(out, "{}", harmless_lines(&status.to_string()))?,
     }
     Ok(out.flush()?)
 }
@@ -129,7 +130,7 @@ pub(super) fn run_ping(config: &Config, args: &PingArgs) -> anyhow::Result<ExitC
     let is_table = args.output == Output::Table;
     let say = |line: &str| {
         if is_table {
-            println!("{line}");
+            output::say(line);
         }
     };
     let report = single_threaded()?.block_on(ping(&prober, &map, &args.target, pace, say))?;
@@ -163,7 +164,7 @@ pub(super) fn run_bundle(config: &Config, output: Option<PathBuf>) -> anyhow::Re
     let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
     let file = file.with_context(|| format!("cannot make {}: name another with -o", path.display()))?;
     bundle::write(&entries, &root, unix_s, file)?;
-    println!("{}: {} files. Look at INDEX in it before you hand it on", path.display(), entries.len());
+    output::say(&format!("{}: {} files. Look at INDEX in it before you hand it on", path.display(), entries.len()));
     Ok(ExitCode::SUCCESS)
 }
 

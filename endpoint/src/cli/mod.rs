@@ -16,6 +16,7 @@ use crate::config::{Config, duration};
 use crate::control::{self, ControlError};
 use crate::join::join;
 use crate::leave::{Left, leave};
+use crate::output::{say, warn};
 use crate::state::StateDir;
 use crate::{host, log, session, systemd};
 use diagnose::{DebugCommand, NetcheckArgs, PingArgs, StatusArgs};
@@ -125,7 +126,7 @@ pub fn one_line(error: &anyhow::Error) -> String {
 fn run_join(config: &Config, token: &str, name: Option<String>) -> anyhow::Result<()> {
     let map = single_threaded()?.block_on(join(config, token, name))?;
     let addresses: Vec<String> = map.addresses.iter().map(ToString::to_string).collect();
-    println!("joined {} as {} ({}): {}", map.network.name, map.name, map.endpoint, addresses.join(", "));
+    say(&format!("joined {} as {} ({}): {}", map.network.name, map.name, map.endpoint, addresses.join(", ")));
     if config.is_system_agent() && systemd::has_unit() {
         anyhow::ensure!(
             systemd::enable(),
@@ -162,7 +163,7 @@ fn run_down(config: &Config) -> anyhow::Result<()> {
 fn run_leave(config: &Config, force: bool) -> anyhow::Result<()> {
     let left = single_threaded()?.block_on(leave(config, force))?;
     if config.is_system_agent() && systemd::has_unit() && !systemd::disable() {
-        eprintln!("festoon: systemd did not disable the agent: run `systemctl disable festoon`");
+        warn("systemd did not disable the agent: run `systemctl disable festoon`");
     }
     match left {
         Left::Everywhere => println!("this host has left the overlay"),
@@ -170,7 +171,7 @@ fn run_leave(config: &Config, force: bool) -> anyhow::Result<()> {
         Left::OnlyHere(reason) => {
             println!("the overlay is forgotten on this host; an admin must remove its endpoint");
             if let Some(reason) = reason {
-                eprintln!("festoon: {reason}");
+                warn(&reason.to_string());
             }
         }
     }
@@ -188,7 +189,7 @@ fn run_rotate_key(config: &Config, overlap: Duration) -> anyhow::Result<ExitCode
 
 /// Says why there is no agent to ask, and what to do.
 fn say_not_running(config: &Config) -> ExitCode {
-    eprintln!("festoon: {}", what_to_do(config));
+    warn(&what_to_do(config));
     ExitCode::from(NOT_RUNNING)
 }
 

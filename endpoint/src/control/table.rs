@@ -2,6 +2,8 @@
 
 use std::fmt::{self, Display, Formatter};
 
+use festoon_proto::harmless::harmless;
+
 use super::AgentStatus;
 use crate::host::{Code, Protection};
 use crate::node::status::ManagerStatus;
@@ -81,11 +83,11 @@ impl Display for Millis {
 
 /// Writes one line of a table.
 pub(crate) fn line(f: &mut Formatter<'_>, label: &str, value: impl Display) -> fmt::Result {
-    writeln!(f, "  {label}: {value}")
+    writeln!(f, "  {label}: {}", harmless(&value.to_string()))
 }
 
 fn named(manager: &ManagerStatus) -> String {
-    format!("{} ({})", manager.name, manager.id)
+    format!("{} ({})", harmless(&manager.name), manager.id)
 }
 
 fn list(items: impl Iterator<Item = impl Display>) -> String {

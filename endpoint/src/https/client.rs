@@ -5,10 +5,10 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use festoon_proto::Fingerprint;
-use festoon_proto::address::MANAGER_TLS_NAME;
+use festoon_proto::{Fingerprint, ManagerId};
+use festoon_proto::epoch::EpochProof;
 use festoon_proto::http::{
-    AGENT_JOIN, AGENT_LEAVE, AGENT_MAP, AGENT_ROTATE, AGENT_ROUTES, Credential, JoinRequest, JoinResponse,
+    AGENT_EPOCH, AGENT_JOIN, AGENT_LEAVE, AGENT_MAP, AGENT_ROTATE, AGENT_ROUTES, Credential, JoinRequest, JoinResponse,
     OfferRequest, Problem, RotateRequest,
 };
 use festoon_proto::map::EndpointMap;
@@ -19,8 +19,13 @@ use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use rustls::CertificateError;
 use serde::de::DeserializeOwned;
 
+use super::managers::Place;
 use super::trust::tls_config;
 
+/// Of an answer: a map of many managers and routes has less.
+const MAX_ANSWER: usize = 4 << 20;
+/// Of a refusal.
+const MAX_REFUSAL: usize = 64 << 10;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -86,17 +91,29 @@ pub struct Checked {
 #[derive(Debug)]
 pub struct Client {
     manager: SocketAddr,
+    /// The name in its certificate.
+    name: String,
     http: reqwest::Client,
 }
 
 impl Client {
-    /// A client for the HTTPS listener at `manager`, of the cluster that has these CAs.
-    pub fn new(manager: SocketAddr, authorities: &[Fingerprint]) -> Result<Self, RequestError> {
+    /// A client for this manager, which listens there, of the cluster that has these CAs.
+    pub fn of_manager(
+        manager: ManagerId,
+        at: SocketAddr,
+        authorities: &[Fingerprint],
+    ) -> Result<Self, RequestError> {
+        Self::new(Place { at, manager: Some(manager) }, authorities)
+    }
+
+    /// A client for the manager in this place, of the cluster that has these CAs.
+    pub(super) fn new(place: Place, authorities: &[Fingerprint]) -> Result<Self, RequestError> {
+        let (manager, name) = (place.at, place.tls_name());
         let failed = |reason: String| RequestError::Failed { manager, reason };
         let tls = tls_config(authorities).map_err(|error| failed(error.to_string()))?;
         let http = reqwest::Client::builder()
             .tls_backend_preconfigured(tls)
-            .resolve(MANAGER_TLS_NAME, manager)
+            .resolve(&name, manager)
             // A proxy is not the customer's cluster, and the certificate would say so anyway.
             .no_proxy()
             .https_only(true)
@@ -106,7 +123,13 @@ impl Client {
             .timeout(REQUEST_TIMEOUT)
             .build()
             .map_err(|error| failed(error.to_string()))?;
-        Ok(Self { manager, http })
+        Ok(Self { manager, name, http })
+    }
+
+    /// Fetches the act by which the epoch of the cluster began; none in the first. Shows no credential.
+    pub(super) async fn epoch(self) -> Result<Option<EpochProof>, RequestError> {
+        let response = self.send(self.request(Method::GET, AGENT_EPOCH)).await?;
+        self.body(response).await
     }
 
     /// Asks to be let in.
@@ -160,7 +183,7 @@ impl Client {
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let port = self.manager.port();
-        self.http.request(method, format!("https://{MANAGER_TLS_NAME}:{port}{path}"))
+        self.http.request(method, format!("https://{}:{port}{path}", self.name))
     }
 
     async fn send(&self, request: RequestBuilder) -> Result<Response, RequestError> {
@@ -169,8 +192,10 @@ impl Client {
         if status.is_success() {
             return Ok(response);
         }
-        let problem = response.json::<Problem>().await.map(|problem| problem.title);
-        let reason = problem.unwrap_or_else(|_| format!("it answers with HTTP status {status}"));
+        let problem = read(response, MAX_REFUSAL).await.ok().flatten();
+        let problem =
+            problem.and_then(|body| serde_json::from_slice::<Problem>(&body).ok()).map(|problem| problem.title);
+        let reason = problem.unwrap_or_else(|| format!("it answers with HTTP status {status}"));
         let (manager, client_error) = (self.manager, status.is_client_error());
         // Too many requests is the one refusal that time cures.
         Err(if client_error && status != StatusCode::TOO_MANY_REQUESTS {
@@ -181,13 +206,10 @@ impl Client {
     }
 
     async fn body<T: DeserializeOwned>(&self, response: Response) -> Result<T, RequestError> {
-        response.json().await.map_err(|error| {
-            if error.is_decode() {
-                let reason = "its answer makes no sense here: run the same version of Festoon on both".to_owned();
-                RequestError::Failed { manager: self.manager, reason }
-            } else {
-                self.no_answer(&error)
-            }
+        let body = read(response, MAX_ANSWER).await.map_err(|error| self.no_answer(&error))?;
+        body.and_then(|body| serde_json::from_slice(&body).ok()).ok_or_else(|| {
+            let reason = "its answer makes no sense here: run the same version of Festoon on both".to_owned();
+            RequestError::Failed { manager: self.manager, reason }
         })
     }
 
@@ -199,6 +221,18 @@ impl Client {
         let reason = if error.is_timeout() { "no answer in time".into() } else { innermost(error).to_string() };
         RequestError::Unreachable { manager, reason }
     }
+}
+
+/// The body of an answer, of `most` bytes at most; `None` if there is more.
+async fn read(mut response: Response, most: usize) -> Result<Option<Vec<u8>>, reqwest::Error> {
+    let mut body = Vec::new();
+    while let Some(part) = response.chunk().await? {
+        if body.len() + part.len() > most {
+            return Ok(None);
+        }
+        body.extend_from_slice(&part);
+    }
+    Ok(Some(body))
 }
 
 #[expect(clippy::disallowed_methods, reason = "the shell compares clocks")]

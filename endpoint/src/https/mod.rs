@@ -1,14 +1,14 @@
 //! What the agent asks of managers over HTTPS.
 
 mod client;
+mod managers;
 mod trust;
 
 pub use client::{Checked, Client, RequestError};
+pub use managers::Managers;
+use managers::Place;
 
 use std::fmt::Write as _;
-use std::net::SocketAddr;
-
-use festoon_proto::Fingerprint;
 
 /// No manager gave what was asked for.
 #[derive(Debug, thiserror::Error)]
@@ -37,24 +37,22 @@ fn list(errors: &[RequestError]) -> String {
     if text.is_empty() { "none is known".into() } else { text }
 }
 
-/// Asks one manager after the other until one gives an answer. Believes those of the CAs `authorities`.
+/// Asks one manager after the other until one gives an answer.
 ///
 /// A refusal is not the end: the manager may be behind the others and not know of the token or endpoint yet.
-pub async fn ask_any<T, F>(
-    managers: &[SocketAddr],
-    authorities: &[Fingerprint],
-    ask: impl Fn(Client) -> F,
-) -> Result<T, AskError>
+pub async fn ask_any<T, F>(managers: &Managers, ask: impl Fn(Client) -> F) -> Result<T, AskError>
 where
     F: Future<Output = Result<T, RequestError>>,
 {
     let mut refused = None;
     let mut unanswered = Vec::new();
-    for &manager in managers {
-        let answer = match Client::new(manager, authorities) {
-            Ok(client) => ask(client).await,
-            Err(error) => Err(error),
-        };
+    for &place in &managers.places {
+        let mut answer = ask_at(managers, place, &ask).await;
+        if matches!(answer, Err(RequestError::Untrusted { .. }))
+            && let Some(restored) = restored(managers, place).await
+        {
+            answer = ask_at(managers, restored, &ask).await;
+        }
         match answer {
             Ok(answer) => return Ok(answer),
             Err(error @ RequestError::Refused { .. }) => refused = refused.or(Some(error)),
@@ -62,6 +60,23 @@ where
         }
     }
     Err(refused.map_or(AskError::NoAnswer(unanswered), AskError::Refused))
+}
+
+async fn ask_at<T, F>(managers: &Managers, place: Place, ask: &impl Fn(Client) -> F) -> Result<T, RequestError>
+where
+    F: Future<Output = Result<T, RequestError>>,
+{
+    ask(Client::new(place, &managers.authorities)?).await
+}
+
+/// The manager that is in the place of another since the cluster was restored, if it proves that. It is told no secret before.
+async fn restored(managers: &Managers, place: Place) -> Option<Place> {
+    let known = managers.known.as_ref()?;
+    let stranger = Place { manager: None, ..place };
+    let proof = Client::new(stranger, &managers.authorities).ok()?.epoch().await.ok()??;
+    let manager = known.restored(&proof)?;
+    tracing::warn!(%manager, at = %place.at, epoch = %proof.epoch, "the cluster was restored: its managers are new");
+    Some(Place { manager: Some(manager), ..place })
 }
 
 #[cfg(test)]

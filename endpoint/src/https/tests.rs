@@ -1,9 +1,10 @@
 //! A real TLS server whose certificates the test makes.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
-use festoon_proto::EndpointId;
-use festoon_proto::address::MANAGER_TLS_NAME;
+use festoon_proto::address::{MANAGER_TLS_NAME, agent_tls_name};
+use festoon_proto::{EndpointId, Fingerprint, ManagerId};
 use festoon_proto::http::Credential;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -84,27 +85,36 @@ const GONE: &str = "HTTP/1.1 410 Gone\r\nconnection: close\r\n\r\n\
     {\"type\":\"endpoint-removed\",\"title\":\"the endpoint is gone\",\"status\":410}";
 const BROKEN: &str = "HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
 
-async fn leave(managers: &[SocketAddr], ca: Fingerprint) -> Result<(), AskError> {
+/// Managers m1, m2, ... at these addresses, as a map has them that believes these CAs.
+fn managers(at: &[SocketAddr], authorities: &[Fingerprint]) -> Managers {
+    let places = (1..).zip(at).map(|(id, &at)| Place { at, manager: Some(ManagerId(id)) });
+    Managers { places: places.collect(), authorities: authorities.to_vec(), known: None }
+}
+
+async fn leave(at: &[SocketAddr], ca: Fingerprint) -> Result<(), AskError> {
     let credential = Credential::new(EndpointId(1), [1; 32]);
-    ask_any(managers, &[ca], |manager| manager.leave(&credential)).await
+    ask_any(&managers(at, &[ca]), |manager| manager.leave(&credential)).await
 }
 
 #[tokio::test]
 async fn the_cas_own_managers_are_trusted_whatever_their_address() {
     let ca = Ca::new("ours");
-    let manager = ca.serve(MANAGER_TLS_NAME, OK).await;
+    let manager = ca.serve(&agent_tls_name(ManagerId(1)), OK).await;
     leave(&[manager], ca.fingerprint()).await.unwrap();
 }
 
 #[tokio::test]
 async fn another_ca_or_another_name_is_not() {
     let (ours, theirs) = (Ca::new("ours"), Ca::new("theirs"));
-    let stranger = theirs.serve(MANAGER_TLS_NAME, OK).await;
+    let stranger = theirs.serve(&agent_tls_name(ManagerId(1)), OK).await;
     let error = leave(&[stranger], ours.fingerprint()).await.unwrap_err().to_string();
     assert!(error.contains("it is not a manager of this cluster"), "{error}");
-    let misnamed = ours.serve("elsewhere.example", OK).await;
-    let error = leave(&[misnamed], ours.fingerprint()).await.unwrap_err().to_string();
-    assert!(error.contains("it is not a manager of this cluster"), "{error}");
+    // Another manager, a witness, and whoever is known to have the name that only newcomers check.
+    for name in ["elsewhere.example", &agent_tls_name(ManagerId(2)), "m1.cluster.festoon.internal", MANAGER_TLS_NAME] {
+        let misnamed = ours.serve(name, OK).await;
+        let error = leave(&[misnamed], ours.fingerprint()).await.unwrap_err().to_string();
+        assert!(error.contains("it is not a manager of this cluster"), "{name}: {error}");
+    }
 }
 
 #[tokio::test]
@@ -112,7 +122,7 @@ async fn a_copied_ca_certificate_does_not_make_a_manager() {
     let (ours, theirs) = (Ca::new("ours"), Ca::new("theirs"));
     // Our CA's certificate is public. It is shown here behind a leaf that another CA signed.
     let impostor = Ca { certificate: ours.certificate.clone(), ..theirs };
-    let manager = impostor.serve(MANAGER_TLS_NAME, OK).await;
+    let manager = impostor.serve(&agent_tls_name(ManagerId(1)), OK).await;
     let error = leave(&[manager], ours.fingerprint()).await.unwrap_err().to_string();
     assert!(error.contains("it is not a manager of this cluster"), "{error}");
 }
@@ -121,16 +131,16 @@ async fn a_copied_ca_certificate_does_not_make_a_manager() {
 async fn a_manager_of_the_next_ca_is_believed_by_those_who_know_the_one_before() {
     let (before, mut next, stranger) = (Ca::new("before"), Ca::new("next"), Ca::new("stranger"));
     next.more = vec![next.certified_by(&before), before.certificate.der().clone()];
-    let manager = next.serve(MANAGER_TLS_NAME, OK).await;
+    let manager = next.serve(&agent_tls_name(ManagerId(1)), OK).await;
     leave(&[manager], before.fingerprint()).await.unwrap();
     leave(&[manager], next.fingerprint()).await.unwrap();
     assert!(leave(&[manager], stranger.fingerprint()).await.is_err());
     next.more = vec![before.certificate.der().clone()];
-    let uncertified = next.serve(MANAGER_TLS_NAME, OK).await;
+    let uncertified = next.serve(&agent_tls_name(ManagerId(1)), OK).await;
     assert!(leave(&[uncertified], before.fingerprint()).await.is_err(), "the one before did not certify the next");
     let credential = Credential::new(EndpointId(1), [1; 32]);
     let both = [before.fingerprint(), next.fingerprint()];
-    ask_any(&[uncertified], &both, |manager| manager.leave(&credential)).await.unwrap();
+    ask_any(&managers(&[uncertified], &both), |manager| manager.leave(&credential)).await.unwrap();
 }
 
 #[tokio::test]
@@ -138,9 +148,9 @@ async fn managers_are_asked_in_turn_until_one_answers() {
     let ca = Ca::new("ours");
     let managers = [
         nobody().await,
-        ca.serve(MANAGER_TLS_NAME, GONE).await,
-        ca.serve(MANAGER_TLS_NAME, BROKEN).await,
-        ca.serve(MANAGER_TLS_NAME, OK).await,
+        ca.serve(&agent_tls_name(ManagerId(2)), GONE).await,
+        ca.serve(&agent_tls_name(ManagerId(3)), BROKEN).await,
+        ca.serve(&agent_tls_name(ManagerId(4)), OK).await,
     ];
     leave(&managers, ca.fingerprint()).await.unwrap();
 
@@ -148,7 +158,7 @@ async fn managers_are_asked_in_turn_until_one_answers() {
     assert!(refused.is_removed());
     assert!(refused.to_string().starts_with("the endpoint is gone (says the manager at 127.0.0.1:"), "{refused}");
 
-    let unanswered = leave(&[managers[0], managers[2]], ca.fingerprint()).await.unwrap_err().to_string();
+    let unanswered = leave(&[managers[0], nobody().await, managers[2]], ca.fingerprint()).await.unwrap_err().to_string();
     assert!(unanswered.starts_with("no manager answers (127.0.0.1:"), "{unanswered}");
     assert!(unanswered.contains("refused") && unanswered.contains("502"), "{unanswered}");
 }
@@ -164,13 +174,13 @@ async fn a_check_compares_clocks_and_reads_the_certificate() {
         ("", false, false),
     ] {
         let answer = format!("HTTP/1.1 204 No Content\r\n{date}connection: close\r\n\r\n");
-        let manager = ca.serve(MANAGER_TLS_NAME, &answer).await;
-        let checked = Client::new(manager, &[ca.fingerprint()]).unwrap().check(&credential).await.unwrap();
+        let manager = ca.serve(&agent_tls_name(ManagerId(1)), &answer).await;
+        let checked = Client::of_manager(ManagerId(1), manager, &[ca.fingerprint()]).unwrap().check(&credential).await.unwrap();
         let clock = checked.clock_ahead_s.unwrap_or(0);
         assert_eq!((clock < -DAY, clock > DAY), (behind, ahead), "{date:?}: {checked:?}");
         assert!(checked.certificate_until.unwrap() > checked.now, "{checked:?}");
     }
-    let gone = ca.serve(MANAGER_TLS_NAME, GONE).await;
-    let refused = Client::new(gone, &[ca.fingerprint()]).unwrap().check(&credential).await.unwrap_err();
+    let gone = ca.serve(&agent_tls_name(ManagerId(1)), GONE).await;
+    let refused = Client::of_manager(ManagerId(1), gone, &[ca.fingerprint()]).unwrap().check(&credential).await.unwrap_err();
     assert!(refused.is_removed(), "{refused}");
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use festoon_proto::map::{EndpointMap, ManagerInfo};
-use festoon_proto::{Fingerprint, ManagerId};
+use festoon_proto::ManagerId;
 use tokio::task::{JoinSet, spawn};
 
 use super::mtu::{self, PathMtu, Search};
@@ -166,18 +166,14 @@ async fn ask_all(membership: Arc<Membership>) -> Vec<Vec<Https>> {
 async fn ask(membership: Arc<Membership>, manager: ManagerInfo) -> Vec<Https> {
     let mut listeners = Vec::new();
     for address in manager.https {
-        let outcome = outcome(check(&membership, address, &membership.map.authorities).await);
+        let outcome = outcome(check(&membership, manager.id, address).await);
         listeners.push(Https { address, outcome });
     }
     listeners
 }
 
-async fn check(
-    membership: &Membership,
-    address: SocketAddr,
-    authorities: &[Fingerprint],
-) -> Result<Checked, RequestError> {
-    Client::new(address, authorities)?.check(&membership.credential).await
+async fn check(membership: &Membership, manager: ManagerId, at: SocketAddr) -> Result<Checked, RequestError> {
+    Client::of_manager(manager, at, &membership.map.authorities)?.check(&membership.credential).await
 }
 
 fn outcome(checked: Result<Checked, RequestError>) -> Outcome {

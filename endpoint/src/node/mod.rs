@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use festoon_dataplane::forwarder::{HostArrival, HostForwarder};
+use festoon_dataplane::forwarder::{HANDSHAKES_AT_ONCE, HostArrival, HostForwarder};
 use festoon_dataplane::liveness::{Action, Liveness, Verdict};
 use festoon_dataplane::packet::offload::VnetHeader;
 use festoon_dataplane::{Effects, Node, UnderlayPath, split_datagrams};
@@ -334,6 +334,10 @@ impl Node for EndpointNode {
     }
 
     fn handle_timeout(&mut self, now: Instant, effects: &mut Effects) {
+        for _ in 0..HANDSHAKES_AT_ONCE {
+            let Some(arrival) = self.forwarder.handle_handshake(now, effects) else { break };
+            self.handle_arrival(now, arrival);
+        }
         for liveness in self.liveness.values_mut() {
             liveness.handle_timeout(now);
         }

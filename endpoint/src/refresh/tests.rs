@@ -1,6 +1,8 @@
 //! Maps from real TLS servers, and the pauses between attempts.
 
-use festoon_proto::address::MANAGER_TLS_NAME;
+use std::net::SocketAddr;
+
+use festoon_proto::address::agent_tls_name;
 use festoon_proto::{EndpointId, Fingerprint};
 
 use super::*;
@@ -18,7 +20,7 @@ fn map(version: u64, at: SocketAddr, authorities: &[Fingerprint]) -> EndpointMap
 async fn serve(ca: &Ca, map: &EndpointMap) -> SocketAddr {
     let body = serde_json::to_string(map).unwrap();
     let head = format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
-    ca.serve(MANAGER_TLS_NAME, &(head + &body)).await
+    ca.serve(&agent_tls_name(map.managers[0].id), &(head + &body)).await
 }
 
 #[tokio::test]

@@ -18,6 +18,10 @@ use festoon_proto::{Attachment, Generation, ManagerId};
 /// An attachment is asked for again after this, doubling up to the longest.
 const FIRST_RETRY: Duration = Duration::from_millis(20);
 const LAST_RETRY: Duration = Duration::from_millis(500);
+/// How long not to go ahead of somebody else with this endpoint's identity again, doubling up to the longest. Two that do so
+/// at once would keep each other and every manager busy.
+const FIRST_TRUCE: Duration = Duration::from_secs(1);
+const LAST_TRUCE: Duration = Duration::from_secs(30);
 /// A manager is nearer if its round-trip time is less than 7 tenths of the active one's and lower by this at least.
 const NEARER_BY: Duration = Duration::from_millis(5);
 
@@ -77,6 +81,26 @@ struct Pending {
     retry: Duration,
 }
 
+/// When this endpoint goes ahead again of somebody else who has its identity.
+#[derive(Debug, Clone, Copy, Default)]
+struct Truce {
+    until: Option<Instant>,
+    last: Duration,
+}
+
+impl Truce {
+    /// Whether to go ahead now. If so, that has been done.
+    fn take_turn(&mut self, now: Instant) -> bool {
+        if self.until.is_some_and(|until| now < until) {
+            return false;
+        }
+        let is_calm = self.until.is_none_or(|until| now >= until + LAST_TRUCE);
+        self.last = if is_calm { FIRST_TRUCE } else { (self.last * 2).min(LAST_TRUCE) };
+        self.until = Some(now + self.last);
+        true
+    }
+}
+
 /// The choice of a manager. Getters, `handle_*` for input, `poll_*` for output.
 #[derive(Debug)]
 pub struct Uplink {
@@ -88,6 +112,7 @@ pub struct Uplink {
     why: MoveReason,
     is_used: bool,
     pending: Option<Pending>,
+    truce: Truce,
     nearer: Option<(ManagerId, Instant)>,
     transmit: VecDeque<(ManagerId, Attach)>,
     changes: VecDeque<Change>,
@@ -104,6 +129,7 @@ impl Uplink {
             why: MoveReason::Started,
             is_used: false,
             pending: None,
+            truce: Truce::default(),
             nearer: None,
             transmit: VecDeque::new(),
             changes: VecDeque::new(),
@@ -201,6 +227,10 @@ impl Uplink {
     /// A manager acknowledges an attachment, or says that a higher one exists.
     pub fn handle_attach_reply(&mut self, now: Instant, manager: ManagerId, known: Attachment) {
         if self.active == Some(manager) {
+            if !self.generation.may_follow(known.generation) {
+                // It refuses a generation that is so far from what it knows, and would for ever.
+                self.generation = known.generation.next();
+            }
             self.compare(now, manager, Some(known));
         }
     }
@@ -234,14 +264,20 @@ impl Uplink {
     fn compare(&mut self, now: Instant, manager: ManagerId, known: Option<Attachment>) {
         match known {
             Some(known) if known.manager == manager && known.generation == self.generation => self.pending = None,
-            Some(known) if known.generation >= self.generation => {
-                // Somebody with our identity was ahead of us: an old backup or a cloned disk is running.
-                self.generation = known.generation.next();
-                self.why = MoveReason::Overtaken;
-                self.attach(now);
-            }
+            Some(known) if known.generation >= self.generation => self.overtake(now, known.generation),
             _ if self.pending.is_none() => self.attach(now),
             _ => {}
+        }
+    }
+
+    /// Somebody with our identity was ahead of us: an old backup or a cloned disk is running.
+    fn overtake(&mut self, now: Instant, known: Generation) {
+        // What was asked for until now leads nowhere. The next probe tells again what the manager knows.
+        self.pending = None;
+        if self.truce.take_turn(now) {
+            self.generation = known.next();
+            self.why = MoveReason::Overtaken;
+            self.attach(now);
         }
     }
 

@@ -131,6 +131,48 @@ fn one_that_was_overtaken_goes_ahead_again() {
 }
 
 #[test]
+fn two_with_one_identity_do_not_chase_each_other() {
+    let (mut now, mut uplink) = started();
+    let end = now + Duration::from_secs(600);
+    let mut went_ahead = 0;
+    while now < end {
+        // The other one is always ahead, and every probe says so.
+        let ahead = Attachment { endpoint: EndpointId(1), manager: M2, generation: uplink.generation().next() };
+        uplink.handle_answer(now, M1, ManagerState::Serving, Some(MS), Some(ahead));
+        uplink.handle_attach_reply(now, M1, ahead);
+        went_ahead += std::iter::from_fn(|| uplink.poll_transmit()).count();
+        let next = now + MS * 50;
+        run(&mut uplink, &mut now, next);
+    }
+    assert!((15..30).contains(&went_ahead), "{went_ahead} times in ten minutes");
+}
+
+#[test]
+fn a_generation_that_is_refused_is_given_up_for_one_that_is_not() {
+    let (now, mut uplink) = started();
+    let known = |generation| Attachment { endpoint: EndpointId(1), manager: M1, generation };
+    uplink.handle_attach_reply(
+        now,
+        M1,
+        Attachment { generation: Generation::first_of_boot(90_000), ..known(Generation(0)) },
+    );
+    assert!(uplink.poll_transmit().is_some());
+    let refused_at = Generation::first_of_boot(5);
+    uplink.handle_attach_reply(now, M1, known(refused_at));
+    let asked = std::iter::from_fn(|| uplink.poll_transmit()).last();
+    assert_eq!(asked.map(|(_, attach)| attach.generation), None, "it waits for the next turn to ask");
+    assert_eq!(uplink.generation(), refused_at.next());
+    let (mut time, end) = (now, now + MS * 50);
+    run(&mut uplink, &mut time, end);
+    let (manager, attach) = uplink.poll_transmit().expect("nothing was asked");
+    assert_eq!((manager, attach.generation), (M1, refused_at.next()));
+    uplink.handle_attach_reply(time, M1, known(refused_at.next()));
+    let end = time + Duration::from_secs(5);
+    run(&mut uplink, &mut time, end);
+    assert_eq!(uplink.poll_transmit(), None);
+}
+
+#[test]
 fn of_equals_a_much_nearer_one_wins_only_after_the_hold_down() {
     let mut now = start();
     let mut uplink = uplink(now, &[(M1, 5), (M2, 5)]);

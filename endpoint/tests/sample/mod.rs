@@ -1,7 +1,7 @@
 //! The map of some agent, for the tests of this package, inside of it and outside.
 
 use festoon_proto::map::{EndpointMap, ManagerInfo, MapVersion, NetworkInfo, Timing};
-use festoon_proto::{ClusterId, EndpointId, Fingerprint, ManagerId, NetworkId, PublicKey};
+use festoon_proto::{ClusterId, EndpointId, EpochId, Fingerprint, ManagerId, NetworkId, PublicKey};
 
 /// Of `web` (e7), with the manager `frankfurt` (m1), which nobody reaches. Its network holds that manager's underlay address.
 pub(crate) fn map() -> EndpointMap {
@@ -37,6 +37,8 @@ pub(crate) fn map() -> EndpointMap {
         own_routes: Vec::new(),
         is_key_due: false,
         managers: vec![manager],
+        epoch: EpochId::FIRST,
+        recovery_key: None,
         authorities: vec![Fingerprint([2; 32])],
         timing: Timing::default(),
     }

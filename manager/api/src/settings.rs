@@ -27,6 +27,11 @@ pub struct SettingsUpdate {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(max_length = 100)]
     pub recovery_recipient: Option<String>,
+    /// Checks what is signed with the new recovery key (Ed25519, base64 of 32 bytes). Needed together with
+    /// `recovery_recipient`: the key before must not prove anything any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 44)]
+    pub recovery_verifying_key: Option<String>,
     /// The identity provider that users may log in at; `null` for none.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "crate::given")]
     #[schema(value_type = Option<OidcUpdate>)]

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use festoon_control::registry::{State, audit};
 use festoon_proto::map::MapVersion;
-use festoon_proto::{EpochId, ManagerId};
+use festoon_proto::epoch::{EpochProof, Roster};
+use festoon_proto::{EpochId, ManagerId, SigningKey};
 use openraft::error::{InitializeError, InstallSnapshotError, RaftError};
 use openraft::storage::RaftLogStorage as _;
 use openraft::{Config, EmptyNode, Raft, RaftMetrics, SnapshotPolicy};
@@ -15,6 +16,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use crate::compare::Comparison;
 use crate::fence::Fence;
+use crate::hand_over;
 use crate::handled::Handled;
 use crate::health::{Health, SILENT};
 use crate::members::{self, Turn};
@@ -25,6 +27,7 @@ use crate::propose::Attempt;
 use crate::reach::Reach;
 use crate::read_index::Confirmed;
 use crate::settings::{ProposalIds, Settings};
+use crate::signer::{Signer, Trust};
 use crate::silence::Silence;
 use crate::storage::{AuditLog, LogStore, Machine, Seed, StorageError};
 use crate::tally::{Counts, Tally};
@@ -36,6 +39,9 @@ const HEARTBEAT_MS: u64 = 60;
 /// After twice as long a silence of the leader (openraft adds a lease of the same length) a member wants to lead itself. A
 /// round trip around the world and a commit to a slow disk fit into it.
 const ELECTION_MS: u64 = 400;
+/// A witness waits for so much longer: it leads only when no full manager can. Full managers have a chance before it, and one
+/// more if their votes are split.
+const WITNESS_WAITS_MS: u64 = 500;
 /// Members wait for different times, so that they seldom want it at once.
 const STAGGER: u64 = 5;
 const STAGGER_MS: u64 = 30;
@@ -57,14 +63,18 @@ pub enum StartError {
 }
 
 /// Who this manager is to the registry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Identity {
     /// Its id and incarnation.
     pub me: MemberId,
     /// The epoch of its log.
     pub epoch: EpochId,
     /// The later epoch that it was fenced off by, if it knows of one.
-    pub later: Option<EpochId>,
+    pub later: Option<EpochProof>,
+    /// Signs what it proposes.
+    pub signing_key: SigningKey,
+    /// Whom it believes until it has a copy of the registry, as it was told when it joined.
+    pub roster: Option<Roster>,
 }
 
 /// The registry of a cluster, as this manager holds it. A clone is the same registry.
@@ -72,6 +82,7 @@ pub struct Identity {
 pub struct Cluster<T> {
     pub(crate) raft: Raft<TypeConfig>,
     pub(crate) ids: ProposalIds,
+    pub(crate) signer: Signer,
     state: watch::Receiver<Arc<State>>,
     pub(crate) network: Network<T>,
     pub(crate) turn: Turn,
@@ -103,8 +114,9 @@ impl Drop for Task {
 /// How long the end of a member's part waits for its audit log.
 const AUDIT_LIMIT: Duration = Duration::from_secs(5);
 
-fn config(me: MemberId, settings: Settings) -> Config {
-    let election = ELECTION_MS + u64::from(me.manager.0) % STAGGER * STAGGER_MS;
+fn config(me: MemberId, is_witness: bool, settings: Settings) -> Config {
+    let patience = if is_witness { WITNESS_WAITS_MS } else { 0 };
+    let election = ELECTION_MS + patience + u64::from(me.manager.0) % STAGGER * STAGGER_MS;
     Config {
         cluster_name: "festoon".to_owned(),
         heartbeat_interval: HEARTBEAT_MS,
@@ -133,15 +145,16 @@ impl<T: Transport> Cluster<T> {
         machine: Machine,
         transport: T,
     ) -> Result<Self, StartError> {
-        let config = config(identity.me, settings).validate().map_err(|error| StartError::Raft(error.to_string()))?;
+        let Identity { me, epoch, later, signing_key, roster } = identity;
         let (state, comparison) = (machine.watch(), machine.comparison());
+        let trust = Trust::new(state.clone(), roster);
+        let config = config(me, trust.is_witness(me.manager), settings).validate();
+        let config = config.map_err(|error| StartError::Raft(error.to_string()))?;
         let own_log = OwnLog { reader: log.get_log_reader().await, flush: log.flusher(), audit: machine.audit() };
-        let (fence, reach, tally) = (Fence::new(identity.epoch), Reach::default(), Tally::default());
-        let network = Network { me: identity.me, transport, fence, reach, tally };
-        if let Some(later) = identity.later {
-            network.fence.close(later);
-        }
-        let raft = Raft::new(identity.me, Arc::new(config), network.clone(), log, machine).await;
+        let fence = Fence::new(me.manager, epoch, trust.clone(), later);
+        let (reach, tally) = (Reach::default(), Tally::default());
+        let network = Network { me, transport, fence, reach, tally, states: state.clone() };
+        let raft = Raft::new(me, Arc::new(config), network.clone(), log, machine).await;
         let raft = raft.map_err(|error| StartError::Raft(error.to_string()))?;
         let known = State::clone(&state.borrow());
         let begun_with = own_log.carry_out(known).await.map_err(|error| StartError::Raft(error.to_string()))?.state;
@@ -149,11 +162,26 @@ impl<T: Transport> Cluster<T> {
         let members = (Arc::clone(&turn), silence.clone());
         let compare = (comparison.clone(), settings.compare_every);
         let follow = follow(raft.clone(), state.clone(), members, network.clone(), compare);
+        let signer = Signer::new(me.manager, signing_key);
         let follow = Arc::new(Task(tokio::spawn(follow)));
         let (log, begun_with) = (UntilEnd::new(own_log), Arc::new(begun_with));
         let ids = ProposalIds::new(settings.seed);
         let (handled, confirmed) = (Handled::default(), Confirmed::default());
-        Ok(Self { raft, ids, state, network, turn, silence, handled, confirmed, comparison, log, begun_with, follow })
+        Ok(Self {
+            raft,
+            ids,
+            signer,
+            state,
+            network,
+            turn,
+            silence,
+            handled,
+            confirmed,
+            comparison,
+            log,
+            begun_with,
+            follow,
+        })
     }
 
     /// Makes this manager, with an empty disk, the only member of a new cluster.
@@ -283,19 +311,18 @@ impl<T: Transport> Cluster<T> {
     /// Whether sender and addressee are in the same epoch, and the addressee is this incarnation of this manager.
     fn admit(&self, envelope: &Envelope) -> Result<(), Rejection> {
         let Network { me, fence, .. } = &self.network;
-        if self.is_removed(envelope.from.manager) {
-            return Err(self.removal());
-        }
-        let current = fence.later().unwrap_or(fence.epoch());
         if envelope.epoch > fence.epoch() {
-            if !self.may_know_better(envelope.from.manager) {
-                return Err(self.removal());
+            if let Some(proof) = envelope.proof.filter(|proof| proof.epoch == envelope.epoch) {
+                fence.close(&proof);
             }
-            fence.close(envelope.epoch);
             return Err(Rejection::EarlierEpoch(fence.epoch()));
         }
-        if envelope.epoch < current {
-            return Err(Rejection::LaterEpoch(current));
+        if self.is_removed(envelope.from.manager) {
+            return Err(self.removal(envelope.from.manager));
+        }
+        if envelope.epoch < fence.later().unwrap_or(fence.epoch()) {
+            let proof = fence.later_proof().or_else(|| self.network.proof());
+            return Err(proof.map_or(Rejection::NotReady, Rejection::LaterEpoch));
         }
         if envelope.to != *me {
             return Err(Rejection::OtherMember(*me));
@@ -303,15 +330,10 @@ impl<T: Transport> Cluster<T> {
         Ok(())
     }
 
-    fn removal(&self) -> Rejection {
-        let began_from = self.state.borrow().epoch().began.map_or_else(MapVersion::default, |began| began.from);
-        Rejection::Removed(Removal { epoch: self.network.fence.epoch(), began_from })
-    }
-
-    /// Whether a manager is one of those whose later epoch counts: whoever was removed may call one for itself.
-    fn may_know_better(&self, manager: ManagerId) -> bool {
-        let state = self.state.borrow();
-        state.manager(manager).is_some() || !state.was_given_to_manager(manager)
+    fn removal(&self, removed: ManagerId) -> Rejection {
+        let state = self.snapshot();
+        let removal = Removal { epoch: self.network.fence.epoch(), began_from: state.epoch().began_from() };
+        self.signer.removal(&state, removed, removal).map_or(Rejection::NotMember, Rejection::Removed)
     }
 
     /// Whether a manager was in the cluster and is not any more, not even to those that vote: one that leaves may lead
@@ -333,12 +355,17 @@ impl<T: Transport> Cluster<T> {
 
     /// Waits until the cluster is known to have gone on in a later epoch, without this manager. That must not be forgotten in
     /// a restart. May be cancelled at any time.
-    pub async fn fenced(&self) -> EpochId {
+    pub async fn fenced(&self) -> EpochProof {
         self.network.fence.closed().await
     }
 
+    /// What the later epoch began with that this manager was fenced off by.
+    pub fn later_proof(&self) -> Option<EpochProof> {
+        self.network.fence.later_proof()
+    }
+
     /// Whether some manager that this one knows answers and is in `epoch` or a later one.
-    pub async fn is_anybody_in(&self, epoch: EpochId) -> bool {
+    pub async fn is_anybody_in(&self, epoch: EpochProof) -> bool {
         let membership = Arc::clone(&self.raft.metrics().borrow().membership_config);
         let mut asked = JoinSet::new();
         for (&other, _) in membership.nodes().filter(|(id, _)| **id != self.network.me) {
@@ -440,18 +467,19 @@ async fn report_leaders(raft: &Raft<TypeConfig>, tally: &Tally) {
 async fn follow<T: Transport>(
     raft: Raft<TypeConfig>,
     states: watch::Receiver<Arc<State>>,
-    members: (Turn, Silence),
+    (turn, silence): (Turn, Silence),
     network: Network<T>,
     (comparison, compare_every): (Comparison, Duration),
 ) {
     tokio::select! {
         biased;
-        () = members::follow(raft.clone(), states, members) => {}
+        () = members::follow(raft.clone(), states.clone(), (turn, silence.clone())) => {}
         () = report_leaders(&raft, &network.tally) => {}
+        () = hand_over::keep(&raft, &states, &network, &silence) => {}
         () = ask_around(&raft, &network) => {}
         () = comparison.keep(&raft, &network, compare_every) => {}
-        epoch = network.fence.closed() => {
-            tracing::error!(%epoch, "the cluster has gone on in a later epoch: run `festoon-manager rejoin` here");
+        later = network.fence.closed() => {
+            tracing::error!(epoch = %later.epoch, "the cluster has gone on in a later epoch: run `festoon-manager rejoin` here");
             raft.runtime_config().elect(false);
             // It may be removed yet.
             ask_around(&raft, &network).await;

@@ -5,24 +5,30 @@
 
 use std::sync::Arc;
 
-use festoon_proto::EpochId;
+use festoon_proto::epoch::EpochProof;
+use festoon_proto::{EpochId, ManagerId};
 use tokio::sync::watch;
 
-use crate::message::Removal;
+use crate::message::{Removal, SignedRemoval};
+use crate::signer::Trust;
 
 /// In which epoch this manager is, and whether the cluster has gone on without it. A clone is the same fence.
 #[derive(Debug, Clone)]
 pub(crate) struct Fence {
+    me: ManagerId,
     epoch: EpochId,
-    /// The epoch the cluster is in, once that is known to be a later one.
-    later: Arc<watch::Sender<Option<EpochId>>>,
+    trust: Trust,
+    /// What the epoch that the cluster is in began with, once that is known to be a later one.
+    later: Arc<watch::Sender<Option<EpochProof>>>,
     /// The removal of this manager, as one that is there says.
     removed: Arc<watch::Sender<Option<Removal>>>,
 }
 
 impl Fence {
-    pub(crate) fn new(epoch: EpochId) -> Self {
-        Self { epoch, later: Arc::default(), removed: Arc::default() }
+    /// `later` was believed before, and outlives a restart.
+    pub(crate) fn new(me: ManagerId, epoch: EpochId, trust: Trust, later: Option<EpochProof>) -> Self {
+        let later = Arc::new(watch::Sender::new(later.filter(|later| later.epoch > epoch)));
+        Self { me, epoch, trust, later, removed: Arc::default() }
     }
 
     /// The epoch of our log.
@@ -32,23 +38,47 @@ impl Fence {
 
     /// The later epoch that the cluster is in, if it is in one.
     pub(crate) fn later(&self) -> Option<EpochId> {
+        self.later_proof().map(|proof| proof.epoch)
+    }
+
+    /// What that one began with.
+    pub(crate) fn later_proof(&self) -> Option<EpochProof> {
         *self.later.borrow()
     }
 
-    /// The cluster is in `epoch`, as one that is there says.
-    pub(crate) fn close(&self, epoch: EpochId) {
+    /// The cluster is in a later epoch, as somebody says. Nothing comes of that without a signature that this manager can
+    /// check: whoever believes it takes no part any more.
+    pub(crate) fn close(&self, proof: &EpochProof) {
+        let is_news = |known: &Option<EpochProof>| {
+            proof.epoch > self.epoch && known.is_none_or(|known| known.epoch < proof.epoch)
+        };
+        if !is_news(&self.later.borrow()) {
+            return;
+        }
+        if let Err(error) = self.trust.check(proof) {
+            return tracing::warn!(%error, "another manager claims a later epoch of the cluster, which is not believed");
+        }
         self.later.send_if_modified(|later| {
-            let news = epoch > self.epoch && later.is_none_or(|known| known < epoch);
-            if news {
-                *later = Some(epoch);
+            let is_news = is_news(later);
+            if is_news {
+                *later = Some(*proof);
             }
-            news
+            is_news
         });
     }
 
-    /// This manager was removed.
-    pub(crate) fn remove(&self, removal: Removal) {
-        self.removed.send_replace(Some(removal));
+    /// This manager was removed, as somebody says.
+    pub(crate) fn remove(&self, removal: &SignedRemoval) {
+        if removal.what.epoch < self.epoch {
+            return;
+        }
+        match self.trust.believes(self.me, removal) {
+            true => drop(self.removed.send_replace(Some(removal.what))),
+            false => {
+                let by = removal.by;
+                tracing::warn!(%by, "another manager claims that this one was removed, which is not believed");
+            }
+        }
     }
 
     /// Waits until this manager is told that it was removed. May be cancelled at any time.
@@ -57,7 +87,7 @@ impl Fence {
     }
 
     /// Waits until the cluster has gone on without us. May be cancelled at any time.
-    pub(crate) async fn closed(&self) -> EpochId {
+    pub(crate) async fn closed(&self) -> EpochProof {
         known(&self.later).await
     }
 }

@@ -1,7 +1,8 @@
 //! What members ask each other, as bytes.
 
 use festoon_proto::map::MapVersion;
-use festoon_proto::{EpochId, ManagerId};
+use festoon_proto::epoch::EpochProof;
+use festoon_proto::{ClusterId, EpochId, ManagerId, Signature, SigningKey, VerifyingKey};
 use openraft::error::InstallSnapshotError;
 use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, InstallSnapshotRequest, InstallSnapshotResponse, VoteRequest,
@@ -18,6 +19,8 @@ use crate::types::{Applied, MemberId, Proposal, TypeConfig};
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Envelope {
     pub(crate) epoch: EpochId,
+    /// What the sender's epoch began with, for whoever was left behind.
+    pub(crate) proof: Option<EpochProof>,
     pub(crate) from: MemberId,
     pub(crate) to: MemberId,
     pub(crate) request: Request,
@@ -61,6 +64,37 @@ pub struct Removal {
     pub began_from: MapVersion,
 }
 
+/// What is signed of a removal begins with this.
+const REMOVAL_LABEL: &str = "festoon removal 1";
+
+/// A manager was removed, as a full manager says: whoever believes it gives up for good, so a witness can't say it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignedRemoval {
+    /// What it says.
+    pub what: Removal,
+    /// Who says so.
+    pub by: ManagerId,
+    /// By its signing key.
+    pub signature: Signature,
+}
+
+impl SignedRemoval {
+    pub(crate) fn sign(
+        key: &SigningKey,
+        by: ManagerId,
+        cluster: ClusterId,
+        removed: ManagerId,
+        what: Removal,
+    ) -> Self {
+        let signature = key.sign(REMOVAL_LABEL, &encode(&(cluster, removed, what, by)));
+        Self { what, by, signature }
+    }
+
+    pub(crate) fn is_signed_by(&self, key: &VerifyingKey, cluster: ClusterId, removed: ManagerId) -> bool {
+        key.verifies(REMOVAL_LABEL, &encode(&(cluster, removed, self.what, self.by)), &self.signature)
+    }
+}
+
 /// Why a request is not answered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum Rejection {
@@ -68,14 +102,20 @@ pub enum Rejection {
     #[error("that manager is now {0}")]
     OtherMember(MemberId),
     /// The cluster has gone on in a later epoch, without the sender.
-    #[error("the cluster is in epoch {0}")]
-    LaterEpoch(EpochId),
+    #[error("the cluster is in epoch {}", .0.epoch)]
+    LaterEpoch(EpochProof),
     /// The addressee has not heard yet that the cluster is in a later epoch.
     #[error("that manager is still in epoch {0}")]
     EarlierEpoch(EpochId),
     /// The sender was removed from the cluster.
-    #[error("this manager was removed from the cluster, in epoch {}", .0.epoch)]
-    Removed(Removal),
+    #[error("this manager was removed from the cluster, in epoch {}", .0.what.epoch)]
+    Removed(SignedRemoval),
+    /// The sender is not in the cluster, as the addressee knows it, which can't prove that.
+    #[error("that manager does not know this one as a member of the cluster")]
+    NotMember,
+    /// The addressee has just joined and has no copy of the registry yet.
+    #[error("that manager has no copy of the registry yet")]
+    NotReady,
     /// The addressee does not lead.
     #[error("that manager does not lead")]
     NotLeader,

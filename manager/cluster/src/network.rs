@@ -4,9 +4,12 @@
 //! for ever, so an append goes on in a task of its own, and whoever sends it again gets the answer to the first. The task
 //! ends by itself after [`APPEND_LIMIT`].
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use festoon_control::registry::State;
 use festoon_proto::EpochId;
+use festoon_proto::epoch::EpochProof;
 use openraft::error::{InstallSnapshotError, NetworkError, RPCError, RaftError, RemoteError, Unreachable};
 use openraft::network::{Backoff, RPCOption, RaftNetwork, RaftNetworkFactory};
 use openraft::raft::{
@@ -14,6 +17,7 @@ use openraft::raft::{
     VoteResponse,
 };
 use openraft::{EmptyNode, LogId, Vote};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -41,6 +45,7 @@ pub(crate) struct Network<T> {
     pub(crate) fence: Fence,
     pub(crate) reach: Reach,
     pub(crate) tally: Tally,
+    pub(crate) states: watch::Receiver<Arc<State>>,
 }
 
 /// There was no answer to the request, or one that does not belong to it.
@@ -57,18 +62,27 @@ pub(crate) enum AskError {
 impl<T: Transport> Network<T> {
     /// Asks a member. That it is in a later epoch fences this one off.
     pub(crate) async fn ask(&self, to: MemberId, request: Request, limit: Duration) -> Result<Answer, AskError> {
-        self.ask_in(self.fence.epoch(), to, request, limit).await
+        self.ask_in((self.fence.epoch(), self.proof()), to, request, limit).await
+    }
+
+    /// What the epoch of this member began with, as far as its copy goes.
+    pub(crate) fn proof(&self) -> Option<EpochProof> {
+        self.states.borrow().epoch().began.filter(|proof| proof.epoch == self.fence.epoch())
     }
 
     /// Whether a manager is in this epoch or a later one. One that was only told of it is not. What is thrown away if it is
     /// taken for lost while it is only busy is worth some patience.
-    pub(crate) async fn is_in(&self, epoch: EpochId, to: MemberId) -> bool {
+    pub(crate) async fn is_in(&self, epoch: EpochProof, to: MemberId) -> bool {
         let deadline = Instant::now() + PATIENCE;
         while Instant::now() < deadline {
             let limit = deadline.duration_since(Instant::now());
-            match self.ask_in(epoch, to, Request::Health, limit).await {
+            match self.ask_in((epoch.epoch, Some(epoch)), to, Request::Health, limit).await {
                 Err(AskError::Call(CallError::NoAnswer(_))) => tokio::time::sleep(BACKOFF).await,
-                Err(AskError::Rejected(Rejection::EarlierEpoch(_)) | AskError::Call(_) | AskError::Nonsense) => {
+                Err(
+                    AskError::Rejected(Rejection::EarlierEpoch(_) | Rejection::NotReady | Rejection::NotMember)
+                    | AskError::Call(_)
+                    | AskError::Nonsense,
+                ) => {
                     return false;
                 }
                 Ok(_) | Err(AskError::Rejected(_)) => return true,
@@ -79,21 +93,20 @@ impl<T: Transport> Network<T> {
 
     async fn ask_in(
         &self,
-        epoch: EpochId,
+        (epoch, proof): (EpochId, Option<EpochProof>),
         to: MemberId,
         request: Request,
         limit: Duration,
     ) -> Result<Answer, AskError> {
-        let envelope = Envelope { epoch, from: self.me, to, request };
+        let envelope = Envelope { epoch, proof, from: self.me, to, request };
         let answer = self.transport.call(to.manager, encode(&envelope), limit).await?;
         let answer = decode(&answer).ok_or(AskError::Nonsense)?;
         self.reach.heard(if let Answer::Rejected(Rejection::OtherMember(other)) = answer { other } else { to });
         match answer {
             Answer::Rejected(rejection) => {
-                match rejection {
-                    Rejection::LaterEpoch(epoch) => self.fence.close(epoch),
-                    // Those of an earlier epoch have no say.
-                    Rejection::Removed(removal) if removal.epoch >= self.fence.epoch() => self.fence.remove(removal),
+                match &rejection {
+                    Rejection::LaterEpoch(proof) => self.fence.close(proof),
+                    Rejection::Removed(removal) => self.fence.remove(removal),
                     _ => {}
                 }
                 Err(rejection.into())

@@ -40,7 +40,7 @@ impl OwnLog {
         let mut seed = Seed::new(state);
         for (index, proposal) in new {
             // What was refused is nothing now either.
-            let _ = seed.add(index, &proposal.change);
+            let _ = seed.add_proposal(index, &proposal);
         }
         Ok(seed)
     }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use festoon_control::registry::{Change, Command, Outcome, Refusal, State, carry_out};
+use festoon_control::registry::{Change, Command, Outcome, Refusal, State};
+use festoon_proto::map::MapVersion;
 use festoon_proto::{EpochId, ManagerId};
 use openraft::error::{ClientWriteError, RaftError};
 use openraft::{EmptyNode, Raft, RaftMetrics};
@@ -98,7 +99,38 @@ impl<T: Transport> Cluster<T> {
     /// As [`Cluster::propose`], and says where in the log the change stands. Most that were refused stand there too.
     pub async fn submit(&self, change: Change) -> Result<Applied, ProposeError> {
         let deadline = Instant::now() + PROPOSE_LIMIT;
-        let proposal = Proposal { id: self.ids.next(), change };
+        let proposal = self.signer.propose(&self.snapshot(), self.seen(), self.ids.next(), change);
+        self.submit_signed(proposal, deadline).await
+    }
+
+    /// How far the log was carried out here.
+    fn seen(&self) -> MapVersion {
+        let applied = self.raft.metrics().borrow().last_applied.map_or(0, |applied| applied.index);
+        // A member that has just begun may not have said yet how far it is.
+        self.snapshot().version().max(MapVersion(applied))
+    }
+
+    /// What another manager needs to sign a change itself: the epoch, and how far this copy goes.
+    pub fn to_sign(&self) -> (EpochId, MapVersion) {
+        (self.snapshot().epoch().id(), self.seen())
+    }
+
+    /// As [`Cluster::submit`], of a change that another manager signs.
+    #[cfg(any(test, feature = "testing"))]
+    pub async fn submit_for(&self, signer: &crate::Signer, change: Change) -> Result<Applied, ProposeError> {
+        let proposal = signer.propose(&self.snapshot(), self.seen(), self.ids.next(), change);
+        self.submit_signed(proposal, Instant::now() + PROPOSE_LIMIT).await
+    }
+
+    /// Brings a change into the registry that another manager has signed itself.
+    pub async fn propose_signed(&self, proposal: Proposal) -> Result<Outcome, ProposeError> {
+        match self.submit_signed(proposal, Instant::now() + PROPOSE_LIMIT).await?.result {
+            Some(result) => Ok(result?),
+            None => Err(ProposeError::Stopped),
+        }
+    }
+
+    async fn submit_signed(&self, proposal: Proposal, deadline: Instant) -> Result<Applied, ProposeError> {
         let applied = self.carry(&proposal, deadline).await?;
         self.reach(applied.index, deadline).await;
         Ok(applied)
@@ -191,11 +223,10 @@ impl<T: Transport> Cluster<T> {
             Command::RemoveManager(manager) if manager == me && self.is_leader() => self.give_way(proposal).await,
             _ if self.silence.is_on() => Err(Attempt::NotTaken),
             Command::RemoveManager(manager) => self.remove(manager, proposal).await,
-            Command::JoinEndpoint(_) | Command::JoinManager(_) => match self.refuse(&proposal, is_again).await? {
-                Some(refused) => Ok(refused),
-                None => append(&self.raft, proposal).await,
-            },
-            _ => append(&self.raft, proposal).await,
+            Command::JoinEndpoint(_) | Command::JoinManager(_) => {
+                self.append_unless(refusal, proposal, is_again).await
+            }
+            _ => self.append_unless(not_vouched, proposal, is_again).await,
         }
     }
 
@@ -260,14 +291,23 @@ impl<T: Transport> Cluster<T> {
 
     /// What strangers want has no place in the log if it is refused: they could fill it. Refused is what this manager refuses
     /// once it is certain that it knows all that was ever acknowledged. Without that certainty there is no answer.
-    async fn refuse(&self, proposal: &Proposal, is_again: bool) -> Result<Option<Applied>, Attempt> {
-        if is_again || refusal(&self.snapshot(), proposal).is_none() {
-            return Ok(None);
+    ///
+    /// The same holds for what no manager stands for that may: the member it comes from is no better than a stranger.
+    async fn append_unless(
+        &self,
+        refused: impl Fn(&State, &Proposal) -> Option<Refusal>,
+        proposal: Proposal,
+        is_again: bool,
+    ) -> Result<Applied, Attempt> {
+        if is_again || refused(&self.snapshot(), &proposal).is_none() {
+            return append(&self.raft, proposal).await;
         }
         in_time(self.catch_up()).await?;
         let state = self.snapshot();
-        let refusal = refusal(&state, proposal);
-        Ok(refusal.map(|refusal| Applied { index: state.version().0, result: Some(Err(refusal)) }))
+        match refused(&state, &proposal) {
+            Some(refusal) => Ok(Applied { index: state.version().0, result: Some(Err(refusal)) }),
+            None => append(&self.raft, proposal).await,
+        }
     }
 
     fn is_leader(&self) -> bool {
@@ -276,10 +316,7 @@ impl<T: Transport> Cluster<T> {
 
     /// Falls silent until another leads, if there is another. May be cancelled at any time.
     async fn step_down(&self) {
-        let _silent = self.silence.begin(&self.raft);
-        let mut metrics = self.raft.metrics();
-        let followed = metrics.wait_for(|metrics| metrics.current_leader != Some(self.network.me));
-        if tokio::time::timeout(PROPOSE_LIMIT, followed).await.is_err() {
+        if !self.silence.until_another_leads(&self.raft, self.network.me, PROPOSE_LIMIT).await {
             tracing::info!("nobody else leads the registry");
         }
     }
@@ -312,8 +349,18 @@ async fn in_time<A>(there: impl Future<Output = Option<A>>) -> Result<A, Attempt
     tokio::time::timeout(CHECK_LIMIT, there).await.ok().flatten().ok_or(Attempt::NotTaken)
 }
 
+/// The place where a proposal would stand at least: a signature says how far its manager's copy went.
+fn place(state: &State, proposal: &Proposal) -> u64 {
+    let seen = proposal.vouch.map_or(0, |vouch| vouch.seen.0);
+    state.version().0.max(seen).saturating_add(1)
+}
+
 fn refusal(state: &State, proposal: &Proposal) -> Option<Refusal> {
-    carry_out(state, state.version().0 + 1, &proposal.change).err()
+    proposal.carry_out(state, place(state, proposal)).err()
+}
+
+fn not_vouched(state: &State, proposal: &Proposal) -> Option<Refusal> {
+    proposal.check_vouch(state, place(state, proposal)).err().map(Refusal::from)
 }
 
 async fn append(raft: &Raft<TypeConfig>, proposal: Proposal) -> Result<Applied, Attempt> {

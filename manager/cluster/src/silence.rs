@@ -4,10 +4,11 @@
 //! Without the second half a busy leader would never be missed, for every entry it sends is a sign of life.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use openraft::Raft;
 
-use crate::types::TypeConfig;
+use crate::types::{MemberId, TypeConfig};
 
 /// How many want this member to be silent now. A clone is the same count.
 #[derive(Debug, Clone, Default)]
@@ -29,6 +30,14 @@ impl Silence {
         *self.count() += 1;
         raft.runtime_config().heartbeat(false);
         Silent { silence: self, raft }
+    }
+
+    /// Is silent until another leads, for `limit` at most. Returns whether another does. May be cancelled at any time.
+    pub(crate) async fn until_another_leads(&self, raft: &Raft<TypeConfig>, me: MemberId, limit: Duration) -> bool {
+        let _silent = self.begin(raft);
+        let mut metrics = raft.metrics();
+        let followed = metrics.wait_for(|metrics| metrics.current_leader != Some(me));
+        tokio::time::timeout(limit, followed).await.is_ok()
     }
 
     fn count(&self) -> std::sync::MutexGuard<'_, usize> {

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::io::Cursor;
 
-use festoon_control::registry::{Change, Outcome, Refusal};
+use festoon_control::registry::{Carried, Change, Outcome, Refusal, State, Vouch, VouchError};
+use festoon_control::registry::{carry_out_vouched, check_vouch};
 use festoon_proto::ManagerId;
 use serde::{Deserialize, Serialize};
 
@@ -41,6 +42,20 @@ pub struct Proposal {
     pub id: ProposalId,
     /// What it asks for.
     pub change: Change,
+    /// The manager that stands for it. Nobody does for the first change of a cluster.
+    pub vouch: Option<Vouch>,
+}
+
+impl Proposal {
+    /// The state after it, if it stands at `index` in the log.
+    pub fn carry_out(&self, state: &State, index: u64) -> Result<Carried, Refusal> {
+        carry_out_vouched(state, index, self.id.0, &self.change, self.vouch.as_ref())
+    }
+
+    /// Whether a manager that may do so stands for it.
+    pub(crate) fn check_vouch(&self, state: &State, index: u64) -> Result<(), VouchError> {
+        check_vouch(state, index, self.id.0, &self.change, self.vouch.as_ref())
+    }
 }
 
 /// What came of a command of the log.

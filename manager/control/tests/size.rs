@@ -54,6 +54,8 @@ impl Log {
             role: ManagerRole::Full,
             public_key: PublicKey::from_bytes([255; 32]),
             seal_key: None,
+            signing_key: festoon_proto::VerifyingKey([0; 32]),
+            tls_key: Fingerprint([0; 32]),
             underlay: vec![([192, 0, 2, 1], 51820).into()],
             https: vec![([192, 0, 2, 1], 8443).into()],
             priority: 1,

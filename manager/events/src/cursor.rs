@@ -43,6 +43,13 @@ impl Cursor {
         is_new
     }
 
+    /// What the other cursor covers is covered.
+    pub fn extend(&mut self, other: &Self) {
+        for position in other.positions() {
+            self.pass(position);
+        }
+    }
+
     /// Where each source was read to.
     pub fn positions(&self) -> impl Iterator<Item = Position> + '_ {
         self.0.iter().map(|(&source, &place)| Position { source, place })

@@ -113,6 +113,8 @@ kinds! {
     EndpointMoved = "endpoint.moved",
     /// Its time was over.
     EndpointExpired = "endpoint.expired",
+    /// It does what only a broken, cloned or hostile endpoint does: `why` is `generation` or `changes`.
+    EndpointSuspicious = "endpoint.suspicious",
     /// A manager can't be reached.
     ManagerLost = "manager.lost",
     /// It can be again.
@@ -137,6 +139,12 @@ kinds! {
     WebhookTest = "webhook.test",
     /// A manager saw more than it could keep.
     EventsLost = "events.lost",
+    /// An endpoint caused more events than are told: how many, and what was the last of them.
+    EventsSuppressed = "events.suppressed",
+    /// The end of the audit log's chain, as a manager has it: whoever keeps it can check an export against it.
+    AuditHead = "audit.head",
+    /// A manager's audit log has another entry at the same place than that of the manager which tells it.
+    AuditDiffers = "audit.differs",
     /// A destination of events takes none.
     DestinationFailing = "destination.failing",
     /// It takes them again.

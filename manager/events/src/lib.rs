@@ -5,13 +5,17 @@
 //! each source how far it was read, and whoever has one can go on at any manager without losing or repeating anything.
 
 mod audited;
+mod copies;
 mod cursor;
+pub mod damping;
 pub mod delivery;
 mod event;
 mod filter;
 mod merge;
+pub mod standing;
 
 pub use audited::{AuditError, Audited, of_entry};
+pub use copies::Copies;
 pub use cursor::{BadCursor, Cursor};
 pub use event::{Details, Event, Kind, Place, Position, Source, UnknownKind};
 pub use filter::Filter;

@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use super::limits::{TooMany, Try};
 use super::log_in::Accounts;
-use super::password::{self, ComputeError, PasswordError};
+use super::password::{self, ComputeError, PasswordError, Queue};
 use super::totp::{self, ParseTotpError, TotpSecret};
 use crate::vault::VaultError;
 
@@ -73,9 +73,9 @@ impl Accounts {
         now: UnixMs,
     ) -> Result<(), ProveError> {
         // Whoever has its session must not guess more often than whoever has not.
-        let counted = Try { name: &user.name, from, is_known: false };
+        let counted = Try { name: &user.name, from, is_known: user.knows(from) };
         self.limits().count(counted, now)?;
-        match self.passwords.verify(password, user.password.clone()).await? {
+        match self.passwords.verify(password, user.password.clone(), Queue::Known).await? {
             true => {
                 self.limits().give_back(counted);
                 Ok(())

@@ -1,20 +1,23 @@
 //! How often somebody may try to log in. Pure: the time is an argument.
 //!
 //! Every try costs, before it is known whether it is right, so that many at once are no way round. One that is right gives the
-//! cost back. A limit by name alone would let anybody lock anybody out; so it does not hold for an address that the user is
-//! logged in from.
+//! cost back. A limit by name alone would let anybody lock anybody out. So tries as a user from a host that the user logged in
+//! from before are counted apart: neither tries of that name from elsewhere nor tries of other names from there hold them up.
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::time::Duration;
 
-use festoon_control::registry::UnixMs;
+use festoon_control::registry::{UnixMs, site_of};
 
 /// By address: 30 at once, then one every 10 s. Many people may share one.
 const BY_ADDRESS: Rate = Rate { at_once: 30, each_ms: 10_000 };
 /// By name: 10 at once, then one a minute. That is 1,440 a day, of a million codes.
 const BY_NAME: Rate = Rate { at_once: 10, each_ms: 60_000 };
+/// By name, from a host that its user logged in from before: 30 at once, then one every 10 s. Whoever guesses from there is
+/// slowed as well.
+const BY_BOTH: Rate = Rate { at_once: 30, each_ms: 10_000 };
 /// Names and addresses that are remembered, of each kind.
 const MAX_KEYS: usize = 50_000;
 /// No name is longer.
@@ -41,7 +44,7 @@ pub(super) struct Try<'a> {
     pub(super) name: &'a str,
     /// Whence.
     pub(super) from: IpAddr,
-    /// Whether that user is logged in from there.
+    /// Whether that user logged in from there before.
     pub(super) is_known: bool,
 }
 
@@ -50,41 +53,53 @@ pub(super) struct Try<'a> {
 pub(super) struct Limits {
     by_address: Buckets<IpAddr>,
     by_name: Buckets<String>,
+    /// Of users, from hosts that they logged in from before.
+    by_both: Buckets<(IpAddr, String)>,
 }
 
 impl Limits {
     /// Counts a try, if it is not one too many.
     pub(super) fn count(&mut self, attempt: Try<'_>, now: UnixMs) -> Result<(), TooMany> {
         let (address, name) = keys(attempt);
-        self.by_address.check(&address, BY_ADDRESS, now)?;
-        if !attempt.is_known {
-            self.by_name.check(&name, BY_NAME, now)?;
-            self.by_name.add(name, BY_NAME, now);
+        if attempt.is_known {
+            let both = (address, name);
+            self.by_both.check(&both, BY_BOTH, now)?;
+            self.by_both.add(both, BY_BOTH, now);
+            return Ok(());
         }
+        self.by_address.check(&address, BY_ADDRESS, now)?;
+        self.by_name.check(&name, BY_NAME, now)?;
+        self.by_name.add(name, BY_NAME, now);
         self.by_address.add(address, BY_ADDRESS, now);
+        Ok(())
+    }
+
+    /// Counts a try that names nobody, by its host alone.
+    pub(super) fn count_nameless(&mut self, from: IpAddr, now: UnixMs) -> Result<(), TooMany> {
+        self.by_address.check(&site_of(from), BY_ADDRESS, now)?;
+        self.by_address.add(site_of(from), BY_ADDRESS, now);
         Ok(())
     }
 
     /// It was right.
     pub(super) fn give_back(&mut self, attempt: Try<'_>) {
         let (address, name) = keys(attempt);
-        self.by_address.subtract(&address, BY_ADDRESS);
-        if !attempt.is_known {
+        if attempt.is_known {
+            self.by_both.subtract(&(address, name), BY_BOTH);
+        } else {
+            self.by_address.subtract(&address, BY_ADDRESS);
             self.by_name.subtract(&name, BY_NAME);
         }
+    }
+
+    /// One that names nobody was right.
+    pub(super) fn give_back_nameless(&mut self, from: IpAddr) {
+        self.by_address.subtract(&site_of(from), BY_ADDRESS);
     }
 }
 
 fn keys(attempt: Try<'_>) -> (IpAddr, String) {
     (site_of(attempt.from), attempt.name.chars().take(MAX_NAME).collect())
-}
-
-/// What one host has to itself: an address, of IPv6 a /64.
-pub fn site_of(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)).into(),
-        v4 => v4,
-    }
 }
 
 /// For each key, when all that was counted is forgotten (generic cell rate algorithm).
@@ -161,6 +176,20 @@ mod tests {
         let known = Try { is_known: true, ..attempt("ann", "192.0.2.1") };
         assert_eq!(allowed(&mut limits, [known], 24 * 3_600_000), 1, "nobody locks her out");
         assert_eq!(allowed(&mut limits, [attempt("bob", "192.0.2.1")], 24 * 3_600_000), 1);
+    }
+
+    #[test]
+    fn neither_strangers_nor_neighbours_hold_up_who_logged_in_there_before() {
+        let mut limits = Limits::default();
+        (0..100).for_each(|n| drop(limits.count(attempt("ann", &format!("192.0.2.{n}")), UnixMs(0))));
+        const OTHERS: [&str; 4] = ["bob", "eve", "joe", "sue"];
+        (0..100).for_each(|n| drop(limits.count(attempt(OTHERS[n % 4], "192.0.2.1"), UnixMs(0))));
+        (0..100).for_each(|_| drop(limits.count_nameless("192.0.2.1".parse().unwrap(), UnixMs(0))));
+        assert!(limits.count(attempt("new", "192.0.2.1"), UnixMs(0)).is_err(), "the host itself has no tries left");
+        let known = Try { is_known: true, ..attempt("ann", "192.0.2.1") };
+        assert_eq!(allowed(&mut limits, [known; 100], 0), 30, "and who guesses there is slowed");
+        limits.give_back(known);
+        assert_eq!(allowed(&mut limits, [known; 2], 0), 1);
     }
 
     #[test]

@@ -9,8 +9,8 @@ use festoon_control::registry::{
 use festoon_proto::UserId;
 use zeroize::Zeroizing;
 
-use super::limits::{Limits, TooMany, Try, site_of};
-use super::password::{ComputeError, Passwords};
+use super::limits::{Limits, TooMany, Try};
+use super::password::{ComputeError, Passwords, Queue};
 use super::secret::{Secret, SessionSecret};
 use super::totp::{self, TotpSecret};
 use crate::cluster::{Cluster, ProposeError};
@@ -89,10 +89,12 @@ impl Accounts {
     pub async fn log_in(&self, attempt: Attempt, now: UnixMs) -> Result<LoggedIn, LogInError> {
         let state = self.cluster.snapshot();
         let user = state.user_named(&attempt.name).filter(|user| user.is_enabled);
-        let counted = Try { name: &attempt.name, from: attempt.from, is_known: is_known(&state, user, attempt.from) };
+        let is_known = user.is_some_and(|user| user.knows(attempt.from));
+        let counted = Try { name: &attempt.name, from: attempt.from, is_known };
         self.limits().count(counted, now)?;
         let stored = user.and_then(|user| user.password.clone());
-        let is_right = self.passwords.verify(attempt.password.clone(), stored).await?;
+        let queue = if is_known { Queue::Known } else { Queue::Anybody };
+        let is_right = self.passwords.verify(attempt.password.clone(), stored, queue).await?;
         let user = user.filter(|_| is_right).ok_or(LogInError::Wrong)?;
         let proof = self.prove(&state, user, attempt.code.as_ref().map(|code| code.as_str()), now)?;
         let logged_in = self.begin(user, proof, &attempt, now).await?;
@@ -138,22 +140,17 @@ impl Accounts {
 
     /// Counts a try that names nobody, if it is not one too many: by its address alone, or anybody could lock all others out.
     pub(super) fn count_nameless(&self, from: IpAddr, now: UnixMs) -> Result<(), TooMany> {
-        self.limits().count(Try { name: "", from, is_known: true }, now)
+        self.limits().count_nameless(from, now)
     }
 
     /// The one who tried was right.
     pub(super) fn give_back_nameless(&self, from: IpAddr) {
-        self.limits().give_back(Try { name: "", from, is_known: true });
+        self.limits().give_back_nameless(from);
     }
 
     pub(super) fn limits(&self) -> MutexGuard<'_, Limits> {
         self.limits.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Whether the user is logged in at this address.
-fn is_known(state: &State, user: Option<&User>, from: IpAddr) -> bool {
-    user.is_some_and(|user| state.sessions_of(user.id).any(|session| site_of(session.from) == site_of(from)))
 }
 
 pub(super) fn by_newcomer(command: Command, from: IpAddr) -> Change {

@@ -16,6 +16,7 @@ mod origin;
 pub mod password;
 mod secret;
 mod set_up;
+mod slow;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -24,7 +25,7 @@ pub mod totp;
 
 pub use caller::{CSRF_HEADER, Call, Caller, Denied, authenticate};
 pub use credentials::{ConfirmError, NewPasswordError, ProveError};
-pub use limits::{TooMany, site_of};
+pub use limits::TooMany;
 pub use log_in::{Accounts, Attempt, LogInError, LoggedIn};
 pub use origin::Names;
 pub use secret::{ApiTokenSecret, ParseSecretError, Secret, SessionSecret, parse_set_up, set_up_text};

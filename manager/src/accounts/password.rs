@@ -9,16 +9,18 @@ use festoon_control::registry::PasswordHash;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use zeroize::Zeroizing;
 
+use super::slow::{self, Slow};
+
 /// What OWASP recommends at least: 19 MiB, two passes, one lane.
 /// <https://cheatsheetseries.owasp.org/cheatsheets/Password_Storage_Cheat_Sheet.html>
 const MEMORY_KIB: u32 = 19_456;
 const PASSES: u32 = 2;
 const LANES: u32 = 1;
 
-/// Computed at once: 76 MiB at most.
-const AT_ONCE: usize = 4;
-/// Waiting for that. Whoever comes then is sent away at once.
+/// Waiting to be computed. Whoever comes then is sent away at once.
 const WAITING: usize = 32;
+/// Waiting besides, of those who are known: strangers take no room from them.
+const WAITING_KNOWN: usize = 32;
 /// How long one waits at most.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -56,27 +58,40 @@ pub fn check(password: &str, name: &str) -> Result<(), PasswordError> {
     if is_one_character || password.eq_ignore_ascii_case(name) { Err(PasswordError::Guessed) } else { Ok(()) }
 }
 
+/// Whose place somebody takes while it waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Queue {
+    /// Anybody's.
+    Anybody,
+    /// That of users who are logged in, or who come from a host that they logged in from before.
+    Known,
+}
+
 /// Hashes and compares passwords, a few at once. A clone counts with the others.
 #[derive(Debug, Clone)]
 pub struct Passwords {
+    slow: Slow,
     at_once: Arc<Semaphore>,
-    admitted: Arc<Semaphore>,
+    anybody: Arc<Semaphore>,
+    known: Arc<Semaphore>,
 }
 
 impl Default for Passwords {
     fn default() -> Self {
-        Self::new(AT_ONCE, WAITING)
+        Self::new(slow::threads(), WAITING, WAITING_KNOWN)
     }
 }
 
 impl Passwords {
-    fn new(at_once: usize, waiting: usize) -> Self {
-        Self { at_once: Arc::new(Semaphore::new(at_once)), admitted: Arc::new(Semaphore::new(at_once + waiting)) }
+    fn new(at_once: usize, waiting: usize, known: usize) -> Self {
+        let [at_once_permits, anybody, known] =
+            [at_once, at_once + waiting, at_once + known].map(|permits| Arc::new(Semaphore::new(permits)));
+        Self { slow: Slow::new(at_once), at_once: at_once_permits, anybody, known }
     }
 
     /// What is stored of `password`.
     pub async fn hash(&self, password: Zeroizing<String>) -> Result<PasswordHash, ComputeError> {
-        self.compute(move || hash(&password)).await?.ok_or(ComputeError::Failed)
+        self.compute(Queue::Known, move || hash(&password)).await?.ok_or(ComputeError::Failed)
     }
 
     /// Whether it is the password that `stored` was made of. It takes as long if nothing is stored, so that nobody learns who
@@ -85,8 +100,9 @@ impl Passwords {
         &self,
         password: Zeroizing<String>,
         stored: Option<PasswordHash>,
+        queue: Queue,
     ) -> Result<bool, ComputeError> {
-        self.compute(move || match stored {
+        self.compute(queue, move || match stored {
             Some(stored) => verify(&password, &stored),
             None => hash(&password).is_none(),
         })
@@ -95,16 +111,20 @@ impl Passwords {
 
     async fn compute<T: Send + 'static>(
         &self,
+        queue: Queue,
         compute: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, ComputeError> {
-        let permits = self.permits().await?;
+        let permits = self.permits(queue).await?;
         // The permits go when it has ended, though nobody may wait for it any more.
-        let run = move || (compute(), permits);
-        tokio::task::spawn_blocking(run).await.map(|(result, _)| result).map_err(|_| ComputeError::Failed)
+        self.slow.run(move || (compute(), permits)).await.map(|(result, _)| result).ok_or(ComputeError::Failed)
     }
 
-    async fn permits(&self) -> Result<[OwnedSemaphorePermit; 2], ComputeError> {
-        let admitted = Arc::clone(&self.admitted).try_acquire_owned().map_err(|_| ComputeError::Busy)?;
+    async fn permits(&self, queue: Queue) -> Result<[OwnedSemaphorePermit; 2], ComputeError> {
+        let queue = match queue {
+            Queue::Anybody => &self.anybody,
+            Queue::Known => &self.known,
+        };
+        let admitted = Arc::clone(queue).try_acquire_owned().map_err(|_| ComputeError::Busy)?;
         let at_once = tokio::time::timeout(PATIENCE, Arc::clone(&self.at_once).acquire_owned()).await;
         match at_once {
             Ok(Ok(at_once)) => Ok([admitted, at_once]),
@@ -144,26 +164,37 @@ mod tests {
         let stored = passwords.hash(secret("correct horse")).await.unwrap();
         assert!(stored.as_str().starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{}", stored.as_str());
         assert_ne!(passwords.hash(secret("correct horse")).await.unwrap(), stored, "salted");
-        assert_eq!(passwords.verify(secret("correct horse"), Some(stored.clone())).await, Ok(true));
-        assert_eq!(passwords.verify(secret("correct hors"), Some(stored)).await, Ok(false));
-        assert_eq!(passwords.verify(secret("correct horse"), None).await, Ok(false), "nobody's");
+        assert_eq!(passwords.verify(secret("correct horse"), Some(stored.clone()), Queue::Anybody).await, Ok(true));
+        assert_eq!(passwords.verify(secret("correct hors"), Some(stored), Queue::Anybody).await, Ok(false));
+        assert_eq!(passwords.verify(secret("correct horse"), None, Queue::Anybody).await, Ok(false), "nobody's");
         let damaged = PasswordHash::new("$argon2id$v=19$m=1$x");
-        assert_eq!(passwords.verify(secret("correct horse"), Some(damaged)).await, Ok(false));
+        assert_eq!(passwords.verify(secret("correct horse"), Some(damaged), Queue::Anybody).await, Ok(false));
     }
 
     #[tokio::test]
     async fn no_more_are_computed_at_once_than_memory_is_there_for() {
-        let passwords = Passwords::new(1, 1);
-        let first = passwords.permits().await.unwrap();
-        let mut waits = Box::pin(passwords.permits());
+        let passwords = Passwords::new(1, 1, 1);
+        let first = passwords.permits(Queue::Anybody).await.unwrap();
+        let mut waits = Box::pin(passwords.permits(Queue::Anybody));
         tokio::select! {
             biased;
             _ = &mut waits => panic!("the second does not wait"),
             () = std::future::ready(()) => {}
         }
-        assert_eq!(passwords.verify(secret("x"), None).await, Err(ComputeError::Busy), "the third is sent away");
+        assert_eq!(
+            passwords.verify(secret("x"), None, Queue::Anybody).await,
+            Err(ComputeError::Busy),
+            "the third is sent away"
+        );
+        let mut known = Box::pin(passwords.permits(Queue::Known));
+        tokio::select! {
+            biased;
+            _ = &mut known => panic!("who is known does not wait"),
+            () = std::future::ready(()) => {}
+        }
         drop(first);
-        assert!(waits.await.is_ok());
+        drop(waits.await.unwrap());
+        assert!(known.await.is_ok());
     }
 
     #[test]

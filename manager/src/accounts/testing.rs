@@ -40,6 +40,8 @@ pub(super) fn state() -> State {
         role: ManagerRole::Full,
         public_key: PublicKey::from_bytes([1; 32]),
         seal_key: None,
+        signing_key: festoon_proto::SigningKey::from_seed([1; 32]).verifying_key(),
+        tls_key: festoon_proto::Fingerprint([1; 32]),
         underlay: vec![([192, 0, 2, 1], 51820).into()],
         https: vec![([192, 0, 2, 1], 8443).into(), "[2001:db8::1]:8443".parse().unwrap()],
         priority: 1,

@@ -10,7 +10,7 @@ use super::testing::FROM;
 use super::totp::{TotpSecret, recovery_hash};
 use super::*;
 use crate::cluster::{self, Cluster, ProposeError, unix_now};
-use crate::data_dir::{DataDir, Identity};
+use crate::data_dir::{DataDir, Identity, SIGNING_KEY};
 use crate::pki::{Credentials, SigningRequest, TlsKey};
 use crate::vault::tests::{founding, then, vault};
 use crate::vault::trusted_pem;
@@ -35,6 +35,8 @@ impl World {
         let request = SigningRequest::from_pem(&key.signing_request().unwrap()).unwrap();
         let chain = vault(1).certify(&state, me, request, unix_now()).unwrap();
         Credentials::create(&data, &trusted_pem(&state), &key, &chain).unwrap();
+        let key = festoon_proto::SigningKey::from_seed([1; 32]);
+        data.write(SIGNING_KEY, &key.to_secret_base64()).unwrap();
         let identity = Identity {
             cluster: ClusterId([1; 16]),
             manager: me,
@@ -135,6 +137,11 @@ async fn whoever_guesses_is_told_to_wait_and_whoever_is_in_is_not() {
     let Err(LogInError::TooMany(wait)) = world.try_as("ann", PASSWORD, None, NOW).await else { unreachable!() };
     let later = NOW.after(u64::try_from(wait.retry_after.as_millis()).unwrap());
     world.try_as("ann", PASSWORD, None, later).await.unwrap();
+    for _ in 0..12 {
+        assert!(matches!(world.try_as("ann", "wrong", None, later).await, Err(LogInError::Wrong)));
+    }
+    let last = world.try_as("ann", PASSWORD, None, later).await.unwrap();
+    world.cluster.propose(Command::LogOutAll(last.user)).await.unwrap();
     for _ in 0..12 {
         assert!(matches!(world.try_as("ann", "wrong", None, later).await, Err(LogInError::Wrong)));
     }

@@ -13,7 +13,7 @@ use festoon_proto::ManagerId;
 
 use super::query::ApiPath;
 use super::{Api, Caller};
-use crate::cluster::authenticate;
+use crate::cluster::full_member;
 use crate::https::{Peer, Refused};
 
 /// `POST`, managers only: cut off the endpoint whose id is the body.
@@ -71,7 +71,7 @@ pub fn router(api: Api) -> Router {
 }
 
 async fn answer(Shared(api): Shared<Api>, Extension(peer): Extension<Peer>, id: String) -> Result<StatusCode, Refused> {
-    let manager = authenticate(&peer, &api.cluster)?;
+    let manager = full_member(&peer, &api.cluster)?;
     let none = |_| Refused::new(StatusCode::BAD_REQUEST, "bad-request", "run the same version of Festoon on both");
     let id = id.parse().map_err(none)?;
     cut(&api, id).await?;

@@ -24,6 +24,9 @@ pub(super) async fn identify(
     if let Err(denied @ (Denied::Host | Denied::Origin)) = known {
         return Refused::from(denied).into_response();
     }
+    if known.is_ok() {
+        peer.prove();
+    }
     request.extensions_mut().insert(Known(known));
     next.run(request).await
 }

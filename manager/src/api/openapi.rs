@@ -1,6 +1,9 @@
 //! The OpenAPI document, made from the code, and a page to browse it.
 
 use axum::Router;
+use axum::extract::Request;
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse as _, Response};
 use utoipa::OpenApi as _;
 use utoipa::openapi::path::{Operation, ParameterIn};
 use utoipa::openapi::response::ResponseBuilder;
@@ -10,7 +13,9 @@ use utoipa::openapi::{ContentBuilder, OpenApi, Ref, RefOr, Required};
 use utoipa_axum::router::OpenApiRouter;
 
 use super::Api;
-use crate::https::PROBLEM_JSON;
+use super::access::Known;
+use crate::accounts::Denied;
+use crate::https::{PROBLEM_JSON, Refused};
 
 const PATH: &str = "/api/v1/openapi.json";
 
@@ -120,7 +125,16 @@ fn refused(text: &str) -> RefOr<utoipa::openapi::Response> {
 /// The document and the page.
 pub(super) fn routes() -> Router<Api> {
     let page = utoipa_swagger_ui::SwaggerUi::new("/api/docs").url(PATH, document());
-    Router::new().merge(page)
+    Router::new().merge(page).layer(middleware::from_fn(guard_page))
+}
+
+/// The page is a program from this host, for those who are logged in. The document is for anybody.
+async fn guard_page(request: Request, next: Next) -> Response {
+    let known = request.extensions().get::<Known>().map(|Known(known)| known.clone());
+    match known.unwrap_or(Err(Denied::NoCredential)) {
+        Err(denied) if request.uri().path() != PATH => Refused::from(denied).into_response(),
+        _ => next.run(request).await,
+    }
 }
 
 #[cfg(test)]

@@ -52,7 +52,14 @@ fn commands(api: &Api, request: SettingsUpdate) -> Result<Vec<Command>, Refused>
             let text = "this is no age recipient: `festoon-manager snapshots key` makes one";
             return Err(Refused::new(StatusCode::UNPROCESSABLE_ENTITY, "bad-recipient", text));
         }
+        let verifying_key = request.recovery_verifying_key.as_deref().and_then(|key| key.parse().ok());
+        let Some(verifying_key) = verifying_key else {
+            let text = "a new recovery_recipient needs the recovery_verifying_key of the same recovery key: \
+                        `festoon-manager snapshots key` sends both";
+            return Err(Refused::new(StatusCode::UNPROCESSABLE_ENTITY, "bad-recipient", text));
+        };
         commands.push(api.snapshots.new_recipient(&recipient)?);
+        commands.push(Command::SetRecoveryKey(verifying_key));
     }
     match request.oidc {
         Some(Some(update)) => commands.push(provider(api, update)?),

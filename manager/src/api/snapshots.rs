@@ -11,7 +11,7 @@ use super::query::ApiPath;
 use super::view::time;
 use super::{Api, Caller};
 use crate::https::Refused;
-use crate::snapshot::{ArchiveError, Entry, KeepError, TakeError};
+use crate::snapshot::{ArchiveError, Entry, KeepError, Reason, TakeError};
 
 /// What a snapshot is, to whoever downloads it.
 const AGE: [(header::HeaderName, &str); 1] = [(header::CONTENT_TYPE, "application/octet-stream")];
@@ -25,7 +25,7 @@ pub(super) async fn list(Shared(api): Shared<Api>) -> Result<Json<Page<Snapshot>
 /// Takes a snapshot, which this manager keeps.
 #[utoipa::path(post, path = "/snapshots", tag = "snapshots", responses((status = 201, body = Snapshot)))]
 pub(super) async fn create(Shared(api): Shared<Api>, caller: Caller) -> Result<impl IntoResponse, Refused> {
-    let kept = api.snapshots.keep().await?;
+    let kept = api.snapshots.keep(Reason::Asked).await?;
     api.note(&caller, Deed::TakeSnapshot).await;
     Ok((StatusCode::CREATED, Json(view(kept))))
 }

@@ -143,7 +143,7 @@ pub(super) fn join_token(id: JoinTokenId, token: &Token) -> api::JoinToken {
         created: time(token.created),
         expires: time(token.expires),
         uses: token.uses,
-        last_used_by: token.used.map(|used| match used {
+        last_used_by: token.used.map(|used| match used.who {
             TokenUse::Endpoint(id) => id.to_string(),
             TokenUse::Manager(id) => id.to_string(),
         }),

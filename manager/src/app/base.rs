@@ -1,6 +1,7 @@
 //! What every manager runs, whatever it carries: the registry, and the listener that the registry comes through.
 
 use std::pin::Pin;
+use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use axum::Router;
@@ -8,19 +9,22 @@ use festoon_control::registry::State;
 use festoon_proto::ManagerId;
 use tokio::sync::mpsc;
 
-use crate::audit::{self, Trail};
+use crate::audit::{self, Differing, Heads, Trail};
 use crate::certificate::{self, Keeper, Told};
 use crate::cluster::{self, Cluster, Https, Parts, unix_now};
 use crate::config::Config;
 use crate::data_dir::DataDir;
 use crate::deliver::{self, Deliveries};
-use crate::events::{self, Events};
-use crate::https::Later;
+use crate::events::{self, Events, Record};
+use crate::https::{KnownHosts, Later};
 use crate::metrics::{Metrics, Sources, Way};
 use crate::node::Sighting;
 use crate::pki::Credentials;
 use crate::snapshot::Snapshots;
 use crate::{agents, expiry, https, vault};
+
+/// How often it is said again where managers are, if the registry does not change.
+const KNOWN_AGAIN: Duration = Duration::from_secs(3600);
 
 /// The registry, running.
 pub(super) struct Base {
@@ -38,6 +42,8 @@ pub(super) struct Base {
     pub(super) managers: Https,
     /// What the listener serves besides, once it is there.
     pub(super) later: Later,
+    /// What it serves to managers besides.
+    pub(super) later_for_managers: Later,
     /// To be polled beside everything else. Gives the reason why it can't go on.
     pub(super) work: Pin<Box<dyn Future<Output = anyhow::Error> + Send>>,
 }
@@ -68,18 +74,27 @@ pub(super) async fn start(data: &DataDir, config: &Config) -> anyhow::Result<Bas
     };
     let trail = Trail::new(me, cluster.clone(), parts.managers.clone());
     let record = events::open(data, me, cluster.clone(), parts.managers.clone(), trail.watch())?;
+    let differing = Differing::default();
+    let heads = heads(me, &parts, &record, &differing);
     let (events, sightings) = (record.events.clone(), record.sightings.clone());
     let (registry, told) = (cluster.clone(), events.clone());
     let way = deliver::Parts { me, cluster: registry, managers, vault, events: told, own_events: record.own.clone() };
     let deliveries = deliver::build(&config.delivery, data, way)?;
     let (registry, data) = (cluster.clone(), data.clone());
     let (kept, told, sent) = (snapshots.clone(), events.clone(), deliveries.clone());
-    let sources = Sources { me, cluster: registry, snapshots: kept, credentials, events: told, deliveries: sent, data };
+    let sources = Sources { me, cluster: registry, snapshots: kept, credentials, events: told, deliveries: sent, data, differing };
     let metrics = Metrics::new(config.metrics.clone(), sources);
     let told = metrics.clone().serve();
-    let (later, managers) = (Later::default(), parts.managers.clone());
-    let served = routes(&parts, &keeper, &events, &deliveries).merge(later.router());
-    let https = https.run(metrics.requests().observe(served, Way::Https));
+    let (later, later_for_managers, managers) = (Later::default(), Later::default(), parts.managers.clone());
+    let everybody = agents::router(cluster.clone(), keeper.told.clone());
+    let everybody = everybody.merge(cluster::join_router(&parts)).merge(later.router());
+    let managers_ask = for_managers(&parts, &keeper, &events, &deliveries, &later_for_managers);
+    let served = https::Routes {
+        everybody: metrics.requests().observe(everybody, Way::Https),
+        managers: metrics.requests().observe(managers_ask, Way::Https),
+    };
+    let hosts = know_managers(cluster.clone(), https.known_hosts());
+    let https = https.run(served);
     let delivering = deliveries.clone().run();
     let audit = trail.reader();
     let (record, trail) = (record.run(), trail.run());
@@ -91,26 +106,46 @@ pub(super) async fn start(data: &DataDir, config: &Config) -> anyhow::Result<Bas
             () = https => anyhow!("the HTTPS listener ended"),
             () = keys => anyhow!("the registry ended"),
             () = program => anyhow!("the registry ended"),
+            () = hosts => anyhow!("the registry ended"),
             () = record => anyhow!("the record of events ended"),
             () = trail => anyhow!("the registry ended"),
             never = supervisor.run() => match never {},
             never = schedule => match never {},
             never = told => match never {},
+            never = heads.run() => match never {},
             never = delivering => match never {},
         }
     };
     let work = Box::pin(work);
-    Ok(Base { me, cluster, keeper, snapshots, events, audit, metrics, deliveries, sightings, managers, later, work })
+    Ok(Base { me, cluster, keeper, snapshots, events, audit, metrics, deliveries, sightings, managers, later, later_for_managers, work })
 }
 
-fn routes(parts: &Parts, keeper: &Keeper, events: &Events, deliveries: &Deliveries) -> Router {
+/// What tells and compares the heads of the audit log.
+fn heads(me: ManagerId, parts: &Parts, record: &Record, differing: &Differing) -> Heads {
+    Heads {
+        me,
+        cluster: parts.cluster.clone(),
+        managers: parts.managers.clone(),
+        events: record.own.clone(),
+        differing: differing.clone(),
+    }
+}
+
+/// What managers ask one another.
+fn for_managers(
+    parts: &Parts,
+    keeper: &Keeper,
+    events: &Events,
+    deliveries: &Deliveries,
+    later: &Later,
+) -> Router {
     Router::new()
-        .merge(agents::router(parts.cluster.clone(), keeper.told.clone()))
         .merge(cluster::router(parts))
         .merge(audit::router(parts.cluster.clone()))
         .merge(events::router(events.clone()))
         .merge(deliver::router(deliveries.clone()))
         .merge(certificate::router(parts.cluster.clone(), keeper.clone()))
+        .merge(later.router())
 }
 
 /// Keeps certificates and the data key as they should be, and has what is past forgotten. Ends with the registry.
@@ -120,6 +155,20 @@ async fn keep_keys(keeper: Keeper, cluster: Cluster) {
         () = keeper.run(cluster.watch(), unix_now) => {}
         () = vault::keep_data_key_inside(cluster.clone(), vault) => {}
         () = expiry::keep_forgetting(cluster.clone(), unix_now) => {}
+    }
+}
+
+/// Has the listener tell the hosts of managers from strangers, also before one has asked anything. Ends with the registry.
+async fn know_managers(cluster: Cluster, known: KnownHosts) {
+    let mut states = cluster.watch();
+    loop {
+        let state = std::sync::Arc::clone(&*states.borrow_and_update());
+        state.managers().flat_map(|manager| &manager.https).for_each(|at| known.note(at.ip()));
+        // What is not said again is forgotten.
+        match tokio::time::timeout(KNOWN_AGAIN, states.changed()).await {
+            Ok(Err(_)) => return,
+            Ok(Ok(())) | Err(_) => {}
+        }
     }
 }
 

@@ -54,7 +54,9 @@ pub async fn serve(data: DataDir, config: Config) -> anyhow::Result<()> {
     let socket = local::build(&data.socket()).context("can't make the admin socket")?;
     let (leave, mut leaving) = mpsc::channel(1);
     let api = api(&base, &config, carrier.handle());
-    base.later.set(served(&state, &api));
+    let (everybody, managers) = served(&state, &api);
+    base.later.set(everybody);
+    base.later_for_managers.set(managers);
     let Base { keeper, snapshots, metrics, work, .. } = base;
     let (registry, own) = (cluster.clone(), own_key.clone());
     let (node, requests) = (carrier.handle(), metrics.requests().clone());
@@ -151,11 +153,11 @@ fn api(base: &Base, config: &Config, node: Option<NodeHandle>) -> Api {
     }
 }
 
-/// The API as the HTTPS listener serves it.
-fn served(state: &State, api: &Api) -> Router {
+/// The API as the HTTPS listener serves it to everybody, and to managers.
+fn served(state: &State, api: &Api) -> (Router, Router) {
     match state.manager(api.manager).is_some_and(|me| me.is_full()) {
-        true => api::https_router(api.clone()).merge(api::peer_router(api.clone())),
-        false => api::witness_router(),
+        true => (api::https_router(api.clone()), api::peer_router(api.clone())),
+        false => (api::witness_router(), Router::new()),
     }
 }
 

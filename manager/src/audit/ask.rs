@@ -11,7 +11,7 @@ use festoon_control::registry::audit::Entry;
 use festoon_proto::ManagerId;
 use serde::{Deserialize, Serialize};
 
-use crate::cluster::{Cluster, Https, authenticate};
+use crate::cluster::{Cluster, Https, member};
 use crate::https::{Peer, Refused};
 
 /// `POST`, managers only: entries of the audit log.
@@ -42,7 +42,7 @@ async fn answer(
     Extension(peer): Extension<Peer>,
     question: Bytes,
 ) -> Result<Json<Answer>, Refused> {
-    authenticate(&peer, &cluster)?;
+    member(&peer, &cluster)?;
     let Question { after, last } = serde_json::from_slice(&question).map_err(|_| {
         Refused::new(StatusCode::BAD_REQUEST, "bad-request", "run the same version of Festoon on both managers")
     })?;

@@ -8,9 +8,19 @@
 //! ```
 
 mod ask;
+mod heads;
 mod read;
 mod trail;
 
-pub use ask::router;
+use axum::Router;
+
+use crate::cluster::Cluster;
+
+pub use heads::{Differing, Heads};
 pub use read::{Part, ReadError, Reader};
 pub use trail::Trail;
+
+/// The routes under `/cluster/v1/`.
+pub fn router(cluster: Cluster) -> Router {
+    ask::router(cluster.clone()).merge(heads::router(cluster))
+}

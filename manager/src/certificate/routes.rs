@@ -10,7 +10,7 @@ use festoon_proto::{EndpointId, Fingerprint};
 use serde::{Deserialize, Serialize};
 
 use super::Keeper;
-use crate::cluster::{Cluster, authenticate, unix_now};
+use crate::cluster::{Cluster, full_member, member_or_expired, unix_now};
 use crate::https::{Peer, Refused};
 use crate::pki::{Credentials, SigningRequest};
 
@@ -75,7 +75,8 @@ async fn certify(
     Extension(peer): Extension<Peer>,
     request: String,
 ) -> Result<String, Refused> {
-    let manager = authenticate(&peer, &routes.cluster)?;
+    // Also with a certificate that has expired: it was off for long, and is still in the registry.
+    let manager = member_or_expired(&peer, &routes.cluster)?.id;
     let request = SigningRequest::from_pem(&request)
         .map_err(|error| Refused::new(StatusCode::BAD_REQUEST, "bad-csr", &error.to_string()))?;
     let chain = routes.keeper.vault.certify(&routes.cluster.snapshot(), manager, request, unix_now())?;
@@ -84,6 +85,6 @@ async fn certify(
 }
 
 async fn shown(Shared(routes): Shared<Routes>, Extension(peer): Extension<Peer>) -> Result<Json<Answer>, Refused> {
-    authenticate(&peer, &routes.cluster)?;
+    full_member(&peer, &routes.cluster)?;
     Ok(Json(Answer::of(&routes.keeper)))
 }

@@ -87,7 +87,8 @@ impl World {
         let config = https::Config { listen: Some(([127, 0, 0, 1], 0).into()), ..https::Config::default() };
         let server = https::build(&config, 0, &first.keeper.credentials).await.unwrap();
         let at = server.local_addr().unwrap();
-        tokio::spawn(server.run(Router::new().route("/who", post(who))));
+        let routes = Router::new().route("/who", post(who));
+        tokio::spawn(server.run(https::Routes { everybody: routes.clone(), managers: routes }));
         let world = Self { first, second, states, at };
         world.apply(&Command::UpdateManager(UpdateManager {
             manager: ManagerId(1),

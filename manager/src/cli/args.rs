@@ -134,7 +134,7 @@ pub(super) enum Subcommand {
     /// Leave the cluster: move all endpoints to other managers, have the cluster forget this one, and stop
     Leave,
     /// When too few managers are left to agree on anything: go on from this one's copy alone
-    Promote,
+    Promote(PromoteArgs),
     /// When the cluster has gone on from another's copy: give up this one's and get that
     Rejoin,
     /// Read all of this manager's copy of the registry and of the audit log and see that they are undamaged; the manager must
@@ -170,6 +170,15 @@ pub(super) enum Subcommand {
     },
     /// Show the version
     Version,
+}
+
+/// How a witness is promoted
+#[derive(Debug, Args)]
+pub(super) struct PromoteArgs {
+    /// File with the recovery key, or signing.key in the --data-dir of a full manager; - for the standard input. Only a
+    /// witness needs it
+    #[arg(long, value_name = "FILE")]
+    pub(super) key_file: Option<PathBuf>,
 }
 
 /// What a new manager says of itself.

@@ -1,7 +1,7 @@
 //! `festoon-manager audit`: who did what.
 
 use std::fs;
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
@@ -10,7 +10,7 @@ use festoon_control::registry::audit;
 use serde_json::Value;
 
 use super::client::{Query, api};
-use super::output::{Column, Table, or_dash, print, second};
+use super::output::{Column, Table, or_dash, print_people, second, warn};
 use super::record::Session;
 use super::snapshot::Output as NewFile;
 use super::telling::{subject, who};
@@ -42,9 +42,15 @@ pub(super) enum AuditCommand {
         after: Option<u64>,
     },
     /// See that in a log that was written down no line is removed or altered; needs no manager
+    ///
+    /// The chain alone does not show that all of it was written anew. For that, keep its heads elsewhere: every event destination
+    /// gets them as events of the kind audit.head, and each manager logs them as `audit head`.
     Verify {
         /// The file
         file: PathBuf,
+        /// Heads that were kept elsewhere, as events in JSON or lines of a manager's log: a file, or - for the standard input
+        #[arg(long, value_name = "FILE")]
+        heads: Option<PathBuf>,
     },
 }
 
@@ -55,7 +61,7 @@ pub(super) async fn run(
     match command {
         AuditCommand::List { last, after } => list(&session()?, last, after).await,
         AuditCommand::Export { file, after } => export(&session()?, &file, after).await,
-        AuditCommand::Verify { file } => verify(&file),
+        AuditCommand::Verify { file, heads } => verify(&file, heads.as_deref()),
     }
 }
 
@@ -90,9 +96,9 @@ async fn list(session: &Session, last: u16, after: u64) -> anyhow::Result<()> {
     session.output.table(&entries, || table(&entries))?;
     let first = entries.first().and_then(|entry| entry["number"].as_u64());
     if let Some(up_to) = first.map(|first| first.saturating_sub(1)).filter(|up_to| *up_to > after) {
-        eprintln!(
+        warn(&format!(
             "Those up to number {up_to} are not listed: `audit list --last N` lists more, and `audit export` writes all down, as far as this manager has them."
-        );
+        ));
     }
     Ok(())
 }
@@ -134,19 +140,39 @@ async fn export(session: &Session, file: &Path, after: Option<u64>) -> anyhow::R
     lines(session, after, write).await?;
     output.finish()?;
     if let Some(up_to) = first.map(|first| first.saturating_sub(1)).filter(|up_to| *up_to > after.unwrap_or_default()) {
-        eprintln!("Entries up to number {up_to} are not on this manager: what is written down begins behind them.");
+        warn(&format!("Entries up to number {up_to} are not on this manager: what is written down begins behind them."));
     }
     Ok(())
 }
 
-fn verify(file: &Path) -> anyhow::Result<()> {
+fn verify(file: &Path, heads: Option<&Path>) -> anyhow::Result<()> {
     let text = fs::read_to_string(file).with_context(|| format!("can't read {}", file.display()))?;
+    if let Some(heads) = heads {
+        return verify_against(file, &text, heads);
+    }
     match audit::verify(text.lines())? {
-        Some((number, hash)) => print(&format!(
-            "{} is whole: {} entries up to number {number}, whose hash is {hash}.\n",
+        Some((number, hash)) => print_people(&format!(
+            "{} is whole: {} entries up to number {number}, whose hash is {hash}.",
             file.display(),
             text.lines().count()
         )),
         None => bail!("{} has no entries", file.display()),
     }
+}
+
+fn verify_against(file: &Path, text: &str, heads: &Path) -> anyhow::Result<()> {
+    let kept = match heads == Path::new("-") {
+        true => io::read_to_string(io::stdin().lock()),
+        false => fs::read_to_string(heads),
+    };
+    let kept = audit::anchors_in(&kept.with_context(|| format!("can't read {}", heads.display()))?);
+    let fit = audit::verify_against(text.lines(), &kept).with_context(|| file.display().to_string())?;
+    print_people(&format!("{} is whole up to entry {}, and fits {} heads that were kept elsewhere.", file.display(), fit.last, fit.fitting))?;
+    if fit.anchored < fit.last {
+        print_people(&format!("No head was kept of entries {} to {}: nothing vouches for those yet.", fit.anchored + 1, fit.last))?;
+    }
+    if fit.older > 0 {
+        print_people(&format!("{} heads are of entries before the first in the file.", fit.older))?;
+    }
+    Ok(())
 }

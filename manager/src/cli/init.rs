@@ -8,7 +8,7 @@ use festoon_control::registry::{
     AddNetwork, Bootstrap, Command, FORMAT, ManagerRole, ManagerSpec, PutSecret, SetKeyring, State, apply,
 };
 use festoon_proto::map::MapVersion;
-use festoon_proto::{ClusterId, EpochId, ManagerId, PublicKey};
+use festoon_proto::{ClusterId, EpochId, Fingerprint, ManagerId, PublicKey};
 
 use super::args::InitArgs;
 use crate::accounts::{Secret, set_up_text};
@@ -26,11 +26,16 @@ pub(super) async fn run(root: &Path, args: InitArgs) -> anyhow::Result<()> {
         role: ManagerRole::Full,
         public_key: data.private_key_or_new()?.public_key(),
         seal_key: Some(seal_key),
+        signing_key: data.signing_key_or_new()?.verifying_key(),
+        tls_key: Fingerprint([0; 32]),
         underlay: args.manager.underlay,
         https: https.clone(),
         priority: args.manager.priority,
         format: FORMAT,
     };
+    let tls = TlsKey::generate()?;
+    let request = SigningRequest::from_pem(&tls.signing_request()?)?;
+    let spec = ManagerSpec { tls_key: request.key_fingerprint(), ..spec };
     let mut commands = vec![
         Command::Bootstrap(Bootstrap { cluster, manager: spec }),
         Command::AddNetwork(AddNetwork { name: args.network, prefixes: args.prefix, mtu: args.mtu }),
@@ -40,9 +45,9 @@ pub(super) async fn run(root: &Path, args: InitArgs) -> anyhow::Result<()> {
     let (authority, recovery) = (Authority::generate(cluster)?, RecoveryKey::generate());
     commands.extend(first_secrets(manager, seal_key, &authority, &recovery)?);
     let set_up = Secret::generate();
+    commands.push(Command::SetRecoveryKey(recovery.signing_key().verifying_key()));
     commands.push(Command::SetSetUpSecret(set_up.hash()));
-    let tls = TlsKey::generate()?;
-    let (state, request) = (check(&commands)?, SigningRequest::from_pem(&tls.signing_request()?)?);
+    let state = check(&commands)?;
     let chain = Vault::load(&data, manager)?.certify(&state, manager, request, cluster::unix_now())?;
     Credentials::create(&data, &trusted_pem(&state), &tls, &chain)?;
     let https_port = https.first().context("a manager has an HTTPS listener")?.port();
@@ -55,6 +60,9 @@ pub(super) async fn run(root: &Path, args: InitArgs) -> anyhow::Result<()> {
         has_registry: false,
         https_port,
     };
+    if let Some(roster) = state.roster() {
+        cluster::write_roster(&data, &roster)?;
+    }
     found(&data, &identity, commands).await?;
     // Shown before the cluster counts: a key that nobody has seen would be lost.
     tell(&recovery, &set_up, (cluster, manager), root)
@@ -105,7 +113,8 @@ fn tell(
         out,
         "Write it down and keep it away from the managers. Snapshots are encrypted to it: without it none can be"
     )?;
-    writeln!(out, "restored, and whoever has it and a snapshot has the whole cluster.\n")?;
+    writeln!(out, "restored, and whoever has it and a snapshot has the whole cluster. It also proves a cluster that goes on")?;
+    writeln!(out, "from a witness or a snapshot.\n")?;
     writeln!(
         out,
         "The set-up secret, shown this once. It makes the first owner, from any machine (`festoon-manager login --set-up`):\n"

@@ -7,14 +7,18 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use festoon_control::registry::FORMAT;
 use festoon_proto::address::MANAGER_TLS_NAME;
-use festoon_proto::http::{CLUSTER_JOIN, ManagerJoinRequest, ManagerJoinResponse, ManagerRole, Problem};
+use festoon_proto::http::{MANAGER_JOIN, ManagerJoinRequest, ManagerJoinResponse, ManagerRole, Problem};
 use festoon_proto::token::{JoinToken, TokenKind};
 
 use super::args::{JoinArgs, ManagerArgs, WitnessArgs};
-use crate::cluster::NO_SECRETS;
+use super::output::print_people;
+use crate::bounded;
+use crate::cluster::{self, NO_SECRETS};
 use crate::data_dir::{DataDir, Identity};
 use crate::pki::{Credentials, TlsKey, client_config, fingerprints};
 
+/// Of an answer: a few certificates and addresses.
+const MAX_ANSWER: usize = 1 << 20;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -45,7 +49,9 @@ async fn join(root: &Path, token: &str, newcomer: Newcomer) -> anyhow::Result<()
         bail!("this join token is for an endpoint: make one with `festoon-manager tokens add --manager`");
     }
     let data = DataDir::prepare(root)?;
-    let tls = TlsKey::generate()?;
+    // On disk before any manager sees it: if the answer is lost, the token is good again only for whoever has this key.
+    let new = TlsKey::generate()?;
+    let tls = TlsKey::from_secret_pem(&data.joining_tls_key(|| new.to_secret_pem())?)?;
     let Newcomer { role, name, underlay, https, priority } = newcomer;
     let https_port = https.first().context("a manager has an HTTPS listener")?.port();
     let request = ManagerJoinRequest {
@@ -57,6 +63,7 @@ async fn join(root: &Path, token: &str, newcomer: Newcomer) -> anyhow::Result<()
             ManagerRole::Witness => None,
         },
         public_key: data.private_key_or_new()?.public_key(),
+        signing_key: data.signing_key_or_new()?.verifying_key(),
         csr_pem: tls.signing_request()?,
         underlay,
         https,
@@ -68,6 +75,7 @@ async fn join(root: &Path, token: &str, newcomer: Newcomer) -> anyhow::Result<()
         bail!("the manager that answered shows another cluster than the token: make a new token");
     }
     Credentials::create(&data, &response.ca_pem, &tls, &response.chain_pem)?;
+    cluster::write_roster(&data, &response.roster)?;
     // Of an interrupted `join`, or of a manager that left.
     data.put_registry_aside("before-join")?;
     data.put_records_aside("before-join")?;
@@ -81,8 +89,9 @@ async fn join(root: &Path, token: &str, newcomer: Newcomer) -> anyhow::Result<()
         has_registry: false,
         https_port,
     })?;
-    println!("This is manager {} of cluster {}.", response.manager, response.cluster);
-    println!("Next: festoon-manager serve --data-dir {}", root.display());
+    data.has_joined()?;
+    print_people(&format!("This is manager {} of cluster {}.", response.manager, response.cluster))?;
+    print_people(&format!("Next: festoon-manager serve --data-dir {}", root.display()))?;
     Ok(())
 }
 
@@ -114,10 +123,16 @@ async fn ask(token: &JoinToken, request: &ManagerJoinRequest, at: SocketAddr) ->
         .connect_timeout(CONNECT_TIMEOUT)
         .timeout(TIMEOUT)
         .build()?;
-    let url = format!("https://{MANAGER_TLS_NAME}:{}{CLUSTER_JOIN}", at.port());
+    let url = format!("https://{MANAGER_TLS_NAME}:{}{MANAGER_JOIN}", at.port());
     let response = client.post(url).json(request).send().await?;
     match response.status().is_success() {
-        true => Ok(Answer::In(response.json().await.context("run the same version of Festoon on both managers")?)),
-        false => Ok(Answer::Refused(response.json().await.context("this is no manager of Festoon")?)),
+        true => {
+            let answer = bounded::read(response, MAX_ANSWER).await?;
+            Ok(Answer::In(serde_json::from_slice(&answer).context("run the same version of Festoon on both managers")?))
+        }
+        false => {
+            let answer = bounded::read(response, bounded::MAX_REFUSAL).await?;
+            Ok(Answer::Refused(serde_json::from_slice(&answer).context("this is no manager of Festoon")?))
+        }
     }
 }

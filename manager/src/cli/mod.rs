@@ -108,7 +108,7 @@ async fn run_here(
             print(&format!("The registry and the audit log in {} are in order.\n", root.display()))
         }
         Subcommand::Leave => membership::leave(root, is_sure).await,
-        Subcommand::Promote => membership::promote(root, is_sure).await,
+        Subcommand::Promote(args) => membership::promote(root, &args, is_sure).await,
         Subcommand::Rejoin => membership::rejoin(root, is_sure).await,
         _ => Ok(()),
     }

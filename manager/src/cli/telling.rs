@@ -16,8 +16,19 @@ pub(super) fn told(event: &Event, names: &Names) -> String {
             format!("{} from {} to {here} ({}{gap})", endpoint(event, names), text("from"), text("why"))
         }
         "endpoint.down" => format!("{} on {here} ({})", endpoint(event, names), text("why")),
+        "endpoint.suspicious" => {
+            let what = match text("why").as_str() {
+                "generation" => format!("says that it is at generation {}, which is refused", text("generation")),
+                "changes" => "attaches or leaves too often, which is refused".to_owned(),
+                other => other.to_owned(),
+            };
+            format!("{} on {here} {what}", endpoint(event, names))
+        }
         "link.up" | "link.down" => format!("{here} to {}", text("to")),
         "manager.lost" | "manager.returned" => format!("{here} (seen by {})", text("seen_by")),
+        "events.suppressed" => format!("{} of {}, the last {}", text("count"), endpoint(event, names), text("last")),
+        "audit.head" => format!("entry {} on {here}, {}", text("number"), text("hash")),
+        "audit.differs" => format!("entry {} on {here} is another than on {}", text("number"), text("seen_by")),
         "events.lost" => format!("{} on {here}", text("count")),
         _ => {
             let subject = event.details.get("subject").map_or_else(String::new, subject);
@@ -91,6 +102,11 @@ mod tests {
             (
                 json!({"kind": "endpoint.down", "endpoint": "e9", "manager": "m1", "details": {"why": "left"}}),
                 "e9 on fra (left)",
+            ),
+            (
+                json!({"kind": "endpoint.suspicious", "endpoint": "e1", "manager": "m1",
+                    "details": {"why": "generation", "generation": "7.4"}}),
+                "web on fra says that it is at generation 7.4, which is refused",
             ),
             (json!({"kind": "link.down", "manager": "m1", "details": {"to": "m2"}}), "fra to ams"),
             (json!({"kind": "manager.lost", "manager": "m2", "details": {"seen_by": "m1"}}), "ams (seen by fra)"),

@@ -4,22 +4,21 @@ use std::path::Path;
 use std::time::Duration;
 
 use festoon_cluster::storage::{Execution, Seed, StorageError, next_epoch, seed};
-use festoon_cluster::{Logged, Removal, StartError};
-use festoon_control::registry::{Refusal, UnixMs};
-use festoon_proto::EpochId;
+use festoon_cluster::{CallError, Logged, Removal, StartError};
+use festoon_control::registry::Refusal;
+use festoon_proto::epoch::{EpochProof, EpochSigner};
+use festoon_proto::{EpochId, ManagerId};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::current::Member;
+use super::current::{Member, after};
+use super::renewal::{OFFER, Offer, Question, RENEW};
 use super::take_part::{label_of, member_of};
-use super::{BuildError, Cluster, DiskError, Https, disk, unix_now};
+use super::{BuildError, Cluster, DiskError, Https, disk, peers, unix_now};
 use crate::data_dir::{DataDir, DataDirError, Identity, UNREPLICATED};
 
 /// The answer needs a change of the registry.
 const ASK_LIMIT: Duration = Duration::from_secs(4);
-
-/// `POST`, managers only: a manager is about to begin anew, with a [`RenewRequest`].
-pub(super) const RENEW: &str = "/cluster/v1/renew";
 
 /// A manager does not begin anew; it goes on as it was.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +41,11 @@ pub enum AnewError {
         "no manager of the cluster let this one begin anew: {0}. See that a majority of all managers runs without this one; if that can't be, as of two, run `festoon-manager promote` on one that runs, if need be on a witness"
     )]
     NotRenewed(String),
+    /// A witness can't begin an epoch by itself.
+    #[error(
+        "this manager is a witness, which can't let the cluster go on by itself: give the recovery key, or signing.key of a full manager of this cluster, with --key-file"
+    )]
+    NoKey,
     /// The registry refuses.
     #[error(transparent)]
     Refused(#[from] Refusal),
@@ -73,6 +77,7 @@ impl AnewError {
             Self::Fenced(_) => "fenced",
             Self::NotFenced => "not-fenced",
             Self::NotRenewed(_) => "not-renewed",
+            Self::NoKey => "epoch-not-proved",
             Self::Refused(refusal) => refusal.kind(),
             Self::Stopping => "stopping",
             Self::DataDir(_) | Self::Disk(_) | Self::Storage(_) | Self::Start(_) | Self::Open(_) => "disk",
@@ -80,16 +85,9 @@ impl AnewError {
     }
 }
 
-/// A manager is about to begin anew.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-pub(super) struct RenewRequest {
-    /// The lowest incarnation that is new to it.
-    pub(super) incarnation: u32,
-}
-
-/// It may.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-pub(super) struct RenewResponse {
+/// A manager may begin anew.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Renewed {
     /// The incarnation that it is from now on.
     pub(super) incarnation: u32,
     /// The epoch of the cluster.
@@ -99,17 +97,21 @@ pub(super) struct RenewResponse {
 }
 
 /// Makes `copy`, in the next epoch, the registry of this manager alone. The one before is kept aside. If the cluster went on
-/// without this manager, in an epoch that is lost, the next one begins after that.
+/// without this manager, in an epoch that is lost, the next one begins after that. A full manager signs it; for a witness
+/// somebody else has done so.
 pub(super) async fn promote(
     data: &DataDir,
     identity: &Identity,
     copy: Seed,
-    lost: Option<EpochId>,
+    (lost, signed): (Option<EpochId>, Option<EpochProof>),
 ) -> Result<Identity, AnewError> {
     let incarnation = identity.incarnation.saturating_add(1);
     let mut next = Identity { incarnation, has_registry: true, fenced_by: None, ..identity.clone() };
-    let earliest = lost.map_or(UnixMs(0), |lost| UnixMs(lost.began_unix_ms).after(1));
-    let copy = next_epoch(copy, member_of(&next), unix_now().max(earliest))?;
+    let proof = match signed {
+        Some(signed) => signed,
+        None => sign(data, identity, &copy, lost)?,
+    };
+    let copy = next_epoch(copy, member_of(&next), proof)?;
     next.epoch = copy.state.epoch().id();
     let new = data.new_registry()?;
     seed(disk::open(&new)?, Execution::Threads, label_of(&next), copy).await?;
@@ -118,34 +120,84 @@ pub(super) async fn promote(
     Ok(next)
 }
 
-/// Asks the cluster to let this manager begin anew, through whichever manager answers that is in the epoch `least` or a
-/// later one: some may not have heard yet that the cluster went on without them.
-pub(super) async fn ask(transport: &Https, identity: &Identity, least: EpochId) -> Result<RenewResponse, AnewError> {
-    let request = RenewRequest { incarnation: identity.incarnation.saturating_add(1) };
+fn sign(data: &DataDir, identity: &Identity, copy: &Seed, lost: Option<EpochId>) -> Result<EpochProof, AnewError> {
+    let (me, state) = (identity.manager, &copy.state);
+    if state.manager(me).is_none_or(|me| !me.is_full()) {
+        return Err(AnewError::NoKey);
+    }
+    let epoch = after(state, me, lost, unix_now())?;
+    let key = data.signing_key()?;
+    Ok(EpochProof::sign((EpochSigner::Manager(me), &key), identity.cluster, epoch, state.version(), me))
+}
+
+/// Has the cluster let this manager begin anew, through whichever manager answers that is in the epoch `least` or a later
+/// one: some may not have heard yet that the cluster went on without them.
+pub(super) async fn ask(
+    data: &DataDir,
+    transport: &Https,
+    identity: &Identity,
+    least: EpochId,
+) -> Result<Renewed, AnewError> {
     let mut failures = Vec::new();
     for manager in transport.known().into_iter().filter(|manager| *manager != identity.manager) {
-        let question = serde_json::to_vec(&request).unwrap_or_default();
-        match transport.post(manager, RENEW, question.into(), ASK_LIMIT).await {
-            Ok(answer) => match serde_json::from_slice::<RenewResponse>(&answer) {
-                Ok(renewed) if renewed.epoch >= least => return Ok(renewed),
-                Ok(renewed) => failures.push(format!("manager {manager} is still in epoch {}", renewed.epoch)),
-                Err(_) => failures.push(format!("manager {manager} runs another version of Festoon")),
-            },
-            Err(error) => failures.push(format!("manager {manager}: {error}")),
+        match ask_one(data, transport, identity, (manager, least)).await {
+            Ok(renewed) => return Ok(renewed),
+            Err(NoRenewal::Fatal(error)) => return Err(error),
+            Err(NoRenewal::Here(why)) => failures.push(format!("manager {manager}: {why}")),
         }
     }
     let none = "no other manager is known";
     Err(AnewError::NotRenewed(if failures.is_empty() { none.to_owned() } else { failures.join("; ") }))
 }
 
+/// A manager does not let this one begin anew.
+enum NoRenewal {
+    /// Another may.
+    Here(String),
+    /// No other will.
+    Fatal(AnewError),
+}
+
+async fn ask_one(
+    data: &DataDir,
+    transport: &Https,
+    identity: &Identity,
+    (manager, least): (ManagerId, EpochId),
+) -> Result<Renewed, NoRenewal> {
+    let version = |_| NoRenewal::Here("it runs another version of Festoon".to_owned());
+    let fatal = |error: DataDirError| NoRenewal::Fatal(error.into());
+    let failed = |error: CallError| NoRenewal::Here(error.to_string());
+    let question = Question { incarnation: identity.incarnation.saturating_add(1) };
+    let question = serde_json::to_vec(&question).unwrap_or_default();
+    let answer = transport.post(manager, OFFER, question.into(), ASK_LIMIT).await.map_err(failed)?;
+    let offer: Offer = serde_json::from_slice(&answer).map_err(version)?;
+    if offer.epoch < least {
+        return Err(NoRenewal::Here(format!("it is still in epoch {}", offer.epoch)));
+    }
+    // What a manager says of a later epoch is written to disk here: it has to prove it.
+    if offer.epoch > least {
+        let roster = peers::load(data).map_err(fatal)?;
+        let proof = offer.proof.filter(|proof| proof.epoch == offer.epoch);
+        let is_proved = proof.zip(roster).is_some_and(|(proof, roster)| roster.check(&proof).is_ok());
+        if !is_proved {
+            return Err(NoRenewal::Here(format!("it can't prove that the cluster is in epoch {}", offer.epoch)));
+        }
+    }
+    let key = data.signing_key().map_err(fatal)?;
+    let signed = serde_json::to_vec(&offer.sign(&key, identity.manager, identity.cluster)).unwrap_or_default();
+    transport.post(manager, RENEW, signed.into(), ASK_LIMIT).await.map_err(failed)?;
+    let began_from = offer.proof.map_or(0, |proof| proof.from.0);
+    Ok(Renewed { incarnation: offer.incarnation, epoch: offer.epoch, began_from })
+}
+
 /// Says on disk that this manager is what the cluster renewed it to. Its registry so far is kept aside.
 pub(super) fn settle(
     data: &DataDir,
     identity: &Identity,
-    renewed: RenewResponse,
+    renewed: Renewed,
     reason: &str,
 ) -> Result<Identity, DataDirError> {
-    let RenewResponse { incarnation, epoch, .. } = renewed;
+    let Renewed { incarnation, epoch, .. } = renewed;
     let next = Identity { incarnation, epoch, fenced_by: None, has_registry: false, ..identity.clone() };
     data.write_identity(&next)?;
     data.put_registry_aside(reason)?;

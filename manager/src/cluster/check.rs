@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use festoon_cluster::storage;
+use festoon_proto::harmless::harmless_lines;
 use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 
 use super::{BuildError, DiskError, disk};
@@ -53,7 +54,7 @@ pub fn check(data: &DataDir, part: Part) -> Result<(), BuildError> {
         reason = "nothing is to be put back, and after a panic nothing can be trusted"
     )]
     std::panic::set_hook(Box::new(|panic| {
-        eprintln!("{panic}");
+        eprintln!("{}", harmless_lines(&panic.to_string()));
         std::process::exit(PANICKED);
     }));
     let path = part.path(data);
@@ -65,7 +66,7 @@ pub fn check(data: &DataDir, part: Part) -> Result<(), BuildError> {
         Part::Registry => Ok(storage::check(database)?),
         Part::Audit => storage::check_audit(database).or_else(|damage| {
             // Nobody checks it a second time, as the registry is.
-            eprintln!("{damage}");
+            eprintln!("{}", harmless_lines(&damage.to_string()));
             #[expect(clippy::disallowed_methods, reason = "nothing is to be put back")]
             std::process::exit(PANICKED)
         }),

@@ -7,10 +7,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use festoon_cluster::storage::{AuditLog, StorageError};
-use festoon_cluster::{Counts, ProposeError, Removal};
-use festoon_control::registry::{Change, Command, Outcome, State, UnixMs, audit};
+use festoon_cluster::{Counts, Proposal, ProposeError, Removal};
+use festoon_control::registry::{Change, Command, JoinEndpoint, Outcome, Refusal, State, UnixMs, audit};
+use festoon_proto::epoch::{EpochProof, Roster};
 use festoon_proto::map::MapVersion;
-use festoon_proto::{EpochId, ManagerId};
+use festoon_proto::token::SecretHash;
+use festoon_proto::{ClusterId, EpochId, ManagerId, PublicKey};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::anew::{AnewError, Kept};
@@ -24,6 +26,8 @@ pub(super) type Member = festoon_cluster::Cluster<Https>;
 pub struct Cluster(Arc<Shared>);
 
 struct Shared {
+    /// The managers as they were told when this one joined, until there is a copy of the registry.
+    joined_with: Option<Roster>,
     member: watch::Sender<Member>,
     states: watch::Sender<Arc<State>>,
     orders: mpsc::Sender<Order>,
@@ -33,7 +37,7 @@ struct Shared {
 /// What an admin wants of the one who replaces members.
 pub(super) enum Order {
     /// Go on alone, in the next epoch.
-    Promote(Reply<EpochId>),
+    Promote(Option<EpochProof>, Reply<EpochId>),
     /// Give up the own copy and begin anew in the cluster's epoch.
     Rejoin(Reply<Rejoined>),
 }
@@ -49,6 +53,39 @@ pub struct Rejoined {
     pub kept: Kept,
 }
 
+/// What a promotion is about to begin, for whoever signs it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Promotion {
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// The epoch that would begin.
+    pub epoch: EpochId,
+    /// How far the copy goes that it begins from.
+    pub from: MapVersion,
+    /// The manager that the cluster goes on with.
+    pub manager: ManagerId,
+    /// Whether that is a witness: it can't sign this itself.
+    pub needs_key: bool,
+}
+
+/// The epoch that begins from `state` at `now`, after one that is lost, if there was one.
+pub(super) fn after(
+    state: &State,
+    me: ManagerId,
+    lost: Option<EpochId>,
+    now: UnixMs,
+) -> Result<EpochId, AnewError> {
+    let earliest = lost.map_or(UnixMs(0), |lost| UnixMs(lost.began_unix_ms).after(1));
+    Ok(state.next_epoch(me, now.max(earliest)).map_err(Refusal::from)?)
+}
+
+async fn is_anybody_in_later(member: &Member) -> bool {
+    match member.later_proof() {
+        Some(proof) => member.is_anybody_in(proof).await,
+        None => false,
+    }
+}
+
 /// What grows from state to state, of this epoch and from one epoch to the next.
 fn age(state: &State) -> (EpochId, MapVersion) {
     (state.epoch().id(), state.version())
@@ -61,9 +98,14 @@ impl fmt::Debug for Cluster {
 }
 
 impl Cluster {
-    pub(super) fn new(member: Member, states: watch::Sender<Arc<State>>, orders: mpsc::Sender<Order>) -> Self {
-        let cluster =
-            Self(Arc::new(Shared { member: watch::Sender::new(member), states, orders, stops: AtomicU64::new(0) }));
+    pub(super) fn new(
+        member: Member,
+        states: watch::Sender<Arc<State>>,
+        orders: mpsc::Sender<Order>,
+        joined_with: Option<Roster>,
+    ) -> Self {
+        let (member, stops) = (watch::Sender::new(member), AtomicU64::new(0));
+        let cluster = Self(Arc::new(Shared { joined_with, member, states, orders, stops }));
         cluster.publish();
         cluster
     }
@@ -107,6 +149,39 @@ impl Cluster {
             change.at = unix_now();
         }
         self.member().propose(change).await
+    }
+
+    /// As [`festoon_cluster::Cluster::propose_signed`].
+    pub async fn propose_signed(&self, proposal: Proposal) -> Result<Outcome, ProposeError> {
+        self.member().propose_signed(proposal).await
+    }
+
+    /// As [`festoon_cluster::Cluster::to_sign`].
+    pub fn to_sign(&self) -> (EpochId, MapVersion) {
+        self.member().to_sign()
+    }
+
+    /// Who the managers are; none if this one neither has a copy of the registry nor was told when it joined.
+    pub fn roster(&self) -> Option<Roster> {
+        self.snapshot().roster().or_else(|| self.0.joined_with.clone())
+    }
+
+    /// The state, once it has all that was acknowledged before this call; `None` if no majority says so in time.
+    ///
+    /// A leader refuses a join with a token that nobody has without writing anything, once a majority has confirmed that it
+    /// leads, and says which of its states that was. Nobody has a token that is made up here.
+    pub async fn confirmed(&self) -> Option<Arc<State>> {
+        let nobodys = Command::JoinEndpoint(JoinEndpoint {
+            token: SecretHash::of(&rand::random::<[u8; 32]>()),
+            public_key: PublicKey::from_bytes(rand::random()),
+            credential: SecretHash::of(&rand::random::<[u8; 32]>()),
+            name: String::new(),
+            now: unix_now(),
+        });
+        match self.propose(nobodys).await {
+            Err(ProposeError::Refused(_)) => Some(self.snapshot()),
+            _ => None,
+        }
     }
 
     /// As [`festoon_cluster::Cluster::audit`].
@@ -181,14 +256,25 @@ impl Cluster {
         self.member().found().await
     }
 
+    /// What a promotion would begin. Refuses as [`Cluster::promote`] would, and changes nothing.
+    pub async fn promotion(&self, me: ManagerId) -> Result<Promotion, AnewError> {
+        let lost = self.may_promote().await?;
+        let (state, health) = (self.snapshot(), self.health());
+        let epoch = after(&state, me, lost, unix_now())?;
+        let cluster = state.cluster().ok_or(AnewError::NotFenced)?;
+        let needs_key = state.manager(me).is_none_or(|me| !me.is_full());
+        let from = MapVersion(health.last_log.max(state.version().0));
+        Ok(Promotion { cluster, epoch, from, manager: me, needs_key })
+    }
+
     /// Whether a promotion is the way out: refuses as [`Cluster::promote`] would, and changes nothing. Gives the later epoch
     /// that the promotion would take the place of, if there was one.
-    pub async fn may_promote(&self) -> Result<Option<EpochId>, AnewError> {
+    pub(super) async fn may_promote(&self) -> Result<Option<EpochId>, AnewError> {
         let member = self.member();
         // Whether the others are enough is known for certain only by asking them: a leader may be about to be elected.
         match member.propose(Command::Expire(UnixMs(0))).await {
             Ok(_) | Err(ProposeError::Refused(_)) => Err(AnewError::HasQuorum),
-            Err(ProposeError::Fenced { theirs, .. }) if member.is_anybody_in(theirs).await => {
+            Err(ProposeError::Fenced { theirs, .. }) if is_anybody_in_later(&member).await => {
                 Err(AnewError::Fenced(theirs))
             }
             Err(ProposeError::Fenced { theirs, .. }) => Ok(Some(theirs)),
@@ -196,9 +282,10 @@ impl Cluster {
         }
     }
 
-    /// Has the cluster go on from this manager's copy alone, in a new epoch, which it returns.
-    pub async fn promote(&self) -> Result<EpochId, AnewError> {
-        self.order(Order::Promote).await
+    /// Has the cluster go on from this manager's copy alone, in a new epoch, which it returns. A full manager signs that
+    /// itself; a witness needs the `proof`.
+    pub async fn promote(&self, proof: Option<EpochProof>) -> Result<EpochId, AnewError> {
+        self.order(|reply| Order::Promote(proof, reply)).await
     }
 
     /// Gives up the copy of a manager that was fenced off; it gets that of the cluster. Changes that only it had are kept

@@ -9,11 +9,15 @@ use axum::body::Bytes;
 use festoon_cluster::{CallError, Transport};
 use festoon_control::registry::State;
 use festoon_proto::ManagerId;
+use festoon_proto::address::cluster_tls_name;
 use tokio::sync::watch;
 
 use super::routes::ASK;
-use crate::pki::{Credentials, Tls, tls_name};
+use crate::bounded::{self, ReadError};
+use crate::pki::{Credentials, Tls};
 
+/// Of an answer: a page of the log, of events or of the audit log has less.
+const MAX_ANSWER: usize = 64 << 20;
 const CONNECT_LIMIT: Duration = Duration::from_secs(2);
 /// A connection that takes nothing for so long is given up, and the next request makes a new one.
 const SILENCE_LIMIT: Duration = Duration::from_secs(1);
@@ -81,7 +85,7 @@ impl Https {
     pub async fn post(&self, to: ManagerId, path: &str, body: Bytes, limit: Duration) -> Result<Vec<u8>, CallError> {
         let mut failure = CallError::from(NoWay::NoAddress(to));
         for at in self.addresses(to)? {
-            let url = format!("https://{}:{}{path}", tls_name(to), at.port());
+            let url = format!("https://{}:{}{path}", cluster_tls_name(to), at.port());
             let post = self.client(to, at)?.post(url).body(body.clone()).timeout(limit);
             match receive(post, at).await {
                 Ok(answer) => {
@@ -121,7 +125,7 @@ impl Https {
         }
         let client = reqwest::Client::builder()
             .tls_backend_preconfigured(tls.client.clone())
-            .resolve(&tls_name(manager), at)
+            .resolve(&cluster_tls_name(manager), at)
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .tcp_nodelay(true)
@@ -147,9 +151,13 @@ async fn receive(request: reqwest::RequestBuilder, at: SocketAddr) -> Result<Vec
     };
     let response = request.send().await.map_err(failed)?;
     let status = response.status();
-    let body = response.bytes().await.map_err(failed)?;
+    let most = if status.is_success() { MAX_ANSWER } else { bounded::MAX_REFUSAL };
+    let body = bounded::read(response, most).await.map_err(|error| match error {
+        ReadError::Broken(error) => failed(error),
+        error @ ReadError::TooLong(_) => CallError::NoAnswer(format!("{at}: {error}")),
+    })?;
     match status.is_success() {
-        true => Ok(body.into()),
+        true => Ok(body),
         // It was refused before anybody looked at it.
         false => Err(CallError::NotSent(format!("{at}: HTTP status {status}, {}", String::from_utf8_lossy(&body)))),
     }

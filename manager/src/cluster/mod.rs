@@ -6,13 +6,17 @@ mod check;
 mod current;
 mod disk;
 mod https;
+mod member;
 mod peers;
 mod program;
+mod renewal;
 mod routes;
 mod stored;
 mod supervisor;
 mod take_part;
 
+use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -20,6 +24,8 @@ use festoon_cluster::StartError;
 use festoon_cluster::storage::StorageError;
 use festoon_cluster::storage::snapshot::SnapshotError;
 use festoon_control::registry::{State, UnixMs};
+use festoon_proto::ManagerId;
+use festoon_proto::epoch::Roster;
 use tokio::sync::{mpsc, watch};
 
 use crate::data_dir::{DataDir, DataDirError, Identity};
@@ -28,13 +34,14 @@ use crate::vault::Vault;
 
 pub use anew::{AnewError, Kept, part};
 pub use check::{Part, check, end_with};
-pub use current::{Cluster, Rejoined};
+pub use current::{Cluster, Promotion, Rejoined};
 pub use disk::{DiskError, open};
 pub use festoon_cluster::{Counts, Health, MemberHealth, ProposeError, Removal, Role};
 pub use https::{Https, NoWay};
+pub(crate) use member::{full_member, member, member_or_expired};
+pub use peers::write as write_roster;
 pub use program::announce_program;
-pub(crate) use routes::authenticate;
-pub use routes::{NO_SECRETS, router};
+pub use routes::{NO_SECRETS, join_router, router};
 pub use stored::stored_state;
 pub use supervisor::Supervisor;
 
@@ -101,15 +108,21 @@ pub struct Parts {
     pub supervisor: Supervisor,
 }
 
+fn listeners(roster: Option<&Roster>) -> HashMap<ManagerId, Vec<SocketAddr>> {
+    let managers = roster.into_iter().flat_map(|roster| &roster.managers);
+    managers.map(|(id, entry)| (*id, entry.https.clone())).collect()
+}
+
 /// Opens the registry and takes part in it. Must run inside tokio.
 pub async fn build(data: &DataDir, identity: &Identity, credentials: &Credentials) -> Result<Parts, BuildError> {
     let vault = Vault::load(data, identity.manager)?;
     let states = watch::Sender::new(Arc::new(State::default()));
-    let managers = Https::new(credentials, states.subscribe(), peers::load(data)?);
+    let roster = peers::load(data)?;
+    let managers = Https::new(credentials, states.subscribe(), listeners(roster.as_ref()));
     let mut identity = identity.clone();
     let member = supervisor::open_or_repair(data, &mut identity, &managers).await?;
     let (orders, waiting) = mpsc::channel(1);
-    let cluster = Cluster::new(member, states, orders);
+    let cluster = Cluster::new(member, states, orders, roster);
     let supervisor = Supervisor::new(data.clone(), identity, managers.clone(), cluster.clone(), waiting);
     Ok(Parts { cluster, managers, vault, supervisor })
 }

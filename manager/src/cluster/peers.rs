@@ -1,47 +1,49 @@
-//! Where the other managers are, in a file of its own: whoever lost the registry finds a copy there.
-
-use std::collections::{BTreeMap, HashMap};
-use std::net::SocketAddr;
+//! Who the managers are and whom they believe, in a file of its own: whoever lost the registry finds a copy with it, and knows
+//! whom not to take for a manager.
 
 use festoon_control::registry::State;
-use festoon_proto::ManagerId;
+use festoon_proto::epoch::Roster;
 
 use crate::data_dir::{DataDir, DataDirError, PEERS};
-
-type Listeners = BTreeMap<ManagerId, Vec<SocketAddr>>;
 
 /// What the file says.
 #[derive(Debug)]
 pub(super) struct Peers {
     data: DataDir,
-    written: Listeners,
+    written: Option<Roster>,
 }
 
 impl Peers {
     pub(super) fn new(data: DataDir) -> Self {
-        Self { data, written: Listeners::new() }
+        Self { data, written: None }
     }
 
-    /// Writes down where the managers are, if that is news.
+    /// Writes down who the managers are, if that is news.
     pub(super) fn note(&mut self, state: &State) {
-        let now: Listeners = state.managers().map(|manager| (manager.id, manager.https.clone())).collect();
-        if now.is_empty() || now == self.written {
+        let now = state.roster();
+        if now.is_none() || now == self.written {
             return;
         }
-        let text = serde_json::to_string(&now).unwrap_or_default();
-        match self.data.write(PEERS, &text) {
+        let written = now.as_ref().map_or(Ok(()), |roster| write(&self.data, roster));
+        match written {
             Ok(()) => self.written = now,
-            Err(error) => tracing::warn!(%error, "where the other managers are is not on disk"),
+            Err(error) => tracing::warn!(%error, "who the other managers are is not on disk"),
         }
     }
 }
 
-/// Where the managers were when the registry was read last; nowhere if it never was.
-pub(super) fn load(data: &DataDir) -> Result<HashMap<ManagerId, Vec<SocketAddr>>, DataDirError> {
+/// Says who the managers are.
+pub fn write(data: &DataDir, roster: &Roster) -> Result<(), DataDirError> {
+    // It fails only on maps whose keys are no text, and a roster has none.
+    data.write(PEERS, &serde_json::to_string(roster).unwrap_or_default())
+}
+
+/// The managers as they were when the registry was read last, or this one joined.
+pub(super) fn load(data: &DataDir) -> Result<Option<Roster>, DataDirError> {
     if !data.has(PEERS) {
-        return Ok(HashMap::new());
+        return Ok(None);
     }
     let text = data.read(PEERS)?;
     // It only helps: a damaged one is as good as none.
-    Ok(serde_json::from_str(&text).unwrap_or_default())
+    Ok(serde_json::from_str(&text).ok())
 }

@@ -7,16 +7,16 @@ use axum::http::request::Parts as Head;
 use axum::routing::post;
 use axum::{Extension, Json, Router};
 use festoon_control::registry::{
-    Author, Change, Command, JoinManager, ManagerError, ManagerRole, ManagerSpec, Outcome, Refusal, RenewManager, Who,
+    Author, Change, Command, JoinManager, ManagerError, ManagerRole, ManagerSpec, Outcome, Refusal, Who,
 };
-use festoon_proto::ManagerId;
-use festoon_proto::http::{CLUSTER_JOIN, ManagerJoinRequest, ManagerJoinResponse};
+use festoon_proto::http::{MANAGER_JOIN, ManagerJoinRequest, ManagerJoinResponse};
 use festoon_proto::token::SecretHash;
+use festoon_proto::{Fingerprint, ManagerId};
 
-use super::anew::{RENEW, RenewRequest, RenewResponse};
-use super::{Cluster, Parts, ProposeError, unix_now};
+use super::member::claimed_member;
+use super::{Cluster, Parts, ProposeError, renewal, unix_now};
 use crate::https::{ApiJson, Peer, Refused};
-use crate::pki::{SigningRequest, manager_of};
+use crate::pki::SigningRequest;
 use crate::vault::{Vault, VaultError, trusted_pem};
 
 /// `POST`, managers only: one question of consensus, and its answer.
@@ -35,14 +35,17 @@ struct Routes {
     vault: Vault,
 }
 
-/// The routes under `/cluster/v1/`.
+/// The routes under `/cluster/v1/`, for managers alone.
 pub fn router(parts: &Parts) -> Router {
-    let routes = Routes { cluster: parts.cluster.clone(), vault: parts.vault.clone() };
     Router::new()
         .route(ASK, post(ask).layer(DefaultBodyLimit::max(MAX_QUESTION)))
-        .route(CLUSTER_JOIN, post(join))
-        .route(RENEW, post(renew))
-        .with_state(routes)
+        .with_state(Routes::of(parts))
+        .merge(renewal::router(parts.cluster.clone()))
+}
+
+/// The route by which a manager joins, which has nothing but a token.
+pub fn join_router(parts: &Parts) -> Router {
+    Router::new().route(MANAGER_JOIN, post(join)).with_state(Routes::of(parts))
 }
 
 /// The manager that asks. Before anything else of a request is read it is certain that it comes from one: a question is
@@ -54,41 +57,12 @@ impl FromRequestParts<Routes> for Asking {
 
     async fn from_request_parts(head: &mut Head, routes: &Routes) -> Result<Self, Refused> {
         let peer = head.extensions.get::<Peer>().ok_or_else(Refused::internal)?;
-        authenticate(peer, &routes.cluster).map(Self)
+        claimed_member(peer, &routes.cluster).map(Self)
     }
 }
 
 async fn ask(Shared(routes): Shared<Routes>, Asking(from): Asking, question: Bytes) -> Vec<u8> {
     routes.cluster.answer(from, &question).await
-}
-
-async fn renew(
-    Shared(routes): Shared<Routes>,
-    Asking(manager): Asking,
-    request: Bytes,
-) -> Result<Json<RenewResponse>, Refused> {
-    let not_understood =
-        |_| Refused::new(StatusCode::BAD_REQUEST, "bad-request", "run the same version of Festoon on both");
-    let RenewRequest { incarnation } = serde_json::from_slice(&request).map_err(not_understood)?;
-    let state = routes.cluster.snapshot();
-    let next = state.manager(manager).map_or(0, |manager| manager.incarnation.saturating_add(1));
-    let incarnation = incarnation.max(next);
-    routes.cluster.propose(Command::RenewManager(RenewManager { manager, incarnation })).await?;
-    tracing::warn!(%manager, incarnation, "a manager begins anew, without the copy of the registry that it had");
-    let epoch = routes.cluster.snapshot().epoch();
-    let began_from = epoch.began.map_or(0, |began| began.from.0);
-    Ok(Json(RenewResponse { incarnation, epoch: epoch.id(), began_from }))
-}
-
-/// The manager that asks, by its certificate alone. Whether it still belongs to the cluster is the registry's to say.
-pub(crate) fn authenticate(peer: &Peer, cluster: &Cluster) -> Result<ManagerId, Refused> {
-    let state = cluster.snapshot();
-    // Without a copy of the registry nobody is known.
-    let is_possible = |id: &ManagerId| state.cluster().is_none() || state.was_given_to_manager(*id);
-    let candidates = (1..=u16::MAX).map(ManagerId).take_while(is_possible);
-    peer.certificate.as_ref().and_then(|certificate| manager_of(certificate, candidates)).ok_or_else(|| {
-        Refused::new(StatusCode::FORBIDDEN, "not-a-manager", "only managers of this cluster may ask this")
-    })
 }
 
 impl From<VaultError> for Refused {
@@ -106,21 +80,26 @@ async fn join(
     let csr = SigningRequest::from_pem(&request.csr_pem)
         .map_err(|error| Refused::new(StatusCode::BAD_REQUEST, "bad-csr", &error.to_string()))?;
     routes.vault.authority(&routes.cluster.snapshot())?;
-    let manager = routes.let_in(request.secret.hash(), spec(request), &peer).await?;
+    // The request is signed with its key: whoever sent it first can send it again, and nobody else can.
+    let tls_key = csr.key_fingerprint();
+    let manager = routes.let_in(request.secret.hash(), spec(request, tls_key), &peer).await?;
     let state = routes.cluster.snapshot();
     let chain_pem = routes.vault.certify(&state, manager, csr, unix_now())?;
-    let (cluster, ca_pem) = (state.cluster().ok_or_else(Refused::internal)?, trusted_pem(&state));
+    let (roster, ca_pem) = (state.roster().ok_or_else(Refused::internal)?, trusted_pem(&state));
+    let cluster = roster.cluster;
     tracing::info!(%manager, "a manager joined");
     let epoch = routes.cluster.health().epoch;
-    Ok(Json(ManagerJoinResponse { cluster, epoch, manager, ca_pem, chain_pem }))
+    Ok(Json(ManagerJoinResponse { cluster, epoch, manager, ca_pem, chain_pem, roster }))
 }
 
-fn spec(request: ManagerJoinRequest) -> ManagerSpec {
+fn spec(request: ManagerJoinRequest, tls_key: Fingerprint) -> ManagerSpec {
     ManagerSpec {
         name: request.name,
         role: request.role,
         public_key: request.public_key,
         seal_key: request.seal_key,
+        signing_key: request.signing_key,
+        tls_key,
         underlay: request.underlay,
         https: request.https,
         priority: request.priority,
@@ -129,6 +108,10 @@ fn spec(request: ManagerJoinRequest) -> ManagerSpec {
 }
 
 impl Routes {
+    fn of(parts: &Parts) -> Self {
+        Self { cluster: parts.cluster.clone(), vault: parts.vault.clone() }
+    }
+
     /// Makes a manager part of the cluster, and of those that read secrets unless it is a witness.
     async fn let_in(&self, token: SecretHash, spec: ManagerSpec, peer: &Peer) -> Result<ManagerId, Refused> {
         for _ in 0..TRIES {

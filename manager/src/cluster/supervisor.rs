@@ -6,7 +6,9 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
+use festoon_control::registry::{EpochError, Refusal};
 use festoon_proto::EpochId;
+use festoon_proto::epoch::EpochProof;
 use tokio::sync::mpsc;
 
 use super::anew::{self, AnewError};
@@ -61,7 +63,7 @@ impl Supervisor {
     }
 
     /// Who was fenced off stays so in a restart, whoever it meets first then.
-    fn note_fence(&mut self, later: EpochId) {
+    fn note_fence(&mut self, later: EpochProof) {
         self.identity.fenced_by = Some(later);
         if let Err(error) = self.data.write_identity(&self.identity) {
             tracing::error!(%error, "a restart would forget that the cluster is in a later epoch");
@@ -71,7 +73,7 @@ impl Supervisor {
     async fn carry_out(&mut self, order: Order) {
         // Who asked may be gone, which is no matter.
         match order {
-            Order::Promote(reply) => drop(reply.send(self.promote().await)),
+            Order::Promote(proof, reply) => drop(reply.send(self.promote(proof).await)),
             Order::Rejoin(reply) => drop(reply.send(self.rejoin().await)),
         }
     }
@@ -106,10 +108,20 @@ impl Supervisor {
         Ok(())
     }
 
-    async fn promote(&mut self) -> Result<EpochId, AnewError> {
+    async fn promote(&mut self, proof: Option<EpochProof>) -> Result<EpochId, AnewError> {
         let lost = self.cluster.may_promote().await?;
+        // Looked at before the registry is stopped: nothing is lost by a wrong key.
+        let state = self.cluster.snapshot();
+        match proof {
+            Some(proof) => {
+                let roster = state.roster().ok_or(AnewError::NoKey)?;
+                roster.check(&proof).map_err(EpochError::from).map_err(Refusal::from)?;
+            }
+            None if state.manager(self.identity.manager).is_none_or(|me| !me.is_full()) => return Err(AnewError::NoKey),
+            None => {}
+        }
         let (seed, _) = self.cluster.member().conclude(u64::MAX).await?;
-        let identity = anew::promote(&self.data, &self.identity, seed, lost).await?;
+        let identity = anew::promote(&self.data, &self.identity, seed, (lost, proof)).await?;
         let epoch = identity.epoch;
         self.replace(identity).await?;
         tracing::warn!(%epoch, "the cluster goes on from the copy of this manager");
@@ -119,7 +131,7 @@ impl Supervisor {
     async fn rejoin(&mut self) -> Result<Rejoined, AnewError> {
         let member = self.cluster.member();
         let later = member.health().later_epoch.ok_or(AnewError::NotFenced)?;
-        let renewed = anew::ask(&self.transport, &self.identity, later).await?;
+        let renewed = anew::ask(&self.data, &self.transport, &self.identity, later).await?;
         let left = self.identity.epoch;
         let kept = anew::conclude(&self.data, &member, left, renewed.epoch, renewed.began_from).await?;
         let identity = anew::settle(&self.data, &self.identity, renewed, &format!("epoch-{}", left.number))?;
@@ -130,9 +142,9 @@ impl Supervisor {
 }
 
 /// Waits until the member is fenced off, unless that is known.
-async fn fenced(member: &Member, known: Option<EpochId>) -> EpochId {
+async fn fenced(member: &Member, known: Option<EpochProof>) -> EpochProof {
     match (member.fenced().await, known) {
-        (later, Some(known)) if later <= known => std::future::pending().await,
+        (later, Some(known)) if later.epoch <= known.epoch => std::future::pending().await,
         (later, _) => later,
     }
 }
@@ -160,8 +172,8 @@ pub(super) async fn open_or_repair(
         opened => return opened,
     };
     tracing::error!(%damage, "this manager's copy of the registry is given up for one from the others");
-    let least = identity.epoch.max(identity.fenced_by.unwrap_or(identity.epoch));
-    let renewed = match anew::ask(transport, identity, least).await {
+    let least = identity.epoch.max(identity.fenced_by.map_or(identity.epoch, |later| later.epoch));
+    let renewed = match anew::ask(data, transport, identity, least).await {
         Ok(renewed) => renewed,
         Err(refused) => return Err(BuildError::NoOtherCopy { damage: Box::new(damage), refused: Box::new(refused) }),
     };

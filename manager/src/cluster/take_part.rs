@@ -5,7 +5,7 @@ use festoon_cluster::{MemberId, StartError};
 
 use super::check::{Part, check_apart};
 use super::current::Member;
-use super::{BuildError, DiskError, Https, audit_file, disk};
+use super::{BuildError, DiskError, Https, audit_file, disk, peers};
 use crate::data_dir::{DataDir, Identity};
 
 /// Opens the registry and takes part in it as `identity` says. Must run inside tokio.
@@ -43,7 +43,9 @@ pub(super) async fn take_part(data: &DataDir, identity: &mut Identity, transport
     }
     let Storage { log, machine, .. } = storage;
     let (me, epoch, later) = (member_of(identity), identity.epoch, identity.fenced_by);
-    Ok(Member::start(festoon_cluster::Identity { me, epoch, later }, log, machine, transport).await?)
+    let (signing_key, roster) = (data.signing_key()?, peers::load(data)?);
+    let identity = festoon_cluster::Identity { me, epoch, later, signing_key, roster };
+    Ok(Member::start(identity, log, machine, transport).await?)
 }
 
 /// A registry that is gone must not become an empty one: this manager would vote as if it had promised nothing.

@@ -6,14 +6,17 @@ use std::net::{IpAddr, SocketAddr};
 use festoon_events::delivery::is_public;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
+const ALLOW: &str = "allow private addresses for this destination, if that is meant, and see that the configuration of this \
+    manager does not forbid them (`forbid_private_addresses` under [delivery])";
+
 /// An address is not to be connected to.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Forbidden {
     /// It is near this manager.
-    #[error("{0} is not an address of the public internet: allow private addresses, if that is meant")]
+    #[error("{0} is not an address of the public internet: {ALLOW}")]
     Address(IpAddr),
     /// All of a name are.
-    #[error("{0} has no address of the public internet: allow private addresses, if that is meant")]
+    #[error("{0} has no address of the public internet: {ALLOW}")]
     Name(String),
 }
 

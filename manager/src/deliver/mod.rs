@@ -28,7 +28,7 @@ use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use festoon_control::registry::EventDestination;
+use festoon_control::registry::{EventDestination, State};
 use festoon_events::Event;
 use festoon_proto::map::MapVersion;
 use festoon_proto::{EventDestinationId, ManagerId};
@@ -43,6 +43,7 @@ use crate::data_dir::DataDir;
 use crate::events::Events;
 use crate::vault::Vault;
 use courier::Courier;
+use guard::Guard;
 use role::deliverer;
 use sender::Sender;
 use standing::Standings;
@@ -65,11 +66,14 @@ const AGAIN: Duration = Duration::from_secs(10);
 pub struct Config {
     /// How long an event is tried, as in `3d`; then it is a dead letter.
     pub give_up_after: String,
+    /// Whether this manager sends events to no address that is not of the public internet, whatever admins of the cluster
+    /// allow for a destination. Set it on every manager: any may have to deliver.
+    pub forbid_private_addresses: bool,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { give_up_after: "3d".to_owned() }
+        Self { give_up_after: "3d".to_owned(), forbid_private_addresses: false }
     }
 }
 
@@ -113,6 +117,7 @@ struct Shared {
     own_events: mpsc::Sender<Event>,
     store: Arc<Store>,
     give_up: Duration,
+    forbids_private: bool,
     standings: Mutex<Standings>,
 }
 
@@ -128,7 +133,9 @@ pub fn build(config: &Config, data: &DataDir, parts: Parts) -> Result<Deliveries
     let store = Arc::new(Store::open(&data.deliveries())?);
     let Parts { me, cluster, managers, vault, events, own_events } = parts;
     let standings = Mutex::default();
-    let shared = Shared { me, cluster, managers, vault, events, own_events, store, give_up, standings };
+    let forbids_private = config.forbid_private_addresses;
+    let shared =
+        Shared { me, cluster, managers, vault, events, own_events, store, give_up, forbids_private, standings };
     Ok(Deliveries(Arc::new(shared)))
 }
 
@@ -180,7 +187,7 @@ impl Deliveries {
         let since = unix_now().0;
         let sender = loop {
             let state = self.0.cluster.snapshot();
-            match Sender::new(&destination, &self.0.vault, &state) {
+            match self.sender(&destination, &state) {
                 Ok(sender) => break sender,
                 Err(error) => {
                     tracing::warn!(destination = %destination.name, %error, "events can't be delivered");
@@ -196,6 +203,12 @@ impl Deliveries {
         let own = self.own_row(destination.id).await;
         tracing::info!(destination = %destination.name, "this manager delivers events");
         Courier::new(self, destination, sender, own).run().await
+    }
+
+    /// The way to a destination, within what this machine forbids.
+    fn sender(&self, destination: &EventDestination, state: &State) -> Result<Sender, BadDestination> {
+        let guard = Guard { allows_private: destination.allows_private && !self.0.forbids_private };
+        Sender::new(destination, &self.0.vault, state, guard)
     }
 
     async fn own_row(&self, id: EventDestinationId) -> Option<Row> {

@@ -70,6 +70,8 @@ mod tests {
             role,
             public_key: PublicKey::from_bytes([number; 32]),
             seal_key: is_full.then_some(PublicKey::from_bytes([100 + number; 32])),
+            signing_key: festoon_proto::SigningKey::from_seed([number; 32]).verifying_key(),
+            tls_key: festoon_proto::Fingerprint([number; 32]),
             underlay: is_full.then_some(([192, 0, 2, number], 51820).into()).into_iter().collect(),
             https: vec![([192, 0, 2, number], 8443).into()],
             priority: 100,

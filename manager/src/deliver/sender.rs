@@ -46,7 +46,9 @@ pub enum BadDestination {
     #[error("the {0} is too long for a broker: at most 255 bytes")]
     TooLong(&'static str),
     /// It is not encrypted.
-    #[error("events go over {0}://, unless private addresses are allowed")]
+    #[error(
+        "events go over {0}://, unless private addresses are allowed, both for this destination and by `forbid_private_addresses` under [delivery] in the configuration of the manager"
+    )]
     Unencrypted(&'static str),
     /// It is near this manager.
     #[error("{0}")]
@@ -70,10 +72,14 @@ pub(super) enum Sender {
 }
 
 impl Sender {
-    pub(super) fn new(destination: &EventDestination, vault: &Vault, state: &State) -> Result<Self, BadDestination> {
+    pub(super) fn new(
+        destination: &EventDestination,
+        vault: &Vault,
+        state: &State,
+        guard: Guard,
+    ) -> Result<Self, BadDestination> {
         let secret = vault.read(state, &destination.secret)?;
         let secret = std::str::from_utf8(&secret).map_err(|_| BadDestination::Secret)?;
-        let guard = Guard { allows_private: destination.allows_private };
         Ok(match &destination.target {
             Target::Webhook { url } => {
                 Self::Webhook(Box::new(Webhook::new(url, guard, secret, destination.former_secret_until)?))

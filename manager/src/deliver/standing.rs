@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Deliveries;
 use super::role::deliverer;
-use crate::cluster::authenticate;
+use crate::cluster::full_member;
 use crate::https::{Peer, Refused};
 
 /// `POST`, managers only: how all deliveries go.
@@ -61,7 +61,7 @@ async fn answer(
     Shared(deliveries): Shared<Deliveries>,
     Extension(peer): Extension<Peer>,
 ) -> Result<Json<Standings>, Refused> {
-    authenticate(&peer, &deliveries.0.cluster)?;
+    full_member(&peer, &deliveries.0.cluster)?;
     Ok(Json(deliveries.own_standings()))
 }
 

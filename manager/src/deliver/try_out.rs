@@ -7,7 +7,7 @@ use festoon_events::{Details, Kind};
 
 use super::Deliveries;
 use super::message::Message;
-use super::sender::{BadDestination, Sender, Sent};
+use super::sender::{BadDestination, Sent};
 use crate::cluster::unix_now;
 use crate::events::http::EventView;
 
@@ -28,7 +28,7 @@ pub struct Tried {
 impl Deliveries {
     /// Sends a `webhook.test`.
     pub async fn try_out(&self, destination: &EventDestination) -> Result<Tried, BadDestination> {
-        let sender = Sender::new(destination, &self.0.vault, &self.0.cluster.snapshot())?;
+        let sender = self.sender(destination, &self.0.cluster.snapshot())?;
         let message = Message::of(&event(destination));
         let sent = within(LIMIT, sender.try_out(&message)).await;
         let (is_delivered, text) = match sent {

@@ -30,7 +30,7 @@ pub(super) async fn follow(
         let Ok(whole) = trail.wait_for(Option::is_some).await.map(|whole| whole.unwrap_or_default()) else { return };
         trail.mark_unchanged();
         let state = cluster.snapshot();
-        let began = state.epoch().began.map_or(0, |began| began.at.0);
+        let began = state.epoch().began.map_or(0, |began| began.epoch.began_unix_ms);
         let count = whole.top.count;
         if began > life {
             (life, number) = (began, number.min(count.saturating_sub(TAKEN_BACK)));
@@ -56,6 +56,6 @@ pub(super) async fn follow(
 pub(super) fn event(state: &State, entry: &Entry) -> Option<(Position, Event)> {
     let audited = of_entry(&entry.line).inspect_err(|error| tracing::error!(number = entry.number, %error)).ok()?;
     let began = state.epoch().began.filter(|began| audited.index > began.from.0);
-    let place = Place { life: began.map_or(0, |began| began.at.0), number: entry.number };
+    let place = Place { life: began.map_or(0, |began| began.epoch.began_unix_ms), number: entry.number };
     Some((Position { source: Source::Audit, place }, audited.event))
 }

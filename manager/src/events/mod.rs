@@ -27,11 +27,11 @@ use crate::data_dir::DataDir;
 use crate::node::Sighting;
 
 pub use pull::router;
-pub use store::{Row, Store, StoreError};
+pub use store::{Keep, Row, Store, StoreError};
 pub use stream::{Events, Page, Rows};
 
-/// Events that a manager keeps at least.
-const KEEP: u64 = 250_000;
+/// Events that a manager keeps: of one endpoint a hundredth of all at most.
+const KEEP: Keep = Keep { all: 250_000, of_endpoint: 2_500 };
 /// Sightings on their way.
 const SIGHTINGS: usize = 1_024;
 /// What else this manager tells, on its way.
@@ -105,7 +105,7 @@ impl Record {
             writer.run(arriving),
             origin::tell(me, seen, arrivals.clone()),
             origin::pass_on(own_events, arrivals.clone()),
-            audit::follow(cluster.clone(), trail, told, KEEP, arrivals.clone()),
+            audit::follow(cluster.clone(), trail, told, KEEP.all, arrivals.clone()),
             pull::run(me, cluster, managers, store, arrivals),
         );
     }

@@ -1,20 +1,37 @@
-//! What this manager tells: what its node saw.
+//! What this manager tells: what its node saw. What one endpoint causes too much of is told as a count.
 
 use std::time::Instant;
 
+use festoon_events::damping::Damper;
 use festoon_events::{Details, Event, Kind};
 use festoon_proto::ManagerId;
 use tokio::sync::mpsc;
 
 use super::writer::Arrival;
 use crate::cluster::unix_now;
-use crate::node::{Seen, Sighting, Step, word_of_move};
+use crate::node::{Seen, Sighting, Step, Suspicion, word_of_move};
 
 /// Tells what the node of manager `me` sees. Ends with the node.
 pub(super) async fn tell(me: ManagerId, mut sightings: mpsc::Receiver<Sighting>, arrivals: mpsc::Sender<Arrival>) {
-    while let Some(sighting) = sightings.recv().await {
-        let event = event(me, unix_ms(sighting.at), sighting.what);
-        if arrivals.send(Arrival::Own(event)).await.is_err() {
+    let mut damper = Damper::default();
+    loop {
+        let next = match damper.poll_timeout().map(tokio::time::Instant::from_std) {
+            Some(due) => tokio::time::timeout_at(due, sightings.recv()).await,
+            None => Ok(sightings.recv().await),
+        };
+        let has_ended = matches!(next, Ok(None));
+        let next = next.ok().flatten();
+        let mut told = Vec::from_iter(next.and_then(|seen| {
+            let event = event(me, unix_ms(seen.at), seen.what);
+            damper.handle(clock(), event)
+        }));
+        told.extend(std::iter::from_fn(|| if has_ended { damper.poll_last() } else { damper.poll(clock()) }));
+        for event in told {
+            if arrivals.send(Arrival::Own(event)).await.is_err() {
+                return;
+            }
+        }
+        if has_ended {
             return;
         }
     }
@@ -30,10 +47,14 @@ pub(super) async fn pass_on(mut events: mpsc::Receiver<Event>, arrivals: mpsc::S
 }
 
 /// The time of an instant that has passed.
-#[expect(clippy::disallowed_methods, reason = "the node has another clock than people")]
 fn unix_ms(at: Instant) -> u64 {
-    let ago = Instant::now().saturating_duration_since(at);
+    let ago = clock().saturating_duration_since(at);
     unix_now().0.saturating_sub(u64::try_from(ago.as_millis()).unwrap_or(u64::MAX))
+}
+
+#[expect(clippy::disallowed_methods, reason = "the node has another clock than people")]
+fn clock() -> Instant {
+    Instant::now()
 }
 
 fn event(me: ManagerId, at: u64, seen: Seen) -> Event {
@@ -43,6 +64,14 @@ fn event(me: ManagerId, at: u64, seen: Seen) -> Event {
             let event =
                 Event { endpoint: Some(endpoint), network, generation: Some(generation), ..about(kind(&what), me) };
             with_step(event, me, what)
+        }
+        Seen::Suspicious { endpoint, network, why } => {
+            let event = Event { endpoint: Some(endpoint), network, ..about(Kind::EndpointSuspicious, me) };
+            let event = with(event, "why", why.word().to_owned());
+            match why {
+                Suspicion::Generation(generation) => with(event, "generation", generation.to_string()),
+                Suspicion::Changes => event,
+            }
         }
         Seen::ManagerLost(manager) => said_by(me, about(Kind::ManagerLost, manager)),
         Seen::ManagerReturned(manager) => said_by(me, about(Kind::ManagerReturned, manager)),

@@ -1,22 +1,29 @@
 //! The events on disk, of all sources, in the order in which this manager tells them.
 //!
-//! Of what the audit log tells only the place is kept here. The oldest give way to new ones.
+//! Of what the audit log tells only the place is kept here. The oldest give way to new ones, and those of an endpoint that
+//! causes very many give way first, so that it does not push the others out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use festoon_cluster::storage::StorageError;
 use festoon_events::{Cursor, Event, Place, Position, Source};
-use festoon_proto::ManagerId;
-use redb::{Database, ReadableDatabase as _, ReadableTable, ReadableTableMetadata as _, TableDefinition};
+use festoon_proto::{EndpointId, ManagerId};
+use redb::{
+    Database, ReadableDatabase as _, ReadableTable, ReadableTableMetadata as _, Table, TableDefinition, WriteTransaction,
+};
 use tokio::sync::watch;
 
-/// Where an event stands here: the position, and the event in JSON, which is empty if the audit log has it.
+/// Where an event stands here: the position, the endpoint that it is about, and the event in JSON, which is empty if the audit
+/// log has it.
 const STREAM: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("stream");
 /// Where an event of a source stands in the stream.
 const PLACES: TableDefinition<'_, (u16, u64, u64), u64> = TableDefinition::new("places");
+/// Which events are about an endpoint: it, and where they stand in the stream.
+const BY_ENDPOINT: TableDefinition<'_, (u64, u64), ()> = TableDefinition::new("by_endpoint");
 /// How far each source was told.
 const TOLD: TableDefinition<'_, u16, (u64, u64)> = TableDefinition::new("told");
 
@@ -57,13 +64,33 @@ pub struct Row {
     pub event: Option<Event>,
 }
 
+/// How many events are kept. A tenth more may be there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Keep {
+    /// Of all.
+    pub all: u64,
+    /// Of each endpoint at most.
+    pub of_endpoint: u64,
+}
+
 /// The file. Its methods wait for the disk.
 #[derive(Debug)]
 pub struct Store {
     database: Database,
-    /// Events that are kept at least. A tenth more may be there.
-    keep: u64,
+    keep: Keep,
     last: watch::Sender<u64>,
+    /// How many events are kept about each endpoint. None after a failure: the file knows.
+    counts: Mutex<Option<Counts>>,
+}
+
+/// By endpoint.
+type Counts = HashMap<u64, u64>;
+
+/// The tables that events are in.
+struct Tables<'a> {
+    stream: Table<'a, u64, &'static [u8]>,
+    places: Table<'a, (u16, u64, u64), u64>,
+    by_endpoint: Table<'a, (u64, u64), ()>,
 }
 
 /// The number of a source in the file. Managers begin with 1.
@@ -83,16 +110,18 @@ const fn source(key: u16) -> Source {
 
 impl Store {
     /// Opens the file at `path`, made if there is none, for its owner alone.
-    pub fn open(path: &Path, keep: u64) -> Result<Self> {
+    pub fn open(path: &Path, keep: Keep) -> Result<Self> {
         let io = |error: std::io::Error| StoreError(format!("{}: {error}", path.display()));
         let file = File::options().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
         let database = Database::builder().set_cache_size(CACHE).create_file(file.map_err(io)?)?;
         let write = database.begin_write()?;
-        let last = write.open_table(STREAM)?.last()?.map_or(0, |(key, _)| key.value());
-        write.open_table(PLACES)?;
+        let tables = Tables::open(&write)?;
+        let last = tables.stream.last()?.map_or(0, |(key, _)| key.value());
+        let counts = tables.counts()?;
+        drop(tables);
         write.open_table(TOLD)?;
         write.commit()?;
-        Ok(Self { database, keep, last: watch::Sender::new(last) })
+        Ok(Self { database, keep, last: watch::Sender::new(last), counts: Mutex::new(Some(counts)) })
     }
 
     /// Changes with every event that is stored.
@@ -110,27 +139,59 @@ impl Store {
     pub fn append(&self, events: &[(Position, Event)]) -> Result<()> {
         let write = self.database.begin_write()?;
         let mut last = *self.last.borrow();
-        {
-            let (mut stream, mut places) = (write.open_table(STREAM)?, write.open_table(PLACES)?);
-            let mut told = write.open_table(TOLD)?;
+        let mut kept = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let counts = {
+            let (mut tables, mut told) = (Tables::open(&write)?, write.open_table(TOLD)?);
+            let mut counts = kept.take().map_or_else(|| tables.counts(), Ok)?;
+            let mut busy = BTreeSet::new();
             for (position, event) in events {
                 last += 1;
                 let Position { source, place } = *position;
-                stream.insert(last, encode(*position, event)?.as_slice())?;
-                places.insert((key(source), place.life, place.number), last)?;
+                tables.insert(last, *position, event)?;
                 told.insert(key(source), (place.life, place.number))?;
-            }
-            let len = stream.len()?;
-            if len > self.keep + self.keep / 10 {
-                let end = last - self.keep;
-                for removed in stream.extract_from_if(..=end, |_, _| true)? {
-                    let Position { source, place } = decode(removed?.1.value())?.position;
-                    places.remove((key(source), place.life, place.number))?;
+                if let Some(EndpointId(endpoint)) = event.endpoint {
+                    *counts.entry(endpoint).or_default() += 1;
+                    busy.insert(endpoint);
                 }
             }
-        }
+            self.trim_endpoints(&mut tables, &mut counts, busy)?;
+            self.trim(&mut tables, &mut counts)?;
+            counts
+        };
         write.commit()?;
+        *kept = Some(counts);
+        drop(kept);
         self.last.send_replace(last);
+        Ok(())
+    }
+
+    /// Removes the oldest events of those endpoints that have too many.
+    fn trim_endpoints(
+        &self,
+        tables: &mut Tables<'_>,
+        counts: &mut Counts,
+        busy: BTreeSet<u64>,
+    ) -> Result<()> {
+        let most = self.keep.of_endpoint;
+        for endpoint in busy {
+            let surplus = counts.get(&endpoint).map_or(0, |count| count.saturating_sub(most));
+            if surplus > most / 10 {
+                let rows = tables.by_endpoint.range((endpoint, 0)..=(endpoint, u64::MAX))?;
+                let rows = rows.take(to_usize(surplus)).map(|row| Ok(row?.0.value().1)).collect::<Result<Vec<_>>>()?;
+                rows.into_iter().try_for_each(|row| tables.remove(row, counts))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the oldest events if there are too many.
+    fn trim(&self, tables: &mut Tables<'_>, counts: &mut Counts) -> Result<()> {
+        let surplus = tables.stream.len()?.saturating_sub(self.keep.all);
+        if surplus > self.keep.all / 10 {
+            let rows = tables.stream.iter()?.take(to_usize(surplus));
+            let rows = rows.map(|row| Ok(row?.0.value())).collect::<Result<Vec<_>>>()?;
+            rows.into_iter().try_for_each(|row| tables.remove(row, counts))?;
+        }
         Ok(())
     }
 
@@ -174,6 +235,53 @@ impl Store {
     }
 }
 
+impl<'a> Tables<'a> {
+    fn open(write: &'a WriteTransaction) -> Result<Self> {
+        let (stream, places) = (write.open_table(STREAM)?, write.open_table(PLACES)?);
+        Ok(Self { stream, places, by_endpoint: write.open_table(BY_ENDPOINT)? })
+    }
+
+    fn counts(&self) -> Result<Counts> {
+        let mut counts = Counts::new();
+        for row in self.by_endpoint.iter()? {
+            *counts.entry(row?.0.value().0).or_default() += 1;
+        }
+        Ok(counts)
+    }
+
+    fn insert(&mut self, row: u64, position: Position, event: &Event) -> Result<()> {
+        let Position { source, place } = position;
+        self.stream.insert(row, encode(position, event)?.as_slice())?;
+        self.places.insert((key(source), place.life, place.number), row)?;
+        if let Some(EndpointId(endpoint)) = event.endpoint {
+            self.by_endpoint.insert((endpoint, row), ())?;
+        }
+        Ok(())
+    }
+
+    fn remove(&mut self, row: u64, counts: &mut Counts) -> Result<()> {
+        let Some(removed) = self.stream.remove(row)?.map(|removed| head(removed.value()).map(|(head, _)| head)) else {
+            return Ok(());
+        };
+        let (Position { source, place }, endpoint) = removed?;
+        self.places.remove((key(source), place.life, place.number))?;
+        if let Some(EndpointId(endpoint)) = endpoint {
+            self.by_endpoint.remove((endpoint, row))?;
+            if let Some(count) = counts.get_mut(&endpoint) {
+                *count = count.saturating_sub(1);
+                if *count == 0 {
+                    counts.remove(&endpoint);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn to_usize(count: u64) -> usize {
+    usize::try_from(count).unwrap_or(usize::MAX)
+}
+
 fn told(table: &impl ReadableTable<u16, (u64, u64)>) -> Result<Cursor> {
     let mut all = BTreeMap::new();
     for row in table.iter()? {
@@ -185,16 +293,26 @@ fn told(table: &impl ReadableTable<u16, (u64, u64)>) -> Result<Cursor> {
 }
 
 fn encode(position: Position, event: &Event) -> Result<Vec<u8>> {
-    let mut row = postcard::to_stdvec(&position).map_err(|error| StoreError(error.to_string()))?;
+    let mut row = postcard::to_stdvec(&(position, event.endpoint)).map_err(|error| StoreError(error.to_string()))?;
     if position.source != Source::Audit {
         serde_json::to_writer(&mut row, event).map_err(|error| StoreError(error.to_string()))?;
     }
     Ok(row)
 }
 
+/// Where an event stands, and the endpoint that it is about.
+type Head = (Position, Option<EndpointId>);
+
+fn damaged() -> StoreError {
+    StoreError("a row is damaged".to_owned())
+}
+
+fn head(row: &[u8]) -> Result<(Head, &[u8])> {
+    postcard::take_from_bytes(row).map_err(|_| damaged())
+}
+
 fn decode(row: &[u8]) -> Result<Row> {
-    let damaged = || StoreError("a row is damaged".to_owned());
-    let (position, rest) = postcard::take_from_bytes::<Position>(row).map_err(|_| damaged())?;
+    let ((position, _), rest) = head(row)?;
     let event = match rest {
         [] => None,
         json => Some(serde_json::from_slice(json).map_err(|_| damaged())?),

@@ -1,6 +1,6 @@
 //! The stream as it is read: what is stored, with what the audit log says.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use festoon_cluster::storage::{StorageError, Whole};
@@ -14,6 +14,8 @@ use crate::cluster::Cluster;
 
 /// Rows that are looked at in one go.
 const PART: usize = 500;
+/// Entries of the audit log with fewer between them are read together.
+const CLOSE: u64 = 20;
 /// Rows that are looked at for one page, whether they are wanted or not.
 const MOST: usize = 20_000;
 
@@ -88,7 +90,7 @@ impl Events {
         let rows = self.on_disk(move |store| store.read(&after, limit)).await?;
         let whole = *self.trail.borrow();
         let state = self.cluster.snapshot();
-        let began = state.epoch().began.map_or(0, |began| began.at.0);
+        let began = state.epoch().began.map_or(0, |began| began.epoch.began_unix_ms);
         let mut audited = rows.iter().map(|row| row.position).filter(|position| position.source == Source::Audit);
         if audited.any(|position| is_to_come(position.place, whole, began)) {
             return Ok(None);
@@ -104,10 +106,12 @@ impl Events {
     /// What the audit log has of what they say.
     async fn entries(&self, rows: &[Row]) -> Result<Vec<Entry>, StorageError> {
         let audited = rows.iter().filter(|row| row.position.source == Source::Audit);
-        let numbers = audited.map(|row| row.position.place.number);
-        let (Some(first), Some(last)) = (numbers.clone().min(), numbers.max()) else { return Ok(Vec::new()) };
-        let count = usize::try_from(last - first).unwrap_or(MOST).min(MOST) + 1;
-        self.cluster.audit(first.saturating_sub(1), count).await
+        let mut entries = Vec::new();
+        for (first, last) in runs(audited.map(|row| row.position.place.number).collect()) {
+            let count = usize::try_from(last - first).unwrap_or(MOST).min(MOST) + 1;
+            entries.extend(self.cluster.audit(first.saturating_sub(1), count).await?);
+        }
+        Ok(entries)
     }
 
     /// Adds what the audit log says. An event is none if it does not say it any more.
@@ -137,6 +141,19 @@ impl Events {
     }
 }
 
+/// The first and the last of numbers that are so close that they are read in one go. Of an endpoint that caused very many events
+/// those in between are gone.
+fn runs(numbers: BTreeSet<u64>) -> Vec<(u64, u64)> {
+    let mut runs: Vec<(u64, u64)> = Vec::new();
+    for number in numbers {
+        match runs.last_mut() {
+            Some((_, last)) if number - *last <= CLOSE => *last = number,
+            _ => runs.push((number, number)),
+        }
+    }
+    runs
+}
+
 /// Whether the audit log of this manager, of which so much is whole in the epoch that began then, has an entry later only. An
 /// earlier epoch may have had more entries than this one has: those never come again.
 fn is_to_come(place: Place, whole: Option<Whole>, began: u64) -> bool {
@@ -153,6 +170,12 @@ mod tests {
     use festoon_control::registry::audit::Head;
 
     use super::*;
+
+    #[test]
+    fn entries_that_are_far_apart_are_read_apart() {
+        assert_eq!(runs(BTreeSet::new()), []);
+        assert_eq!(runs([5, 1, 3, 60_000, 60_020].into()), [(1, 5), (60_000, 60_020)]);
+    }
 
     #[test]
     fn what_the_audit_log_does_not_have_yet_is_waited_for() {

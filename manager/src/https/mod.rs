@@ -1,15 +1,17 @@
 //! The HTTPS listener: agents, other managers, and the API.
 //!
 //! Every connection is a task of its own, from the TLS handshake on, so a slow client holds up nobody. What a client may
-//! use is bounded: connections, of all and of one host, time for the handshake, for a request's head and for a whole request, size of a body.
+//! use is bounded: connections (see [`places`]), time for the handshake, for a request's head and for a whole request, size of
+//! a body.
 
 mod body;
+mod lately;
 mod later;
+mod places;
 mod refused;
-mod sites;
 
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,24 +25,21 @@ use rustls::pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsAcceptor;
 
 pub use body::ApiJson;
 pub use later::Later;
 pub use refused::{PROBLEM_JSON, Refused};
 
-use crate::pki::Credentials;
-use sites::{Counted, Sites};
+use crate::pki::{CLUSTER_ALPN, Credentials};
+use places::{Ended, Place, Places};
 
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Two round trips around the world, and then some.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longer than any request takes by design: the log is held for 5 seconds.
 pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
-const MAX_CONNECTIONS: usize = 4096;
-/// Of those without a certificate, so that managers always come through.
-const MAX_STRANGERS: usize = 3584;
 /// A connection whose other end takes nothing for so long is given up, also if it says that it still lives.
 const SILENCE_LIMIT: Duration = Duration::from_secs(30);
 /// A pause after a failed accept, which means that we are out of file descriptors.
@@ -65,8 +64,45 @@ pub struct Config {
 pub struct Peer {
     /// Where from.
     pub remote: SocketAddr,
-    /// Its certificate, which a CA of the cluster signed; none if it showed none.
+    /// Its certificate, which a CA of the cluster signed and which may have expired; none if it showed none.
     pub certificate: Option<CertificateDer<'static>>,
+    place: Arc<Place>,
+}
+
+impl Peer {
+    /// A request showed who is at the other end: an agent, or whoever may use the API. From now on the connection gives way
+    /// to nobody, and others from its address have room apart from strangers.
+    pub fn prove(&self) {
+        self.place.prove(Instant::now());
+    }
+}
+
+/// The hosts from which somebody proved lately who it is, and whose connections have room apart from strangers. A clone is the
+/// same.
+#[derive(Debug, Clone, Default)]
+pub struct KnownHosts(Places);
+
+impl KnownHosts {
+    /// Somebody proved it in another way than over HTTPS, as by a tunnel.
+    pub fn note(&self, from: IpAddr) {
+        self.0.note(from, Instant::now());
+    }
+}
+
+/// What the listener serves.
+#[derive(Debug, Clone)]
+pub struct Routes {
+    /// To everybody: agents, newcomers and the API.
+    pub everybody: Router,
+    /// To managers, which ask for it with [`CLUSTER_ALPN`] and show a certificate.
+    pub managers: Router,
+}
+
+impl Routes {
+    fn layered(self) -> Self {
+        let layer = |routes: Router| routes.layer(DefaultBodyLimit::max(MAX_BODY)).layer(middleware::from_fn(bound_time));
+        Self { everybody: layer(self.everybody), managers: layer(self.managers) }
+    }
 }
 
 /// The listener, bound.
@@ -74,6 +110,7 @@ pub struct Peer {
 pub struct Server {
     listener: TcpListener,
     credentials: Credentials,
+    places: Places,
 }
 
 /// Binds the listener. `port` is that of the registry.
@@ -88,31 +125,42 @@ pub async fn build(config: &Config, port: u16, credentials: &Credentials) -> io:
             bound => bound?,
         },
     };
-    Ok(Server { listener, credentials: credentials.clone() })
+    raise_file_limit();
+    Ok(Server { listener, credentials: credentials.clone(), places: Places::default() })
+}
+
+/// As many open files as the system lets this process have: a connection is one. A shell often gives 1,024.
+fn raise_file_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
+        tracing::warn!(%error, "the limit of open files can't be raised");
+    }
 }
 
 impl Server {
+    /// The hosts whose connections have room apart from strangers.
+    pub fn known_hosts(&self) -> KnownHosts {
+        KnownHosts(self.places.clone())
+    }
+
     /// Where it listens.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
     }
 
     /// Serves `routes` until it is dropped; the connections end with it only when the program does.
-    pub async fn run(self, routes: Router) {
-        let routes = routes.layer(DefaultBodyLimit::max(MAX_BODY)).layer(middleware::from_fn(bound_time));
-        let (slots, sites) = (Arc::new(Semaphore::new(MAX_CONNECTIONS)), Sites::default());
-        let strangers = Arc::new(Semaphore::new(MAX_STRANGERS));
+    pub async fn run(self, routes: Routes) {
+        let routes = routes.layered();
         loop {
-            let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
             match self.listener.accept().await {
                 Ok((stream, remote)) => {
-                    let Some(counted) = sites.count(remote.ip()) else {
+                    let Some((place, ended)) = self.places.enter(remote.ip(), Instant::now()) else {
                         tracing::debug!(%remote, "one host has too many connections: another is not taken");
                         continue;
                     };
                     let acceptor = TlsAcceptor::from(Arc::clone(&self.credentials.now().server));
-                    let place = Place { _slot: slot, _site: counted, strangers: Arc::clone(&strangers) };
-                    tokio::spawn(serve(stream, remote, acceptor, routes.clone(), place));
+                    tokio::spawn(serve(stream, remote, acceptor, routes.clone(), (place, ended)));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "a connection can't be accepted");
@@ -130,15 +178,21 @@ async fn bound_time(request: Request, next: Next) -> Response {
     }
 }
 
-/// What a connection takes up.
-struct Place {
-    _slot: OwnedSemaphorePermit,
-    _site: Counted,
-    strangers: Arc<Semaphore>,
+/// One connection. Ends when the client closes it or takes too long, or when another needs its place.
+async fn serve(
+    stream: TcpStream,
+    remote: SocketAddr,
+    tls: TlsAcceptor,
+    routes: Routes,
+    (place, ended): (Place, Ended),
+) {
+    tokio::select! {
+        () = converse(stream, remote, tls, routes, place) => {}
+        _ = ended => tracing::debug!(%remote, "a connection gave way to another"),
+    }
 }
 
-/// One connection. Ends when the client closes it or takes too long.
-async fn serve(stream: TcpStream, remote: SocketAddr, tls: TlsAcceptor, routes: Router, place: Place) {
+async fn converse(stream: TcpStream, remote: SocketAddr, tls: TlsAcceptor, routes: Routes, place: Place) {
     // Without it an answer waits for the acknowledgement of what went before.
     let _ = stream.set_nodelay(true);
     let _ = SockRef::from(&stream).set_tcp_user_timeout(Some(SILENCE_LIMIT));
@@ -148,12 +202,17 @@ async fn serve(stream: TcpStream, remote: SocketAddr, tls: TlsAcceptor, routes: 
         Err(_) => return tracing::debug!(%remote, "a TLS handshake took too long"),
     };
     let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first()).cloned();
-    let _stranger = match (&certificate, Arc::clone(&place.strangers).try_acquire_owned()) {
-        (Some(_), _) => None,
-        (None, Ok(permit)) => Some(permit),
-        (None, Err(_)) => return tracing::debug!(%remote, "too many connections: another is not taken"),
+    if !place.open(certificate.is_some(), Instant::now()) {
+        return tracing::debug!(%remote, "too many connections: another is not taken");
+    }
+    let is_manager = stream.get_ref().1.alpn_protocol() == Some(CLUSTER_ALPN);
+    let routes = match (is_manager, &certificate) {
+        (true, Some(_)) => routes.managers,
+        (true, None) => return tracing::debug!(%remote, "somebody asks as a manager and shows no certificate"),
+        (false, _) => routes.everybody,
     };
-    let routes = routes.layer(Extension(Peer { remote, certificate: certificate.map(CertificateDer::into_owned) }));
+    let certificate = certificate.map(CertificateDer::into_owned);
+    let routes = routes.layer(Extension(Peer { remote, certificate, place: Arc::new(place) }));
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)

@@ -63,7 +63,7 @@ fn status_of(kind: &str) -> StatusCode {
         "network-unknown" | "endpoint-unknown" | "manager-unknown" | "join-token-unknown" => StatusCode::NOT_FOUND,
         "event-destination-unknown" | "dead-letter-unknown" => StatusCode::NOT_FOUND,
         "user-unknown" | "api-token-unknown" | "session-unknown" => StatusCode::NOT_FOUND,
-        "set-up-secret" => StatusCode::FORBIDDEN,
+        "set-up-secret" | "endpoint-disabled" | "endpoint-not-its-own" => StatusCode::FORBIDDEN,
         "changed-meanwhile" => StatusCode::PRECONDITION_FAILED,
         "idempotency-key-reused" => StatusCode::UNPROCESSABLE_ENTITY,
         kind if kind.starts_with("bad-") => StatusCode::UNPROCESSABLE_ENTITY,

@@ -145,7 +145,7 @@ pub(super) async fn retire(
     admin.cluster.propose(Command::RetireAuthority(fingerprint)).await?;
     tracing::info!(%fingerprint, "an admin retired a CA");
     // No agent believes what a restore of an older one would bring back.
-    if let Err(error) = admin.snapshots.keep().await {
+    if let Err(error) = admin.snapshots.keep(crate::snapshot::Reason::Asked).await {
         tracing::error!(%error, "there is no snapshot with the CA of now: run `festoon-manager snapshots create`");
     }
     report(&admin).await.map(Json)

@@ -6,12 +6,13 @@ use axum::Json;
 use axum::extract::State as Shared;
 use axum::http::StatusCode;
 use festoon_proto::ManagerId;
+use festoon_proto::epoch::EpochProof;
 use tokio::sync::oneshot;
 
 use super::Admin;
 use super::api::Promoted;
-use crate::cluster::{AnewError, Cluster, Rejoined};
-use crate::https::Refused;
+use crate::cluster::{AnewError, Cluster, Promotion, Rejoined};
+use crate::https::{ApiJson, Refused};
 
 impl From<AnewError> for Refused {
     fn from(error: AnewError) -> Self {
@@ -46,13 +47,15 @@ pub(super) async fn leave(Shared(admin): Shared<Admin>) -> Result<StatusCode, Re
     Ok(StatusCode::NO_CONTENT)
 }
 
-pub(super) async fn may_promote(Shared(admin): Shared<Admin>) -> Result<StatusCode, Refused> {
-    admin.cluster.may_promote().await?;
-    Ok(StatusCode::NO_CONTENT)
+pub(super) async fn promotion(Shared(admin): Shared<Admin>) -> Result<Json<Promotion>, Refused> {
+    Ok(Json(admin.cluster.promotion(admin.manager).await?))
 }
 
-pub(super) async fn promote(Shared(admin): Shared<Admin>) -> Result<Json<Promoted>, Refused> {
-    let epoch = admin.cluster.promote().await?;
+pub(super) async fn promote(
+    Shared(admin): Shared<Admin>,
+    ApiJson(proof): ApiJson<Option<EpochProof>>,
+) -> Result<Json<Promoted>, Refused> {
+    let epoch = admin.cluster.promote(proof).await?;
     Ok(Json(Promoted { epoch }))
 }
 

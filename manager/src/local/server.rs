@@ -81,7 +81,7 @@ impl Server {
         let routes = Router::new()
             .route(STATUS, get(status))
             .route(LEAVE, post(membership::leave))
-            .route(PROMOTE, get(membership::may_promote).post(membership::promote))
+            .route(PROMOTE, get(membership::promotion).post(membership::promote))
             .route(REJOIN, post(membership::rejoin))
             .route(CA, get(ca::show))
             .route(CA_ROTATE, post(ca::rotate))

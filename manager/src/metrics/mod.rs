@@ -3,6 +3,7 @@
 //! Nothing is kept for the sake of a scrape but the requests of clients. Whoever has a figure keeps it, and is asked for it; the
 //! packet loop in parts so small that no packet waits for long.
 
+mod audit;
 mod config;
 mod deliveries;
 mod node;
@@ -18,6 +19,7 @@ use festoon_metrics::{Page, Process, Source};
 use festoon_proto::ManagerId;
 
 use crate::api::problems;
+use crate::audit::Differing;
 use crate::cluster::Cluster;
 use crate::data_dir::DataDir;
 use crate::deliver::Deliveries;
@@ -50,6 +52,8 @@ pub struct Sources {
     pub deliveries: Deliveries,
     /// Its directory.
     pub data: DataDir,
+    /// The managers whose audit log is another.
+    pub differing: Differing,
 }
 
 /// The metrics of this manager. A clone is the same.
@@ -131,6 +135,7 @@ impl Source for Metrics {
         {
             tracing::debug!(%error, "its metrics are left out");
         }
+        audit::write(page, sources, &state);
         upkeep::write(page, sources, &state);
         deliveries::write(page, sources, &state).await;
         requests.write(page);

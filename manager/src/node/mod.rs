@@ -4,6 +4,7 @@
 //! manager carries which endpoint but neither tunnels nor probes; liveness knows one link. This file carries news from
 //! one to the other, and answers the messages of endpoints.
 
+mod doors;
 mod figures;
 mod record;
 mod roster;
@@ -19,20 +20,21 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use festoon_control::mesh::{Change, Mesh};
-use festoon_dataplane::forwarder::{Neighbour, Place, RouterArrival, RouterForwarder};
+use festoon_dataplane::forwarder::{HANDSHAKES_AT_ONCE, Neighbour, Place, RouterArrival, RouterForwarder};
 use festoon_dataplane::liveness::{Action, Liveness, Verdict};
 use festoon_dataplane::packet::offload::VnetHeader;
 use festoon_dataplane::{Effects, Node, UnderlayPath, split_datagrams};
 use festoon_proto::map::{ManagerMap, ManagerMapDelta, MapVersion};
-use festoon_proto::signal::{Attach, AttachReply, Detach, ManagerState, Message, Probe, ProbeReply, Suspect};
+use festoon_proto::signal::{AttachReply, ManagerState, Message, Probe, ProbeReply, Suspect};
 use festoon_proto::{Attachment, EndpointId, Generation, ManagerId, PrivateKey};
 
+use doors::Doors;
 use roster::Roster;
 use sightings::{Absent, Sightings};
 use silence::Silence;
 
 pub use figures::{Carried, Figures, Other};
-pub use sightings::{Ending, Seen, Sighting, Step, word_of_move};
+pub use sightings::{Ending, Seen, Sighting, Step, Suspicion, word_of_move};
 pub use status::{EndpointStatus, ManagerStatus, Status};
 pub use tally::Tally;
 
@@ -114,6 +116,7 @@ pub struct ManagerNode {
     awaited: Option<u32>,
     events: VecDeque<Event>,
     sightings: Sightings,
+    doors: Doors,
     silence: Silence,
     absent: Absent,
     /// The latest time anyone told.
@@ -136,6 +139,7 @@ impl ManagerNode {
             awaited: None,
             events: VecDeque::new(),
             sightings: Sightings::default(),
+            doors: Doors::default(),
             silence: Silence::new(now),
             absent: Absent::new(now, map.managers.iter().map(|manager| manager.id)),
             now,
@@ -169,6 +173,7 @@ impl ManagerNode {
         for &endpoint in &delta.endpoints.removed {
             self.see_removed(now, endpoint);
         }
+        self.forget_odd_generations(delta);
         self.forwarder.change_map(delta);
         self.roster.change(delta);
         self.set_links(now, delta);
@@ -178,6 +183,16 @@ impl ManagerNode {
             self.set_place(endpoint.id);
         }
         true
+    }
+
+    /// An endpoint with a new key begins anew, if somebody with the one before brought its generation to where no sound
+    /// endpoint gets.
+    fn forget_odd_generations(&mut self, delta: &ManagerMapDelta) {
+        let is_odd = |id| self.mesh.generation(id).is_some_and(|generation| !generation.may_be_first());
+        let has_new_key = |id, key| self.forwarder.key_of(id).is_some_and(|before| before != key);
+        let put = delta.endpoints.put.iter();
+        let odd = put.filter(|info| has_new_key(info.id, &info.public_key) && is_odd(info.id)).map(|info| info.id);
+        self.mesh.forget_endpoints(odd.collect::<Vec<_>>());
     }
 
     fn set_links(&mut self, now: Instant, delta: &ManagerMapDelta) {
@@ -254,11 +269,18 @@ impl ManagerNode {
             return;
         }
         known.moved_at = Some(now);
-        let generation = self.mesh.attachment(endpoint).map_or(Generation(1), |known| known.generation.next());
+        if !self.may_change(now, endpoint) {
+            return;
+        }
+        // Also above the generation with which it left.
+        let generation = self.mesh.generation(endpoint).map_or(Generation(1), Generation::next);
         self.attach(now, Attachment { endpoint, manager: self.me, generation }, None, None);
     }
 
     fn handle_endpoint(&mut self, now: Instant, endpoint: EndpointId, message: &Message, effects: &mut Effects) {
+        if !self.may_speak(now, endpoint) {
+            return;
+        }
         let to = Neighbour::Endpoint(endpoint);
         match *message {
             Message::Probe(probe) => {
@@ -266,13 +288,12 @@ impl ManagerNode {
                 let reply = self.answer(probe, version, self.mesh.attachment(endpoint), to);
                 self.forwarder.signal(to, &reply, effects);
             }
-            Message::Attach(Attach { generation, why, gap_ms }) => {
-                let gap = gap_ms.map(|ms| Duration::from_millis(u64::from(ms)));
-                let attachment = Attachment { endpoint, manager: self.me, generation };
-                let attachment = self.attach(now, attachment, Some(why), gap);
-                self.forwarder.signal(to, &Message::AttachReply(AttachReply { attachment }), effects);
+            Message::Attach(attach) => {
+                if let Some(attachment) = self.handle_attach(now, endpoint, attach) {
+                    self.forwarder.signal(to, &Message::AttachReply(AttachReply { attachment }), effects);
+                }
             }
-            Message::Detach(Detach { generation }) => self.detach(now, endpoint, generation),
+            Message::Detach(detach) => self.handle_detach(now, endpoint, detach),
             // The rest is for endpoints, or between managers.
             _ => {}
         }
@@ -447,6 +468,10 @@ impl Node for ManagerNode {
     }
 
     fn handle_timeout(&mut self, now: Instant, effects: &mut Effects) {
+        for _ in 0..HANDSHAKES_AT_ONCE {
+            let Some(arrival) = self.forwarder.handle_handshake(now, effects) else { break };
+            self.handle_arrival(now, arrival, effects);
+        }
         for link in self.links.values_mut() {
             link.handle_timeout(now);
         }

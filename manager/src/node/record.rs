@@ -93,6 +93,9 @@ impl ManagerNode {
             let heard = stats.and_then(|stats| stats.last_heard);
             let limit = limit(self.roster.is_agent(endpoint), interval);
             let news = self.silence.judge(now, endpoint, heard, limit);
+            if let Some(is_silent) = news {
+                self.forwarder.set_silent(endpoint, is_silent.then_some(now));
+            }
             if let (Some(is_silent), Some(attachment)) = (news, self.mesh.attachment(endpoint)) {
                 let what = if is_silent { Step::Down(Ending::Silent) } else { Step::Up };
                 self.see_endpoint(now, attachment, what);

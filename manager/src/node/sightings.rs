@@ -38,6 +38,15 @@ pub enum Seen {
         /// What.
         what: Step,
     },
+    /// An endpoint does what only a broken, cloned or hostile one does.
+    Suspicious {
+        /// Which.
+        endpoint: EndpointId,
+        /// Its network.
+        network: Option<NetworkId>,
+        /// What it does.
+        why: Suspicion,
+    },
     /// A manager can't be reached any more.
     ManagerLost(ManagerId),
     /// It can be again.
@@ -66,6 +75,25 @@ pub enum Step {
     },
     /// It is carried no more, or can't be.
     Down(Ending),
+}
+
+/// What an endpoint does that a sound one does not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Suspicion {
+    /// It attaches or leaves with a generation that it can't have.
+    Generation(Generation),
+    /// It attaches and leaves too often.
+    Changes,
+}
+
+impl Suspicion {
+    /// A stable word for it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Generation(_) => "generation",
+            Self::Changes => "changes",
+        }
+    }
 }
 
 /// How an attachment ends.

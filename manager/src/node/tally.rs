@@ -22,6 +22,8 @@ pub struct Tally {
     pub gaps: Histogram,
     /// Endpoints that went, by the word for how.
     pub downs: BTreeMap<&'static str, u64>,
+    /// Events of endpoints that do odd things.
+    pub suspicions: u64,
     /// Links that came up and went down, by the manager at the other end.
     pub links: BTreeMap<ManagerId, (u64, u64)>,
     /// Managers that were lost, as far as this one tells of it.
@@ -41,6 +43,7 @@ impl Default for Tally {
             moves: reasons.map(|why| (word_of_move(why), 0)).collect(),
             gaps: Histogram::new(GAPS),
             downs: Ending::ALL.iter().map(|ending| (ending.word(), 0)).collect(),
+            suspicions: 0,
             links: BTreeMap::new(),
             lost: 0,
             returned: 0,
@@ -60,6 +63,7 @@ impl Tally {
                 }
             }
             Seen::Endpoint { what: Step::Down(ending), .. } => *self.downs.entry(ending.word()).or_default() += 1,
+            Seen::Suspicious { .. } => self.suspicions += 1,
             Seen::ManagerLost(_) => self.lost += 1,
             Seen::ManagerReturned(_) => self.returned += 1,
             Seen::LinkUp(to, _) => self.links.entry(*to).or_default().0 += 1,

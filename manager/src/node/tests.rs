@@ -20,6 +20,8 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod limits;
+
 const ME: ManagerId = ManagerId(1);
 const AGENT: EndpointId = EndpointId(1);
 
@@ -38,6 +40,8 @@ fn spec(number: u8) -> ManagerSpec {
         name: format!("m{number}"),
         role: ManagerRole::Full,
         seal_key: None,
+        signing_key: festoon_proto::SigningKey::from_seed([number; 32]).verifying_key(),
+        tls_key: festoon_proto::Fingerprint([number; 32]),
         format: FORMAT,
         public_key: key(1_000_000 + u32::from(number)).public_key(),
         underlay: vec![([192, 0, 2, number], 51820).into()],
@@ -214,9 +218,11 @@ impl Agent {
         while let Some(datagram) = waiting.pop() {
             let mut replies = self::effects();
             world.node.handle_underlay(world.now, way, &datagram, datagram.len(), &mut replies);
+            world.node.handle_timeout(world.now, &mut replies);
             for reply in datagrams(&replies) {
                 let mut effects = self::effects();
                 answers.push(self.host.handle_underlay(world.now, path(1), &reply, &mut effects));
+                while self.host.handle_handshake(world.now, &mut effects).is_some() {}
                 waiting.extend(datagrams(&effects));
             }
         }
@@ -308,6 +314,8 @@ fn the_keys_of_a_manager_are_good_for_as_long_as_it_is_told() {
     set(&mut world, NodeKeys { key: new.clone(), former: Some(old) });
     assert!(agent.probe(&mut world).is_some());
     let mut late = Agent::of(&agent, 1);
+    // Nobody is answered twice at once.
+    world.now += Duration::from_millis(100);
     assert!(late.probe(&mut world).is_some(), "a handshake with the key before is answered");
     set(&mut world, NodeKeys { key: new, former: None });
     assert_eq!(late.probe(&mut world), None);

@@ -129,7 +129,7 @@ impl KeyFiles {
 #[cfg(test)]
 mod tests {
     use festoon_control::registry::{ManagerRole, PreviousKey, UnixMs};
-    use festoon_proto::ManagerId;
+    use festoon_proto::{Fingerprint, ManagerId, VerifyingKey};
 
     use super::*;
 
@@ -143,6 +143,8 @@ mod tests {
             public_key: key.public_key(),
             previous_key: previous.map(|key| PreviousKey { key: key.public_key(), until: UnixMs(9) }),
             seal_key: None,
+            signing_key: VerifyingKey([0; 32]),
+            first_tls_key: Fingerprint([0; 32]),
             incarnation: 0,
             underlay: Vec::new(),
             https: Vec::new(),

@@ -4,20 +4,22 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use festoon_control::registry::UnixMs;
-use festoon_proto::address::MANAGER_TLS_NAME;
+use festoon_control::registry::{ManagerRole, UnixMs};
+use festoon_proto::address::{MANAGER_TLS_NAME, agent_tls_name, cluster_tls_name};
 use festoon_proto::{ClusterId, Fingerprint, ManagerId};
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType,
-    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType, date_time_ymd,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PublicKeyData as _, SanType, date_time_ymd,
 };
 use zeroize::Zeroizing;
 
 use super::leaf::common_name;
-use super::{certificates, tls_name};
+use super::certificates;
 
-/// How long a manager's certificate is good, in milliseconds: a year. It is renewed long before.
-pub const VALIDITY_MS: u64 = 365 * 24 * 3600 * 1000;
+/// How long a manager's certificate is good, in milliseconds: 90 days. It is renewed long before.
+pub const VALIDITY_MS: u64 = 90 * 24 * 3600 * 1000;
+/// How long the old CA's word for the new one is good, in milliseconds: a year, for machines that are off meanwhile.
+const CROSS_VALIDITY_MS: u64 = 365 * 24 * 3600 * 1000;
 
 /// A certificate is not made.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +49,11 @@ impl TlsKey {
         Zeroizing::new(self.0.serialize_pem())
     }
 
+    /// The key in this PEM, of [`TlsKey::to_secret_pem`].
+    pub fn from_secret_pem(pem: &str) -> Result<Self, PkiError> {
+        KeyPair::from_pem(pem).map(Self).map_err(PkiError::Crypto)
+    }
+
     /// A signing request for this key, in PEM (RFC 2986). It asks for nothing: the CA decides what stands in a certificate.
     pub fn signing_request(&self) -> Result<String, PkiError> {
         let request = CertificateParams::default().serialize_request(&self.0).map_err(PkiError::Crypto)?;
@@ -68,6 +75,11 @@ impl SigningRequest {
     /// The request in `pem`.
     pub fn from_pem(pem: &str) -> Result<Self, PkiError> {
         CertificateSigningRequestParams::from_pem(pem).map(Self).map_err(|_| PkiError::BadRequest)
+    }
+
+    /// The SHA-256 of the public key in it, as SubjectPublicKeyInfo in DER. Whoever made the request has the private half.
+    pub fn key_fingerprint(&self) -> Fingerprint {
+        Fingerprint::of(&self.0.public_key.subject_public_key_info())
     }
 }
 
@@ -123,12 +135,13 @@ impl Authority {
         Zeroizing::new(self.issuer.key().serialize_pem())
     }
 
-    /// A certificate in PEM for `manager`, which has these HTTPS listeners (for browsers, which check addresses). Good for
+    /// A certificate in PEM for `manager`, which has this role and these HTTPS listeners (for browsers, which check addresses).
+    /// Good for
     /// [`VALIDITY_MS`] from `now` on.
     pub fn issue(
         &self,
         request: SigningRequest,
-        manager: ManagerId,
+        (manager, role): (ManagerId, ManagerRole),
         https: &[SocketAddr],
         now: UnixMs,
     ) -> Result<String, PkiError> {
@@ -136,7 +149,10 @@ impl Authority {
         let dns = |name: &str| name.try_into().map(SanType::DnsName).map_err(PkiError::Crypto);
         let mut params = base_params(&format!("Festoon manager {manager}"));
         end_after(&mut params, now.after(VALIDITY_MS));
-        params.subject_alt_names = vec![dns(MANAGER_TLS_NAME)?, dns(&tls_name(manager))?];
+        params.subject_alt_names = vec![dns(&cluster_tls_name(manager))?];
+        if role == ManagerRole::Full {
+            params.subject_alt_names.extend([dns(MANAGER_TLS_NAME)?, dns(&agent_tls_name(manager))?]);
+        }
         params.subject_alt_names.extend(https.iter().map(|at| SanType::IpAddress(at.ip())));
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
@@ -148,7 +164,7 @@ impl Authority {
     /// A certificate in PEM for the CA that takes this one's place: with it, whoever trusts this one trusts that one too.
     pub fn certify(&self, next: &Self, now: UnixMs) -> Result<String, PkiError> {
         let mut params = ca_params(&next.name, 0);
-        end_after(&mut params, now.after(VALIDITY_MS));
+        end_after(&mut params, now.after(CROSS_VALIDITY_MS));
         params.use_authority_key_identifier_extension = true;
         let certificate = params.signed_by(next.issuer.key(), &self.issuer);
         certificate.map(|certificate| certificate.pem()).map_err(PkiError::Crypto)

@@ -2,7 +2,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use festoon_control::registry::UnixMs;
+use festoon_control::registry::{ManagerRole, UnixMs};
+use festoon_proto::address::agent_tls_name;
 use festoon_proto::{ClusterId, Fingerprint};
 use rustls::pki_types::{CertificateDer, UnixTime};
 
@@ -20,7 +21,7 @@ fn issue(authority: &Authority, manager: ManagerId) -> String {
     let request = TlsKey::generate().unwrap().signing_request().unwrap();
     let request = SigningRequest::from_pem(&request).unwrap();
     let https: [SocketAddr; 2] = ["192.0.2.1:8443".parse().unwrap(), "[2001:db8::1]:8443".parse().unwrap()];
-    authority.issue(request, manager, &https, NOW).unwrap()
+    authority.issue(request, (manager, ManagerRole::Full), &https, NOW).unwrap()
 }
 
 fn leaf(authority: &Authority, manager: ManagerId) -> Vec<CertificateDer<'static>> {
@@ -47,10 +48,18 @@ fn a_manager_is_believed_under_its_own_names_and_its_own_ca_alone() {
     let ours = authority();
     let reloaded = Authority::from_pem(ours.certificate_pem().to_owned(), &ours.to_secret_pem()).unwrap();
     let chain = leaf(&reloaded, ManagerId(2));
-    for name in ["manager.festoon.internal", "192.0.2.1", "2001:db8::1", &tls_name(ManagerId(2))] {
+    for name in [
+        "manager.festoon.internal",
+        "192.0.2.1",
+        "2001:db8::1",
+        &cluster_tls_name(ManagerId(2)),
+        &agent_tls_name(ManagerId(2)),
+    ] {
         assert_eq!(verify(&ours, &chain, name), Ok(()), "{name}");
     }
-    assert!(verify(&ours, &chain, &tls_name(ManagerId(1))).is_err());
+    for name in [cluster_tls_name(ManagerId(1)), agent_tls_name(ManagerId(1))] {
+        assert!(verify(&ours, &chain, &name).is_err(), "{name}");
+    }
     assert!(verify(&ours, &chain[..1], "manager.festoon.internal").is_err(), "the CA must be shown");
     let theirs = authority();
     assert!(verify(&theirs, &chain, "manager.festoon.internal").is_err());
@@ -66,7 +75,7 @@ fn a_manager_of_the_next_ca_is_believed_by_those_who_know_the_one_before() {
     let cross = before.certify(&next, NOW).unwrap();
     let pem = [issue(&next, ManagerId(2)), next.certificate_pem().into(), cross, before.certificate_pem().into()];
     let chain = certificates(&pem.concat()).unwrap();
-    let name = tls_name(ManagerId(2));
+    let name = cluster_tls_name(ManagerId(2));
     for trusted in [&[&before][..], &[&next], &[&before, &next], &[&stranger, &before]] {
         assert_eq!(verify_at(trusted, &chain, &name, NOW), Ok(()));
     }
@@ -76,7 +85,7 @@ fn a_manager_of_the_next_ca_is_believed_by_those_who_know_the_one_before() {
 }
 
 #[test]
-fn a_certificate_is_good_for_a_year_and_for_clocks_that_are_slow() {
+fn a_certificate_is_good_for_three_months_and_for_clocks_that_are_slow() {
     let ours = authority();
     let chain = leaf(&ours, ManagerId(2));
     let at = |at| verify_at(&[&ours], &chain, "manager.festoon.internal", at);
@@ -87,6 +96,27 @@ fn a_certificate_is_good_for_a_year_and_for_clocks_that_are_slow() {
     assert_eq!(read.until, NOW.after(VALIDITY_MS));
     let addresses: [IpAddr; 2] = ["192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap()];
     assert_eq!(read.addresses, addresses);
+}
+
+#[test]
+fn no_agent_takes_a_witness_for_a_manager() {
+    let ours = authority();
+    let request = SigningRequest::from_pem(&TlsKey::generate().unwrap().signing_request().unwrap()).unwrap();
+    let pem = ours.issue(request, (ManagerId(3), ManagerRole::Witness), &[], NOW).unwrap();
+    let chain = certificates(&format!("{pem}{}", ours.certificate_pem())).unwrap();
+    assert_eq!(verify(&ours, &chain, &cluster_tls_name(ManagerId(3))), Ok(()));
+    for name in ["manager.festoon.internal", &agent_tls_name(ManagerId(3))] {
+        assert!(verify(&ours, &chain, name).is_err(), "{name}");
+    }
+}
+
+#[test]
+fn a_signing_request_tells_whose_key_it_is_for() {
+    let (key, other) = (TlsKey::generate().unwrap(), TlsKey::generate().unwrap());
+    let fingerprint = |key: &TlsKey| SigningRequest::from_pem(&key.signing_request().unwrap()).unwrap().key_fingerprint();
+    let kept = TlsKey::from_secret_pem(&key.to_secret_pem()).unwrap();
+    assert_eq!(fingerprint(&key), fingerprint(&kept));
+    assert_ne!(fingerprint(&key), fingerprint(&other));
 }
 
 #[test]

@@ -10,9 +10,14 @@ use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_sig
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
+use rustls::version::TLS13;
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme};
 
+use super::members::ExpiredToo;
 use super::server_name;
+
+/// What managers talk to one another (ALPN, RFC 7301). Whoever does not ask for it reaches none of the routes for managers.
+pub const CLUSTER_ALPN: &[u8] = b"festoon-cluster/1";
 
 /// TLS can't be set up.
 #[derive(Debug, thiserror::Error)]
@@ -68,12 +73,19 @@ pub(super) fn provider() -> Arc<CryptoProvider> {
 pub fn client_config(trusted: &[Fingerprint], identity: Option<&TlsIdentity>) -> Result<ClientConfig, TlsError> {
     let provider = provider();
     let verifier = Arc::new(PinnedAuthorities { trusted: trusted.to_vec(), provider: Arc::clone(&provider) });
-    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    let config = ClientConfig::builder_with_provider(provider).with_protocol_versions(&[&TLS13])?;
     let config = config.dangerous().with_custom_certificate_verifier(verifier);
     Ok(match identity {
         Some(identity) => config.with_client_auth_cert(identity.chain.clone(), identity.key.clone_key())?,
         None => config.with_no_client_auth(),
     })
+}
+
+/// As [`client_config`], of a manager that asks others what only managers ask.
+pub fn cluster_client_config(trusted: &[Fingerprint], identity: &TlsIdentity) -> Result<ClientConfig, TlsError> {
+    let mut config = client_config(trusted, Some(identity))?;
+    config.alpn_protocols = vec![CLUSTER_ALPN.to_vec()];
+    Ok(config)
 }
 
 /// For the HTTPS listener. Who shows a certificate must have one from a CA in `ca_pem`; nobody has to show one.
@@ -83,10 +95,10 @@ pub fn server_config(ca_pem: &str, identity: &TlsIdentity) -> Result<ServerConfi
     certificates(ca_pem)?.into_iter().try_for_each(|ca| roots.add(ca))?;
     let clients = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
     let clients = clients.allow_unauthenticated().build()?;
-    let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-    let config = config.with_client_cert_verifier(clients);
+    let config = ServerConfig::builder_with_provider(provider).with_protocol_versions(&[&TLS13])?;
+    let config = config.with_client_cert_verifier(Arc::new(ExpiredToo(clients)));
     let mut config = config.with_single_cert(identity.chain.clone(), identity.key.clone_key())?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.alpn_protocols = vec![CLUSTER_ALPN.to_vec(), b"http/1.1".to_vec()];
     Ok(config)
 }
 

@@ -14,6 +14,20 @@ use crate::data_dir::replace;
 
 const PREFIX: &str = "festoon-";
 const SUFFIX: &str = ".age";
+/// Behind the manager in the name of one that was asked for.
+const ASKED: &str = "-asked";
+/// For so many of the last days on which one was taken on schedule, the newest of each is kept.
+const DAYS: usize = 7;
+const DAY_MS: u64 = 24 * 3_600_000;
+
+/// Why a snapshot was taken. Each kind has a quota of its own, so whoever may ask for snapshots pushes out no other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// It was due.
+    Schedule,
+    /// Somebody asked for it.
+    Asked,
+}
 
 /// A snapshot that is kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,7 +64,8 @@ pub struct Archive {
 }
 
 impl Archive {
-    /// The last `keep` snapshots, at least one, in `directory`, which need not exist yet.
+    /// The last `keep` snapshots of each kind, at least one, in `directory`, which need not exist yet. Of those on schedule also
+    /// the newest of each of the last days.
     pub fn new(directory: PathBuf, keep: usize) -> Self {
         Self { directory, keep: keep.max(1) }
     }
@@ -73,27 +88,33 @@ impl Archive {
     }
 
     /// Keeps a snapshot that `by` took. It is on disk, whole, before the oldest goes.
-    pub fn put(&self, by: ManagerId, created: UnixMs, bytes: &[u8]) -> Result<Entry, ArchiveError> {
+    pub fn put(&self, by: ManagerId, created: UnixMs, reason: Reason, bytes: &[u8]) -> Result<Entry, ArchiveError> {
         let made = DirBuilder::new().recursive(true).mode(0o700).create(&self.directory);
         made.map_err(|source| self.failed("", source))?;
-        let name = format!("{PREFIX}{}-{by}{SUFFIX}", calendar::compact(created));
+        let name = format!("{PREFIX}{}-{by}{}{SUFFIX}", calendar::compact(created), reason.mark());
         let written = replace(&self.directory.join(&name), bytes);
         written.map_err(|source| {
             let _ = fs::remove_file(self.directory.join(format!("{name}.new")));
             self.failed(&name, source)
         })?;
-        let rest = self.list()?.into_iter().map(|entry| entry.name).filter(|other| *other != name);
-        self.remove(rest.skip(self.keep - 1));
-        Ok(Entry { name, created, bytes: bytes.len() as u64 })
+        let entry = Entry { name, created, bytes: bytes.len() as u64 };
+        let rest = self.list()?.into_iter().filter(|other| other.name != entry.name && other.reason() == reason);
+        let past = rest.skip(self.keep - 1);
+        self.remove(match reason {
+            Reason::Asked => past.map(|entry| entry.name).collect(),
+            Reason::Schedule => without_newest_of_days(past, &entry),
+        });
+        Ok(entry)
     }
 
     /// Removes what `by` began to write and never finished. Others may be writing to the same directory.
     pub fn remove_unfinished(&self, by: ManagerId) {
         let is_unfinished = |name: &String| {
             let name = name.strip_suffix(".new");
-            name.is_some_and(|name| created(name).is_some() && name.ends_with(&format!("-{by}{SUFFIX}")))
+            let ends = [Reason::Schedule, Reason::Asked].map(|reason| format!("-{by}{}{SUFFIX}", reason.mark()));
+            name.is_some_and(|name| created(name).is_some() && ends.iter().any(|end| name.ends_with(end)))
         };
-        self.remove(self.names().unwrap_or_default().iter().filter(|name| is_unfinished(name)));
+        self.remove(self.names().unwrap_or_default().into_iter().filter(is_unfinished).collect());
     }
 
     /// The bytes of a snapshot.
@@ -122,9 +143,9 @@ impl Archive {
     }
 
     /// One that can't be removed is no reason to go without the next.
-    fn remove(&self, names: impl Iterator<Item = impl AsRef<str>>) {
+    fn remove(&self, names: Vec<String>) {
         for name in names {
-            let path = self.directory.join(name.as_ref());
+            let path = self.directory.join(name);
             if let Err(error) = fs::remove_file(&path) {
                 tracing::warn!(path = %path.display(), %error, "can't be removed: remove it by hand");
             }
@@ -137,9 +158,44 @@ impl Archive {
     }
 }
 
+impl Reason {
+    const fn mark(self) -> &'static str {
+        match self {
+            Self::Schedule => "",
+            Self::Asked => ASKED,
+        }
+    }
+}
+
+impl Entry {
+    /// Why it was taken: its name says so.
+    pub fn reason(&self) -> Reason {
+        let is_asked = self.name.strip_suffix(SUFFIX).is_some_and(|name| name.ends_with(ASKED));
+        if is_asked { Reason::Asked } else { Reason::Schedule }
+    }
+
+    const fn day(&self) -> u64 {
+        self.created.0 / DAY_MS
+    }
+}
+
+/// The names of `past`, which are the newest first, without the newest of each of the last days. `new` stands for its own day.
+fn without_newest_of_days(past: impl Iterator<Item = Entry>, new: &Entry) -> Vec<String> {
+    let mut days = vec![new.day()];
+    let goes = |entry: &Entry| {
+        let is_newest = !days.contains(&entry.day()) && days.len() < DAYS;
+        if is_newest {
+            days.push(entry.day());
+        }
+        !is_newest
+    };
+    past.filter(goes).map(|entry| entry.name).collect()
+}
+
 /// When the snapshot of this name was taken; `None` if it is the name of something else.
 fn created(name: &str) -> Option<UnixMs> {
     let (time, by) = name.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?.split_once('-')?;
+    let by = by.strip_suffix(ASKED).unwrap_or(by);
     by.parse::<ManagerId>().ok().filter(|id| id.to_string() == by)?;
     calendar::parse_compact(time)
 }
@@ -165,11 +221,11 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let archive = Archive::new(root.path().join("a/b"), 2);
         assert_eq!(archive.list().unwrap(), [], "no directory is an empty one");
-        let first = archive.put(ME, at(0), b"one").unwrap();
+        let first = archive.put(ME, at(0), Reason::Schedule, b"one").unwrap();
         assert_eq!(archive.list().unwrap(), [first]);
         fs::write(archive.directory().join("notes.txt"), "mine").unwrap();
         for second in 1..4 {
-            archive.put(ME, at(second), b"more").unwrap();
+            archive.put(ME, at(second), Reason::Schedule, b"more").unwrap();
         }
         assert_eq!(names(&archive), ["festoon-20261121T062241Z-m1.age", "festoon-20261121T062240Z-m1.age"]);
         assert_eq!(fs::read_dir(archive.directory()).unwrap().count(), 3, "and the note");
@@ -177,6 +233,31 @@ mod tests {
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(archive.directory()), 0o700);
         assert_eq!(mode(&archive.directory().join("festoon-20261121T062241Z-m1.age")), 0o600);
+    }
+
+    #[test]
+    fn those_that_were_asked_for_push_out_none_on_schedule() {
+        let root = tempfile::tempdir().unwrap();
+        let archive = Archive::new(root.path().to_owned(), 2);
+        let due = archive.put(ME, at(0), Reason::Schedule, b"due").unwrap();
+        for second in 1..40 {
+            archive.put(ME, at(second), Reason::Asked, b"asked").unwrap();
+        }
+        let reasons: Vec<_> = archive.list().unwrap().iter().map(Entry::reason).collect();
+        assert_eq!(reasons, [Reason::Asked, Reason::Asked, Reason::Schedule]);
+        assert_eq!(archive.read(&due.name).unwrap(), b"due");
+        assert_eq!(names(&archive)[0], "festoon-20261121T062317Z-m1-asked.age");
+    }
+
+    #[test]
+    fn the_newest_on_schedule_of_each_of_the_last_days_stays() {
+        let root = tempfile::tempdir().unwrap();
+        let archive = Archive::new(root.path().to_owned(), 2);
+        for hour in 0..240 {
+            archive.put(ME, at(hour * 3600), Reason::Schedule, b"due").unwrap();
+        }
+        let days: Vec<_> = names(&archive).iter().map(|name| name[14..19].to_owned()).collect();
+        assert_eq!(days, ["01T05", "01T04", "30T23", "29T23", "28T23", "27T23", "26T23", "25T23"]);
     }
 
     #[test]
@@ -195,8 +276,8 @@ mod tests {
     fn the_new_one_stays_even_when_the_clock_went_back() {
         let root = tempfile::tempdir().unwrap();
         let archive = Archive::new(root.path().to_owned(), 1);
-        archive.put(ME, at(3600), b"later").unwrap();
-        let new = archive.put(ME, at(0), b"new").unwrap();
+        archive.put(ME, at(3600), Reason::Schedule, b"later").unwrap();
+        let new = archive.put(ME, at(0), Reason::Schedule, b"new").unwrap();
         assert_eq!(archive.list().unwrap(), [new]);
     }
 
@@ -204,10 +285,16 @@ mod tests {
     fn one_that_can_t_be_written_costs_no_other() {
         let root = tempfile::tempdir().unwrap();
         let archive = Archive::new(root.path().to_owned(), 1);
-        let good = archive.put(ME, at(0), b"good").unwrap();
+        let good = archive.put(ME, at(0), Reason::Schedule, b"good").unwrap();
         // A directory in the place of the file: the rename fails.
         fs::create_dir(root.path().join("festoon-20261121T062239Z-m1.age")).unwrap();
-        assert!(archive.put(ME, at(1), b"bad").unwrap_err().to_string().contains("may be written by the manager"));
+        assert!(
+            archive
+                .put(ME, at(1), Reason::Schedule, b"bad")
+                .unwrap_err()
+                .to_string()
+                .contains("may be written by the manager")
+        );
         assert_eq!(archive.read(&good.name).unwrap(), b"good");
         assert!(!root.path().join("festoon-20261121T062239Z-m1.age.new").exists());
     }

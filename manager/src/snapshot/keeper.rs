@@ -11,7 +11,7 @@ use festoon_control::registry::{Command, PutSecret, UnixMs};
 use festoon_proto::ManagerId;
 use serde::{Deserialize, Serialize};
 
-use super::archive::{Archive, ArchiveError, Entry};
+use super::archive::{Archive, ArchiveError, Entry, Reason};
 use super::schedule::{Config, is_due};
 use super::take::{TakeError, take};
 use crate::cluster::{Cluster, unix_now};
@@ -62,6 +62,8 @@ struct Inner {
     cluster: Cluster,
     vault: Vault,
     standing: Mutex<Standing>,
+    /// When the last one on schedule was taken. Those that were asked for take the place of none.
+    last_due: Mutex<Option<UnixMs>>,
     /// One is taken at a time.
     turn: tokio::sync::Mutex<()>,
 }
@@ -72,10 +74,12 @@ impl Snapshots {
         let directory = config.directory.clone().unwrap_or_else(|| data.snapshots());
         let archive = Archive::new(directory.clone(), config.keep);
         archive.remove_unfinished(me);
-        let last = archive.list().ok().and_then(|all| all.into_iter().next());
+        let all = archive.list().unwrap_or_default();
+        let last_due = all.iter().find(|entry| entry.reason() == Reason::Schedule).map(|entry| entry.created);
+        let (last, last_due) = (all.into_iter().next(), Mutex::new(last_due));
         let standing = Mutex::new(Standing { every: config.every.to_string(), directory, last, failure: None });
         let turn = tokio::sync::Mutex::default();
-        Self(Arc::new(Inner { me, every: config.every.0, archive, cluster, vault, standing, turn }))
+        Self(Arc::new(Inner { me, every: config.every.0, archive, cluster, vault, standing, last_due, turn }))
     }
 
     /// Takes one whenever it is due, on a manager that can. Ends with the manager.
@@ -85,10 +89,14 @@ impl Snapshots {
         let mut pause = look;
         loop {
             tokio::time::sleep(pause).await;
-            let last = self.standing().last.map(|last| last.created);
+            let last = *lock(&self.0.last_due);
             pause = look;
-            if self.is_fit() && is_due(unix_now(), last, every, self.0.me) && self.keep().await.is_err() {
-                pause = AGAIN.min(every / 4);
+            if !self.is_fit() || !is_due(unix_now(), last, every, self.0.me) {
+                continue;
+            }
+            match self.keep(Reason::Schedule).await {
+                Ok(entry) => *lock(&self.0.last_due) = Some(entry.created),
+                Err(_) => pause = AGAIN.min(every / 4),
             }
         }
     }
@@ -101,9 +109,9 @@ impl Snapshots {
     }
 
     /// Takes one and keeps it.
-    pub async fn keep(&self) -> Result<Entry, KeepError> {
+    pub async fn keep(&self, reason: Reason) -> Result<Entry, KeepError> {
         let _turn = self.0.turn.lock().await;
-        let kept = self.take_and_put().await;
+        let kept = self.take_and_put(reason).await;
         let mut standing = self.lock();
         match &kept {
             Ok(entry) => {
@@ -119,11 +127,11 @@ impl Snapshots {
         kept
     }
 
-    async fn take_and_put(&self) -> Result<Entry, KeepError> {
+    async fn take_and_put(&self, reason: Reason) -> Result<Entry, KeepError> {
         let now = unix_now();
         let file = self.take_at(now).await?;
         let inner = Arc::clone(&self.0);
-        blocking(move || Ok(inner.archive.put(inner.me, now, &file)?)).await
+        blocking(move || Ok(inner.archive.put(inner.me, now, reason, &file)?)).await
     }
 
     /// Takes one that is not kept here: the bytes of its file.
@@ -167,9 +175,13 @@ impl Snapshots {
     }
 
     fn lock(&self) -> MutexGuard<'_, Standing> {
-        // Nothing panics while holding it.
-        self.0.standing.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0.standing)
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing panics while holding it.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Runs what takes long, or waits for a disk, beside the tasks that must not wait.

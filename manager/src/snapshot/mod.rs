@@ -22,7 +22,7 @@ mod take;
 #[cfg(test)]
 mod testing;
 
-pub use archive::{Archive, ArchiveError, Entry};
+pub use archive::{Archive, ArchiveError, Entry, Reason};
 pub use calendar::readable as readable_time;
 pub use content::{Content, ContentError, Header};
 pub use keeper::{KeepError, Snapshots, Standing};

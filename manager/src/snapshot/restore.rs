@@ -16,7 +16,9 @@ use festoon_control::registry::{
     Outcome, Refusal, State, TokenPreset, UnixMs, UpdateManager, carry_out,
 };
 use festoon_proto::token::{SecretHash, TokenKind};
-use festoon_proto::{ManagerId, PublicKey};
+use festoon_proto::epoch::{EpochProof, EpochSigner};
+use festoon_proto::map::MapVersion;
+use festoon_proto::{Fingerprint, ManagerId, PublicKey, SigningKey, VerifyingKey};
 
 use super::Content;
 use crate::vault::{SealKey, Vault, VaultError, new_keyring};
@@ -33,6 +35,10 @@ pub struct NewManager {
     pub public_key: PublicKey,
     /// The key that secrets are sealed to for it.
     pub seal_key: SealKey,
+    /// The key that it signs with what it vouches for.
+    pub signing_key: VerifyingKey,
+    /// The SHA-256 of the public key of its first certificate.
+    pub tls_key: Fingerprint,
     /// Where its tunnels are reached.
     pub underlay: Vec<SocketAddr>,
     /// Where its HTTPS listener is reached.
@@ -71,10 +77,17 @@ pub enum RestoreError {
 }
 
 /// The registry of `content`, with `new` as its only manager.
-pub fn restore(content: Content, new: &NewManager, now: UnixMs) -> Result<Restored, RestoreError> {
+///
+/// Agents whose maps name none of its managers believe it by `recovery`, the key that the snapshot was read with.
+pub fn restore(
+    content: Content,
+    new: &NewManager,
+    recovery: &SigningKey,
+    now: UnixMs,
+) -> Result<Restored, RestoreError> {
     let lost = content.state.managers().map(|manager| manager.name.clone()).filter(|name| *name != new.name).collect();
     let mut log = Log::new(content, now);
-    let manager = log.replace_managers(new)?;
+    let manager = log.replace_managers(new, recovery)?;
     let vault = Vault::new(manager, Some(new.seal_key.clone()));
     // Managers of before know the data key of now.
     let keyring = new_keyring(&log.content.state, &vault)?;
@@ -109,18 +122,32 @@ impl Log {
     }
 
     /// Makes `new` the only manager.
-    fn replace_managers(&mut self, new: &NewManager) -> Result<ManagerId, RestoreError> {
+    fn replace_managers(&mut self, new: &NewManager, recovery: &SigningKey) -> Result<ManagerId, RestoreError> {
         let from = self.content.state.version();
         // One must be there while another comes.
         let last = self.author().ok_or(RestoreError::NoManager)?;
         self.remove_all_but(last)?;
         // First, for it passes over the ids that were given since.
-        let epoch = self.content.state.epoch().number.saturating_add(1);
-        self.add(&Command::BeginEpoch(BeginEpoch { epoch, by: last, from, now: self.now }))?;
+        let proof = self.prove(last, from, recovery)?;
+        self.add(&Command::BeginEpoch(BeginEpoch { proof }))?;
         self.make_room(last, new)?;
         let manager = self.join(new)?;
         self.add(&Command::RemoveManager(last))?;
         Ok(manager)
+    }
+
+    /// The act by which the epoch begins: from the copy of `last`, and the cluster goes on with the manager that joins first.
+    fn prove(
+        &self,
+        last: ManagerId,
+        from: MapVersion,
+        recovery: &SigningKey,
+    ) -> Result<EpochProof, RestoreError> {
+        let state = &self.content.state;
+        let cluster = state.cluster().ok_or(RestoreError::NoManager)?;
+        let epoch = state.next_epoch(last, self.now).map_err(Refusal::from)?;
+        let next = state.first_manager_of_next_epoch().ok_or(RestoreError::NoManager)?;
+        Ok(EpochProof::sign((EpochSigner::Recovery, recovery), cluster, epoch, from, next))
     }
 
     /// Whose copy the snapshot is.
@@ -165,6 +192,8 @@ impl Log {
             role: ManagerRole::Full,
             public_key: new.public_key,
             seal_key: Some(seal_key),
+            signing_key: new.signing_key,
+            tls_key: new.tls_key,
             underlay: new.underlay.clone(),
             https: new.https.clone(),
             priority: new.priority,
@@ -184,7 +213,7 @@ mod tests {
     use festoon_control::registry::SecretName;
     use festoon_proto::PrivateKey;
 
-    use super::super::testing::{NOW, authority_pem, cluster};
+    use super::super::testing::{NOW, authority_pem, cluster, recovery};
     use super::*;
 
     fn new(name: &str) -> NewManager {
@@ -192,6 +221,8 @@ mod tests {
             name: name.to_owned(),
             public_key: PrivateKey::from_bytes([90; 32]).public_key(),
             seal_key: SealKey::new(PrivateKey::from_bytes([91; 32])),
+            signing_key: SigningKey::from_seed([92; 32]).verifying_key(),
+            tls_key: Fingerprint([93; 32]),
             underlay: vec![([192, 0, 2, 90], 51820).into()],
             https: vec![([192, 0, 2, 90], 8443).into()],
             priority: 7,
@@ -199,7 +230,7 @@ mod tests {
     }
 
     fn restored(name: &str) -> Restored {
-        restore(cluster(3), &new(name), NOW).unwrap()
+        restore(cluster(3), &new(name), &recovery(), NOW).unwrap()
     }
 
     #[test]
@@ -237,6 +268,9 @@ mod tests {
             assert_eq!((managers[0].priority, &managers[0].underlay), (7, &new("").underlay));
             assert_eq!(managers[0].previous_key, None);
             assert_eq!(state.epoch().number, cluster(3).state.epoch().number + 1);
+            let proof = state.epoch().began.unwrap();
+            assert_eq!((proof.manager, proof.signer), (member.manager, EpochSigner::Recovery));
+            assert_eq!(cluster(3).state.roster().unwrap().check(&proof), Ok(()), "managers of before believe it too");
         }
     }
 
@@ -257,7 +291,7 @@ mod tests {
         for name in ["m1", "m2", "fresh"] {
             for lost in cluster(1).state.managers().filter(|manager| manager.is_full()) {
                 let place = NewManager { underlay: lost.underlay.clone(), https: lost.https.clone(), ..new(name) };
-                let state = restore(cluster(1), &place, NOW).unwrap().state;
+                let state = restore(cluster(1), &place, &recovery(), NOW).unwrap().state;
                 let managers: Vec<_> = state.managers().collect();
                 assert_eq!((managers.len(), &managers[0].underlay), (1, &lost.underlay), "{name} where {}", lost.name);
             }
@@ -279,16 +313,22 @@ mod tests {
     #[test]
     fn restored_twice_the_later_one_has_the_newer_maps() {
         let first = restored("m1").state.version().0;
-        let later = restore(cluster(3), &new("m1"), NOW.after(60_000)).unwrap().state.version().0;
+        let later = restore(cluster(3), &new("m1"), &recovery(), NOW.after(60_000)).unwrap().state.version().0;
         assert!(later > first + 1_000_000, "even after the first has changed a lot");
+    }
+
+    #[test]
+    fn another_recovery_key_restores_nothing() {
+        let other = SigningKey::from_seed([1; 32]);
+        assert!(matches!(restore(cluster(1), &new("m1"), &other, NOW), Err(RestoreError::Refused(_))));
     }
 
     #[test]
     fn what_makes_no_sense_is_refused() {
         let nowhere = NewManager { underlay: Vec::new(), ..new("m1") };
-        assert!(matches!(restore(cluster(1), &nowhere, NOW), Err(RestoreError::Refused(_))));
+        assert!(matches!(restore(cluster(1), &nowhere, &recovery(), NOW), Err(RestoreError::Refused(_))));
         let mut other_key = cluster(1);
         other_key.data_key = crate::vault::DataKey::generate(other_key.data_key.number());
-        assert!(matches!(restore(other_key, &new("m1"), NOW), Err(RestoreError::Vault(_))));
+        assert!(matches!(restore(other_key, &new("m1"), &recovery(), NOW), Err(RestoreError::Vault(_))));
     }
 }

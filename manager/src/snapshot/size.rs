@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use festoon_cluster::storage::{Execution, Label, Seed, seed};
-use festoon_proto::{ManagerId, PrivateKey};
+use festoon_proto::{Fingerprint, ManagerId, PrivateKey, VerifyingKey};
 
 use super::testing::{NOW, cluster, vault, with_recipient};
 use super::{Archive, NewManager, read, restore, take};
@@ -38,6 +38,8 @@ fn a_large_cluster_is_saved_and_restored_within_seconds() {
         name: "m1".to_owned(),
         public_key: PrivateKey::from_bytes([90; 32]).public_key(),
         seal_key: SealKey::new(PrivateKey::from_bytes([91; 32])),
+        signing_key: VerifyingKey([92; 32]),
+        tls_key: Fingerprint([93; 32]),
         underlay: vec![([192, 0, 2, 90], 51820).into()],
         https: vec![([192, 0, 2, 90], 8443).into()],
         priority: 7,
@@ -45,7 +47,7 @@ fn a_large_cluster_is_saved_and_restored_within_seconds() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let restored = timed("restore", || {
         let content = read(&archive.read(&entry.name).unwrap(), &key).unwrap();
-        let restored = restore(content, &new, NOW).unwrap();
+        let restored = restore(content, &new, &super::testing::recovery(), NOW).unwrap();
         let label = Label {
             cluster: restored.state.cluster().unwrap(),
             member: restored.member,

@@ -8,7 +8,7 @@ use festoon_control::registry::{
 };
 use festoon_proto::map::MapVersion;
 use festoon_proto::token::{SecretHash, TokenKind};
-use festoon_proto::{ClusterId, ManagerId, NetworkId, PrivateKey, PublicKey};
+use festoon_proto::{ClusterId, Fingerprint, ManagerId, NetworkId, PrivateKey, PublicKey, SigningKey};
 
 use super::{Content, Header};
 use crate::pki::Authority;
@@ -23,6 +23,11 @@ static AUTHORITY: LazyLock<(String, String)> = LazyLock::new(|| {
     let authority = Authority::generate(CLUSTER).unwrap();
     (authority.certificate_pem().to_owned(), authority.to_secret_pem().to_string())
 });
+
+/// What signs with the recovery key.
+pub(super) fn recovery() -> SigningKey {
+    SigningKey::from_seed([77; 32])
+}
 
 /// The key of the cluster's CA.
 pub(super) fn authority_pem() -> String {
@@ -45,6 +50,8 @@ fn spec(number: u8, name: &str, role: ManagerRole) -> ManagerSpec {
         role,
         public_key: PublicKey::from_bytes([100 + number; 32]),
         seal_key: is_full.then(|| seal_key(number).public_key()),
+        signing_key: SigningKey::from_seed([number; 32]).verifying_key(),
+        tls_key: Fingerprint([number; 32]),
         underlay: is_full.then(|| ([192, 0, 2, number], 51820).into()).into_iter().collect(),
         https: vec![([192, 0, 2, number], 8443).into()],
         priority: 100,
@@ -114,6 +121,7 @@ fn put(name: SecretName, secret: &[u8], data_key: &DataKey) -> Command {
 pub(super) fn cluster(endpoints: u64) -> Content {
     let data_key = DataKey::generate(1);
     let mut commands = founded(&data_key);
+    commands.push(Command::SetRecoveryKey(recovery().verifying_key()));
     commands.push(put(SecretName("a-secret".to_owned()), b"attack at dawn", &data_key));
     commands.extend((0..endpoints).flat_map(join_endpoint));
     let numbered = (1..).zip(&commands);

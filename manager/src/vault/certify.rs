@@ -22,8 +22,8 @@ impl Vault {
         now: UnixMs,
     ) -> Result<String, VaultError> {
         let current = self.authority(state)?;
-        let https = &state.manager(manager).ok_or(VaultError::NoManager(manager))?.https;
-        let mut chain = current.issue(request, manager, https, now)?;
+        let record = state.manager(manager).ok_or(VaultError::NoManager(manager))?;
+        let mut chain = current.issue(request, (manager, record.role), &record.https, now)?;
         chain.push_str(current.certificate_pem());
         if let Some(previous) = self.authority_of(state, AuthorityRole::Previous)? {
             chain.push_str(&previous.certify(&current, now)?);

@@ -2,6 +2,8 @@
 
 use age::secrecy::ExposeSecret as _;
 use festoon_control::registry::SecretName;
+use festoon_proto::SigningKey;
+use ring::digest;
 use zeroize::Zeroizing;
 
 /// The secret with the public half of the recovery key, an age recipient (`age1...`).
@@ -14,6 +16,8 @@ pub fn is_recipient(text: &str) -> bool {
     text.parse::<age::x25519::Recipient>().is_ok()
 }
 
+/// In front of the secret half, where the signing key is derived from it.
+const SIGNING_LABEL: &[u8] = b"festoon recovery signing key 1 ";
 /// How the secret half begins.
 const SECRET_PREFIX: &str = "AGE-SECRET-KEY-1";
 
@@ -48,6 +52,16 @@ impl RecoveryKey {
         self.0.to_public().to_string()
     }
 
+    /// The key that is derived from it for signatures: with it a cluster is proved to go on that lost its full managers.
+    pub fn signing_key(&self) -> SigningKey {
+        let mut context = digest::Context::new(&digest::SHA256);
+        context.update(SIGNING_LABEL);
+        context.update(self.to_secret_text().as_bytes());
+        let mut seed = Zeroizing::new([0; 32]);
+        seed.copy_from_slice(context.finish().as_ref());
+        SigningKey::from_seed(*seed)
+    }
+
     /// The secret half, as age reads it. To be shown once and stored nowhere.
     pub fn to_secret_text(&self) -> Zeroizing<String> {
         Zeroizing::new(self.0.to_string().expose_secret().to_owned())
@@ -65,6 +79,9 @@ mod tests {
         assert_eq!(read.to_public().to_string(), key.recipient());
         assert!(is_recipient(&key.recipient()) && !is_recipient("age1") && !is_recipient(&key.to_secret_text()));
         assert!(key.to_secret_text().starts_with("AGE-SECRET-KEY-1"));
+        let again = RecoveryKey::from_secret_text(&key.to_secret_text()).unwrap();
+        assert_eq!(again.signing_key().verifying_key(), key.signing_key().verifying_key());
+        assert_ne!(RecoveryKey::generate().signing_key().verifying_key(), key.signing_key().verifying_key());
         assert_eq!(format!("{key:?}"), "RecoveryKey(redacted)");
         let noted = format!("# of our cluster\n\n    {}\n", *key.to_secret_text());
         assert_eq!(RecoveryKey::from_secret_text(&noted).unwrap().recipient(), key.recipient());

@@ -25,6 +25,8 @@ fn spec(number: u8) -> ManagerSpec {
         role: ManagerRole::Full,
         public_key: PrivateKey::from_bytes([100 + number; 32]).public_key(),
         seal_key: Some(seal_key(number).public_key()),
+        signing_key: festoon_proto::SigningKey::from_seed([number; 32]).verifying_key(),
+        tls_key: festoon_proto::Fingerprint([number; 32]),
         underlay: vec![([192, 0, 2, number], 51820).into()],
         https: vec![([192, 0, 2, number], 8443).into()],
         priority: 100,

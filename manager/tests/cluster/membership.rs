@@ -212,14 +212,14 @@ async fn with_a_witness_either_of_two_managers_may_be_lost() {
     until("changes go on", || second.run(&["networks", "add", "blue", "--prefix", "10.1.0.0/16"]).status.success())
         .await;
     assert!(witness.must(&["networks", "list"]).contains("blue"));
-    witness.must(&["tokens", "add", "--manager"]);
+    // It only votes: it speaks neither for its root nor for anybody else.
+    for refused in [&["tokens", "add", "--manager"][..], &["networks", "add", "red", "--prefix", "10.2.0.0/16"]] {
+        assert!(witness.must_fail(refused).contains("is a witness, which only votes"));
+    }
     assert!(witness.must_fail(&["drain"]).contains("carries no endpoints"));
     assert!(witness.must_fail(&["promote", "--yes"]).contains("nothing to promote"));
     first.start().await;
     until("three vote again", || votes(&first) == 3).await;
-    let token = witness.must(&["tokens", "add", "--manager"]);
-    let third = Manager::unjoined();
-    assert!(third.try_join("m3", token.trim()).status.success(), "a token that a witness made");
     assert!(witness.must(&["leave", "--yes"]).contains("has left"));
     assert!(witness.ended("it stops").await.success());
 }
@@ -251,8 +251,22 @@ async fn of_two_a_damaged_copy_comes_back_once_the_other_is_promoted_a_witness_t
         let last = said.lines().last().unwrap();
         assert!(last.contains("is damaged") && last.contains("festoon-manager promote"), "{said}");
         assert!(files(&damaged, "registry.damaged").is_empty(), "it is all there is until then");
-        assert_eq!(other.must_fail(&["promote"]).contains("This is a witness"), is_witness);
-        other.must(&["promote", "--yes"]);
+        if is_witness {
+            let refused = other.must_fail(&["promote", "--yes"]);
+            assert!(refused.contains("a witness") && refused.contains("--key-file"), "{refused}");
+            // Its own key is that of a witness, and what a stranger has is no key of this cluster.
+            let own = other.root.join("signing.key");
+            assert!(other.must_fail(&["promote", "--yes", "--key-file", own.to_str().unwrap()]).contains("is signed by"));
+            let strange = Manager::init("strange");
+            let strange = strange.root.join("signing.key");
+            assert!(!other.run(&["promote", "--yes", "--key-file", strange.to_str().unwrap()]).status.success());
+            let key = damaged.root.join("signing.key");
+            let key = ["promote", "--key-file", key.to_str().unwrap()];
+            assert!(other.must_fail(&key).contains("This is a witness"), "an admin is asked first");
+            other.must(&[&key[..], &["--yes"]].concat());
+        } else {
+            other.must(&["promote", "--yes"]);
+        }
         damaged.start().await;
         until("both vote again", || votes(&damaged) == 2 && votes(&other) == 2).await;
         assert!(damaged.must(&["networks", "list"]).contains("blue"));

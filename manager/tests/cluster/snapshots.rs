@@ -70,7 +70,7 @@ async fn a_cluster_that_lost_all_its_managers_is_restored_and_agents_find_it_by_
     assert!(before.managers.iter().all(|lost| lost.id != after.managers[0].id), "nobody takes it for a lost one");
     assert_ne!(after.managers[0].public_key, before.managers[0].public_key);
     let gone = lost.map(first.https, lost_endpoint).await.unwrap_err();
-    assert_eq!(gone.kind, "endpoint-removed", "it is told to join again");
+    assert_eq!(gone.kind, "bad-credential", "it is told to join again");
     assert_eq!(first.status()["registry"]["epoch"]["number"], 2);
 
     // The cluster grows as any other.

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use festoon_manager::pki::client_config;
-use festoon_proto::Fingerprint;
 use festoon_proto::address::MANAGER_TLS_NAME;
-use festoon_proto::http::{AGENT_JOIN, CLUSTER_JOIN};
+use festoon_proto::http::{AGENT_JOIN, AGENT_LEAVE, MANAGER_JOIN};
+use festoon_proto::{EndpointId, Fingerprint};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -34,9 +34,9 @@ async fn only_managers_may_send_what_is_large() {
     let manager = Manager::init("m1").started().await;
     let ca = manager.token(&[]).ca_fingerprint;
     for (path, sent, status) in [
-        ("/cluster/v1/ask", 0, "403 Forbidden"),
-        ("/cluster/v1/renew", 0, "403 Forbidden"),
-        (CLUSTER_JOIN, 17_000, "413 Payload Too Large"),
+        ("/cluster/v1/ask", 0, "404 Not Found"),
+        ("/cluster/v1/renew", 0, "404 Not Found"),
+        (MANAGER_JOIN, 17_000, "413 Payload Too Large"),
         (AGENT_JOIN, 17_000, "413 Payload Too Large"),
     ] {
         let answer = post(manager.https, ca, path, 200_000, sent).await;
@@ -55,34 +55,63 @@ async fn clients_that_never_finish_a_handshake_hold_up_nobody() {
     drop(idle);
 }
 
+async fn connect_from(manager: &Manager, from: [u8; 4]) -> std::io::Result<TcpStream> {
+    let socket = tokio::net::TcpSocket::new_v4()?;
+    socket.bind((from, 0).into())?;
+    socket.connect(manager.https).await
+}
+
 #[tokio::test]
-async fn one_host_does_not_hold_all_connections() {
+async fn half_open_connections_keep_nobody_out() {
     let manager = Manager::init("m1").started().await;
-    let ca = manager.token(&[]).ca_fingerprint;
-    let connect = async |from: [u8; 4]| {
-        let socket = tokio::net::TcpSocket::new_v4().unwrap();
-        socket.bind((from, 0).into()).unwrap();
-        socket.connect(manager.https).await.unwrap()
-    };
+    let token = manager.token(&[]);
+    let agent = Agent::new(1, &token);
+    let endpoint = agent.join(manager.https, &token).await.unwrap().map.endpoint;
+    let connector = TlsConnector::from(Arc::new(client_config(&[token.ca_fingerprint], None).unwrap()));
     let mut held = Vec::new();
-    for _ in 0..256 {
-        held.push(connect([127, 0, 0, 2]).await);
+    for _ in 0..300 {
+        held.push(connect_from(&manager, [127, 0, 1, 1]).await.unwrap());
     }
-    let mut one_more = connect([127, 0, 0, 2]).await;
-    let ended = timeout(Duration::from_secs(5), one_more.read(&mut [0; 1])).await;
-    assert!(matches!(ended, Ok(Ok(0) | Err(_))), "it is not taken: {ended:?}");
-    let connector = TlsConnector::from(Arc::new(client_config(&[ca], None).unwrap()));
-    let other = connect([127, 0, 0, 3]).await;
-    connector.connect(MANAGER_TLS_NAME.try_into().unwrap(), other).await.unwrap();
-    drop(held);
-    // What it held is free again.
-    let deadline = Instant::now() + Duration::from_secs(10);
-    loop {
-        let again = connect([127, 0, 0, 2]).await;
-        if connector.connect(MANAGER_TLS_NAME.try_into().unwrap(), again).await.is_ok() {
-            break;
+    agent.map(manager.https, endpoint).await.unwrap();
+    // The oldest from a host that holds most gives way: another from there gets in too.
+    for from in [[127, 0, 0, 3], [127, 0, 1, 1]] {
+        let stream = connect_from(&manager, from).await.unwrap();
+        connector.connect(MANAGER_TLS_NAME.try_into().unwrap(), stream).await.unwrap();
+    }
+    // Nobody holds a place without finishing TLS.
+    for stream in &mut held {
+        let ended = timeout(Duration::from_secs(30), stream.read(&mut [0; 1])).await;
+        assert!(matches!(ended, Ok(Ok(0) | Err(_))), "it is held for ever: {ended:?}");
+    }
+}
+
+#[tokio::test]
+async fn strangers_learn_nothing_of_endpoints() {
+    let (first, second) = crate::two_managers().await;
+    let mut known = Vec::new();
+    for number in 1..=3 {
+        let token = first.token(&[]);
+        let agent = Agent::new(number, &token);
+        let endpoint = agent.join(first.https, &token).await.unwrap().map.endpoint;
+        agent.map(second.https, endpoint).await.unwrap();
+        known.push((agent, endpoint));
+    }
+    let (_, enabled) = &known[0];
+    let (_, disabled) = &known[1];
+    first.must(&["endpoints", "disable", &disabled.to_string()]);
+    let (gone, removed) = &known[2];
+    let bearer = gone.credential(*removed).to_secret_string();
+    let left = gone.request(first.https, |client, url| client.post(url + AGENT_LEAVE).bearer_auth(&bearer));
+    assert_eq!(left.send().await.unwrap().status(), 204);
+    let stranger = Agent::new(9, &first.token(&[]));
+    for manager in [&first, &second] {
+        let mut answers = Vec::new();
+        for endpoint in [*enabled, *disabled, *removed, EndpointId(99)] {
+            let problem = stranger.map(manager.https, endpoint).await.unwrap_err();
+            answers.push((problem.kind, problem.title, problem.status));
         }
-        assert!(Instant::now() < deadline, "it is held for ever");
+        assert_eq!((answers[0].0.as_str(), answers[0].2), ("bad-credential", 401));
+        assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:?}");
     }
 }
 

@@ -131,3 +131,15 @@ impl Web {
 pub(crate) fn set_up_secret(manager: &Manager) -> String {
     manager.founding.lines().map(str::trim).find(|line| line.starts_with("festoon-setup-")).unwrap().to_owned()
 }
+
+#[tokio::test]
+async fn the_page_of_the_api_is_for_those_who_are_logged_in() {
+    let manager = Manager::init("m1").started().await;
+    let stranger = Web::of(&manager);
+    let owner = stranger.set_up(&manager).await;
+    for path in ["/../docs/", "/../docs/index.html", "/../docs/swagger-ui.css"] {
+        assert_eq!(stranger.send(Method::GET, path, None).await.status(), 401, "{path}");
+        assert_eq!(owner.send(Method::GET, path, None).await.status(), 200, "{path}");
+    }
+    assert_eq!(stranger.send(Method::GET, "/openapi.json", None).await.status(), 200);
+}

@@ -18,7 +18,10 @@ fuzz_target!(|datagram: &[u8]| {
     let path = UnderlayPath { remote, local: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)) };
     let mut effects = Effects::new(64, Coalesce::TcpAndUdp);
     let key = PrivateKey::from_bytes([1; 32]);
-    RouterForwarder::new(&key).handle_underlay(*START, path, datagram, &mut effects);
-    HostForwarder::new(&key).handle_underlay(*START, path, datagram, &mut effects);
+    let (mut router, mut host) = (RouterForwarder::new(&key), HostForwarder::new(&key));
+    router.handle_underlay(*START, path, datagram, &mut effects);
+    host.handle_underlay(*START, path, datagram, &mut effects);
+    router.handle_handshake(*START, &mut effects);
+    host.handle_handshake(*START, &mut effects);
     assert_eq!(effects.overlay.packets().count(), 0);
 });

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use festoon_proto::map::{
     EndpointInfo, EndpointKind, EndpointMap, ManagerInfo, ManagerMap, MapVersion, NetworkInfo, Timing,
 };
-use festoon_proto::{ClusterId, EndpointId, ManagerId, NetworkId, PrivateKey, PublicKey};
+use festoon_proto::{ClusterId, EndpointId, EpochId, ManagerId, NetworkId, PrivateKey, PublicKey};
 use ipnet::IpNet;
 
 use crate::world::NodeId;
@@ -194,6 +194,8 @@ impl Cluster {
             own_routes: Vec::new(),
             is_key_due: false,
             managers: self.manager_infos(),
+            epoch: EpochId::FIRST,
+            recovery_key: None,
             authorities: Vec::new(),
             timing: self.timing,
         })

@@ -9,7 +9,7 @@ use festoon_proto::PrivateKey;
 #[test]
 fn a_session_is_there_until_it_is_too_old() {
     let from = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    let [a_id, b_id] = [1, 2].map(|byte| Identity::new(&PrivateKey::from_bytes([byte; 32]), 100));
+    let [a_id, b_id] = [1, 2].map(|byte| Identity::new(&PrivateKey::from_bytes([byte; 32])));
     let (mut a, mut b) = (Tunnel::new(&a_id, &b_id.public_key(), 7), Tunnel::new(&b_id, &a_id.public_key(), 9));
     let (mut wire, mut reply) = ([0; 2048], [0; 2048]);
     let len = a.initiate(&mut wire);

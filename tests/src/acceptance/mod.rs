@@ -9,10 +9,14 @@ mod bad_tokens;
 mod blackhole;
 mod drain;
 mod events;
+mod floods;
+mod flood;
+mod half_open;
 mod kill9;
 mod lan_attacker;
 mod leader;
 mod load;
+mod login_flood;
 mod loss;
 mod one_way;
 mod partition;
@@ -46,7 +50,7 @@ struct Measurement {
     run: fn(&Lab, &mut Report) -> anyhow::Result<()>,
 }
 
-const ALL: [Measurement; 26] = [
+const ALL: [Measurement; 31] = [
     Measurement { name: "kill9", run: kill9::measure },
     Measurement { name: "blackhole", run: blackhole::measure },
     Measurement { name: "one_way", run: one_way::measure },
@@ -73,6 +77,11 @@ const ALL: [Measurement; 26] = [
     Measurement { name: "bad_tokens", run: bad_tokens::measure },
     Measurement { name: "spoofed", run: spoofed::measure },
     Measurement { name: "lan_attacker", run: lan_attacker::measure },
+    Measurement { name: "handshake_flood", run: floods::handshakes },
+    Measurement { name: "junk_flood", run: floods::junk },
+    Measurement { name: "flood", run: flood::measure },
+    Measurement { name: "half_open", run: half_open::measure },
+    Measurement { name: "login_flood", run: login_flood::measure },
 ];
 
 /// The whole program. Fails when a bar is not met or could not be measured.

@@ -109,6 +109,35 @@ impl Host {
         Ok(())
     }
 
+    /// Gives it so many more addresses of its cloud, beside its own.
+    ///
+    /// # Errors
+    /// When the subnet is full or the kernel refuses.
+    pub fn add_addresses(&self, count: usize) -> anyhow::Result<Vec<IpAddr>> {
+        let Place { cloud, cable, .. } = self.place();
+        let mut added = Vec::with_capacity(count);
+        for _ in 0..count {
+            let new = cloud.next_addresses()?;
+            cloud.router().set_routes("add", &cable, new)?;
+            self.inner
+                .namespace
+                .ip(&format!("addr add {}/32 dev eth0\naddr add {}/128 dev eth0 nodad\n", new.v4, new.v6))?;
+            added.push(new.v4.into());
+        }
+        Ok(added)
+    }
+
+    /// Drops what arrives for a UDP port of it, silently, for as long as it exists.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn drop_udp(&self, port: u16) -> anyhow::Result<()> {
+        self.inner.namespace.nft(&format!(
+            "add table inet drop{port}\nadd chain inet drop{port} input {{ type filter hook input priority 0; }}\n\
+             add rule inet drop{port} input udp dport {port} drop\n"
+        ))
+    }
+
     /// A new host in its place, with its addresses. This one is cut off for good.
     ///
     /// # Errors

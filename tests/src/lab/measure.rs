@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use super::Host;
 use super::command::tool;
 use super::program::Program;
+use crate::tools::flood::FloodReport;
 use crate::tools::outcome::EchoReport;
 use crate::tools::receive::Received;
 use crate::tools::stream::Sent;
@@ -151,6 +152,34 @@ impl Stream {
     /// When there is no report in time.
     pub fn wait(mut self, within: Duration) -> anyhow::Result<Sent> {
         self.program.wait(within)?;
+        finish(&mut self.program, &self.report)
+    }
+}
+
+/// A flood of datagrams, until finished.
+#[derive(Debug)]
+pub struct Flood {
+    program: Program,
+    report: PathBuf,
+}
+
+impl Flood {
+    /// Starts `udp-flood` on `host` with these arguments, and waits until it floods.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub fn start(host: &Host, args: &[String]) -> anyhow::Result<Self> {
+        let (mut program, report) = spawn(host, &[&["udp-flood".to_owned()], args].concat())?;
+        program.wait_for_log(FINISH, "flooding")?;
+        Ok(Self { program, report })
+    }
+
+    /// Ends it, and reports.
+    ///
+    /// # Errors
+    /// When there is no report.
+    pub fn finish(mut self) -> anyhow::Result<FloodReport> {
+        self.program.close_stdin();
         finish(&mut self.program, &self.report)
     }
 }

@@ -154,11 +154,11 @@ impl Agent {
         answer["status"]["map_version"].as_u64().with_context(|| format!("no status: {line}"))
     }
 
-    /// For fetching its map from `manager`, as the agent does.
+    /// Options for `curl` to ask `manager` as the agent does: their names and values.
     ///
     /// # Errors
     /// When the agent has not joined.
-    pub fn map_reader(&self, manager: &Manager) -> anyhow::Result<MapReader> {
+    pub fn curl_options(&self, manager: &Manager) -> anyhow::Result<Vec<(&'static str, String)>> {
         let read = |file: &str| -> anyhow::Result<serde_json::Value> {
             let path = self.state_dir.join(file);
             Ok(serde_json::from_slice(&std::fs::read(&path).with_context(|| path.display().to_string())?)?)
@@ -166,13 +166,29 @@ impl Agent {
         let secret: Vec<u8> = serde_json::from_value(read("identity.json")?["credential_secret"].take())?;
         let credential = format!("e{}.{}", read("map.json")?["endpoint"], URL_SAFE_NO_PAD.encode(secret));
         let ca = manager.data_dir().join("ca.crt");
-        let at = format!("{TLS_NAME}:{HTTPS_PORT}");
-        let (resolve, header) = (format!("{at}:{}", manager.host.v4()), format!("authorization: Bearer {credential}"));
-        let (ca, limit) = (ca.to_string_lossy(), ANSWER.as_secs().to_string());
-        let options = [("--max-time", &*limit), ("--cacert", &*ca), ("--resolve", &*resolve), ("--header", &*header)];
+        Ok(vec![
+            ("max-time", ANSWER.as_secs().to_string()),
+            ("cacert", ca.to_string_lossy().into_owned()),
+            ("resolve", format!("{TLS_NAME}:{HTTPS_PORT}:{}", manager.host.v4())),
+            ("header", format!("authorization: Bearer {credential}")),
+        ])
+    }
+
+    /// Where a manager answers agents' requests of this kind.
+    #[must_use]
+    pub fn url(what: &str) -> String {
+        format!("https://{TLS_NAME}:{HTTPS_PORT}/agent/v1/{what}")
+    }
+
+    /// For fetching its map from `manager`, as the agent does.
+    ///
+    /// # Errors
+    /// When the agent has not joined.
+    pub fn map_reader(&self, manager: &Manager) -> anyhow::Result<MapReader> {
         let mut args: Vec<String> = ["--silent", "--show-error", "--fail"].map(str::to_owned).to_vec();
-        args.extend(options.into_iter().flat_map(|(option, value)| [option.to_owned(), value.to_owned()]));
-        args.push(format!("https://{at}/agent/v1/map"));
+        let options = self.curl_options(manager)?.into_iter();
+        args.extend(options.flat_map(|(option, value)| [format!("--{option}"), value]));
+        args.push(Self::url("map"));
         Ok(MapReader { host: self.host.clone(), args })
     }
 

@@ -2,7 +2,11 @@
 //! `--until-eof`) the end of its standard input, and then always writes its report as one JSON object.
 
 pub mod echo;
+pub mod flood;
 pub mod forge;
+pub mod handshake;
+pub mod hostile;
+pub mod hold;
 pub mod icmp;
 pub mod junk;
 pub mod outcome;
@@ -59,8 +63,14 @@ enum Tool {
     UdpEcho(udp::UdpEchoArgs),
     /// Sends datagrams of random bytes.
     UdpJunk(junk::JunkArgs),
+    /// Sends datagrams at a steady high rate: random bytes, or handshakes with cookies.
+    UdpFlood(flood::FloodArgs),
+    /// Misuses the identity of an agent: floods its manager.
+    Hostile(hostile::HostileArgs),
     /// Sends whole IP packets as they are.
     RawSend(raw::RawArgs),
+    /// Holds TCP connections that say nothing.
+    TcpHold(hold::HoldArgs),
     /// Receives `tcp-send` streams; a line of JSON for each, when it ends.
     TcpServe(receive::ServeArgs),
     /// One TCP stream of a known pattern, compared with what the receiver says it got.
@@ -90,7 +100,10 @@ pub fn main() -> anyhow::Result<()> {
         Tool::UdpPing(args) => write_report(out, &udp::ping(&args, &stop)?),
         Tool::UdpEcho(args) => write_report(out, &udp::serve(&args, &stop)?),
         Tool::UdpJunk(args) => write_report(out, &junk::send(&args, &stop)?),
+        Tool::UdpFlood(args) => write_report(out, &flood::send(&args, &stop)?),
+        Tool::Hostile(args) => write_report(out, &hostile::run(&args, &stop)?),
         Tool::RawSend(args) => write_report(out, &raw::send(&args, &stop)?),
+        Tool::TcpHold(args) => write_report(out, &hold::hold(&args, &stop)),
         Tool::TcpServe(args) => receive::serve(&args, &stop, out),
         Tool::TcpSend(args) => write_report(out, &stream::send(&args, &stop)?),
         Tool::Webhooks(args) => write_report(out, &webhooks::serve(&args, &stop)?),

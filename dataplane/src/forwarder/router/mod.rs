@@ -6,6 +6,7 @@
 
 mod neighbour;
 mod program;
+mod tell;
 #[cfg(test)]
 mod tests;
 
@@ -18,9 +19,9 @@ use festoon_proto::signal::Message;
 use festoon_proto::{EndpointId, ManagerId, NetworkId, PrivateKey};
 use ipnet::IpNet;
 
-use super::HANDSHAKES_PER_SECOND;
 use crate::drop_reason::{DropCounters, DropReason};
 use crate::node::{Effects, UnderlayPath};
+use crate::packet::fragment::Fragments;
 use crate::packet::ip::{IpHeader, clamp_mss, decrement_hop_limit};
 use crate::peers::{BringOver, Pair, PeerId, Peers, Received};
 use crate::router::RouteTable;
@@ -118,6 +119,18 @@ impl Held<'_> {
     }
 }
 
+/// What the sender of a packet is told that was dropped at the last step.
+const fn error_of(reason: DropReason) -> Option<IcmpError> {
+    match reason {
+        DropReason::EndpointDetached
+        | DropReason::EndpointSilent
+        | DropReason::NoSession
+        | DropReason::NoUnderlayAddress => Some(IcmpError::HostUnreachable),
+        // Its endpoints are moving right now: an error would make their peers give up in vain.
+        _ => None,
+    }
+}
+
 /// A manager's forwarder.
 #[derive(Debug)]
 pub struct RouterForwarder {
@@ -128,24 +141,30 @@ pub struct RouterForwarder {
     bring_over: BringOver,
     /// The neighbour over whose link each manager is reached. A link that comes or goes changes this and no endpoint.
     paths: BTreeMap<ManagerId, ManagerId>,
+    /// Endpoints that are carried here and were not heard for long, and when that was found.
+    silent: HashMap<EndpointId, Instant>,
     drops: DropCounters,
-    icmp: icmp::Budget,
+    icmp: icmp::Budgets,
     buffer: Box<[u8]>,
+    /// For packets that are made here: fragments and errors. Empty until there is one.
+    made: Vec<u8>,
 }
 
 impl RouterForwarder {
     /// One that knows nobody yet.
     pub fn new(private_key: &PrivateKey) -> Self {
         Self {
-            peers: Peers::new(private_key, HANDSHAKES_PER_SECOND, true),
+            peers: Peers::new(private_key, true),
             networks: BTreeMap::new(),
             by_endpoint: HashMap::new(),
             links: BTreeMap::new(),
             bring_over: BringOver::default(),
             paths: BTreeMap::new(),
+            silent: HashMap::new(),
             drops: DropCounters::default(),
-            icmp: icmp::Budget::default(),
+            icmp: icmp::Budgets::default(),
             buffer: vec![0; LINK_HEADER_LEN + sealed_capacity(usize::from(u16::MAX))].into_boxed_slice(),
+            made: Vec::new(),
         }
     }
 
@@ -194,18 +213,27 @@ impl RouterForwarder {
             Received::Signal { from, message } => {
                 self.neighbour_of(from).map_or(RouterArrival::Nothing, |from| RouterArrival::Signal(from, message))
             }
-            Received::Established(from) => match self.neighbour_of(from) {
-                Some(Neighbour::Manager(manager)) => RouterArrival::Established(manager),
-                _ => RouterArrival::Nothing,
-            },
             Received::Keepalive(from) => self.heard(self.owner(from)),
-            Received::Nothing => RouterArrival::Nothing,
+            Received::Established(_) | Received::Nothing => RouterArrival::Nothing,
         };
         self.buffer = buffer;
         arrival
     }
 
-    /// When to call [`RouterForwarder::handle_timeout`].
+    /// Handles the next handshake message that waits; `None` if none does.
+    pub fn handle_handshake(&mut self, now: Instant, effects: &mut Effects) -> Option<RouterArrival> {
+        let handled = self.peers.handle_handshake(now, &mut effects.underlay, &mut self.drops)?;
+        let from = match handled {
+            Received::Established(from) => self.neighbour_of(from),
+            _ => None,
+        };
+        Some(match from {
+            Some(Neighbour::Manager(manager)) => RouterArrival::Established(manager),
+            Some(Neighbour::Endpoint(_)) | None => RouterArrival::Nothing,
+        })
+    }
+
+    /// When to call [`RouterForwarder::handle_handshake`], a few times, and [`RouterForwarder::handle_timeout`].
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.peers.poll_timeout()
     }
@@ -213,7 +241,7 @@ impl RouterForwarder {
     /// Runs the timers of the tunnels and links, and brings links over to new keys. Tunnels are for endpoints to bring over:
     /// they know best which of our keys they have heard of.
     pub fn handle_timeout(&mut self, now: Instant, effects: &mut Effects) {
-        self.peers.handle_timeout(now, &mut effects.underlay);
+        self.peers.handle_timeout(now, &mut effects.underlay, &mut self.drops);
         if self.bring_over.take_turn(now) {
             for pair in self.links.values() {
                 self.peers.bring_over(*pair, &mut effects.underlay);
@@ -232,7 +260,7 @@ impl RouterForwarder {
         let from = self.owner(from);
         let forwarded = match self.peers.get(from).map(|peer| &peer.role) {
             Some(Role::Endpoint(_)) => self.forward_from_endpoint(now, from, buffer, len, effects),
-            Some(Role::Link(_)) => self.forward_from_link(buffer, len, effects),
+            Some(Role::Link(_)) => self.forward_from_link(now, buffer, len, effects),
             Some(Role::Former(_)) | None => return RouterArrival::Nothing,
         };
         if let Err(reason) = forwarded {
@@ -264,9 +292,8 @@ impl RouterForwarder {
         let network = member.network;
         let mut held = Held { buffer, start: LINK_HEADER_LEN, header };
         let routed = self.route(network, &mut held, effects, from);
-        if let Err((reason, Some(error))) = routed {
+        if let Err((_, Some(error))) = routed {
             self.tell_sender(now, network, from, &mut held, error, effects);
-            return Err(reason);
         }
         routed.map_err(|(reason, _)| reason)
     }
@@ -284,7 +311,7 @@ impl RouterForwarder {
         let header = held.header;
         let target = match network.table.lookup(header.destination) {
             Some(Target::Member(target)) => *target,
-            Some(Target::Gateway) => return self.answer_for_gateway(held, effects, sender),
+            Some(Target::Gateway) => return self.answer_for_gateway(mtu, held, effects, sender),
             None => return Err((DropReason::NoRoute, Some(IcmpError::NoRoute))),
         };
         if header.hop_limit <= 1 {
@@ -295,15 +322,41 @@ impl RouterForwarder {
         }
         decrement_hop_limit(held.packet());
         clamp_mss(held.packet(), &header, mtu);
-        self.deliver(target, held, MAX_LINK_HOPS, effects).map_err(|reason| match reason {
-            DropReason::EndpointDetached => (reason, Some(IcmpError::HostUnreachable)),
-            // Its endpoints are moving right now: an error would make their peers give up in vain.
-            _ => (reason, None),
-        })
+        let delivered = if header.len > usize::from(mtu) {
+            self.deliver_cut(mtu, target, held, effects)
+        } else {
+            self.deliver(target, held, MAX_LINK_HOPS, effects)
+        };
+        delivered.map_err(|reason| (reason, error_of(reason)))
+    }
+
+    /// Sends what is larger than the MTU in fragments.
+    fn deliver_cut(
+        &mut self,
+        mtu: u16,
+        target: PeerId,
+        held: &mut Held<'_>,
+        effects: &mut Effects,
+    ) -> Result<(), DropReason> {
+        let header = held.header;
+        let mut buffer = std::mem::take(&mut self.made);
+        buffer.resize(LINK_HEADER_LEN + usize::from(mtu), 0);
+        let mut fragments = Fragments::new(held.packet(), &header, mtu);
+        let mut delivered = Ok(());
+        while delivered.is_ok()
+            && let Some(len) = fragments.write_next(&mut buffer[LINK_HEADER_LEN..])
+        {
+            let header = IpHeader { len, ..header };
+            let mut fragment = Held { buffer: &mut buffer, start: LINK_HEADER_LEN, header };
+            delivered = self.deliver(target, &mut fragment, MAX_LINK_HOPS, effects);
+        }
+        self.made = buffer;
+        delivered
     }
 
     fn answer_for_gateway(
         &mut self,
+        mtu: u16,
         held: &mut Held<'_>,
         effects: &mut Effects,
         sender: PeerId,
@@ -312,11 +365,21 @@ impl RouterForwarder {
         if !icmp::echo_reply(held.packet(), &header) {
             return Err((DropReason::NotForGateway, None));
         }
+        // What is so large nobody needs an answer to, and an answer would have to be cut.
+        if header.len > usize::from(mtu) {
+            return Err((DropReason::TooBig, None));
+        }
         let session = self.session_with(sender);
         self.peers.send(session, held.packet(), &mut effects.underlay).map_err(|reason| (reason, None))
     }
 
-    fn forward_from_link(&mut self, buffer: &mut [u8], len: usize, effects: &mut Effects) -> Result<(), DropReason> {
+    fn forward_from_link(
+        &mut self,
+        now: Instant,
+        buffer: &mut [u8],
+        len: usize,
+        effects: &mut Effects,
+    ) -> Result<(), DropReason> {
         let frame = &buffer[LINK_HEADER_LEN..LINK_HEADER_LEN + len];
         let (link, packet) = LinkHeader::parse(frame).ok_or(DropReason::WrongFraming)?;
         let network = self.networks.get(&link.network).ok_or(DropReason::UnknownNetwork)?;
@@ -327,7 +390,15 @@ impl RouterForwarder {
             None => return Err(DropReason::NoRoute),
         };
         let mut held = Held { buffer, start: 2 * LINK_HEADER_LEN, header };
-        self.deliver(target, &mut held, link.hops, effects)
+        let delivered = self.deliver(target, &mut held, link.hops, effects);
+        // That the endpoint is silent only this manager knows, and so it must be the one that tells the sender.
+        if let Err(reason @ (DropReason::EndpointSilent | DropReason::NoSession | DropReason::NoUnderlayAddress)) =
+            delivered
+            && let Some(error) = error_of(reason)
+        {
+            self.tell_source(now, link.network, &mut held, error, effects);
+        }
+        delivered
     }
 
     /// Sends the packet to where the endpoint is, over at most `hops` links.
@@ -343,6 +414,8 @@ impl RouterForwarder {
     ) -> Result<(), DropReason> {
         let member = self.member(target).ok_or(DropReason::NoRoute)?;
         match member.place {
+            // A stock client may be silent because it has nothing to say: it is knocked at.
+            Place::Here if !member.is_client && self.is_silent(member, target) => Err(DropReason::EndpointSilent),
             Place::Here => self.peers.send(self.session_of(member, target), held.packet(), &mut effects.underlay),
             Place::At(manager) => {
                 let hops = hops.checked_sub(1).ok_or(DropReason::LinkHops)?;
@@ -351,27 +424,6 @@ impl RouterForwarder {
                 self.peers.send(link, frame, &mut effects.underlay)
             }
             Place::Nowhere => Err(DropReason::EndpointDetached),
-        }
-    }
-
-    fn tell_sender(
-        &mut self,
-        now: Instant,
-        network: NetworkId,
-        sender: PeerId,
-        held: &mut Held<'_>,
-        error: IcmpError,
-        effects: &mut Effects,
-    ) {
-        let header = held.header;
-        let gateways = self.networks.get(&network).map_or(&[][..], |network| &network.gateways);
-        let gateway = gateways.iter().find(|gateway| gateway.is_ipv4() == header.source.is_ipv4());
-        let reply = gateway.and_then(|&gateway| icmp::error(held.packet(), &header, error, gateway));
-        if let Some(reply) = reply
-            && self.icmp.take(now)
-            && let Err(reason) = self.peers.send(self.session_with(sender), &reply, &mut effects.underlay)
-        {
-            self.drops.count(reason);
         }
     }
 

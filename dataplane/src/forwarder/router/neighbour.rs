@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use festoon_proto::{EndpointId, ManagerId};
+use festoon_proto::{EndpointId, ManagerId, PublicKey};
 
 use super::{Member, Neighbour, Role, RouterForwarder};
 use crate::peers::{Pair, Peer, PeerId};
@@ -39,6 +39,11 @@ impl RouterForwarder {
     /// The underlay address, session age, last sign of life and bytes of a neighbour.
     pub fn neighbour(&self, neighbour: Neighbour) -> Option<NeighbourStats> {
         self.peers.get(self.peer_of(neighbour)?).map(NeighbourStats::of)
+    }
+
+    /// The key of an endpoint.
+    pub fn key_of(&self, endpoint: EndpointId) -> Option<&PublicKey> {
+        self.peers.get(self.owner_of(endpoint)?).map(Peer::key)
     }
 
     /// The managers whose underlay address is `address`.

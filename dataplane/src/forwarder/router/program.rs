@@ -48,6 +48,7 @@ impl RouterForwarder {
             network.withdraw(id, &member.allowed);
         }
         let (place, former) = (member.place, member.former);
+        self.silent.remove(&endpoint);
         for peer in [Some(id), former].into_iter().flatten() {
             if !keys.contains(&self.peers.get(peer).map(|peer| *peer.key())) {
                 self.peers.remove(peer);
@@ -105,6 +106,9 @@ impl RouterForwarder {
         let peer = self.by_endpoint.get(&endpoint).and_then(|&peer| self.peers.get_mut(peer));
         if let Some(Role::Endpoint(member)) = peer.map(|peer| &mut peer.role) {
             member.place = place;
+        }
+        if place != Place::Here {
+            self.silent.remove(&endpoint);
         }
     }
 

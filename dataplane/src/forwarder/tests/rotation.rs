@@ -1,7 +1,5 @@
 //! Keys change while packets are on their way.
 
-use std::time::Duration;
-
 use festoon_proto::signal::{Message, Probe};
 
 use super::*;

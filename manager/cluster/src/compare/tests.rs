@@ -7,7 +7,7 @@ use festoon_control::registry::{
     UnixMs, apply,
 };
 use festoon_proto::token::{SecretHash, TokenKind};
-use festoon_proto::{ClusterId, EpochId, ManagerId, PublicKey};
+use festoon_proto::{ClusterId, EpochId, Fingerprint, ManagerId, PublicKey, SigningKey};
 use tokio::time::{sleep, timeout};
 
 use super::*;
@@ -40,12 +40,18 @@ fn member(number: u16) -> MemberId {
     MemberId { manager: ManagerId(number), incarnation: 0 }
 }
 
+fn signing_key(number: u8) -> SigningKey {
+    SigningKey::from_seed([number; 32])
+}
+
 fn spec(number: u8) -> ManagerSpec {
     ManagerSpec {
         name: format!("m{number}"),
         role: ManagerRole::Full,
         public_key: PublicKey::from_bytes([number; 32]),
         seal_key: None,
+        signing_key: signing_key(number).verifying_key(),
+        tls_key: Fingerprint([0; 32]),
         underlay: vec![([192, 0, 2, number], 51820).into()],
         https: vec![([192, 0, 2, number], 8443).into()],
         priority: 100,
@@ -93,7 +99,8 @@ async fn two(registries: [State; 2]) -> [Cluster<Wire>; 2] {
             Storage::open(open(), audit_on(&FaultyDisk::default()), inline()).await.unwrap();
         let wire = Wire { me: me.manager, members: Arc::clone(&members) };
         let settings = Settings { compare_every: EVERY, ..Settings::default() };
-        let identity = Identity { me, epoch, later: None };
+        let signing_key = signing_key(me.manager.0 as u8);
+        let identity = Identity { me, epoch, later: None, signing_key, roster: None };
         let cluster = Cluster::start_with(settings, identity, log, machine, wire).await.unwrap();
         members.lock().unwrap().insert(me.manager, cluster.clone());
         clusters.push(cluster);

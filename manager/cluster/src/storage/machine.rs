@@ -6,7 +6,7 @@ use std::io::Cursor;
 use std::sync::Arc;
 
 use festoon_control::registry::audit::Entry as AuditEntry;
-use festoon_control::registry::{Carried, Change, Outcome, Refusal, State, carry_out};
+use festoon_control::registry::{Carried, Outcome, Refusal, State};
 use openraft::storage::{RaftStateMachine, Snapshot};
 use openraft::{
     EmptyNode, Entry, EntryPayload, ErrorSubject, ErrorVerb, LogId, RaftSnapshotBuilder, SnapshotMeta, StoredMembership,
@@ -137,13 +137,13 @@ impl Contents {
         if let Some(answer) = self.recent.answer(proposal.id) {
             return answer.clone();
         }
-        let answer = Applied { index, result: Some(self.change(index, &proposal.change, audit)) };
+        let answer = Applied { index, result: Some(self.change(index, proposal, audit)) };
         self.recent.remember(proposal.id, answer.clone());
         answer
     }
 
-    fn change(&mut self, index: u64, change: &Change, audit: &mut Vec<AuditEntry>) -> Result<Outcome, Refusal> {
-        let Carried { state, outcome, entries } = carry_out(&self.state, index, change)?;
+    fn change(&mut self, index: u64, proposal: &Proposal, audit: &mut Vec<AuditEntry>) -> Result<Outcome, Refusal> {
+        let Carried { state, outcome, entries } = proposal.carry_out(&self.state, index)?;
         self.state = Arc::new(state);
         audit.extend(entries);
         Ok(outcome)

@@ -8,6 +8,7 @@ use festoon_control::registry::audit::Entry;
 use festoon_control::registry::{
     BeginEpoch, Carried, Change as Wanted, Command, Outcome, Refusal, RenewManager, State, UnixMs, carry_out,
 };
+use festoon_proto::epoch::EpochProof;
 use openraft::{CommittedLeaderId, LogId, Membership, StoredMembership, Vote};
 use redb::Database;
 
@@ -16,7 +17,7 @@ use super::slot::{Meta, Slot};
 use super::snapshot::Contents;
 use super::tables::{Change, Record};
 use super::{Execution, FORMAT, Label, StorageError, audit};
-use crate::types::MemberId;
+use crate::types::{MemberId, Proposal};
 
 /// How far versions jump at least. Others may have gone on from the same state and told nodes of what they did; a version
 /// must not mean two things, and nodes take no map that is older than the one they have.
@@ -45,10 +46,19 @@ impl Seed {
 
     /// Carries out a change at this place of the log. One that is refused changes nothing.
     pub fn add(&mut self, index: u64, change: &Wanted) -> Result<Outcome, Refusal> {
-        let Carried { state, outcome, entries } = carry_out(&self.state, index, change)?;
+        carry_out(&self.state, index, change).map(|carried| self.take(carried))
+    }
+
+    /// The same with a proposal of the log: only if a manager that may do so stands for it.
+    pub(crate) fn add_proposal(&mut self, index: u64, proposal: &Proposal) -> Result<Outcome, Refusal> {
+        proposal.carry_out(&self.state, index).map(|carried| self.take(carried))
+    }
+
+    fn take(&mut self, carried: Carried) -> Outcome {
+        let Carried { state, outcome, entries } = carried;
         self.state = state;
         self.written.extend(entries);
-        Ok(outcome)
+        outcome
     }
 }
 
@@ -57,14 +67,13 @@ pub fn next_index(state: &State, now: UnixMs) -> u64 {
     state.version().0.saturating_add(JUMP).max(now.0.saturating_mul(IN_A_MILLISECOND))
 }
 
-/// What `member` goes on from alone, in the next epoch.
-pub fn next_epoch(seed: Seed, member: MemberId, now: UnixMs) -> Result<Seed, Refusal> {
+/// What `member` goes on from alone, in the epoch that begins with `proof`.
+pub fn next_epoch(seed: Seed, member: MemberId, proof: EpochProof) -> Result<Seed, Refusal> {
     let mut seed = seed;
-    let (by, epoch) = (member.manager, seed.state.epoch().number.saturating_add(1));
-    let renew = RenewManager { manager: by, incarnation: member.incarnation };
+    let renew = RenewManager { manager: member.manager, incarnation: member.incarnation };
+    let now = UnixMs(proof.epoch.began_unix_ms);
     let index = next_index(&seed.state, now);
-    let begin = BeginEpoch { epoch, by, from: seed.state.version(), now };
-    seed.add(index, &Wanted { at: now, ..Command::BeginEpoch(begin).into() })?;
+    seed.add(index, &Wanted { at: now, ..Command::BeginEpoch(BeginEpoch { proof }).into() })?;
     seed.add(index + 1, &Wanted { at: now, ..Command::RenewManager(renew).into() })?;
     Ok(seed)
 }

@@ -2,13 +2,14 @@
 
 use festoon_cluster::storage::{Execution, Label, next_epoch, seed};
 use festoon_cluster::{Cluster, MemberId, ProposeError, Role};
-use festoon_control::registry::{Command, RenewManager, UnixMs};
-use festoon_proto::{ClusterId, EpochId, ManagerId};
+use festoon_control::registry::UnixMs;
+use festoon_proto::epoch::{EpochProof, EpochSigner};
+use festoon_proto::{ClusterId, EpochId};
 use redb::Database;
 use redb::backends::InMemoryBackend;
 use tokio::time::Duration;
 
-use super::world::{Wire, World, insist, member, network, until};
+use super::world::{Wire, World, insist, member, network, renew, signing_key, until};
 
 /// Goes on alone from the copy of `number`.
 async fn promote(world: &World, number: u16) -> Cluster<Wire> {
@@ -18,7 +19,10 @@ async fn promote(world: &World, number: u16) -> Cluster<Wire> {
 /// The same as this member, when the clock shows `now`.
 async fn promote_at(world: &World, me: MemberId, now: UnixMs) -> Cluster<Wire> {
     let (copy, _) = world.get(me.manager.0).conclude(0).await.unwrap();
-    let copy = next_epoch(copy, me, now).unwrap();
+    let epoch = copy.state.next_epoch(me.manager, now).unwrap();
+    let signer = (EpochSigner::Manager(me.manager), &signing_key(me.manager.0));
+    let proof = EpochProof::sign(signer, ClusterId([1; 16]), epoch, copy.state.version(), me.manager);
+    let copy = next_epoch(copy, me, proof).unwrap();
     let disk = tempfile::NamedTempFile::new().unwrap();
     let open = || Database::create(disk.path()).unwrap();
     let epoch = copy.state.epoch().id();
@@ -55,7 +59,7 @@ async fn a_promoted_survivor_goes_on_and_the_other_is_fenced_off_until_it_begins
     assert!(promoted.propose(network(5)).await.is_ok(), "and disturbs nobody");
 
     world.kill(2).await;
-    insist(&promoted, Command::RenewManager(RenewManager { manager: ManagerId(2), incarnation: 1 })).await;
+    renew(&promoted, 2, 1).await;
     let again = world.start_on(
         Database::builder().create_with_backend(InMemoryBackend::new()).unwrap(),
         member(2, 1),
@@ -86,8 +90,7 @@ async fn an_epoch_fences_off_the_one_it_goes_on_from_though_the_clock_has_gone_b
     let world = World::of(2).await;
     world.isolate(&[2]);
     let ahead = promote_at(&world, member(1, 1), UnixMs(9_000_000)).await;
-    let renew = RenewManager { manager: ManagerId(2), incarnation: 1 };
-    insist(&ahead, Command::RenewManager(renew)).await;
+    renew(&ahead, 2, 1).await;
     world.kill(2).await;
     world.heal();
     world.start(member(2, 1), ahead.health().epoch).await;

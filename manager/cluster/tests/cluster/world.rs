@@ -5,13 +5,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use festoon_cluster::storage::{Execution, Storage};
-use festoon_cluster::{CallError, Cluster, Identity, MemberId, ProposeError, Transport};
+use festoon_cluster::{CallError, Cluster, Identity, MemberId, ProposalId, ProposeError, Signer, Transport};
 use festoon_control::registry::{
     AddNetwork, Addresses, Bootstrap, Command, CreateToken, FORMAT, JoinManager, ManagerRole, ManagerSpec, Outcome,
-    TokenPreset, UnixMs,
+    RenewManager, TokenPreset, UnixMs,
 };
 use festoon_proto::token::{TokenKind, TokenSecret};
-use festoon_proto::{ClusterId, EpochId, ManagerId, PublicKey};
+use festoon_proto::{ClusterId, EpochId, Fingerprint, ManagerId, PublicKey, SigningKey};
 use redb::Database;
 use redb::backends::InMemoryBackend;
 use tokio::time::{Instant, sleep, timeout};
@@ -123,7 +123,9 @@ impl World {
         let Storage { log, machine, .. } =
             Storage::open(database, Box::pin(async { Ok(in_memory()) }), Execution::Inline(no_delay)).await.unwrap();
         let wire = Wire { me: me.manager, net: Arc::clone(&self.net) };
-        let cluster = Cluster::start(Identity { me, epoch, later: None }, log, machine, wire).await.unwrap();
+        let signing_key = signing_key(me.manager.0);
+        let identity = Identity { me, epoch, later: None, signing_key, roster: None };
+        let cluster = Cluster::start(identity, log, machine, wire).await.unwrap();
         self.net.members.lock().unwrap().insert(me.manager, cluster.clone());
         cluster
     }
@@ -219,11 +221,17 @@ pub(crate) fn member(number: u16, incarnation: u32) -> MemberId {
     MemberId { manager: ManagerId(number), incarnation }
 }
 
+pub(crate) fn signing_key(number: u16) -> SigningKey {
+    SigningKey::from_seed([number as u8; 32])
+}
+
 fn spec(number: u16) -> ManagerSpec {
     ManagerSpec {
         name: format!("m{number}"),
         role: ManagerRole::Full,
         seal_key: None,
+        signing_key: signing_key(number).verifying_key(),
+        tls_key: Fingerprint([0; 32]),
         format: FORMAT,
         public_key: PublicKey::from_bytes([number as u8; 32]),
         underlay: vec![([192, 0, 2, number as u8], 51820).into()],
@@ -254,6 +262,17 @@ pub(crate) async fn insist(cluster: &Cluster<Wire>, command: Command) -> Duratio
             Err(_) => assert!(begin.elapsed() < Duration::from_secs(30), "nobody takes a change"),
         }
     }
+}
+
+/// A manager begins anew: it signs that itself, and another brings it into the registry.
+pub(crate) async fn renew(through: &Cluster<Wire>, number: u16, incarnation: u32) {
+    let manager = ManagerId(number);
+    let signer = Signer::new(manager, signing_key(number));
+    let (_, seen) = through.to_sign();
+    let command = Command::RenewManager(RenewManager { manager, incarnation });
+    let id = ProposalId(u128::from(number) << 32 | u128::from(incarnation));
+    let proposal = signer.propose(&through.snapshot(), seen, id, command.into());
+    through.propose_signed(proposal).await.unwrap();
 }
 
 pub(crate) async fn until(what: &str, mut is_so: impl FnMut() -> bool) {

@@ -46,6 +46,8 @@ pub fn endpoint_map(state: &State, endpoint: EndpointId) -> Option<EndpointMap> 
         own_routes: endpoint.routes().iter().map(own_route).collect(),
         is_key_due: endpoint.is_key_due,
         managers: state.full_managers().map(manager_info).collect(),
+        epoch: state.epoch().id(),
+        recovery_key: state.recovery_key(),
         authorities: state.vault().authorities().iter().map(|authority| authority.fingerprint).collect(),
         timing: Timing::default(),
     })

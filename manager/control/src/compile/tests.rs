@@ -24,6 +24,8 @@ fn spec(number: u8) -> ManagerSpec {
         role: ManagerRole::Full,
         public_key: key(1_000_000 + u32::from(number)),
         seal_key: None,
+        signing_key: festoon_proto::VerifyingKey([number; 32]),
+        tls_key: Fingerprint([number; 32]),
         underlay: vec![([192, 0, 2, number], 51820).into()],
         https: vec![([192, 0, 2, number], 8443).into()],
         priority: number,

@@ -96,6 +96,25 @@ impl Mesh {
         self.presence.attachments()
     }
 
+    /// The highest generation known of an endpoint, whether it is attached or left.
+    pub fn generation(&self, endpoint: EndpointId) -> Option<Generation> {
+        self.presence.get(endpoint).map(|known| known.generation())
+    }
+
+    /// Whether an endpoint may have this generation, as far as this manager knows. Ask before [`attach`](Self::attach) and
+    /// [`detach`](Self::detach) with a generation that an endpoint says.
+    pub fn may_have(&self, endpoint: EndpointId, generation: Generation) -> bool {
+        match self.generation(endpoint) {
+            None => generation.may_be_first(),
+            Some(known) => generation.may_follow(known),
+        }
+    }
+
+    /// Whether [`attach`](Self::attach) would change anything.
+    pub fn is_news(&self, attachment: Attachment) -> bool {
+        self.presence.is_news(Presence::Attached(attachment))
+    }
+
     /// The endpoints that a manager carries, as far as this one knows.
     pub fn carried_by(&self, manager: ManagerId) -> &BTreeSet<EndpointId> {
         self.presence.carried_by(manager)
@@ -233,11 +252,11 @@ impl Mesh {
                 outbox.resync(topics(&self.topology, &self.presence));
             }
         }
-        for attachment in flood.attachments {
-            self.merge_presence(now, Some(from), Presence::Attached(attachment));
-        }
-        for (endpoint, generation) in flood.detachments {
-            self.merge_presence(now, Some(from), Presence::Left(endpoint, generation));
+        let attached = flood.attachments.into_iter().map(Presence::Attached);
+        let left = flood.detachments.into_iter().map(|(endpoint, generation)| Presence::Left(endpoint, generation));
+        // No manager that is sound says what is impossible, and whoever believed it could never be told better.
+        for presence in attached.chain(left).filter(|presence| presence.generation().is_possible()) {
+            self.merge_presence(now, Some(from), presence);
         }
         for links in flood.links {
             self.merge_links(now, from, links);

@@ -27,6 +27,10 @@ impl Presence {
         }
     }
 
+    pub(super) fn generation(&self) -> Generation {
+        self.rank().0
+    }
+
     /// The order in which one statement wins over another: as [`Attachment::supersedes`], and a departure wins over every
     /// attachment of its own generation.
     fn rank(&self) -> (Generation, bool, ManagerId) {
@@ -69,6 +73,11 @@ impl PresenceTable {
             self.entries.insert(endpoint, Entry { presence, expires });
         }
         order
+    }
+
+    /// Whether `presence` would win over what is known.
+    pub(super) fn is_news(&self, presence: Presence) -> bool {
+        self.get(presence.endpoint()).is_none_or(|known| presence.rank() > known.rank())
     }
 
     pub(super) fn get(&self, endpoint: EndpointId) -> Option<Presence> {

@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use super::answers::{self, IdempotencyKey};
 use super::apply::apply_one;
-use super::audit::{self, Entry};
+use super::audit::{self, Entry, Origin};
 use super::format::FormatError;
 use super::subject::Subject;
-use super::{Command, Outcome, Refusal, State, UnixMs};
+use super::{Command, Outcome, Refusal, State, UnixMs, endpoints};
 
 /// Commands that one batch may have.
 pub const MAX_BATCH: usize = 1_000;
@@ -144,7 +144,20 @@ pub struct Carried {
 /// Deterministic: the same state, index and change give the same result on every manager, a refusal included. A change that
 /// is refused changes nothing, not even the version. One whose key was seen before changes nothing either, and is answered as
 /// it was then.
+///
+/// Nobody stands for it: what comes over the network is carried out by
+/// [`carry_out_vouched`](super::carry_out_vouched).
 pub fn carry_out(state: &State, index: u64, change: &Change) -> Result<Carried, Refusal> {
+    carry_out_for(state, index, change, None)
+}
+
+/// As [`carry_out`], of a change that this manager stands for.
+pub(super) fn carry_out_for(
+    state: &State,
+    index: u64,
+    change: &Change,
+    voucher: Option<ManagerId>,
+) -> Result<Carried, Refusal> {
     match (state.cluster(), &change.command) {
         (None, Command::Bootstrap(_)) => {}
         (None, _) => return Err(Refusal::NoCluster),
@@ -162,13 +175,19 @@ pub fn carry_out(state: &State, index: u64, change: &Change) -> Result<Carried, 
     }
     let mut next = state.at(index);
     let mut entries = Vec::new();
-    if let Some(now) = change.command.now().max(change.key.map(|_| change.at)) {
+    // An endpoint whose time is over must not act in the moment before that is noticed.
+    let is_dated = change.key.is_some() || matches!(change.by.who, Who::Endpoint(_));
+    if let Some(now) = change.command.now().max(is_dated.then_some(change.at)) {
         audit::of_expiry(&mut next, now, &mut entries);
     }
     check(&next, change.only_if)?;
+    let origin = Origin { by: change.by, at: change.at, voucher };
+    if let Who::Endpoint(id) = change.by.who {
+        endpoints::check_may_act(&next, id, &change.command)?;
+    }
     let outcome = match &change.command {
-        Command::Batch(commands) => Outcome::Batch(apply_batch(&mut next, change, commands, &mut entries)?),
-        command => audit::observed(&mut next, change, command, &mut entries, apply_one)?,
+        Command::Batch(commands) => Outcome::Batch(apply_batch(&mut next, origin, commands, &mut entries)?),
+        command => audit::observed(&mut next, origin, command, &mut entries, apply_one)?,
     };
     if let Some(key) = change.key {
         answers::remember(&mut next, key, &outcome, change.at);
@@ -186,7 +205,7 @@ fn check(state: &State, condition: Option<Unchanged>) -> Result<(), ChangeError>
 /// Carries out all or none.
 fn apply_batch(
     state: &mut State,
-    change: &Change,
+    origin: Origin,
     commands: &[Command],
     entries: &mut Vec<Entry>,
 ) -> Result<Vec<Outcome>, Refusal> {
@@ -199,7 +218,7 @@ fn apply_batch(
     }
     let mut outcomes = Vec::with_capacity(commands.len());
     for (at, command) in commands.iter().enumerate() {
-        let outcome = audit::observed(state, change, command, entries, apply_one);
+        let outcome = audit::observed(state, origin, command, entries, apply_one);
         outcomes.push(outcome.map_err(|refusal| ChangeError::InBatch { at, because: Box::new(refusal) })?);
     }
     Ok(outcomes)

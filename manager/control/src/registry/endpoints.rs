@@ -18,7 +18,7 @@ use super::routes::{self, RouteError};
 use super::state::{Node, State};
 use super::tags::{self, TagError};
 use super::tokens::{self, Admission, TokenError};
-use super::{AddClient, JoinEndpoint, RemoveEndpoint, UnixMs, UpdateEndpoint};
+use super::{AddClient, Command, JoinEndpoint, RemoveEndpoint, UnixMs, UpdateEndpoint};
 
 /// How long the addresses of an endpoint that left wait for it: long enough for a machine to be repaired or reinstalled.
 pub const KEEP_ADDRESSES_MS: u64 = 30 * 24 * 3600 * 1000;
@@ -56,6 +56,14 @@ pub enum EndpointError {
     /// It has no program that could do this.
     #[error("{0} is a stock WireGuard client, which makes no new key by itself: give it one and say which")]
     NoAgent(EndpointId),
+    /// An admin does not let it use the overlay.
+    #[error(
+        "an admin has disabled this endpoint: it keeps its addresses, and can change nothing until it is enabled again with `festoon-manager endpoints enable`"
+    )]
+    Disabled,
+    /// It wants something that is not for endpoints, or not for this one.
+    #[error("an endpoint can change nothing but its own routes, its own key and its own membership")]
+    NotItsOwn,
     /// There is no such endpoint.
     #[error("there is no endpoint {0}: see `festoon-manager endpoints list` for those there are")]
     Unknown(EndpointId),
@@ -75,9 +83,27 @@ impl EndpointError {
             Self::Route(error) => error.kind(),
             Self::Expired => "bad-expiry",
             Self::NoAgent(_) => "endpoint-is-client",
+            Self::Disabled => "endpoint-disabled",
+            Self::NotItsOwn => "endpoint-not-its-own",
             Self::Unknown(_) => "endpoint-unknown",
         }
     }
+}
+
+/// What an endpoint may change by itself: its own, and only while it may use the overlay. Checked where changes are carried
+/// out, because it may have been disabled since the manager that it asked looked.
+pub(super) fn check_may_act(state: &State, id: EndpointId, command: &Command) -> Result<(), EndpointError> {
+    let about = match command {
+        Command::OfferRoutes(command) => Some(command.endpoint),
+        Command::RotateEndpointKey(command) => Some(command.endpoint),
+        Command::RemoveEndpoint(command) => Some(command.endpoint),
+        _ => None,
+    };
+    if about != Some(id) {
+        return Err(EndpointError::NotItsOwn);
+    }
+    let endpoint = state.endpoint(id).ok_or(EndpointError::Unknown(id))?;
+    if endpoint.is_enabled { Ok(()) } else { Err(EndpointError::Disabled) }
 }
 
 /// What both kinds of endpoint bring along.
@@ -122,7 +148,7 @@ pub(super) fn join(state: &mut State, command: &JoinEndpoint) -> Result<Endpoint
         now: command.now,
     };
     let id = insert(state, newcomer)?;
-    state.use_token(command.token, TokenUse::Endpoint(id));
+    state.use_token(command.token, TokenUse::Endpoint(id), command.now);
     Ok(id)
 }
 

@@ -145,13 +145,19 @@ pub(super) fn join(state: &mut State, command: &JoinManager) -> Result<ManagerId
     }
     let id = insert(state, &command.manager)?;
     secrets::add_copy(state, id, command.data_key.as_ref());
-    state.use_token(command.token, TokenUse::Manager(id));
+    state.use_token(command.token, TokenUse::Manager(id), command.now);
     Ok(id)
 }
 
 fn same_again(state: &State, command: &JoinManager, by: TokenUse) -> Result<ManagerId, ManagerError> {
     let TokenUse::Manager(id) = by else { return Err(TokenError::Used.into()) };
-    let same = |manager: &&Manager| manager.public_key == command.manager.public_key;
+    let spec = &command.manager;
+    // Whoever asks has proved to the manager that vouches for this that it holds the TLS key. A WireGuard key proves nothing:
+    // its public half is in every map.
+    let same = |manager: &&Manager| {
+        (manager.first_tls_key, manager.signing_key) == (spec.tls_key, spec.signing_key)
+            && manager.public_key == spec.public_key
+    };
     state.manager(id).filter(same).map(|manager| manager.id).ok_or(ManagerError::Token(TokenError::Used))
 }
 
@@ -247,6 +253,8 @@ fn insert(state: &mut State, spec: &ManagerSpec) -> Result<ManagerId, ManagerErr
         public_key: spec.public_key,
         previous_key: None,
         seal_key: spec.seal_key,
+        signing_key: spec.signing_key,
+        first_tls_key: spec.tls_key,
         incarnation: 0,
         underlay: spec.underlay.clone(),
         https: spec.https.clone(),

@@ -34,10 +34,11 @@ mod tags;
 mod tests;
 mod tokens;
 mod vault;
+mod vouch;
 
 pub use accounts::{
     AccountError, ApiToken, MAX_API_TOKEN_MS, MAX_SESSION_MS, MAX_SESSIONS, OidcIdentity, PasswordHash, Session, Totp,
-    User, check_set_up,
+    User, check_set_up, site_of,
 };
 pub use address::{AddressRange, Addresses, Family, ParseRangeError, TwoOfAFamilyError};
 pub use allocate::AddressError;
@@ -63,11 +64,12 @@ pub use keys::{KeyError, MAX_KEY_OVERLAP_MS};
 pub use managers::{MAX_MANAGERS, ManagerError};
 pub use name::NameError;
 pub use networks::{DEFAULT_MTU, NetworkError};
-pub use record::{Beginning, Endpoint, Epoch, Manager, Network, OfferedRoute, Prefix, PreviousKey, Token, TokenUse};
+pub use record::{Endpoint, Epoch, Manager, Network, OfferedRoute, Prefix, PreviousKey, Token, TokenUse, Used};
 pub use refusal::Refusal;
 pub use routes::{MAX_ROUTES, RouteError};
 pub use state::State;
 pub use subject::Subject;
 pub use tags::{MAX_TAGS, TagError};
-pub use tokens::{MAX_TOKEN_MS, TokenError};
+pub use tokens::{AGAIN_MS, MAX_TOKEN_MS, TokenError};
 pub use vault::{Ciphertext, EncryptedSecret, Keyring, SecretError, SecretName, Vault};
+pub use vouch::{GOOD_FOR, Vouch, VouchError, carry_out_vouched, check_vouch};

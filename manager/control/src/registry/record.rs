@@ -3,10 +3,11 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use festoon_proto::epoch::EpochProof;
 use festoon_proto::http::ManagerRole;
 use festoon_proto::map::{EndpointKind, MapVersion};
 use festoon_proto::token::{SecretHash, TokenKind};
-use festoon_proto::{EndpointId, EpochId, ManagerId, NetworkId, PublicKey};
+use festoon_proto::{EndpointId, EpochId, Fingerprint, ManagerId, NetworkId, PublicKey, VerifyingKey};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
@@ -180,6 +181,10 @@ pub struct Manager {
     pub previous_key: Option<PreviousKey>,
     /// The key that secrets are sealed to for it (X25519).
     pub seal_key: Option<PublicKey>,
+    /// The key that it signs with what it vouches for (Ed25519).
+    pub signing_key: VerifyingKey,
+    /// The SHA-256 of the public key of its first certificate, as SubjectPublicKeyInfo in DER (RFC 5280).
+    pub first_tls_key: Fingerprint,
     /// How often it has begun anew, with an empty copy of the registry. What an earlier incarnation says is refused.
     pub incarnation: u32,
     /// Where its tunnels are reached, best first.
@@ -227,8 +232,8 @@ pub struct Token {
     pub created: UnixMs,
     /// From when on it is refused.
     pub expires: UnixMs,
-    /// Who came in with it last.
-    pub used: Option<TokenUse>,
+    /// Who came in with it last, and when.
+    pub used: Option<Used>,
     /// How many came in with it.
     pub uses: u32,
     /// The last command that changed it.
@@ -245,6 +250,15 @@ impl Token {
     pub fn is_reusable(&self) -> bool {
         self.preset.as_ref().is_some_and(|preset| preset.is_reusable)
     }
+}
+
+/// Somebody came in with a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Used {
+    /// Who.
+    pub who: TokenUse,
+    /// When.
+    pub at: UnixMs,
 }
 
 /// Who came in with a token.
@@ -271,25 +285,19 @@ pub(super) struct Kept {
 pub struct Epoch {
     /// Its number. A cluster begins with 1.
     pub number: u32,
-    /// How it began; the first began with nothing.
-    pub began: Option<Beginning>,
+    /// The act by which it began; the first began with nothing.
+    pub began: Option<EpochProof>,
 }
 
 impl Epoch {
     /// What tells it from every other.
     pub fn id(&self) -> EpochId {
-        let began_unix_ms = self.began.map_or(0, |began| began.at.0);
-        EpochId { began_unix_ms, number: self.number, by: self.began.map(|began| began.by) }
+        let first = EpochId { began_unix_ms: 0, number: self.number, by: None };
+        self.began.map_or(first, |proof| proof.epoch)
     }
-}
 
-/// How an epoch began.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Beginning {
-    /// From whose copy.
-    pub by: ManagerId,
-    /// When.
-    pub at: UnixMs,
-    /// How far that copy went. What others did behind it is not part of the epoch.
-    pub from: MapVersion,
+    /// The version of the copy that it began from; 0 for the first.
+    pub fn began_from(&self) -> MapVersion {
+        self.began.map_or_else(MapVersion::default, |proof| proof.from)
+    }
 }

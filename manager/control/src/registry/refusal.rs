@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     AccountError, AuthorityError, ChangeError, DestinationError, EndpointError, EpochError, FormatError, KeyError,
-    ManagerError, NetworkError, RouteError, SecretError, TokenError,
+    ManagerError, NetworkError, RouteError, SecretError, TokenError, VouchError,
 };
 
 /// A command is refused and the state stays as it was. One small error an operation; this only joins them.
@@ -55,6 +55,9 @@ pub enum Refusal {
     /// On destinations of events.
     #[error(transparent)]
     Destination(#[from] DestinationError),
+    /// On who stands for a change.
+    #[error(transparent)]
+    Vouch(#[from] VouchError),
 }
 
 impl Refusal {
@@ -76,6 +79,7 @@ impl Refusal {
             Self::Route(error) => error.kind(),
             Self::Account(error) => error.kind(),
             Self::Destination(error) => error.kind(),
+            Self::Vouch(error) => error.kind(),
         }
     }
 }

@@ -14,6 +14,10 @@ use super::{CreateToken, TokenPreset, UnixMs};
 /// How long a token may be good, at most: a year. One that nobody came in with is one more secret to lose.
 pub const MAX_TOKEN_MS: u64 = 365 * 24 * 3600 * 1000;
 
+/// How long whoever came in with a token may ask again for the answer it got: it may have been lost on the way. Minutes, for
+/// the token may be in somebody's shell history.
+pub const AGAIN_MS: u64 = 10 * 60 * 1000;
+
 /// A token is not made, or lets nobody in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum TokenError {
@@ -145,15 +149,17 @@ pub(super) enum Admission {
     Again(TokenUse),
 }
 
-/// Looks a token up. That it was used is no error yet: its user may not have got the answer.
+/// Looks a token up. That it was used is no error yet: its user may not have got the answer, and asks again with the keys it
+/// came with. For a short while only, and never once the token has expired.
 pub(super) fn admit(state: &State, hash: &SecretHash, kind: TokenKind, now: UnixMs) -> Result<Admission, TokenError> {
     let token = state.token(hash).ok_or(TokenError::Unknown)?;
     match (token.kind, kind) {
         (TokenKind::Endpoint, TokenKind::Manager) => Err(TokenError::ForEndpoint),
         (TokenKind::Manager, TokenKind::Endpoint) => Err(TokenError::ForManager),
+        _ if now >= token.expires => Err(TokenError::Expired),
         _ => match token.used {
-            Some(by) if !token.is_reusable() => Ok(Admission::Again(by)),
-            _ if now >= token.expires => Err(TokenError::Expired),
+            Some(by) if !token.is_reusable() && now >= by.at.after(AGAIN_MS) => Err(TokenError::Used),
+            Some(by) if !token.is_reusable() => Ok(Admission::Again(by.who)),
             _ => Ok(Admission::New(token.clone())),
         },
     }

@@ -1,4 +1,7 @@
 //! What a command prints: a table for people, JSON or YAML for programs.
+//!
+//! All that is for people goes through [`print_people`], [`warn`] or the questions in `terminal`, which make text from outside
+//! harmless. What is for programs is printed exactly as it is.
 
 mod figures;
 mod hidden;
@@ -10,6 +13,7 @@ mod watch;
 use std::io::{self, Write as _};
 
 use clap::{Args, ValueEnum};
+use festoon_proto::harmless::{harmless, harmless_lines};
 use serde::Serialize;
 
 pub(super) use figures::{ago_of, bytes, list_of, or_dash, second, span, when};
@@ -77,7 +81,7 @@ impl Output {
 
     fn text<T: Serialize>(self, value: &T, people: impl FnOnce() -> String) -> anyhow::Result<String> {
         Ok(match self.format {
-            Format::Table | Format::Wide => people(),
+            Format::Table | Format::Wide => harmless_lines(&people()).into_owned(),
             Format::Json => serde_json::to_string_pretty(value)? + "\n",
             Format::Yaml => serde_saphyr::to_string(value)?,
         })
@@ -95,7 +99,7 @@ impl Output {
     /// One object of many, on a line of its own for programs.
     pub(super) fn line<T: Serialize>(self, value: &T, people: impl FnOnce() -> String) -> anyhow::Result<()> {
         print(&match self.format {
-            Format::Table | Format::Wide => people(),
+            Format::Table | Format::Wide => harmless(people().trim_end()).into_owned() + "\n",
             Format::Json => serde_json::to_string(value)? + "\n",
             Format::Yaml => format!("---\n{}", serde_saphyr::to_string(value)?),
         })
@@ -104,13 +108,23 @@ impl Output {
     /// What was done, for people alone: programs know by the exit code.
     pub(super) fn say(self, text: &str) -> anyhow::Result<()> {
         match self.is_for_people() {
-            true => print(&format!("{text}\n")),
+            true => print_people(text),
             false => Ok(()),
         }
     }
 }
 
-/// Prints `text` as it is. That nobody reads it any more is an error, which ends the program quietly.
+/// Prints `text` for people, with an end of line.
+pub(super) fn print_people(text: &str) -> anyhow::Result<()> {
+    print(&format!("{}\n", harmless_lines(text)))
+}
+
+/// Tells people something beside the output, with an end of line. That nobody reads it is no error.
+pub(super) fn warn(text: &str) {
+    let _ = io::stderr().lock().write_all(format!("{}\n", harmless_lines(text)).as_bytes());
+}
+
+/// Prints `text` as it is, for programs. That nobody reads it any more is an error, which ends the program quietly.
 pub(super) fn print(text: &str) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes())?;
@@ -122,6 +136,19 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn people_see_what_a_terminal_would_obey_and_programs_get_it_exactly() {
+        let evil = "a\x1b[2J\u{202e}b\nc";
+        let value = json!([{ "name": evil }]);
+        let table = |text: &str| Table::new(&[Column::always("NAME")], "none").rows([vec![text.to_owned()]]);
+        let text = |format| Output { format, width: None }.table_text(&value, || table(evil)).unwrap();
+        assert_eq!(text(Format::Table), "NAME\na\\u{1b}[2J\\u{202e}b\\nc\n");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&text(Format::Json)).unwrap(), value);
+        assert_eq!(text(Format::Yaml), serde_saphyr::to_string(&value).unwrap());
+        let shown = Output::default().text(&value, || details(evil, &[("note", evil.to_owned())])).unwrap();
+        assert_eq!(shown, "a\\u{1b}[2J\\u{202e}b\\nc\n  note  a\\u{1b}[2J\\u{202e}b\\nc\n");
+    }
 
     #[test]
     fn programs_get_the_same_in_json_and_yaml() {

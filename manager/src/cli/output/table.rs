@@ -1,4 +1,6 @@
-//! Columns that line up, and that fit the terminal.
+//! Columns that line up, and that fit the terminal. What a cell says is made harmless, line breaks too.
+
+use festoon_proto::harmless::harmless;
 
 /// The least that a column is cut to.
 const LEAST: usize = 6;
@@ -48,7 +50,7 @@ impl Table {
 
     /// With this row, of as many cells as there are columns.
     pub(in crate::cli) fn row(&mut self, cells: Vec<String>) {
-        self.rows.push(cells);
+        self.rows.push(cells.iter().map(|cell| harmless(cell).into_owned()).collect());
     }
 
     /// With these rows.
@@ -114,9 +116,9 @@ fn cell(text: &str, width: usize) -> String {
 pub(in crate::cli) fn details(title: &str, lines: &[(&str, String)]) -> String {
     let lines = || lines.iter().filter(|(_, value)| !value.is_empty() && value != "-");
     let width = lines().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
-    let mut text = format!("{title}\n");
+    let mut text = format!("{}\n", harmless(title));
     for (name, value) in lines() {
-        text.push_str(&format!("  {name:width$}  {value}\n"));
+        text.push_str(&format!("  {name:width$}  {}\n", harmless(value)));
     }
     text
 }

@@ -3,6 +3,7 @@
 use std::fs::OpenOptions;
 use std::io::{self, BufRead, IsTerminal as _, Write as _};
 
+use festoon_proto::harmless::harmless_lines;
 use rustix::termios::tcgetwinsize;
 use zeroize::Zeroizing;
 
@@ -52,6 +53,7 @@ pub(in crate::cli) fn ask(question: &str) -> anyhow::Result<String> {
 
 /// Shows `text` to whoever answers: at the terminal, even if the standard error goes elsewhere.
 fn show(text: &str) -> io::Result<()> {
+    let text = harmless_lines(text);
     if !io::stderr().is_terminal()
         && let Ok(mut terminal) = OpenOptions::new().write(true).open("/dev/tty")
     {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{Format, Output, Table, print};
+use super::{Format, Output, Table, print, warn};
 
 const PERIOD: Duration = Duration::from_secs(2);
 /// To the upper left corner, and nothing below it (ECMA-48).
@@ -28,7 +28,7 @@ impl Output {
                 }
                 Ok(_) => {}
                 Err(error) if before.is_none() => return Err(error),
-                Err(error) => eprintln!("festoon-manager: {error:#}"),
+                Err(error) => warn(&format!("festoon-manager: {error:#}")),
             }
             tokio::time::sleep(PERIOD).await;
         }

@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 
 use super::args::ManagerArgs;
 use super::client::{api, escaped};
-use super::output::{Column, bytes, confirm, second};
+use super::output::{Column, bytes, confirm, print_people, second};
 use super::record::{ListArgs, Names, Row, Session};
 use crate::snapshot::{Content, read, readable_time};
 use crate::vault::RecoveryKey;
@@ -130,7 +130,11 @@ async fn new_key(session: &Session) -> anyhow::Result<()> {
     let key = RecoveryKey::generate();
     // Shown before it is used: a key that nobody has seen would be lost.
     tell_key(&key).context("the new key can't be shown, so nothing was changed")?;
-    let update = SettingsUpdate { recovery_recipient: Some(key.recipient()), ..SettingsUpdate::default() };
+    let update = SettingsUpdate {
+        recovery_recipient: Some(key.recipient()),
+        recovery_verifying_key: Some(key.signing_key().verifying_key().to_string()),
+        ..SettingsUpdate::default()
+    };
     let changed = session.client.change::<Settings>("/settings", settings.version, &update).await;
     changed.context("keep the key of before too: it is not certain that the one above is in use").map(drop)
 }
@@ -147,24 +151,24 @@ fn tell_key(key: &RecoveryKey) -> io::Result<()> {
 }
 
 fn verify(file: &Path, key: &KeyArgs) -> anyhow::Result<()> {
-    let content = open(file, key)?;
+    let (content, _) = open(file, key)?;
     content.check_secrets().context("the secrets in it can't be read")?;
     let Content { header, state, .. } = content;
     let managers: Vec<_> = state.managers().map(|manager| manager.name.as_str()).collect();
-    println!("{} is whole and can be restored.", file.display());
-    println!("cluster {}, at version {} in epoch {}", header.cluster, state.version().0, state.epoch().number);
-    println!("taken by {} at {}, with Festoon {}", header.manager, readable_time(header.created), header.program);
-    println!(
+    print_people(&format!("{} is whole and can be restored.", file.display()))?;
+    print_people(&format!("cluster {}, at version {} in epoch {}", header.cluster, state.version().0, state.epoch().number))?;
+    print_people(&format!("taken by {} at {}, with Festoon {}", header.manager, readable_time(header.created), header.program))?;
+    print_people(&format!(
         "{} networks, {} endpoints, managers: {}",
         state.networks().count(),
         state.endpoints().count(),
         managers.join(", ")
-    );
+    ))?;
     Ok(())
 }
 
-/// What is in a snapshot.
-fn open(file: &Path, key: &KeyArgs) -> anyhow::Result<Content> {
+/// What is in a snapshot, and the key that reads it.
+fn open(file: &Path, key: &KeyArgs) -> anyhow::Result<(Content, RecoveryKey)> {
     let path = &key.key;
     let text = fs::read_to_string(path).with_context(|| format!("can't read {}", path.display()))?;
     let text = Zeroizing::new(text);
@@ -172,5 +176,6 @@ fn open(file: &Path, key: &KeyArgs) -> anyhow::Result<Content> {
         format!("{} holds no recovery key: it has one on a line that begins with AGE-SECRET-KEY-1", path.display())
     })?;
     let bytes = fs::read(file).with_context(|| format!("can't read {}", file.display()))?;
-    read(&bytes, &key).with_context(|| file.display().to_string())
+    let content = read(&bytes, &key).with_context(|| file.display().to_string())?;
+    Ok((content, key))
 }

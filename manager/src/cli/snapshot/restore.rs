@@ -6,11 +6,12 @@ use anyhow::{Context as _, bail};
 use festoon_cluster::MemberId;
 use festoon_cluster::storage::{Execution, Label, Seed, seed};
 use festoon_control::registry::UnixMs;
-use festoon_proto::PrivateKey;
+use festoon_proto::{PrivateKey, SigningKey};
 use festoon_proto::map::EndpointKind;
 
 use super::survivors::{self, Survivor};
 use super::{RestoreArgs, open};
+use crate::cli::output::print_people;
 use crate::cluster::{self, unix_now};
 use crate::data_dir::{DataDir, DataDirError, Identity};
 use crate::pki::{Credentials, SigningRequest, TlsKey};
@@ -21,24 +22,31 @@ use crate::vault::{SealKey, trusted_pem};
 struct Keys {
     wireguard: PrivateKey,
     seal: PrivateKey,
+    signing: SigningKey,
+    tls: TlsKey,
 }
 
 pub(super) async fn run(root: &Path, args: RestoreArgs) -> anyhow::Result<()> {
     if DataDir::open(root).is_ok() {
         return Err(DataDirError::Taken(root.to_owned()).into());
     }
-    let content = open(&args.file, &args.key)?;
+    let (content, recovery) = open(&args.file, &args.key)?;
     let (created, cluster, before) = (content.header.created, content.header.cluster, content.state.clone());
     let [wireguard, seal] = [(); 2].map(|()| PrivateKey::from_bytes(rand::random()));
+    let signing = SigningKey::from_seed(rand::random());
+    let tls = TlsKey::generate()?;
+    let request = tls.signing_request()?;
     let new = NewManager {
         https: args.manager.https(),
         name: args.manager.name,
         public_key: wireguard.public_key(),
         seal_key: SealKey::new(seal.clone()),
+        signing_key: signing.verifying_key(),
+        tls_key: SigningRequest::from_pem(&request)?.key_fingerprint(),
         underlay: args.manager.underlay,
         priority: args.manager.priority,
     };
-    let restored = restore(content, &new, unix_now())?;
+    let restored = restore(content, &new, &recovery.signing_key(), unix_now())?;
     let survivors = survivors::find(&before).await?;
     if !survivors.is_empty() && !args.force {
         bail!("{}", refusal(&survivors, created));
@@ -49,21 +57,23 @@ pub(super) async fn run(root: &Path, args: RestoreArgs) -> anyhow::Result<()> {
     if !survivors.is_empty() {
         lines.push(format!("{} of the cluster of before still serve: stop them now.", list(&survivors)));
     }
-    write(&data, &Keys { wireguard, seal }, &new, restored).await?;
-    println!("Cluster {cluster} is restored.");
-    lines.iter().for_each(|line| println!("{line}"));
-    println!("Next: festoon-manager serve --data-dir {}", root.display());
+    write(&data, &Keys { wireguard, seal, signing, tls }, &new, restored).await?;
+    print_people(&format!("Cluster {cluster} is restored."))?;
+    lines.iter().try_for_each(|line| print_people(line))?;
+    print_people(&format!("Next: festoon-manager serve --data-dir {}", root.display()))?;
     Ok(())
 }
 
 /// Writes all that a manager keeps; who it is comes last, so that an interrupted restore is none.
 async fn write(data: &DataDir, keys: &Keys, new: &NewManager, restored: Restored) -> anyhow::Result<()> {
     let Restored { state, written, member, vault, .. } = restored;
-    let tls = TlsKey::generate()?;
-    let request = SigningRequest::from_pem(&tls.signing_request()?)?;
+    let request = SigningRequest::from_pem(&keys.tls.signing_request()?)?;
     let chain = vault.certify(&state, member.manager, request, unix_now())?;
-    data.write_keys(&keys.wireguard, &keys.seal)?;
-    Credentials::create(data, &trusted_pem(&state), &tls, &chain)?;
+    data.write_keys(&keys.wireguard, &keys.seal, &keys.signing)?;
+    if let Some(roster) = state.roster() {
+        cluster::write_roster(data, &roster)?;
+    }
+    Credentials::create(data, &trusted_pem(&state), &keys.tls, &chain)?;
     let cluster = state.cluster().context("the registry in the snapshot belongs to no cluster")?;
     let epoch = state.epoch().id();
     // Of an interrupted `restore`, or of a manager that was.

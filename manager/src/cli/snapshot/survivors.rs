@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use festoon_control::registry::State;
 use festoon_proto::ManagerId;
+use festoon_proto::address::cluster_tls_name;
 use festoon_proto::http::AGENT_MAP;
 use rustls::ClientConfig;
 use tokio::task::JoinSet;
 
-use crate::pki::{client_config, fingerprints, tls_name};
+use crate::pki::{client_config, fingerprints};
 use crate::vault::trusted_pem;
 
 /// A manager that runs answers within this; one that is gone may not refuse.
@@ -48,7 +49,7 @@ pub(super) async fn find(state: &State) -> anyhow::Result<Vec<Survivor>> {
 
 /// Whether it serves there. Any answer says so, a refusal too: only who has its key completes the handshake.
 async fn serves(tls: ClientConfig, manager: ManagerId, at: SocketAddr) -> bool {
-    let name = tls_name(manager);
+    let name = cluster_tls_name(manager);
     let client = reqwest::Client::builder()
         .tls_backend_preconfigured(tls)
         .resolve(&name, at)

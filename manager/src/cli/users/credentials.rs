@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 use super::TotpCommand;
 use crate::cli::client::{Client, api};
 use crate::cli::find::find;
-use crate::cli::output::{ask, ask_secret, confirm, is_interactive, print, qr, secret_or_line};
+use crate::cli::output::{ask, ask_secret, confirm, is_interactive, print, qr, secret_or_line, warn};
 use crate::cli::record::{Record as _, Session};
 
 /// A new password, from a person or from the standard input.
@@ -74,7 +74,7 @@ pub(super) async fn totp(session: &Session, command: TotpCommand) -> anyhow::Res
             let user = named_or_self(client, user.as_deref()).await?;
             let path = api(&format!("{}/totp", user.path()));
             let enrolment: TotpEnrolment = client.send(Method::POST, &path, &()).await?;
-            eprintln!("{}\n{}\n", qr(&enrolment.uri)?, enrolment.secret);
+            warn(&format!("{}\n{}\n", qr(&enrolment.uri)?, enrolment.secret));
             let code = SecretText::new(Zeroizing::new(ask("The code that the app shows: ")?));
             let password = proof(client, &user).await?;
             let secret = SecretText::new(Zeroizing::new(enrolment.secret));

@@ -2,7 +2,7 @@
 
 use festoon_control::registry::EventDestination;
 use festoon_events::delivery::{Lane, What};
-use festoon_events::{Event, Position};
+use festoon_events::{Event, Kind, Position};
 use tokio::time::Instant;
 
 use super::{AGAIN, Courier, PART, is_resting};
@@ -64,8 +64,16 @@ impl Courier {
     }
 }
 
-/// Whether a destination gets an event.
+/// Whether a destination gets an event. Heads of the audit log go everywhere: who writes the log does not choose who keeps them.
 fn wants(destination: &EventDestination, event: &Event) -> bool {
-    let is_kind = destination.kinds.is_empty() || destination.kinds.contains(event.kind.word());
-    is_kind && destination.networks.covers(event.network)
+    if event.kind == Kind::AuditHead {
+        return true;
+    }
+    let is_wanted = |kind: &str| destination.kinds.is_empty() || destination.kinds.contains(kind);
+    // A count stands for events of several kinds.
+    let counted = event.details.get("kinds").filter(|_| event.kind == Kind::EventsSuppressed);
+    let stands_for_wanted = || {
+        counted.and_then(|kinds| kinds.as_object()).is_some_and(|kinds| kinds.keys().any(|kind| is_wanted(kind)))
+    };
+    (is_wanted(event.kind.word()) || stands_for_wanted()) && destination.networks.covers(event.network)
 }

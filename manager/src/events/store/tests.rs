@@ -21,6 +21,7 @@ fn numbered(manager: u16, numbers: impl IntoIterator<Item = u64>) -> Vec<(Positi
 }
 
 fn open_in(directory: &tempfile::TempDir, keep: u64) -> Store {
+    let keep = Keep { all: keep, of_endpoint: 20 };
     Store::open(&directory.path().join("events.redb"), keep).unwrap()
 }
 
@@ -56,6 +57,37 @@ fn the_oldest_give_way_and_how_far_was_told_stays() {
     assert!((100..=110).contains(&kept.len()), "{}", kept.len());
     assert_eq!(kept.last(), Some(&at(1, 300)));
     assert_eq!(store.told().unwrap().get(source(2)), Some(Place { life: 1, number: 5 }));
+}
+
+fn of_endpoint(endpoint: u64, manager: u16, numbers: std::ops::RangeInclusive<u64>) -> Vec<(Position, Event)> {
+    let event = |number| Event { endpoint: Some(EndpointId(endpoint)), ..Event::new(number, Kind::EndpointUp) };
+    numbers.map(|number| (at(manager, number), event(number))).collect()
+}
+
+#[test]
+fn one_endpoint_does_not_push_the_events_of_others_out() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut store = open_in(&directory, 100);
+    // Other endpoints, of a manager and of the audit log, are first.
+    store.append(&[numbered(1, 1..=30), numbered(0, 1..=30)].concat()).unwrap();
+    for first in (1..60_000).step_by(1_000) {
+        store.append(&of_endpoint(7_777, 2, first..=first + 999)).unwrap();
+        store.append(&of_endpoint(7_777, 0, first + 30..=first + 1_029)).unwrap();
+        if first == 30_001 {
+            drop(store);
+            store = open_in(&directory, 100);
+        }
+    }
+    let kept = all(&store, &Cursor::default());
+    let first: Vec<_> = numbered(1, 1..=30).into_iter().chain(numbered(0, 1..=30)).map(|(at, _)| at).collect();
+    assert_eq!(kept[..60], first);
+    assert!((80..=82).contains(&kept.len()), "{}", kept.len());
+    assert_eq!(kept.last(), Some(&at(0, 60_030)));
+    // How far was told is what it was, and readers go on.
+    let read: Cursor = kept.iter().copied().collect();
+    assert_eq!(read, store.told().unwrap());
+    store.append(&numbered(1, 31..=31)).unwrap();
+    assert_eq!(all(&store, &read), [at(1, 31)]);
 }
 
 /// A manager's events of three sources, each source's in its order.

@@ -3,7 +3,8 @@
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::change;
+use super::receiver::Receiver;
+use super::{change, webhook};
 use crate::api::{Admin, refused};
 use crate::harness::Manager;
 
@@ -96,4 +97,29 @@ async fn who_has_seen_another_version_of_a_destination_changes_nothing() {
     assert_eq!(shown.headers()["etag"].to_str().unwrap(), now);
     let shown: Value = shown.json().await.unwrap();
     assert_eq!((&shown["name"], &shown["url"]), (&json!("a"), &json!("https://hook.example/")));
+}
+
+#[tokio::test]
+async fn what_the_machine_forbids_no_admin_allows() {
+    let manager = Manager::init("m1");
+    manager.configure("[delivery]\nforbid_private_addresses = true\n");
+    let manager = manager.started().await;
+    let admin = Admin::of(&manager);
+    let receiver = Receiver::new().await;
+    let (hook, _) = webhook(&admin, "near", &receiver, json!({})).await;
+    let by_name = receiver.url().replace("http://127.0.0.1", "https://localhost");
+    let broker = json!({
+        "name": "bus", "kind": "amqp", "url": "amqps://u@localhost/v", "exchange": "e", "password": "secret",
+        "allow_private_addresses": true,
+    });
+    let broker = id_of(&admin.post("/event-destinations", broker).await);
+    for (id, url) in [(&hook, None), (&hook, Some(by_name)), (&broker, None)] {
+        if let Some(url) = url {
+            change(&admin, id, json!({"url": url})).await;
+        }
+        let answer = admin.ask(Method::POST, &format!("/event-destinations/{id}/test"), &[], Some(json!({}))).await;
+        let said = answer.text().await.unwrap();
+        assert!(said.contains("forbid_private_addresses"), "{said}");
+    }
+    assert!(receiver.requests().is_empty());
 }

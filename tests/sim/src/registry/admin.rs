@@ -8,11 +8,11 @@ use festoon_control::registry::{
     TokenPreset, UnixMs,
 };
 use festoon_proto::token::{SecretHash, TokenKind};
-use festoon_proto::{ManagerId, PublicKey};
+use festoon_proto::{Fingerprint, ManagerId, PublicKey};
 use tokio::time::{sleep, timeout};
 
 use super::history::{Answer, Said};
-use super::machine::{CLUSTER, Machine};
+use super::machine::{CLUSTER, Machine, signing_key};
 use super::world::{LOOK, World};
 use crate::random::Random;
 
@@ -142,6 +142,9 @@ impl Admin {
             role: ManagerRole::Full,
             public_key: PublicKey::from_bytes(self.bytes()),
             seal_key: None,
+            // Ids are given one after the other.
+            signing_key: signing_key(ManagerId(u16::from(last))).verifying_key(),
+            tls_key: Fingerprint([last; 32]),
             underlay: vec![([192, 0, 2, last], 51820).into()],
             https: vec![([192, 0, 2, last], 8443).into()],
             priority: 100,

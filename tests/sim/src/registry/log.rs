@@ -7,7 +7,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use festoon_cluster::Proposal;
-use festoon_control::registry::Change;
 use festoon_proto::ManagerId;
 
 /// A change in the log.
@@ -15,7 +14,7 @@ use festoon_proto::ManagerId;
 pub(super) struct Entry {
     /// Where it stands.
     pub(super) place: u64,
-    pub(super) change: Change,
+    pub(super) proposal: Proposal,
     /// When some manager carried it out first, in moments of the history.
     pub(super) moment: usize,
 }
@@ -51,7 +50,7 @@ impl Log {
         let mut changes = Vec::new();
         for (&place, (moment, proposal)) in &self.record().entries {
             if let Some(proposal) = proposal.as_ref().filter(|proposal| known.insert(proposal.id)) {
-                changes.push(Entry { place, change: proposal.change.clone(), moment: *moment });
+                changes.push(Entry { place, proposal: proposal.clone(), moment: *moment });
             }
         }
         changes

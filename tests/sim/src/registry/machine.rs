@@ -8,7 +8,7 @@ use festoon_cluster::testing::{FaultyDisk, audit_on};
 use festoon_cluster::{Cluster, Identity, MemberId, Role, Settings};
 use festoon_control::registry::{Command, RenewManager, State, UnixMs};
 use festoon_proto::map::MapVersion;
-use festoon_proto::{ClusterId, EpochId, ManagerId};
+use festoon_proto::{ClusterId, EpochId, ManagerId, SigningKey};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
@@ -26,6 +26,14 @@ const OWN_CLIENT: u64 = 1000;
 const CACHE: usize = 1 << 20;
 /// How often a program sees whether the others have the same registry.
 const COMPARE: Duration = Duration::from_secs(2);
+
+/// What a manager signs with.
+pub(super) fn signing_key(manager: ManagerId) -> SigningKey {
+    let [high, low] = manager.0.to_be_bytes();
+    let mut seed = [7; 32];
+    seed[..2].copy_from_slice(&[high, low]);
+    SigningKey::from_seed(seed)
+}
 
 /// A machine of a manager.
 pub(super) struct Machine {
@@ -205,7 +213,8 @@ impl Machine {
         let settings = Settings { snapshot_after, keep, compare_every: COMPARE, seed };
         storage.machine.tell(witness(Arc::clone(world), self.id));
         let wire = Wire { me: self.id, life, net: Arc::clone(&world.net) };
-        let identity = Identity { me, epoch: EPOCH, later: None };
+        let signing_key = signing_key(self.id);
+        let identity = Identity { me, epoch: EPOCH, later: None, signing_key, roster: None };
         let started = Cluster::start_with(settings, identity, storage.log, storage.machine, wire).await;
         let cluster = started.map_err(|error| error.to_string())?;
         if self.disk().losses() > losses {

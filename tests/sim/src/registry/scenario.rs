@@ -12,6 +12,7 @@ use super::admin::Admin;
 use super::check::{Verdict, judge};
 use super::clients::{Client, Memory};
 use super::faults::{self, Fault, Weather};
+use super::forger::forge;
 use super::net::{Conditions, Net};
 use super::world::World;
 use crate::random::Random;
@@ -202,6 +203,7 @@ impl Scenario {
             let (world, memory) = (Arc::clone(world), Arc::clone(&memory));
             actors.push(tokio::spawn(Client { number, world, random: random.fork(), memory, calls: CALLS }.run()));
         }
+        actors.push(tokio::spawn(forge(Arc::clone(world), random.fork())));
         for weather in &self.weathers {
             actors.push(tokio::spawn(faults::make(Arc::clone(world), random.fork(), weather.clone())));
         }

@@ -8,6 +8,8 @@ use festoon_control::registry::{Addresses, State};
 use festoon_proto::map::MapVersion;
 use festoon_proto::{EndpointId, ManagerId, NetworkId, PublicKey};
 
+use super::forger::is_deceived;
+
 /// An endpoint that was in some state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Seen {
@@ -38,6 +40,9 @@ impl Sightings {
     pub(super) fn see(&self, manager: ManagerId, before: MapVersion, state: &Arc<State>, moment: usize) {
         let mut record = self.record();
         let version = state.version();
+        if is_deceived(state) {
+            record.wrong.push(format!("{manager} carried out a forged change, before {version:?}"));
+        }
         if version < before {
             record.wrong.push(format!("{manager} went back from {before:?} to {version:?}"));
         }

@@ -6,13 +6,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use festoon_cluster::Signer;
 use festoon_control::registry::{Command, Outcome, UnixMs};
 use festoon_proto::ManagerId;
 use tokio::time::Instant;
 
 use super::history::{Answer, History, Said};
 use super::log::Log;
-use super::machine::Machine;
+use super::machine::{Machine, signing_key};
 use super::net::{Conditions, Net, Process};
 use super::sightings::Sightings;
 use crate::random::Random;
@@ -154,7 +155,7 @@ impl World {
         let answer = tokio::select! {
             biased;
             () = process.ended() => Answer::Unknown,
-            answer = process.cluster.submit(command.into()) => with_addresses(answer.into(), process),
+            answer = process.cluster.submit_for(&signer(&command, through), command.into()) => with_addresses(answer.into(), process),
         };
         self.note(&format!("client {client} through {through}: call {call} {answer:?}"));
         self.history.answer(call, answer.clone());
@@ -173,6 +174,12 @@ impl World {
             tokio::time::sleep(LOOK).await;
         }
     }
+}
+
+/// Who stands for a command: the manager that is asked, unless it is about what only another knows of itself.
+fn signer(command: &Command, through: ManagerId) -> Signer {
+    let manager = if let Command::RenewManager(command) = command { command.manager } else { through };
+    Signer::new(manager, signing_key(manager))
 }
 
 /// What an API answers: the addresses stand in the copy of the manager that was asked.

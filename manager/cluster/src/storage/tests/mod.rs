@@ -9,8 +9,11 @@ mod slow;
 
 use std::time::Duration;
 
-use festoon_control::registry::{AddNetwork, Bootstrap, Command, DEFAULT_MTU, FORMAT, ManagerRole, ManagerSpec};
-use festoon_proto::{ClusterId, ManagerId, PublicKey};
+use festoon_control::registry::{
+    AddNetwork, Bootstrap, Command, DEFAULT_MTU, FORMAT, ManagerRole, ManagerSpec, Vouch,
+};
+use festoon_proto::map::MapVersion;
+use festoon_proto::{ClusterId, Fingerprint, ManagerId, PublicKey, SigningKey};
 use openraft::testing::{StoreBuilder, Suite};
 use openraft::{CommittedLeaderId, Entry, EntryPayload, LogId};
 use tokio::sync::watch;
@@ -69,8 +72,17 @@ pub(super) fn log_id(term: u64, index: u64) -> LogId<MemberId> {
 }
 
 fn entry(term: u64, index: u64, command: Command) -> Entry<TypeConfig> {
-    let proposal = Proposal { id: ProposalId((term as u128) << 64 | index as u128), change: command.into() };
+    let (id, change) = (ProposalId((term as u128) << 64 | index as u128), command.into());
+    let seen = MapVersion(index.saturating_sub(1));
+    let vouch = Vouch::sign(&signing_key(), ManagerId(1), (CLUSTER, EpochId::FIRST), seen, id.0, &change);
+    let proposal = Proposal { id, change, vouch: Some(vouch) };
     Entry { log_id: log_id(term, index), payload: EntryPayload::Normal(proposal) }
+}
+
+const CLUSTER: ClusterId = ClusterId([7; 16]);
+
+pub(super) fn signing_key() -> SigningKey {
+    SigningKey::from_seed([1; 32])
 }
 
 pub(super) fn bootstrap() -> Command {
@@ -81,12 +93,14 @@ pub(super) fn bootstrap() -> Command {
         role: ManagerRole::Full,
         public_key: key,
         seal_key: None,
+        signing_key: signing_key().verifying_key(),
+        tls_key: Fingerprint([0; 32]),
         underlay,
         https,
         priority: 0,
         format: FORMAT,
     };
-    Command::Bootstrap(Bootstrap { cluster: ClusterId([7; 16]), manager })
+    Command::Bootstrap(Bootstrap { cluster: CLUSTER, manager })
 }
 
 pub(super) fn network(number: u64) -> Command {

@@ -1,6 +1,7 @@
 //! Registries that begin from a state.
 
 use festoon_control::registry::{State, UnixMs, apply};
+use festoon_proto::epoch::{EpochProof, EpochSigner};
 use openraft::storage::{RaftLogStorage as _, RaftStateMachine as _};
 
 use super::*;
@@ -11,7 +12,10 @@ fn promoted(member: MemberId) -> Seed {
         _ => state,
     };
     let state = commands(0..6).into_iter().fold(State::default(), run);
-    next_epoch(Seed::new(state), member, UnixMs(7)).unwrap()
+    let epoch = state.next_epoch(member.manager, UnixMs(7)).unwrap();
+    let signer = (EpochSigner::Manager(ManagerId(1)), &signing_key());
+    let proof = EpochProof::sign(signer, CLUSTER, epoch, state.version(), member.manager);
+    next_epoch(Seed::new(state), member, proof).unwrap()
 }
 
 #[tokio::test]

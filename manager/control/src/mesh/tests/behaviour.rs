@@ -203,6 +203,29 @@ fn what_arrives_before_the_link_is_up_is_believed_and_said_again_afterwards() {
 }
 
 #[test]
+fn nobody_has_the_last_word_for_ever() {
+    let mut net = Net::full(2, 1);
+    net.attach(at(7, 1, 5));
+    net.settle();
+    let last = Flood {
+        sequence: 1,
+        attachments: vec![at(7, 2, u64::MAX), at(8, 2, u64::MAX)],
+        detachments: vec![(e(9), Generation(u64::MAX))],
+        links: Vec::new(),
+        wants_all: false,
+    };
+    net.with(1, |mesh, now| mesh.handle_flood(now, m(2), last));
+    net.settle();
+    assert!(net.mesh(1).attachments().eq([at(7, 1, 5)]));
+    assert_eq!(net.attach(at(9, 1, 1)), at(9, 1, 1));
+    let mesh = net.mesh(1);
+    let first_of = |boot| Generation::first_of_boot(boot);
+    assert!(mesh.may_have(e(7), first_of(2)) && mesh.may_have(e(7), Generation(4)), "started again, or an old copy");
+    assert!(!mesh.may_have(e(7), first_of(1000)) && !mesh.may_have(e(7), Generation(u64::MAX)));
+    assert!(mesh.may_have(e(10), first_of(1000)) && !mesh.may_have(e(10), Generation(u64::MAX)), "nothing is known");
+}
+
+#[test]
 fn strangers_and_nonsense_are_ignored() {
     let mut net = Net::full(2, 1);
     let huge =

@@ -13,7 +13,7 @@ pub use api_tokens::MAX_API_TOKEN_MS;
 pub(super) use api_tokens::{create as create_api_token, remove as remove_api_token};
 pub use error::AccountError;
 pub(super) use record::Accounts;
-pub use record::{ApiToken, OidcIdentity, PasswordHash, Session, Totp, User};
+pub use record::{ApiToken, OidcIdentity, PasswordHash, Session, Totp, User, site_of};
 pub use sessions::{MAX_SESSION_MS, MAX_SESSIONS};
 pub(super) use sessions::{log_in, log_out, log_out_all};
 pub use users::check_set_up;

@@ -1,7 +1,7 @@
 //! The records of accounts.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
 use festoon_proto::access::{Grant, Role};
@@ -30,6 +30,8 @@ pub struct User {
     pub identity: Option<OidcIdentity>,
     /// Whether it may log in and its tokens are good.
     pub is_enabled: bool,
+    /// The hosts (see [`site_of`]) that it logged in from, the latest last: 16 at most.
+    pub logged_in_from: Vec<IpAddr>,
     /// When it was added.
     pub created: UnixMs,
     /// The last command that changed what it logs in with.
@@ -38,7 +40,32 @@ pub struct User {
     pub changed: MapVersion,
 }
 
+/// What one host has to itself: an address, of IPv6 a /64.
+pub fn site_of(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)).into(),
+        v4 => v4,
+    }
+}
+
+/// Hosts that are remembered of a user; the one that it used least lately gives way.
+const MAX_HOSTS: usize = 16;
+
 impl User {
+    /// Whether it logged in from this host before.
+    pub fn knows(&self, from: IpAddr) -> bool {
+        self.logged_in_from.contains(&site_of(from))
+    }
+
+    /// Remembers that it logged in from this host.
+    pub(in crate::registry) fn note_log_in(&mut self, from: IpAddr) {
+        let site = site_of(from);
+        self.logged_in_from.retain(|known| *known != site);
+        let excess = (self.logged_in_from.len() + 1).saturating_sub(MAX_HOSTS);
+        self.logged_in_from.drain(..excess);
+        self.logged_in_from.push(site);
+    }
+
     /// Whether it is an owner who can log in.
     pub fn is_acting_owner(&self) -> bool {
         let can_log_in = self.is_enabled && (self.password.is_some() || self.identity.is_some());

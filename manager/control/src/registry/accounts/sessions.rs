@@ -1,5 +1,6 @@
 //! Commands on sessions.
 
+use festoon_proto::harmless::is_harmless;
 use festoon_proto::{SessionId, UserId};
 
 use super::super::state::State;
@@ -26,13 +27,14 @@ pub(in crate::registry) fn log_in(state: &mut State, command: &LogIn) -> Result<
     if matches!(command.proof, Proof::RecoveryCode(_)) {
         user.changed = state.version();
     }
+    user.note_log_in(command.from);
     state.put_user(user);
     let all: Vec<_> = state.sessions_of(command.user).map(|session| session.id).collect();
     for oldest in all.iter().take((all.len() + 1).saturating_sub(MAX_SESSIONS)) {
         state.remove_session(*oldest);
     }
     let LogIn { user, hash, from, agent, now, expires, .. } = command.clone();
-    let (id, agent) = (state.next_session(), agent.chars().filter(|c| !c.is_control()).take(MAX_AGENT).collect());
+    let (id, agent) = (state.next_session(), agent.chars().filter(|c| is_harmless(*c)).take(MAX_AGENT).collect());
     state.add_session(Session { id, user, hash, created: now, expires, from, agent });
     Ok(id)
 }

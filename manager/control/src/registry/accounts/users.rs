@@ -6,6 +6,7 @@ use festoon_proto::UserId;
 use festoon_proto::access::{Grant, Role, Scope};
 use festoon_proto::token::SecretHash;
 
+use festoon_proto::harmless::is_harmless;
 use super::super::name;
 use super::super::secrets;
 use super::super::state::State;
@@ -59,6 +60,7 @@ pub(in crate::registry) fn add(state: &mut State, command: &AddUser) -> Result<U
         totp: None,
         identity: command.identity.clone(),
         is_enabled: true,
+        logged_in_from: Vec::new(),
         created: command.now,
         credentials_changed: state.version(),
         changed: state.version(),
@@ -203,7 +205,7 @@ fn check_password(password: &PasswordHash) -> Result<(), AccountError> {
 }
 
 fn check_identity(state: &State, of: Option<UserId>, identity: &OidcIdentity) -> Result<(), AccountError> {
-    if [&identity.issuer, &identity.subject].iter().any(|text| !(1..=MAX_LEN).contains(&text.len())) {
+    if [&identity.issuer, &identity.subject].iter().any(|text| !(1..=MAX_LEN).contains(&text.len()) || !text.chars().all(is_harmless)) {
         return Err(AccountError::Identity);
     }
     match state.user_with(identity).filter(|user| Some(user.id) != of) {

@@ -4,17 +4,19 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
+use festoon_proto::ManagerId;
 use festoon_proto::token::SecretHash;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::super::change::{Author, Change, Who};
+use super::super::change::{Author, Who};
 use super::super::state::State;
 use super::super::{Subject, UnixMs};
+use super::Origin;
 
 /// The SHA-256 of an entry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Default)]
 pub struct Hash(pub [u8; 32]);
 
 impl Hash {
@@ -81,6 +83,14 @@ pub struct Entry {
     pub line: String,
 }
 
+impl Entry {
+    /// The number and the hash that an unaltered entry says it has.
+    pub fn named(&self) -> Option<(u64, Hash)> {
+        let link = Link::of(&self.line).ok()?;
+        Some((link.number, link.hash.parse().ok()?))
+    }
+}
+
 /// What an entry is about.
 pub(super) struct What {
     pub(super) action: &'static str,
@@ -96,6 +106,9 @@ struct Line<'a> {
     at: String,
     index: u64,
     by: By,
+    /// The manager that stands for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    voucher: Option<Named>,
     action: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     subject: Option<Named>,
@@ -150,16 +163,17 @@ impl By {
 }
 
 /// Writes the next entry.
-pub(super) fn write(state: &mut State, change: &Change, what: What) -> Entry {
+pub(super) fn write(state: &mut State, origin: Origin, what: What) -> Entry {
     let head = state.audited();
     let number = head.count + 1;
     let raw = |text: &Option<String>| text.clone().and_then(|text| RawValue::from_string(text).ok());
     let (before, after) = (raw(&what.before), raw(&what.after));
     let line = Line {
         number,
-        at: rfc3339(change.at),
+        at: rfc3339(origin.at),
         index: state.version().0,
-        by: By::new(state, change.by),
+        by: By::new(state, origin.by),
+        voucher: origin.voucher.map(|id| voucher(state, id)),
         action: what.action,
         subject: what.subject.map(|subject| Named { kind: subject.kind(), id: subject.id(), name: what.name }),
         before: before.as_deref(),
@@ -171,6 +185,11 @@ pub(super) fn write(state: &mut State, change: &Change, what: What) -> Entry {
     let hash = Hash::of(&open);
     state.records.audited = Head { count: number, hash };
     Entry { number, line: close(&open, hash) }
+}
+
+fn voucher(state: &State, id: ManagerId) -> Named {
+    let name = state.manager(id).map(|manager| manager.name.clone());
+    Named { kind: "manager", id: Some(id.to_string()), name }
 }
 
 /// RFC 3339, to the millisecond.
@@ -237,4 +256,23 @@ pub fn verify<'a>(lines: impl IntoIterator<Item = &'a str>) -> Result<Option<(u6
         last = Some((link.number, link.hash));
     }
     Ok(last)
+}
+
+/// A chain of entries with one action.
+#[cfg(test)]
+pub(super) fn tests_chain(action: &str, numbers: std::ops::RangeInclusive<u64>) -> Vec<String> {
+    let mut lines = Vec::new();
+    tests_append(&mut lines, action, numbers);
+    lines
+}
+
+/// Goes on with a chain.
+#[cfg(test)]
+pub(super) fn tests_append(lines: &mut Vec<String>, action: &str, numbers: std::ops::RangeInclusive<u64>) {
+    for number in numbers {
+        let last = lines.last().and_then(|line| Link::of(line).ok());
+        let previous = last.map_or_else(|| Hash::default().to_string(), |link| link.hash);
+        let open = format!(r#"{{"number":{number},"action":"{action}","previous":"{previous}"}}"#);
+        lines.push(close(&open, Hash::of(&open)));
+    }
 }

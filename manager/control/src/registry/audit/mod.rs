@@ -3,19 +3,34 @@
 //! Entries are made where changes are carried out, so every manager makes the same. The state keeps only the end of the
 //! chain; who carries changes out stores the entries.
 
+mod anchors;
 mod entry;
 mod view;
 
-use super::change::Change;
+use festoon_proto::ManagerId;
+
+use super::change::Author;
 use super::state::{State, Timer};
 use super::{Command, Deed, Outcome, Refusal, Subject, UnixMs};
 
+pub use anchors::{Anchor, AnchorError, Fit, anchors_in, verify_against};
 pub use entry::{Entry, Hash, Head, NoHash, VerifyError, verify};
+
+/// Where a change comes from.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Origin {
+    /// Who wants it.
+    pub(super) by: Author,
+    /// When that was.
+    pub(super) at: UnixMs,
+    /// The manager that stands for it.
+    pub(super) voucher: Option<ManagerId>,
+}
 
 /// Carries a command out, and writes of it. Nothing is written of a command that is refused, or that changes nothing.
 pub(super) fn observed(
     state: &mut State,
-    change: &Change,
+    origin: Origin,
     command: &Command,
     entries: &mut Vec<Entry>,
     apply: impl FnOnce(&mut State, &Command) -> Result<Outcome, Refusal>,
@@ -31,7 +46,7 @@ pub(super) fn observed(
     let is_written = !is_quiet && (before != after || is_vague);
     if is_written {
         let what = entry::What { action: action(command), subject, name: new_name.or(name), before, after };
-        entries.push(entry::write(state, change, what));
+        entries.push(entry::write(state, origin, what));
     }
     Ok(outcome)
 }
@@ -46,9 +61,9 @@ pub(super) fn of_expiry(state: &mut State, now: UnixMs, entries: &mut Vec<Entry>
         let (before, name) = seen(state, subject);
         state.forget(at, timer);
         if subject.is_some() {
-            let change = Change { at: now, ..Command::Expire(now).into() };
+            let origin = Origin { by: Author::CLUSTER, at: now, voucher: None };
             let what = entry::What { action: "endpoint.expire", subject, name, before, after: None };
-            entries.push(entry::write(state, &change, what));
+            entries.push(entry::write(state, origin, what));
         }
     }
 }
@@ -96,7 +111,8 @@ fn subject_of(state: &State, command: &Command) -> Option<Subject> {
         | Command::AddAuthority(_)
         | Command::PromoteAuthority(_)
         | Command::RetireAuthority(_)
-        | Command::BeginEpoch(_) => Subject::Cluster,
+        | Command::BeginEpoch(_)
+        | Command::SetRecoveryKey(_) => Subject::Cluster,
         Command::JoinEndpoint(command) => match state.node(&command.public_key)? {
             super::state::Node::Endpoint(id) => Subject::Endpoint(id),
             super::state::Node::Manager(_) => return None,
@@ -148,6 +164,7 @@ const fn action(command: &Command) -> &'static str {
         Command::PromoteAuthority(_) => "ca.promote",
         Command::RetireAuthority(_) => "ca.retire",
         Command::BeginEpoch(_) => "cluster.begin-epoch",
+        Command::SetRecoveryKey(_) => "cluster.set-recovery-key",
         Command::AnnounceProgram(_) => "manager.announce-program",
         Command::SetSetUpSecret(_) => "cluster.set-up-secret",
         Command::SetUp(_) => "user.set-up",

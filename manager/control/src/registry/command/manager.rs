@@ -2,10 +2,10 @@
 
 use std::net::SocketAddr;
 
+use festoon_proto::epoch::EpochProof;
 use festoon_proto::http::ManagerRole;
-use festoon_proto::map::MapVersion;
 use festoon_proto::token::SecretHash;
-use festoon_proto::{ClusterId, ManagerId, PublicKey};
+use festoon_proto::{ClusterId, Fingerprint, ManagerId, PublicKey, VerifyingKey};
 use serde::{Deserialize, Serialize};
 
 use super::{DataKeyCopy, UnixMs};
@@ -21,6 +21,11 @@ pub struct ManagerSpec {
     pub public_key: PublicKey,
     /// The key that secrets are sealed to for it (X25519); none for a witness, which gets none.
     pub seal_key: Option<PublicKey>,
+    /// The key that it signs with what it vouches for (Ed25519).
+    pub signing_key: VerifyingKey,
+    /// The SHA-256 of the public key in its signing request, as SubjectPublicKeyInfo in DER (RFC 5280). Whoever made this
+    /// command has seen a proof that the manager holds the private key.
+    pub tls_key: Fingerprint,
     /// Where its tunnels are reached; nowhere for a witness.
     pub underlay: Vec<SocketAddr>,
     /// Where its HTTPS listener is reached.
@@ -115,14 +120,8 @@ pub struct RotateSealKey {
 /// See [`Command::BeginEpoch`](super::Command::BeginEpoch).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BeginEpoch {
-    /// The new epoch: the one after the last.
-    pub epoch: u32,
-    /// The manager whose copy the cluster goes on from.
-    pub by: ManagerId,
-    /// The version of that copy.
-    pub from: MapVersion,
-    /// Now.
-    pub now: UnixMs,
+    /// The signed act: which epoch, from which copy, and the manager that the cluster goes on with.
+    pub proof: EpochProof,
 }
 
 /// See [`Command::AnnounceProgram`](super::Command::AnnounceProgram).

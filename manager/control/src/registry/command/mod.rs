@@ -20,6 +20,7 @@ mod secret;
 use festoon_proto::token::SecretHash;
 use festoon_proto::{
     ApiTokenId, EndpointId, EventDestinationId, Fingerprint, JoinTokenId, ManagerId, NetworkId, SessionId, UserId,
+    VerifyingKey,
 };
 use serde::{Deserialize, Serialize};
 
@@ -142,6 +143,8 @@ pub enum Command {
     RedeliverDeadLetters(RedeliverDeadLetters),
     /// Something was done that changes nothing here: only the audit log is to have it.
     Note(Deed),
+    /// What was signed with the recovery key is checked with this from now on.
+    SetRecoveryKey(VerifyingKey),
 }
 
 /// Something that somebody did.
@@ -185,7 +188,7 @@ impl Command {
             Self::RotateEndpointKey(command) => Some(command.now),
             Self::JoinManager(command) => Some(command.now),
             Self::RotateManagerKey(command) => Some(command.now),
-            Self::BeginEpoch(command) => Some(command.now),
+            Self::BeginEpoch(command) => Some(UnixMs(command.proof.epoch.began_unix_ms)),
             Self::SetUp(command) => Some(command.now),
             Self::AddUser(command) => Some(command.now),
             Self::CreateApiToken(command) => Some(command.now),

@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 
 use festoon_proto::EventDestinationId;
 use festoon_proto::access::Scope;
+use festoon_proto::harmless::is_harmless;
 
 use super::name;
 use super::secrets;
@@ -126,7 +127,7 @@ fn check_name(state: &State, name: &str) -> Result<(), DestinationError> {
 
 /// What is in a URL is for the shell, which reads it.
 fn check_target(target: &Target) -> Result<(), DestinationError> {
-    let fits = |text: &str, most| text.len() <= most && !text.chars().any(char::is_control);
+    let fits = |text: &str, most| text.len() <= most && text.chars().all(is_harmless);
     let is_good = match target {
         Target::Webhook { url } => !url.is_empty() && fits(url, MAX_URL),
         Target::Amqp { uri, exchange, routing_key_prefix: prefix } => {

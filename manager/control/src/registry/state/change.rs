@@ -12,7 +12,7 @@ use super::super::address::Addresses;
 use super::super::answers::{Answer, MAX_ANSWERS};
 use super::super::authorities::Authority;
 use super::super::given;
-use super::super::record::{Endpoint, Kept, Manager, Network, Token, TokenUse};
+use super::super::record::{Endpoint, Kept, Manager, Network, Token, TokenUse, Used};
 use super::super::vault::Vault;
 use super::State;
 use super::index::{Holder, Timer};
@@ -25,7 +25,7 @@ const MAX_KEPT: usize = 10_000;
 /// More ids than may have been given away in a part of the log that is lost.
 const LOST_NETWORKS: u32 = 1_000;
 const LOST_ENDPOINTS: u64 = 1_000_000;
-const LOST_MANAGERS: u16 = 10;
+pub(in crate::registry) const LOST_MANAGERS: u16 = 10;
 const LOST_USERS: u32 = 1_000;
 const LOST_API_TOKENS: u32 = 10_000;
 const LOST_SESSIONS: u64 = 1_000_000;
@@ -248,10 +248,10 @@ impl State {
         promised
     }
 
-    pub(in crate::registry) fn use_token(&mut self, hash: SecretHash, by: TokenUse) {
+    pub(in crate::registry) fn use_token(&mut self, hash: SecretHash, who: TokenUse, at: UnixMs) {
         if let Some(token) = self.records.tokens.get_mut(&hash) {
             let token = Arc::make_mut(token);
-            token.used = Some(by);
+            token.used = Some(Used { who, at });
             token.uses = token.uses.saturating_add(1);
             token.changed = self.records.version;
         }

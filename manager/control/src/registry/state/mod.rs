@@ -23,6 +23,7 @@ use super::record::{Endpoint, Epoch, Kept, Manager, Network, Token};
 use super::vault::Vault;
 use index::Index;
 
+pub(super) use change::LOST_MANAGERS;
 pub(super) use index::{DamagedError, Holder, Node, Timer};
 pub(super) use records::Records;
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use festoon_proto::map::MapVersion;
 use festoon_proto::token::SecretHash;
-use festoon_proto::{ClusterId, EndpointId, ManagerId, NetworkId};
+use festoon_proto::{ClusterId, EndpointId, ManagerId, NetworkId, VerifyingKey};
 use imbl::OrdMap;
 use serde::{Deserialize, Serialize};
 
@@ -46,4 +46,6 @@ pub(in crate::registry) struct Records {
     pub(in crate::registry) audited: Head,
     pub(in crate::registry) accounts: Accounts,
     pub(in crate::registry) destinations: Destinations,
+    /// The public half of the key that is derived from the recovery key.
+    pub(in crate::registry) recovery_key: Option<VerifyingKey>,
 }

@@ -239,7 +239,6 @@ fn sessions_end() {
         state.sessions().map(|session| session.id.0).collect::<Vec<_>>()
     };
     let password = UpdateUser { password: Some(Some(phc("new"))), ..of(1) };
-    let begin = BeginEpoch { epoch: 2, by: ManagerId(1), now: UnixMs(9), from: MapVersion(7) };
     for (command, expected) in [
         (Command::LogOut(SessionId(1)), &[2, 3][..]),
         (Command::LogOutAll(UserId(1)), &[2]),
@@ -249,7 +248,7 @@ fn sessions_end() {
         (Command::RemoveUser(UserId(1)), &[2]),
         (Command::Expire(UnixMs(HOUR - 1)), &[1, 2, 3]),
         (Command::Expire(UnixMs(HOUR)), &[]),
-        (Command::BeginEpoch(begin), &[]),
+        (begin_epoch(2, 1, 9), &[]),
     ] {
         assert_eq!(left(std::slice::from_ref(&command)), expected, "{command:?}");
     }

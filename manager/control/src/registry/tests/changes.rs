@@ -169,6 +169,53 @@ fn tags_expiry_and_leave_to_use_the_overlay_are_changed() {
 }
 
 #[test]
+fn an_endpoint_changes_its_own_and_only_while_it_may_use_the_overlay() {
+    let mut log = Log::new();
+    log.done(token(1, 1));
+    log.done(join_as(1, 1, 1));
+    log.done(client("db", 2));
+    let by_at =
+        |who, command, at| Change { command, by: Author { who, from: None }, at: UnixMs(at), only_if: None, key: None };
+    let by = |who, command| by_at(who, command, 1);
+    let offer = |endpoint, prefix: &str| {
+        Command::OfferRoutes(OfferRoutes { endpoint: EndpointId(endpoint), prefixes: vec![prefix.parse().unwrap()] })
+    };
+    let rotate = |endpoint, number| {
+        let (endpoint, now) = (EndpointId(endpoint), UnixMs(1));
+        Command::RotateEndpointKey(RotateEndpointKey { endpoint, new_key: key(number), now, overlap_until: now })
+    };
+    let own = |number: u8| [offer(1, &format!("192.168.{number}.0/24")), rotate(1, 50 + number), remove(1)];
+    let refusal =
+        |log: &Log, change: Change| carry_out(&log.state, log.index + 1, &change).err().map(|refusal| refusal.kind());
+    let (first, second) = (Who::Endpoint(EndpointId(1)), Who::Endpoint(EndpointId(2)));
+    for command in own(1) {
+        assert_eq!(refusal(&log, by(first, command.clone())), None);
+        assert_eq!(refusal(&log, by(second, command)), Some("endpoint-not-its-own"));
+    }
+    let update_of = |endpoint| UpdateEndpoint::of(EndpointId(endpoint), UnixMs(1));
+    let foreign =
+        [client("more", 7), Command::UpdateEndpoint(update_of(1)), Command::Batch(vec![offer(1, "192.168.9.0/24")])];
+    for command in foreign {
+        assert_eq!(refusal(&log, by(first, command)), Some("endpoint-not-its-own"));
+    }
+
+    log.done(Command::UpdateEndpoint(UpdateEndpoint { is_enabled: Some(false), ..update_of(1) }));
+    for command in own(2) {
+        assert_eq!(refusal(&log, by(first, command.clone())), Some("endpoint-disabled"));
+        assert_eq!(refusal(&log, by(Who::Cluster, command)), None, "others may do it for it");
+    }
+    log.done(Command::UpdateEndpoint(UpdateEndpoint {
+        is_enabled: Some(true),
+        expires: Some(Some(UnixMs(HOUR))),
+        ..update_of(1)
+    }));
+    for command in own(3) {
+        assert_eq!(refusal(&log, by_at(first, command.clone(), HOUR - 1)), None);
+        assert_eq!(refusal(&log, by_at(first, command, HOUR)), Some("endpoint-unknown"), "its time is over");
+    }
+}
+
+#[test]
 fn a_route_is_used_once_an_admin_approves_it_and_by_one_endpoint_alone() {
     let mut log = Log::new();
     log.done(client("a", 1));

@@ -197,8 +197,7 @@ fn a_stored_state_has_them_and_an_epoch_gives_no_id_again() {
     let state = run(&with_one(), Command::NoteDelivery(note([given_up("m1.1.1")]))).state;
     let stored = postcard::to_stdvec(&state).unwrap();
     assert_eq!(postcard::from_bytes::<State>(&stored).unwrap(), state);
-    let begin = BeginEpoch { epoch: 2, by: ManagerId(1), from: state.version(), now: UnixMs(1) };
-    let state = run(&state, Command::BeginEpoch(begin)).state;
+    let state = run(&state, begin_epoch(2, 1, 1)).state;
     let (_, outcome) = add(&state, webhook("two")).unwrap();
     assert_eq!(outcome, Outcome::EventDestination(EventDestinationId(1_002)));
 }

@@ -4,7 +4,6 @@ use festoon_proto::map::MapVersion;
 
 use super::*;
 use crate::compile;
-use crate::registry::Beginning;
 
 const DAY: u64 = 24 * HOUR;
 
@@ -21,7 +20,7 @@ fn renew(manager: u16, incarnation: u32) -> Command {
 }
 
 fn epoch(number: u32, by: u16) -> Command {
-    Command::BeginEpoch(BeginEpoch { epoch: number, by: ManagerId(by), from: MapVersion(5), now: UnixMs(7) })
+    begin_epoch(number, by, 5 + u64::from(number))
 }
 
 fn rotate(endpoint: u64, node: u8, now: u64, until: u64) -> Command {
@@ -108,18 +107,24 @@ fn an_incarnation_only_grows() {
 #[test]
 fn an_epoch_follows_the_last() {
     let (first, second) = (last_of(&[epoch(2, 1)]).0.epoch(), last_of(&[epoch(2, 1), epoch(3, 1)]).0.epoch());
-    // The clock shows the same as before, or less.
-    assert_eq!(
-        second,
-        Epoch { number: 3, began: Some(Beginning { by: ManagerId(1), at: UnixMs(8), from: MapVersion(5) }) }
-    );
-    assert!(second.id() > first.id() && first.id() > festoon_proto::EpochId::FIRST);
+    assert_eq!((second.number, second.id().began_unix_ms, second.began_from()), (3, 8, MapVersion(5)));
+    assert!(second.id() > first.id() && first.id() > EpochId::FIRST);
     for wrong in [0, 1, 3, u32::MAX] {
         assert_eq!(refusal(&[epoch(wrong, 1)]).0, "epoch-not-next");
     }
+    // The clock shows the same as before, or less; or nonsense.
+    assert_eq!(refusal(&[begin_epoch(2, 1, 9), begin_epoch(3, 1, 9)]).0, "epoch-time");
+    assert_eq!(refusal(&[begin_epoch(2, 1, u64::MAX)]).0, "epoch-not-proved");
+    let (state, _) = last_of(&[begin_epoch(2, 1, 9)]);
+    let next = |now| state.next_epoch(ManagerId(1), UnixMs(now)).map(|epoch| (epoch.number, epoch.began_unix_ms));
+    assert_eq!((next(3), next(50)), (Ok((3, 10)), Ok((3, 50))));
+    assert_eq!(next(u64::MAX), Err(EpochError::Time), "there is always room for another");
+    let Command::BeginEpoch(BeginEpoch { proof }) = epoch(2, 1) else { unreachable!() };
+    let forged = EpochProof { signature: signing_key(2).sign("festoon epoch 1", b""), ..proof };
+    assert_eq!(refusal(&[Command::BeginEpoch(BeginEpoch { proof: forged })]).0, "epoch-not-proved");
     assert_eq!(refusal(&[epoch(2, 5)]).0, "manager-unknown");
     let (state, _) = last_of(&[manager_token(2), join_with(2, witness(2)), epoch(2, 2)]);
-    assert_eq!(state.epoch().began.map(|began| began.by), Some(ManagerId(2)), "a witness has a whole copy");
+    assert_eq!(state.epoch().id().by, Some(ManagerId(2)), "a witness has a whole copy");
 }
 
 #[test]

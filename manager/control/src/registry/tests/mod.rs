@@ -9,9 +9,12 @@ mod model;
 mod properties;
 mod tables;
 mod vault;
+mod vouch;
 
 use festoon_proto::token::{SecretHash, TokenKind};
-use festoon_proto::{ClusterId, EndpointId, ManagerId, NetworkId, PublicKey};
+use festoon_proto::epoch::{EpochProof, EpochSigner};
+use festoon_proto::map::MapVersion;
+use festoon_proto::{ClusterId, EndpointId, EpochId, ManagerId, NetworkId, PublicKey, SigningKey};
 
 use super::*;
 
@@ -25,12 +28,26 @@ fn hash(number: u8) -> SecretHash {
     SecretHash([number; 32])
 }
 
+fn signing_key(number: u8) -> SigningKey {
+    SigningKey::from_seed([number; 32])
+}
+
+/// The act by which manager 1 has an epoch begin.
+fn begin_epoch(number: u32, by: u16, began: u64) -> Command {
+    let epoch = EpochId { began_unix_ms: began, number, by: Some(ManagerId(by)) };
+    let signer = (EpochSigner::Manager(ManagerId(1)), &signing_key(1));
+    let proof = EpochProof::sign(signer, ClusterId([7; 16]), epoch, MapVersion(5), ManagerId(by));
+    Command::BeginEpoch(BeginEpoch { proof })
+}
+
 fn spec(number: u8) -> ManagerSpec {
     ManagerSpec {
         name: format!("m{number}"),
         role: ManagerRole::Full,
         public_key: key(200 + number),
         seal_key: Some(key(100 + number)),
+        signing_key: signing_key(number).verifying_key(),
+        tls_key: Fingerprint([number; 32]),
         underlay: vec![([192, 0, 2, number], 51820).into()],
         https: vec![([192, 0, 2, number], 8443).into()],
         priority: number,

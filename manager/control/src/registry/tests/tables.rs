@@ -23,13 +23,39 @@ fn an_endpoint_gets_an_address_of_each_family_and_a_name_of_its_own() {
 }
 
 #[test]
-fn joining_again_gets_the_same_answer_even_after_the_token_expired() {
-    let (state, last) = last_of(&[token(1, 1), join_as(1, 1, 5), join_as(1, 1, 2 * HOUR)]);
+fn joining_again_gets_the_same_answer_for_some_minutes() {
+    let (state, last) = last_of(&[token(1, 1), join_as(1, 1, 5), join_as(1, 1, AGAIN_MS)]);
     assert_eq!(last, Ok(Outcome::Endpoint(EndpointId(1))));
     assert_eq!(state.endpoints().count(), 1);
     let (state, last) = last_of(&[manager_token(1), join_manager(1, 2), join_manager(1, 2)]);
     assert_eq!(last, Ok(Outcome::Manager(ManagerId(2))));
     assert_eq!(state.managers().count(), 2);
+}
+
+#[test]
+fn a_token_that_was_used_is_good_for_nothing_once_the_minutes_are_over_or_it_has_expired() {
+    let at = |now| Command::JoinManager(JoinManager {
+        token: hash(1), manager: spec(2), data_key: None, now: UnixMs(now),
+    });
+    let manager = |now| refusal(&[manager_token(1), at(1), at(now)]).0;
+    let endpoint = |now| refusal(&[token(1, 1), join_as(1, 1, 5), join_as(1, 1, now)]).0;
+    assert_eq!((manager(AGAIN_MS + 1), endpoint(AGAIN_MS + 5)), ("token-used", "token-used"));
+    assert_eq!((manager(HOUR), endpoint(HOUR)), ("token-expired", "token-expired"));
+}
+
+#[test]
+fn a_spent_manager_token_answers_nobody_who_does_not_hold_the_keys_that_came_first() {
+    let join = |manager| Command::JoinManager(JoinManager {
+        token: hash(1), manager, data_key: None, now: UnixMs(2),
+    });
+    for stranger in [
+        // All that stands in an agent's map, and a signing request of one's own.
+        ManagerSpec { tls_key: Fingerprint([66; 32]), ..spec(2) },
+        ManagerSpec { signing_key: signing_key(66).verifying_key(), ..spec(2) },
+        ManagerSpec { public_key: key(66), ..spec(2) },
+    ] {
+        assert_eq!(refusal(&[manager_token(1), join(spec(2)), join(stranger)]).0, "token-used");
+    }
 }
 
 #[test]

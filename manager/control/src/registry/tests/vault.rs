@@ -21,7 +21,7 @@ fn keyring() -> Command {
 
 fn rekey(based_on: u64, number: u32, managers: &[u16], secrets: &[SecretName]) -> Command {
     Command::SetKeyring(SetKeyring {
-        based_on: festoon_proto::map::MapVersion(based_on),
+        based_on: MapVersion(based_on),
         number,
         copies: managers.iter().map(|id| (ManagerId(*id), sealed(1))).collect(),
         secrets: secrets.iter().map(|name| (name.clone(), sealed(number as u8))).collect(),

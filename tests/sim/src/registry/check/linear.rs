@@ -35,7 +35,7 @@ pub(super) fn check(calls: &[Call], log: &[Entry], sightings: &Sightings) -> Vec
 /// Of calls without an answer that asked for the same, nobody knows which stands where. They are taken in the order in which
 /// they were made: such a call never ends, so if it can be any other way, it can be this way.
 fn callers<'a>(calls: &'a [Call], log: &[Entry], found: &mut Vec<String>) -> Callers<'a> {
-    let changes: BTreeMap<u64, &Change> = log.iter().map(|entry| (entry.place, &entry.change)).collect();
+    let changes: BTreeMap<u64, &Change> = log.iter().map(|entry| (entry.place, &entry.proposal.change)).collect();
     let mut callers = Callers::new();
     let mut unanswered: Vec<&Call> = calls.iter().filter(|call| call.is_unknown()).collect();
     for (call, said) in calls.iter().filter_map(|call| Some((call, call.said()?))) {
@@ -49,7 +49,7 @@ fn callers<'a>(calls: &'a [Call], log: &[Entry], found: &mut Vec<String>) -> Cal
     }
     for entry in log {
         let Slot::Vacant(place) = callers.entry(entry.place) else { continue };
-        let found_at = unanswered.iter().position(|call| call.command == entry.change.command);
+        let found_at = unanswered.iter().position(|call| call.command == entry.proposal.change.command);
         match found_at.map(|at| unanswered.remove(at)) {
             Some(call) if call.is_unknown() => drop(place.insert(call)),
             // It has its answer, which is judged by itself.
@@ -81,7 +81,7 @@ fn answers(log: &[Entry], callers: &Callers<'_>, sightings: &Sightings, found: &
         let right = ask(&mut state, entry);
         let said = callers.get(&entry.place).and_then(|call| call.said());
         if let Some(said) = said.filter(|said| !is_same(said, &right)) {
-            found.push(format!("{said:?}, where one registry says {right:?}: {:?}", entry.change.command));
+            found.push(format!("{said:?}, where one registry says {right:?}: {:?}", entry.proposal.change.command));
         }
         states += usize::from(right.result.is_ok() && sightings.have(&state));
     }
@@ -119,7 +119,7 @@ fn is_right(call: &Call, state: &State) -> bool {
 }
 
 fn ask(state: &mut State, entry: &Entry) -> Said {
-    let result = carry_out(state, entry.place, &entry.change).map(|carried| {
+    let result = entry.proposal.carry_out(state, entry.place).map(|carried| {
         *state = carried.state;
         carried.outcome
     });

@@ -3,17 +3,18 @@
 
 use std::sync::Arc;
 
-use festoon_cluster::{Proposal, ProposalId};
+use festoon_cluster::{Proposal, ProposalId, Signer};
 use festoon_control::registry::{
     AddClient, AddNetwork, Addresses, Bootstrap, Command, CreateToken, EndpointError, FORMAT, JoinEndpoint,
     ManagerRole, ManagerSpec, Outcome, RemoveEndpoint, State, TokenError, TokenPreset, UnixMs, UpdateManager, apply,
 };
 use festoon_proto::map::MapVersion;
 use festoon_proto::token::{SecretHash, TokenKind};
-use festoon_proto::{ClusterId, EndpointId, ManagerId, NetworkId, PublicKey};
+use festoon_proto::{ClusterId, EndpointId, Fingerprint, ManagerId, NetworkId, PublicKey};
 
 use super::super::history::{Answer, History, Said};
 use super::super::log::Log;
+use super::super::machine::signing_key;
 use super::super::sightings::Sightings;
 use super::{Verdict, judge};
 
@@ -41,6 +42,8 @@ impl Story {
             role: ManagerRole::Full,
             public_key: PublicKey::from_bytes([9; 32]),
             seal_key: None,
+            signing_key: signing_key(THROUGH).verifying_key(),
+            tls_key: Fingerprint([0; 32]),
             underlay: vec![([192, 0, 2, 1], 51820).into()],
             https: vec![([192, 0, 2, 1], 8443).into()],
             priority: 1,
@@ -75,8 +78,14 @@ impl Story {
 
     /// A manager carries out what stands at this place.
     fn enter(&self, place: u64, command: &Command) {
-        let proposal = Proposal { id: ProposalId(place.into()), change: command.clone().into() };
+        let proposal = self.signed(place, place.into(), command);
         self.log.carry_out(THROUGH, place, Some(&proposal), self.history.moment());
+    }
+
+    fn signed(&self, place: u64, id: u128, command: &Command) -> Proposal {
+        let signer = Signer::new(THROUGH, signing_key(THROUGH));
+        let seen = MapVersion(place.saturating_sub(1));
+        signer.propose(&self.state, seen, ProposalId(id), command.clone().into())
     }
 
     fn publish(&self, before: MapVersion) {
@@ -231,7 +240,7 @@ const POSSIBLE: &[(&str, Events)] = &[
     ("sent again by a manager, it stands in the log twice", |story| {
         story.change(1, &add(1));
         story.place += 1;
-        let again = Proposal { id: ProposalId(3), change: add(1).into() };
+        let again = story.signed(3, 3, &add(1));
         story.log.carry_out(THROUGH, story.place, Some(&again), story.history.moment());
         assert_eq!(story.change(2, &add(2)), added(2, 3, 5));
     }),
