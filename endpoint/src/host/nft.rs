@@ -1,12 +1,11 @@
 //! Runs `nft`, the program of nftables.
 
-use std::io;
+use std::io::{self, Read as _, Write as _};
 use std::path::PathBuf;
-use std::process::Stdio;
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use tokio::io::AsyncWriteExt as _;
-use tokio::process::Command;
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::guard;
@@ -93,29 +92,47 @@ async fn run(args: &[&str], input: &str) -> Result<String, GuardError> {
         io::ErrorKind::NotFound => GuardError::Missing,
         _ => GuardError::Failed(error.to_string()),
     };
-    let command = Command::new(program)
+    let mut child = Command::new(program)
         .args(args)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn();
-    let mut child = command.map_err(failed)?;
-    let stdin = child.stdin.take();
-    let exchange = async {
-        if let Some(mut stdin) = stdin {
-            stdin.write_all(input.as_bytes()).await?;
-        }
-        child.wait_with_output().await
+        .spawn()
+        .map_err(failed)?;
+    let exchange = exchange(&mut child, input.to_owned());
+    let Ok(said) = timeout(PATIENCE, spawn_blocking(exchange)).await else {
+        // Its pipes close, and the thread that reads them ends.
+        let _ = child.kill();
+        let _ = child.wait();
+        return Err(GuardError::Failed(format!("it did not end within {} s", PATIENCE.as_secs())));
     };
-    let late = |_| GuardError::Failed(format!("it did not end within {} s", PATIENCE.as_secs()));
-    let output = timeout(PATIENCE, exchange).await.map_err(late)?.map_err(failed)?;
-    if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    // It has closed its output, so it is about to end.
+    let status = child.wait().map_err(failed)?;
+    let (output, errors) = said.map_err(io::Error::other).flatten().map_err(failed)?;
+    if status.success() {
+        return Ok(output);
     }
-    let said = String::from_utf8_lossy(&output.stderr);
-    let line = said.lines().find(|line| !line.trim().is_empty()).unwrap_or("it failed without a word");
+    let line = errors.lines().find(|line| !line.trim().is_empty()).unwrap_or("it failed without a word");
     Err(GuardError::Failed(line.trim().to_owned()))
+}
+
+/// Writes `input` to the program and reads what it says until it is done: its output and its errors.
+fn exchange(child: &mut Child, input: String) -> impl FnOnce() -> io::Result<(String, String)> + Send + use<> {
+    let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    move || {
+        if let Some(mut stdin) = stdin {
+            // A program that does not want its input says why in its errors.
+            let _ = stdin.write_all(input.as_bytes());
+        }
+        let (mut output, mut errors) = (Vec::new(), Vec::new());
+        if let Some(mut stdout) = stdout {
+            stdout.read_to_end(&mut output)?;
+        }
+        if let Some(mut stderr) = stderr {
+            stderr.read_to_end(&mut errors)?;
+        }
+        Ok((String::from_utf8_lossy(&output).into_owned(), String::from_utf8_lossy(&errors).into_owned()))
+    }
 }
 
 pub(super) fn find() -> Option<PathBuf> {
