@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use festoon_cluster::storage::{AuditLog, StorageError};
 use festoon_cluster::{Counts, ProposeError, Removal};
-use festoon_control::registry::{Change, Command, JoinEndpoint, Outcome, State, UnixMs, audit};
+use festoon_control::registry::{Author, Change, Command, JoinEndpoint, Outcome, State, UnixMs, Who, audit};
 use festoon_proto::map::MapVersion;
 use festoon_proto::token::SecretHash;
 use festoon_proto::{EpochId, ManagerId, PublicKey};
@@ -122,7 +122,8 @@ impl Cluster {
             name: String::new(),
             now: unix_now(),
         });
-        match self.propose(nobodys).await {
+        let by = Author { who: Who::Newcomer, from: None };
+        match self.propose(Change { by, ..nobodys.into() }).await {
             Err(ProposeError::Refused(_)) => Some(self.snapshot()),
             _ => None,
         }
