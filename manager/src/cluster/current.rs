@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use festoon_cluster::storage::{AuditLog, StorageError};
 use festoon_cluster::{Counts, Proposal, ProposeError, Removal};
-use festoon_control::registry::{Change, Command, JoinEndpoint, Outcome, Refusal, State, UnixMs, audit};
+use festoon_control::registry::{
+    Author, Change, Command, JoinEndpoint, Outcome, Refusal, State, UnixMs, Who, audit,
+};
 use festoon_proto::epoch::{EpochProof, Roster};
 use festoon_proto::map::MapVersion;
 use festoon_proto::token::SecretHash;
@@ -178,7 +180,8 @@ impl Cluster {
             name: String::new(),
             now: unix_now(),
         });
-        match self.propose(nobodys).await {
+        let by = Author { who: Who::Newcomer, from: None };
+        match self.propose(Change { by, ..nobodys.into() }).await {
             Err(ProposeError::Refused(_)) => Some(self.snapshot()),
             _ => None,
         }
