@@ -148,7 +148,8 @@ async fn receive(request: reqwest::RequestBuilder, at: SocketAddr) -> Result<Vec
     let response = request.send().await.map_err(failed)?;
     let status = response.status();
     let body = read(response, MAX_ANSWER_LEN).await.map_err(failed)?;
-    let body = body.ok_or_else(|| CallError::NoAnswer(format!("{at}: its answer is longer than {MAX_ANSWER_LEN} bytes")))?;
+    let body =
+        body.ok_or_else(|| CallError::NoAnswer(format!("{at}: its answer is longer than {MAX_ANSWER_LEN} bytes")))?;
     match status.is_success() {
         true => Ok(body),
         // It was refused before anybody looked at it.

@@ -216,7 +216,8 @@ async fn an_endpoint_that_attaches_60_000_times_leaves_all_that_others_did() {
     assert!(counts.iter().all(|event| event["endpoint"] == "e7777") && counts.len() <= 2, "{counts:?}");
     assert_eq!((of("e7777") as u64 + left_out, of("e7777") < 100), (60_000, true));
     assert!(admin(&manager).starts_with(&before), "what the audit log tells is there");
-    let after: Vec<Value> = serde_json::from_str(&manager.must(&["audit", "list", "--last", "1000", "-o", "json"])).unwrap();
+    let after: Vec<Value> =
+        serde_json::from_str(&manager.must(&["audit", "list", "--last", "1000", "-o", "json"])).unwrap();
     assert!(after.starts_with(&serde_json::from_str::<Vec<Value>>(&audit).unwrap()), "the audit log is whole");
 }
 
