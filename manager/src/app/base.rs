@@ -82,7 +82,16 @@ pub(super) async fn start(data: &DataDir, config: &Config) -> anyhow::Result<Bas
     let deliveries = deliver::build(&config.delivery, data, way)?;
     let (registry, data) = (cluster.clone(), data.clone());
     let (kept, told, sent) = (snapshots.clone(), events.clone(), deliveries.clone());
-    let sources = Sources { me, cluster: registry, snapshots: kept, credentials, events: told, deliveries: sent, data, differing };
+    let sources = Sources {
+        me,
+        cluster: registry,
+        snapshots: kept,
+        credentials,
+        events: told,
+        deliveries: sent,
+        data,
+        differing,
+    };
     let metrics = Metrics::new(config.metrics.clone(), sources);
     let told = metrics.clone().serve();
     let (later, later_for_managers, managers) = (Later::default(), Later::default(), parts.managers.clone());

@@ -156,8 +156,18 @@ fn verify(file: &Path, key: &KeyArgs) -> anyhow::Result<()> {
     let Content { header, state, .. } = content;
     let managers: Vec<_> = state.managers().map(|manager| manager.name.as_str()).collect();
     print_people(&format!("{} is whole and can be restored.", file.display()))?;
-    print_people(&format!("cluster {}, at version {} in epoch {}", header.cluster, state.version().0, state.epoch().number))?;
-    print_people(&format!("taken by {} at {}, with Festoon {}", header.manager, readable_time(header.created), header.program))?;
+    print_people(&format!(
+        "cluster {}, at version {} in epoch {}",
+        header.cluster,
+        state.version().0,
+        state.epoch().number
+    ))?;
+    print_people(&format!(
+        "taken by {} at {}, with Festoon {}",
+        header.manager,
+        readable_time(header.created),
+        header.program
+    ))?;
     print_people(&format!(
         "{} networks, {} endpoints, managers: {}",
         state.networks().count(),
