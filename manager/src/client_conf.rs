@@ -89,6 +89,7 @@ mod tests {
                 changed: MapVersion(1),
             },
             addresses: vec!["172.31.0.2".parse().unwrap(), "fd00:1::2".parse().unwrap()],
+            given: Vec::new(),
             routes: Vec::new(),
             own_routes: Vec::new(),
             is_key_due: false,

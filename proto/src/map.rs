@@ -111,6 +111,15 @@ pub struct OwnRoute {
     pub is_approved: bool,
 }
 
+/// Addresses of one family, from the first to the last, both included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GivenRange {
+    /// The first.
+    pub first: IpAddr,
+    /// The last.
+    pub last: IpAddr,
+}
+
 /// The map of an endpoint: all that its agent needs, for a cold start too.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EndpointMap {
@@ -126,6 +135,10 @@ pub struct EndpointMap {
     pub network: NetworkInfo,
     /// The addresses of the endpoint in the overlay.
     pub addresses: Vec<IpAddr>,
+    /// The ranges of the network's prefixes that the overlay has given out to endpoints, rounded up, in order. A host that has
+    /// a subnet of its own inside a prefix sends only these into its tunnel.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub given: Vec<GivenRange>,
     /// What it reaches through other endpoints of its network: the routes an admin approved, without its own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub routes: Vec<IpNet>,

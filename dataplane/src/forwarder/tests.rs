@@ -227,6 +227,7 @@ fn endpoint_map(info: &EndpointInfo, managers: Vec<ManagerInfo>) -> EndpointMap 
         name: info.name.clone(),
         network: network(info.network),
         addresses: info.allowed.iter().map(ipnet::IpNet::addr).collect(),
+        given: Vec::new(),
         routes: Vec::new(),
         own_routes: Vec::new(),
         is_key_due: false,

@@ -32,6 +32,7 @@ pub(crate) fn map() -> EndpointMap {
             changed: MapVersion(1),
         },
         addresses: vec!["172.31.0.5".parse().unwrap(), "fd00::5".parse().unwrap()],
+        given: Vec::new(),
         routes: Vec::new(),
         own_routes: Vec::new(),
         is_key_due: false,

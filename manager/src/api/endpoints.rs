@@ -14,6 +14,7 @@ use festoon_control::registry::{
     AddClient, Addresses, Command, Endpoint as Record, Outcome, RemoveEndpoint, State, Subject, TwoOfAFamilyError,
     UnixMs, UpdateEndpoint,
 };
+use festoon_proto::access::Role;
 use festoon_proto::map::EndpointKind as Kind;
 use festoon_proto::{NetworkId, PrivateKey};
 use serde::Deserialize;
@@ -184,7 +185,8 @@ pub(super) async fn show(
     one(&api, &caller, id).await
 }
 
-/// Changes an endpoint: its name, tags, addresses, network, routes, or whether it may use the overlay.
+/// Changes an endpoint: its name, tags, addresses, network, routes, or whether it may use the overlay. Approving routes needs
+/// the role admin.
 #[utoipa::path(patch, path = "/endpoints/{endpoint}", tag = "endpoints", request_body = EndpointUpdate,
     params(("endpoint" = EndpointId, Path), ("If-Match" = String, Header)),
     responses((status = 200, body = Endpoint, headers(("ETag" = String)))))]
@@ -198,6 +200,9 @@ pub(super) async fn update(
     let only_if = if_match.required(Subject::Endpoint(id))?;
     let state = api.cluster.snapshot();
     caller.endpoint(&state, id)?;
+    if request.approved_routes.is_some() {
+        check_may_approve(&caller, caller.endpoint(&state, id)?)?;
+    }
     let network = caller.network_if_named(&state, request.network.as_deref())?;
     let command = UpdateEndpoint {
         name: request.name,
@@ -211,6 +216,16 @@ pub(super) async fn update(
     };
     api.change(Wanted::new(&caller, Command::UpdateEndpoint(command)).only_if(only_if)).await?;
     one(&api, &caller, id).await
+}
+
+/// An approved route takes a prefix of every host of the network, so an operator is not enough.
+fn check_may_approve(caller: &Caller, endpoint: &Record) -> Result<(), Refused> {
+    if caller.may(Role::Admin, Some(endpoint.network)) {
+        return Ok(());
+    }
+    let text = "only an admin of the network may approve or unapprove routes, because an approved route changes where every host \
+                of the network sends its packets: ask an admin";
+    Err(Refused::new(StatusCode::FORBIDDEN, "not-allowed", text))
 }
 
 /// Removes an endpoint. Its addresses wait for it for 30 days.

@@ -92,6 +92,7 @@ fn table() -> Vec<Row> {
         row(InFirst(Operator), post.clone(), "/endpoints/batch", json!({"endpoints": [first()]})),
         get(InFirst(Viewer), "/endpoints/{endpoint}"),
         row(InFirst(Operator), patch.clone(), "/endpoints/{endpoint}", json!({})),
+        row(InFirst(Admin), patch.clone(), "/endpoints/{endpoint}", json!({"approved_routes": []})),
         row(InFirst(Operator), delete.clone(), "/endpoints/{endpoint}", Value::Null),
         row(InFirst(Operator), post.clone(), "/endpoints/{endpoint}/rotate-key", Value::Null),
         row(InFirst(Operator), post.clone(), "/endpoints/{endpoint}/disconnect", Value::Null),

@@ -189,6 +189,7 @@ impl Cluster {
             name: agent.id.to_string(),
             network: network(agent.network.0),
             addresses: agent.addresses.to_vec(),
+            given: Vec::new(),
             routes: Vec::new(),
             own_routes: Vec::new(),
             is_key_due: false,

@@ -8,7 +8,7 @@ mod delta;
 mod tests;
 
 use festoon_proto::map::{
-    EndpointInfo, EndpointMap, ManagerInfo, ManagerMap, MapVersion, NetworkInfo, OwnRoute, Timing,
+    EndpointInfo, EndpointMap, GivenRange, ManagerInfo, ManagerMap, MapVersion, NetworkInfo, OwnRoute, Timing,
 };
 use festoon_proto::{EndpointId, ManagerId};
 use ipnet::IpNet;
@@ -41,6 +41,7 @@ pub fn endpoint_map(state: &State, endpoint: EndpointId) -> Option<EndpointMap> 
         name: endpoint.name.to_string(),
         network: network_info(state.network(endpoint.network)?),
         addresses: endpoint.addresses.to_vec(),
+        given: given(state.network(endpoint.network)?),
         routes: routes(state, endpoint),
         own_routes: endpoint.routes().iter().map(own_route).collect(),
         is_key_due: endpoint.is_key_due,
@@ -50,6 +51,10 @@ pub fn endpoint_map(state: &State, endpoint: EndpointId) -> Option<EndpointMap> 
         authorities: state.vault().authorities().iter().map(|authority| authority.fingerprint).collect(),
         timing: Timing::default(),
     })
+}
+
+fn given(network: &Network) -> Vec<GivenRange> {
+    network.given.iter().map(|range| GivenRange { first: range.first, last: range.last }).collect()
 }
 
 const fn own_route(route: &OfferedRoute) -> OwnRoute {

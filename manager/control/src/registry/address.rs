@@ -40,6 +40,11 @@ pub(super) fn offset(net: IpNet, address: IpAddr) -> u128 {
     number(address) - number(net.network())
 }
 
+/// How many addresses lie from `first` to `second`, if both are of one family and in this order.
+pub(super) fn gap(first: IpAddr, second: IpAddr) -> Option<u128> {
+    (Family::of(first) == Family::of(second)).then(|| number(second).checked_sub(number(first)))?
+}
+
 fn number(address: IpAddr) -> u128 {
     match address {
         IpAddr::V4(address) => u128::from(u32::from(address)),

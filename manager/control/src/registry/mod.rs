@@ -18,6 +18,7 @@ mod diff;
 mod endpoints;
 mod epoch;
 mod format;
+mod given;
 mod keys;
 mod managers;
 mod name;

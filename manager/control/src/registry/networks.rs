@@ -118,6 +118,7 @@ pub(super) fn add(state: &mut State, command: &AddNetwork) -> Result<NetworkId, 
         name: command.name.clone(),
         prefixes,
         reserved: Vec::new(),
+        given: Vec::new(),
         mtu: command.mtu,
         changed: state.version(),
     };
@@ -209,6 +210,7 @@ fn remove_prefix(state: &mut State, network: &mut Network, prefix: IpNet) -> Res
     }
     network.prefixes.remove(at);
     network.reserved.retain(|range| !prefix.contains(&range.first));
+    network.given.retain(|range| !prefix.contains(&range.first));
     Ok(())
 }
 

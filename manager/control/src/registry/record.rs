@@ -47,6 +47,8 @@ pub struct Network {
     pub prefixes: Vec<Prefix>,
     /// Addresses in them that endpoints get only when an admin names them.
     pub reserved: Vec<AddressRange>,
+    /// What endpoints have or had addresses in, in order. Rounded up, so that it seldom changes; see [`given`](super::given).
+    pub given: Vec<AddressRange>,
     /// The largest overlay packet in bytes.
     pub mtu: u16,
     /// The last command that changed what its endpoints know of it.

@@ -11,6 +11,7 @@ use super::super::UnixMs;
 use super::super::address::Addresses;
 use super::super::answers::{Answer, MAX_ANSWERS};
 use super::super::authorities::Authority;
+use super::super::given;
 use super::super::record::{Endpoint, Kept, Manager, Network, Token, TokenUse, Used};
 use super::super::vault::Vault;
 use super::State;
@@ -87,7 +88,24 @@ impl State {
         if let Some(network) = self.records.networks.get(&endpoint.network) {
             self.index.add_endpoint(&endpoint, network);
         }
+        self.note_given(&endpoint);
         self.records.endpoints.insert(endpoint.id, Arc::new(endpoint));
+    }
+
+    /// Its network's hosts may have to route more into the tunnel.
+    fn note_given(&mut self, endpoint: &Endpoint) {
+        let Some(network) = self.records.networks.get(&endpoint.network) else { return };
+        let mut given = network.given.clone();
+        let mut is_more = false;
+        for address in endpoint.addresses.iter() {
+            if let Some(prefix) = network.prefix_of(address) {
+                is_more |= given::give(&mut given, prefix, address);
+            }
+        }
+        if is_more && let Some(network) = self.records.networks.get_mut(&endpoint.network) {
+            Arc::make_mut(network).given = given;
+            self.touch_network(endpoint.network);
+        }
     }
 
     /// Replaces an endpoint. Nobody else has its addresses, its name, its keys or its routes.
