@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use festoon_cluster::storage::{Execution, Seed, StorageError, next_epoch, seed};
 use festoon_cluster::{Logged, Removal, StartError};
-use festoon_control::registry::{Refusal, UnixMs};
+use festoon_control::registry::{Author, Refusal, UnixMs};
 use festoon_proto::EpochId;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -99,17 +99,17 @@ pub(super) struct RenewResponse {
 }
 
 /// Makes `copy`, in the next epoch, the registry of this manager alone. The one before is kept aside. If the cluster went on
-/// without this manager, in an epoch that is lost, the next one begins after that.
+/// without this manager, in an epoch that is lost, the next one begins after that. The audit log names `by`.
 pub(super) async fn promote(
     data: &DataDir,
     identity: &Identity,
     copy: Seed,
-    lost: Option<EpochId>,
+    (lost, by): (Option<EpochId>, Author),
 ) -> Result<Identity, AnewError> {
     let incarnation = identity.incarnation.saturating_add(1);
     let mut next = Identity { incarnation, has_registry: true, fenced_by: None, ..identity.clone() };
     let earliest = lost.map_or(UnixMs(0), |lost| UnixMs(lost.began_unix_ms).after(1));
-    let copy = next_epoch(copy, member_of(&next), unix_now().max(earliest))?;
+    let copy = next_epoch(copy, member_of(&next), unix_now().max(earliest), by)?;
     next.epoch = copy.state.epoch().id();
     let new = data.new_registry()?;
     seed(disk::open(&new)?, Execution::Threads, label_of(&next), copy).await?;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use festoon_cluster::storage::{AuditLog, StorageError};
 use festoon_cluster::{Counts, ProposeError, Removal};
-use festoon_control::registry::{Change, Command, Outcome, State, UnixMs, audit};
+use festoon_control::registry::{Author, Change, Command, Outcome, State, UnixMs, audit};
 use festoon_proto::map::MapVersion;
 use festoon_proto::{EpochId, ManagerId};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -32,8 +32,8 @@ struct Shared {
 
 /// What an admin wants of the one who replaces members.
 pub(super) enum Order {
-    /// Go on alone, in the next epoch.
-    Promote(Reply<EpochId>),
+    /// Go on alone, in the next epoch, as somebody wants it.
+    Promote(Author, Reply<EpochId>),
     /// Give up the own copy and begin anew in the cluster's epoch.
     Rejoin(Reply<Rejoined>),
 }
@@ -196,9 +196,10 @@ impl Cluster {
         }
     }
 
-    /// Has the cluster go on from this manager's copy alone, in a new epoch, which it returns.
-    pub async fn promote(&self) -> Result<EpochId, AnewError> {
-        self.order(Order::Promote).await
+    /// Has the cluster go on from this manager's copy alone, in a new epoch, which it returns. The audit log
+    /// names `by`.
+    pub async fn promote(&self, by: Author) -> Result<EpochId, AnewError> {
+        self.order(|reply| Order::Promote(by, reply)).await
     }
 
     /// Gives up the copy of a manager that was fenced off; it gets that of the cluster. Changes that only it had are kept

@@ -6,6 +6,7 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
+use festoon_control::registry::Author;
 use festoon_proto::EpochId;
 use tokio::sync::mpsc;
 
@@ -71,7 +72,7 @@ impl Supervisor {
     async fn carry_out(&mut self, order: Order) {
         // Who asked may be gone, which is no matter.
         match order {
-            Order::Promote(reply) => drop(reply.send(self.promote().await)),
+            Order::Promote(by, reply) => drop(reply.send(self.promote(by).await)),
             Order::Rejoin(reply) => drop(reply.send(self.rejoin().await)),
         }
     }
@@ -106,10 +107,10 @@ impl Supervisor {
         Ok(())
     }
 
-    async fn promote(&mut self) -> Result<EpochId, AnewError> {
+    async fn promote(&mut self, by: Author) -> Result<EpochId, AnewError> {
         let lost = self.cluster.may_promote().await?;
         let (seed, _) = self.cluster.member().conclude(u64::MAX).await?;
-        let identity = anew::promote(&self.data, &self.identity, seed, lost).await?;
+        let identity = anew::promote(&self.data, &self.identity, seed, (lost, by)).await?;
         let epoch = identity.epoch;
         self.replace(identity).await?;
         tracing::warn!(%epoch, "the cluster goes on from the copy of this manager");

@@ -8,8 +8,8 @@ use axum::http::StatusCode;
 use festoon_proto::ManagerId;
 use tokio::sync::oneshot;
 
-use super::Admin;
 use super::api::Promoted;
+use super::{Admin, Leave, Opener};
 use crate::cluster::{AnewError, Cluster, Rejoined};
 use crate::https::Refused;
 
@@ -37,11 +37,11 @@ pub(crate) async fn see_that_others_carry(cluster: &Cluster, gone: ManagerId) ->
     Err(Refused::new(StatusCode::CONFLICT, "last-alive", &text))
 }
 
-pub(super) async fn leave(Shared(admin): Shared<Admin>) -> Result<StatusCode, Refused> {
+pub(super) async fn leave(Shared(admin): Shared<Admin>, opener: Opener) -> Result<StatusCode, Refused> {
     see_that_others_carry(&admin.cluster, admin.manager).await?;
     let stopping = || Refused::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", "this manager is stopping");
     let (reply, left) = oneshot::channel();
-    admin.leave.send(reply).await.map_err(|_| stopping())?;
+    admin.leave.send(Leave { by: admin.author(opener), reply }).await.map_err(|_| stopping())?;
     left.await.map_err(|_| stopping())??;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -51,8 +51,8 @@ pub(super) async fn may_promote(Shared(admin): Shared<Admin>) -> Result<StatusCo
     Ok(StatusCode::NO_CONTENT)
 }
 
-pub(super) async fn promote(Shared(admin): Shared<Admin>) -> Result<Json<Promoted>, Refused> {
-    let epoch = admin.cluster.promote().await?;
+pub(super) async fn promote(Shared(admin): Shared<Admin>, opener: Opener) -> Result<Json<Promoted>, Refused> {
+    let epoch = admin.cluster.promote(admin.author(opener)).await?;
     Ok(Json(Promoted { epoch }))
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use festoon_control::registry::audit::Entry;
 use festoon_control::registry::{
-    BeginEpoch, Carried, Change as Wanted, Command, Outcome, Refusal, RenewManager, State, UnixMs, carry_out,
+    Author, BeginEpoch, Carried, Change as Wanted, Command, Outcome, Refusal, RenewManager, State, UnixMs, carry_out,
 };
 use openraft::{CommittedLeaderId, LogId, Membership, StoredMembership, Vote};
 use redb::Database;
@@ -57,14 +57,14 @@ pub fn next_index(state: &State, now: UnixMs) -> u64 {
     state.version().0.saturating_add(JUMP).max(now.0.saturating_mul(IN_A_MILLISECOND))
 }
 
-/// What `member` goes on from alone, in the next epoch.
-pub fn next_epoch(seed: Seed, member: MemberId, now: UnixMs) -> Result<Seed, Refusal> {
+/// What `member` goes on from alone, in the next epoch, which began because `author` wants it.
+pub fn next_epoch(seed: Seed, member: MemberId, now: UnixMs, author: Author) -> Result<Seed, Refusal> {
     let mut seed = seed;
     let (by, epoch) = (member.manager, seed.state.epoch().number.saturating_add(1));
     let renew = RenewManager { manager: by, incarnation: member.incarnation };
     let index = next_index(&seed.state, now);
     let begin = BeginEpoch { epoch, by, from: seed.state.version(), now };
-    seed.add(index, &Wanted { at: now, ..Command::BeginEpoch(begin).into() })?;
+    seed.add(index, &Wanted { at: now, by: author, ..Command::BeginEpoch(begin).into() })?;
     seed.add(index + 1, &Wanted { at: now, ..Command::RenewManager(renew).into() })?;
     Ok(seed)
 }

@@ -2,7 +2,7 @@
 
 use festoon_cluster::storage::{Execution, Label, next_epoch, seed};
 use festoon_cluster::{Cluster, MemberId, ProposeError, Role};
-use festoon_control::registry::{Command, RenewManager, UnixMs};
+use festoon_control::registry::{Author, Command, RenewManager, UnixMs};
 use festoon_proto::{ClusterId, EpochId, ManagerId};
 use redb::Database;
 use redb::backends::InMemoryBackend;
@@ -18,7 +18,7 @@ async fn promote(world: &World, number: u16) -> Cluster<Wire> {
 /// The same as this member, when the clock shows `now`.
 async fn promote_at(world: &World, me: MemberId, now: UnixMs) -> Cluster<Wire> {
     let (copy, _) = world.get(me.manager.0).conclude(0).await.unwrap();
-    let copy = next_epoch(copy, me, now).unwrap();
+    let copy = next_epoch(copy, me, now, Author::CLUSTER).unwrap();
     let disk = tempfile::NamedTempFile::new().unwrap();
     let open = || Database::create(disk.path()).unwrap();
     let epoch = copy.state.epoch().id();

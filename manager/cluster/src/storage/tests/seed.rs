@@ -1,6 +1,6 @@
 //! Registries that begin from a state.
 
-use festoon_control::registry::{State, UnixMs, apply};
+use festoon_control::registry::{Author, State, UnixMs, apply};
 use openraft::storage::{RaftLogStorage as _, RaftStateMachine as _};
 
 use super::*;
@@ -11,7 +11,7 @@ fn promoted(member: MemberId) -> Seed {
         _ => state,
     };
     let state = commands(0..6).into_iter().fold(State::default(), run);
-    next_epoch(Seed::new(state), member, UnixMs(7)).unwrap()
+    next_epoch(Seed::new(state), member, UnixMs(7), Author::CLUSTER).unwrap()
 }
 
 #[tokio::test]
