@@ -113,6 +113,8 @@ kinds! {
     EndpointMoved = "endpoint.moved",
     /// Its time was over.
     EndpointExpired = "endpoint.expired",
+    /// Somebody showed a credential of it that was replaced: there is a copy of the keys that it had.
+    EndpointCopied = "endpoint.copied",
     /// A manager can't be reached.
     ManagerLost = "manager.lost",
     /// It can be again.

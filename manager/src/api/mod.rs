@@ -217,7 +217,8 @@ async fn introduce(State(manager): State<ManagerId>, Opener(user): Opener, mut r
 /// The API for whoever comes over the network: every request shows who makes it.
 pub fn https_router(api: Api) -> Router {
     let identify = middleware::from_fn_with_state(api.clone(), identify::identify);
-    router(api).layer(identify).layer(middleware::map_response(answer::harden))
+    let name_authorities = middleware::from_fn_with_state(api.cluster.clone(), answer::name_authorities);
+    router(api).layer(identify).layer(middleware::map_response(answer::harden)).layer(name_authorities)
 }
 
 /// What a witness has in its place: it can't check codes, and serves no API.

@@ -8,6 +8,7 @@ use festoon_control::registry::State;
 use festoon_proto::ManagerId;
 use tokio::sync::mpsc;
 
+use crate::agents::Copies;
 use crate::audit::{self, Trail};
 use crate::certificate::{self, Keeper, Told};
 use crate::cluster::{self, Cluster, Https, Parts, unix_now};
@@ -69,6 +70,7 @@ pub(super) async fn start(data: &DataDir, config: &Config) -> anyhow::Result<Bas
     let trail = Trail::new(me, cluster.clone(), parts.managers.clone());
     let record = events::open(data, me, cluster.clone(), parts.managers.clone(), trail.watch())?;
     let (events, sightings) = (record.events.clone(), record.sightings.clone());
+    let copies = Copies::new(me, record.own.clone());
     let (registry, told) = (cluster.clone(), events.clone());
     let way = deliver::Parts { me, cluster: registry, managers, vault, events: told, own_events: record.own.clone() };
     let deliveries = deliver::build(&config.delivery, data, way)?;
@@ -78,7 +80,7 @@ pub(super) async fn start(data: &DataDir, config: &Config) -> anyhow::Result<Bas
     let metrics = Metrics::new(config.metrics.clone(), sources);
     let told = metrics.clone().serve();
     let (later, managers) = (Later::default(), parts.managers.clone());
-    let served = routes(&parts, &keeper, &events, &deliveries).merge(later.router());
+    let served = routes(&parts, &keeper, &events, &deliveries, copies).merge(later.router());
     let https = https.run(metrics.requests().observe(served, Way::Https));
     let delivering = deliveries.clone().run();
     let audit = trail.reader();
@@ -103,9 +105,9 @@ pub(super) async fn start(data: &DataDir, config: &Config) -> anyhow::Result<Bas
     Ok(Base { me, cluster, keeper, snapshots, events, audit, metrics, deliveries, sightings, managers, later, work })
 }
 
-fn routes(parts: &Parts, keeper: &Keeper, events: &Events, deliveries: &Deliveries) -> Router {
+fn routes(parts: &Parts, keeper: &Keeper, events: &Events, deliveries: &Deliveries, copies: Copies) -> Router {
     Router::new()
-        .merge(agents::router(parts.cluster.clone(), keeper.told.clone()))
+        .merge(agents::router(parts.cluster.clone(), keeper.told.clone(), copies))
         .merge(cluster::router(parts))
         .merge(audit::router(parts.cluster.clone()))
         .merge(events::router(events.clone()))

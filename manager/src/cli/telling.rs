@@ -16,6 +16,9 @@ pub(super) fn told(event: &Event, names: &Names) -> String {
             format!("{} from {} to {here} ({}{gap})", endpoint(event, names), text("from"), text("why"))
         }
         "endpoint.down" => format!("{} on {here} ({})", endpoint(event, names), text("why")),
+        "endpoint.copied" => {
+            format!("{}: its former credential was shown from {} to {here}", endpoint(event, names), text("from"))
+        }
         "link.up" | "link.down" => format!("{here} to {}", text("to")),
         "manager.lost" | "manager.returned" => format!("{here} (seen by {})", text("seen_by")),
         "events.lost" => format!("{} on {here}", text("count")),
