@@ -38,8 +38,8 @@ struct Shared {
 
 /// What an admin wants of the one who replaces members.
 pub(super) enum Order {
-    /// Go on alone, in the next epoch.
-    Promote(Option<EpochProof>, Reply<EpochId>),
+    /// Go on alone, in the next epoch, as somebody wants it.
+    Promote(Option<EpochProof>, Author, Reply<EpochId>),
     /// Give up the own copy and begin anew in the cluster's epoch.
     Rejoin(Reply<Rejoined>),
 }
@@ -286,9 +286,9 @@ impl Cluster {
     }
 
     /// Has the cluster go on from this manager's copy alone, in a new epoch, which it returns. A full manager signs that
-    /// itself; a witness needs the `proof`.
-    pub async fn promote(&self, proof: Option<EpochProof>) -> Result<EpochId, AnewError> {
-        self.order(|reply| Order::Promote(proof, reply)).await
+    /// itself; a witness needs the `proof`. The audit log names `by`.
+    pub async fn promote(&self, proof: Option<EpochProof>, by: Author) -> Result<EpochId, AnewError> {
+        self.order(|reply| Order::Promote(proof, by, reply)).await
     }
 
     /// Gives up the copy of a manager that was fenced off; it gets that of the cluster. Changes that only it had are kept
