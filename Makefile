@@ -30,6 +30,7 @@ check:
 	$(CARGO) clippy --quiet -p festoon-sim --all-targets -- -D warnings
 	CARGO='$(CARGO)' tests/gates/purity
 	CARGO='$(CARGO)' tests/gates/licences
+	CARGO='$(CARGO)' tests/gates/advisories
 
 # After the API has changed.
 openapi:

@@ -9,6 +9,9 @@ use festoon_endpoint::output::warn;
 const _: () = assert!(!festoon_dataplane::VIRTUAL_CLOCK, "a program must not run on the simulation's clock");
 
 fn main() -> ExitCode {
+    if let Err(error) = festoon_secrets::keep_memory_private() {
+        eprintln!("festoon: warning: other programs of this user can read the memory of this one: {error}");
+    }
     let cli = Cli::parse();
     match cli::run(cli) {
         Ok(code) => code,

@@ -6,13 +6,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use festoon_proto::http::{Credential, OfferRequest};
+use festoon_proto::http::OfferRequest;
 use festoon_proto::map::EndpointMap;
 use ipnet::IpNet;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use crate::https::{AskError, Managers, ask_any};
+use crate::https::{Managers, ask_any};
+use crate::state::StateDir;
 
 /// How soon what managers could not take is said again.
 const AGAIN: Duration = Duration::from_secs(15);
@@ -22,8 +23,8 @@ const AGAIN: Duration = Duration::from_secs(15);
 pub struct Offerer {
     /// What is to be offered.
     pub routes: Vec<IpNet>,
-    /// How the endpoint proves itself.
-    pub credential: Credential,
+    /// Where the endpoint keeps how it proves itself.
+    pub state: StateDir,
     /// The map in use.
     pub maps: watch::Receiver<Arc<EndpointMap>>,
 }
@@ -36,10 +37,7 @@ impl Offerer {
             let map = Arc::clone(&self.maps.borrow_and_update());
             let is_done = is_offered(&self.routes, &map);
             if !is_done {
-                let request = OfferRequest { prefixes: self.routes.clone() };
-                let managers = Managers::of_map(&map, None);
-                let ask = ask_any(&managers, |manager| manager.offer(&self.credential, &request));
-                let refusal = ask.await.err().map(|error: AskError| error.to_string());
+                let refusal = self.offer(&map).await.err().map(|error| error.to_string());
                 if refusal != known_refusal {
                     match &refusal {
                         Some(refusal) => tracing::warn!(%refusal, "the routes of this host are not offered yet"),
@@ -56,6 +54,12 @@ impl Offerer {
                 return;
             }
         }
+    }
+
+    async fn offer(&self, map: &EndpointMap) -> anyhow::Result<()> {
+        let (request, managers) = (OfferRequest { prefixes: self.routes.clone() }, Managers::of_map(map, None));
+        let credential = self.state.credential(map.endpoint)?;
+        Ok(ask_any(&managers, |manager| manager.offer(&credential, &request)).await?)
     }
 }
 

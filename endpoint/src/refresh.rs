@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use festoon_proto::ManagerId;
-use festoon_proto::http::{Credential, RotateRequest};
+use festoon_proto::http::Credential;
 use festoon_proto::map::{EndpointMap, MapVersion};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
@@ -22,7 +22,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LAST_PAUSE: Duration = Duration::from_secs(30);
 /// While no manager answers in its tunnel, one that was restored from a backup is found only so: it has other keys.
 const LAST_PAUSE_LOST: Duration = Duration::from_secs(5);
-/// Attempts after which it is odd that managers answer here and not in their tunnels: some 3 seconds.
+/// Attempts after which it is odd that managers answer here and not in their tunnels, and after which a refusal is not that of
+/// one that lags behind: some 3 seconds.
 const ODD: u32 = 5;
 const REMOVED_PAUSE: Duration = Duration::from_secs(300);
 
@@ -42,8 +43,6 @@ pub struct Want {
 pub struct Refresher {
     /// Where maps are stored.
     pub state: StateDir,
-    /// How the endpoint proves itself.
-    pub credential: Credential,
     /// The map in use.
     pub map: Arc<EndpointMap>,
     /// What the session wants.
@@ -72,8 +71,9 @@ impl Refresher {
             sleep(SPREAD.mul_f64(rand::random())).await;
             let outcome = self.attempt(want, failures == 0).await;
             failures = if outcome == Outcome::Newer { 0 } else { failures + 1 };
-            if want.lost && outcome == Outcome::NothingNew && failures == ODD {
-                self.tell_key().await;
+            // Managers that were restored from a snapshot know the key and the credential that this endpoint had then.
+            if failures == ODD && (outcome == Outcome::Removed || want.lost && outcome == Outcome::NothingNew) {
+                self.introduce_anew().await;
             }
             // A change in what the session knows, a manager that answers again above all, is a reason to try again now.
             let woken = timeout(pause(outcome, want.lost, failures, rand::random()), self.want.changed()).await;
@@ -84,27 +84,41 @@ impl Refresher {
     }
 
     async fn attempt(&mut self, want: Want, first: bool) -> Outcome {
+        let credential = match self.state.credential(self.map.endpoint) {
+            Ok(credential) => credential,
+            Err(error) => {
+                tracing::error!(%error, "cannot prove to a manager who this is");
+                return Outcome::Failed;
+            }
+        };
         let managers = Managers::of_map(&self.map, want.active);
-        let asked = ask_any(&managers, |manager| manager.map(&self.credential)).await;
+        let asked = ask_any(&managers, |manager| manager.map(&credential)).await;
         match asked {
             Ok(map) => self.accept(map).await,
             Err(error) => report(&error, first),
         }
     }
 
-    /// Managers that were restored from a snapshot know the key that this endpoint had then. Changes nothing if it is that
-    /// of now.
-    async fn tell_key(&self) {
+    /// Tells managers the key and the credential of now, with any credential that they may know: that of now, or one of before.
+    /// It changes nothing if they know the right ones.
+    async fn introduce_anew(&self) {
         let identity = match self.state.identity() {
-            // One that is being changed is told of anyhow.
+            // What is being changed is told anyhow.
             Ok(Some(identity)) if identity.next.is_none() => identity,
             _ => return,
         };
-        let request = RotateRequest { public_key: identity.private_key.public_key(), overlap_s: 0 };
-        let managers = Managers::of_map(&self.map, None);
-        let told = ask_any(&managers, |manager| manager.rotate_key(&self.credential, &request));
-        if let Err(error) = told.await {
-            tracing::warn!(%error, "managers answer, but not in their tunnels, and do not take this endpoint's key");
+        let (request, managers) = (identity.request(), Managers::of_map(&self.map, None));
+        for secret in std::iter::once(&identity.credential_secret).chain(&identity.former_secrets) {
+            let credential = Credential::new(self.map.endpoint, **secret);
+            let told = ask_any(&managers, |manager| manager.rotate_key(&credential, &request));
+            match told.await {
+                Ok(()) => return,
+                // They know another one, or none.
+                Err(error) if error.is_removed() => {}
+                Err(error) => {
+                    return tracing::warn!(%error, "managers answer, and do not take this endpoint's key");
+                }
+            }
         }
     }
 
@@ -134,7 +148,9 @@ impl Refresher {
 /// Says why there is no map, aloud the first time.
 fn report(error: &AskError, first: bool) -> Outcome {
     if error.is_removed() {
-        tracing::error!(%error, "this endpoint was removed from its overlay: run `festoon leave`, then join again");
+        if first {
+            tracing::error!(%error, "the managers do not let this endpoint in any more; it goes on asking");
+        }
         return Outcome::Removed;
     }
     if first {
@@ -149,8 +165,8 @@ fn report(error: &AskError, first: bool) -> Outcome {
 fn pause(outcome: Outcome, lost: bool, failures: u32, chance: f64) -> Duration {
     let longest = match outcome {
         Outcome::Newer => return Duration::ZERO,
-        Outcome::Removed => REMOVED_PAUSE,
-        Outcome::NothingNew | Outcome::Failed => {
+        Outcome::Removed if failures > ODD => REMOVED_PAUSE,
+        Outcome::Removed | Outcome::NothingNew | Outcome::Failed => {
             let last = if lost { LAST_PAUSE_LOST } else { LAST_PAUSE };
             FIRST_PAUSE.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(last)
         }

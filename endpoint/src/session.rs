@@ -82,9 +82,9 @@ pub async fn run(config: &Config, log: LastLines) -> anyhow::Result<()> {
         keys: outlets.keys,
     };
     tasks.spawn(rotator.run());
-    let credential = membership.credential.clone();
-    tasks.spawn(Offerer { routes: config.routes.clone(), credential, maps: session.known.subscribe() }.run());
-    tasks.spawn(session.refresher(state, membership, outlets.maps).run());
+    let (routes, maps) = (config.routes.clone(), session.known.subscribe());
+    tasks.spawn(Offerer { routes, state: state.clone(), maps }.run());
+    tasks.spawn(session.refresher(state, outlets.maps).run());
     tracing::info!(endpoint = %session.map.endpoint, interface = session.interface, "the agent has started");
     systemd::ready("looking for a manager");
 
@@ -225,9 +225,8 @@ impl Session {
         })
     }
 
-    fn refresher(&self, state: StateDir, membership: Membership, maps: mpsc::Sender<Arc<EndpointMap>>) -> Refresher {
-        let Membership { credential, .. } = membership;
-        Refresher { state, credential, map: Arc::clone(&self.map), want: self.want.subscribe(), maps }
+    fn refresher(&self, state: StateDir, maps: mpsc::Sender<Arc<EndpointMap>>) -> Refresher {
+        Refresher { state, map: Arc::clone(&self.map), want: self.want.subscribe(), maps }
     }
 
     /// Serves until something says stop, or breaks.

@@ -5,6 +5,8 @@ use std::process::Command;
 
 use sd_notify::NotifyState;
 
+use crate::cli::TOKEN_VARIABLE;
+
 const UNIT: &str = "festoon.service";
 const UNIT_DIRS: [&str; 3] = ["/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"];
 
@@ -46,5 +48,9 @@ pub fn disable() -> bool {
 }
 
 fn systemctl(action: &str) -> bool {
-    Command::new("systemctl").args([action, "--now", UNIT]).status().is_ok_and(|status| status.success())
+    Command::new("systemctl")
+        .args([action, "--now", UNIT])
+        .env_remove(TOKEN_VARIABLE)
+        .status()
+        .is_ok_and(|status| status.success())
 }

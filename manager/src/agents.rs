@@ -1,5 +1,6 @@
 //! What agents ask over HTTPS: to be let in, for their map, for a new key, to leave.
 
+mod copies;
 mod limits;
 
 use std::sync::Arc;
@@ -29,12 +30,23 @@ use crate::certificate::Told;
 use crate::cluster::{Cluster, unix_now};
 use crate::https::{ApiJson, Peer, Refused};
 
+pub use copies::Copies;
+
 #[derive(Debug, Clone)]
 struct Agents {
     cluster: Cluster,
     told: Told,
     limits: Limits,
     unproved: Arc<Semaphore>,
+    copies: Copies,
+}
+
+/// An endpoint that proved who it is, and may ask for something now.
+struct Asking {
+    state: Arc<State>,
+    endpoint: Endpoint,
+    /// The hash of the credential that it showed.
+    shown: SecretHash,
 }
 
 /// How many requests whose credential is not known here are looked into at once.
@@ -50,14 +62,14 @@ impl Agents {
 
     /// The endpoint whose credential the request carries, if it may ask for anything now, and the state that knows it. One that
     /// is disabled may not, nor one whose time is over, whether or not the registry has noticed yet.
-    async fn asking(&self, peer: &Peer, headers: &HeaderMap) -> Result<(Arc<State>, Endpoint), Refused> {
-        let (state, id) = self.authenticate(peer, headers).await?;
+    async fn asking(&self, peer: &Peer, headers: &HeaderMap) -> Result<Asking, Refused> {
+        let (state, id, shown) = self.authenticate(peer, headers).await?;
         self.limits.take(id, Use::Request)?;
         let endpoint = state.endpoint(id).cloned().ok_or_else(not_sure)?;
         if endpoint.expires().is_some_and(|at| at <= unix_now()) {
             return Err(unauthorized(NO_ENDPOINT));
         }
-        if endpoint.is_enabled { Ok((state, endpoint)) } else { Err(disabled()) }
+        if endpoint.is_enabled { Ok(Asking { state, endpoint, shown }) } else { Err(disabled()) }
     }
 
     /// The endpoint whose credential the request carries, and the state that knows it.
@@ -66,19 +78,27 @@ impl Agents {
     /// same way, whether the endpoint that it names exists, was removed, is disabled, or never was. An agent that is told 401
     /// believes that it was removed. So a manager says that only once it has all that the leader has, for it may not have
     /// heard yet of an endpoint that joined at another.
-    async fn authenticate(&self, peer: &Peer, headers: &HeaderMap) -> Result<(Arc<State>, EndpointId), Refused> {
+    async fn authenticate(
+        &self,
+        peer: &Peer,
+        headers: &HeaderMap,
+    ) -> Result<(Arc<State>, EndpointId, SecretHash), Refused> {
         let credential = credential_of(headers)?;
         let (endpoint, hash) = (credential.endpoint, credential.hash());
         let mut state = self.cluster.snapshot();
         if !is_of(&state, endpoint, &hash) {
             let _turn = self.unproved.try_acquire().map_err(|_| not_sure())?;
             state = self.cluster.confirmed().await.ok_or_else(not_sure)?;
+            if was_of(&state, endpoint, &hash) {
+                self.copies.note(&state, endpoint, peer.remote.ip().to_canonical());
+                return Err(replaced());
+            }
             if !is_of(&state, endpoint, &hash) {
                 return Err(unauthorized(NO_ENDPOINT));
             }
         }
         peer.prove();
-        Ok((state, endpoint))
+        Ok((state, endpoint, hash))
     }
 
     /// Changes the registry as an endpoint wants it, unless it does so too often: a change costs every manager.
@@ -88,8 +108,10 @@ impl Agents {
     }
 }
 
-/// The routes under `/agent/v1/`. Keeps in `told` who knows of the next CA.
-pub fn router(cluster: Cluster, told: Told) -> Router {
+/// The routes under `/agent/v1/`. Keeps in `told` who knows of the next CA, and tells in `copies` of endpoints that somebody
+/// else holds the keys of.
+pub fn router(cluster: Cluster, told: Told, copies: Copies) -> Router {
+    let unproved = Arc::new(Semaphore::new(UNPROVED));
     Router::new()
         .route(AGENT_JOIN, post(join))
         .route(AGENT_MAP, get(map))
@@ -97,7 +119,7 @@ pub fn router(cluster: Cluster, told: Told) -> Router {
         .route(AGENT_ROTATE, post(rotate_key))
         .route(AGENT_ROUTES, put(offer))
         .route(AGENT_LEAVE, post(leave))
-        .with_state(Agents { cluster, told, limits: Limits::default(), unproved: Arc::new(Semaphore::new(UNPROVED)) })
+        .with_state(Agents { cluster, told, limits: Limits::default(), unproved, copies })
 }
 
 async fn join(
@@ -129,7 +151,7 @@ async fn map(
     Extension(peer): Extension<Peer>,
     headers: HeaderMap,
 ) -> Result<Json<EndpointMap>, Refused> {
-    let (state, Endpoint { id: endpoint, .. }) = agents.asking(&peer, &headers).await?;
+    let Asking { state, endpoint: Endpoint { id: endpoint, .. }, .. } = agents.asking(&peer, &headers).await?;
     let map = map_of(&state, endpoint)?;
     agents.told.note(&map);
     Ok(Json(map))
@@ -146,14 +168,14 @@ async fn rotate_key(
     headers: HeaderMap,
     ApiJson(request): ApiJson<RotateRequest>,
 ) -> Result<StatusCode, Refused> {
-    let (_, Endpoint { id: endpoint, public_key, .. }) = agents.asking(&peer, &headers).await?;
+    let Asking { endpoint, shown, .. } = agents.asking(&peer, &headers).await?;
+    let (now, new_key, credential) = (unix_now(), request.public_key, Some(request.credential_hash));
     // One that can't reach its managers asks to be sure. That need not go through the log.
-    if public_key == request.public_key {
+    if (endpoint.public_key, endpoint.credential) == (new_key, credential) {
         return Ok(StatusCode::NO_CONTENT);
     }
-    let (now, new_key) = (unix_now(), request.public_key);
     let overlap_until = now.after(u64::from(request.overlap_s) * 1000);
-    let command = RotateEndpointKey { endpoint, new_key, now, overlap_until };
+    let command = RotateEndpointKey { endpoint, shown: Some(shown), new_key, credential, now, overlap_until };
     agents.change(endpoint, &peer, Command::RotateEndpointKey(command)).await?;
     tracing::info!(%endpoint, public_key = %new_key, "an endpoint has a new key");
     Ok(StatusCode::NO_CONTENT)
@@ -165,7 +187,7 @@ async fn offer(
     headers: HeaderMap,
     ApiJson(OfferRequest { prefixes }): ApiJson<OfferRequest>,
 ) -> Result<StatusCode, Refused> {
-    let (_, endpoint) = agents.asking(&peer, &headers).await?;
+    let Asking { endpoint, .. } = agents.asking(&peer, &headers).await?;
     // Said again, as after an answer that was lost. That need not go through the log either.
     if offers(&endpoint, &prefixes) {
         return Ok(StatusCode::NO_CONTENT);
@@ -187,7 +209,7 @@ async fn leave(
     Extension(peer): Extension<Peer>,
     headers: HeaderMap,
 ) -> Result<StatusCode, Refused> {
-    let (_, Endpoint { id: endpoint, .. }) = agents.asking(&peer, &headers).await?;
+    let Asking { endpoint: Endpoint { id: endpoint, .. }, .. } = agents.asking(&peer, &headers).await?;
     let command = Command::RemoveEndpoint(RemoveEndpoint { endpoint, now: unix_now() });
     agents.change(endpoint, &peer, command).await?;
     tracing::info!(%endpoint, "an endpoint left");
@@ -209,8 +231,20 @@ fn is_of(state: &State, endpoint: EndpointId, hash: &SecretHash) -> bool {
     state.endpoint(endpoint).is_some_and(|endpoint| endpoint.credential.as_ref() == Some(hash))
 }
 
+/// Whether the endpoint had this credential before the one of now.
+fn was_of(state: &State, endpoint: EndpointId, hash: &SecretHash) -> bool {
+    state.endpoint(endpoint).is_some_and(|endpoint| endpoint.former_credential() == Some(*hash))
+}
+
 fn unauthorized(text: &str) -> Refused {
     Refused::new(StatusCode::UNAUTHORIZED, "bad-credential", text)
+}
+
+fn replaced() -> Refused {
+    let text = "this endpoint has another key and credential by now. If this host is a copy of it, stop the agent here. If it \
+                is the right one, somebody else used its keys: have an admin remove the endpoint, then run `festoon leave \
+                --force` and join again with a new token";
+    Refused::new(StatusCode::UNAUTHORIZED, "credential-replaced", text)
 }
 
 fn not_sure() -> Refused {

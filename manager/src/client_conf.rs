@@ -26,7 +26,11 @@ pub fn to_conf(map: &EndpointMap, key: &str, manager: Option<&str>) -> anyhow::R
     let addresses = map.addresses.iter().copied().map(IpNet::from);
     let mut conf = String::new();
     // Writing to a string does not fail.
-    let _ = writeln!(conf, "# {}", harmless(&format!("{} in network {}, through manager {}", map.name, map.network.name, manager.name)));
+    let _ = writeln!(
+        conf,
+        "# {}",
+        harmless(&format!("{} in network {}, through manager {}", map.name, map.network.name, manager.name))
+    );
     let _ = writeln!(conf, "[Interface]");
     let _ = writeln!(conf, "PrivateKey = {}", key);
     let _ = writeln!(conf, "Address = {}", list(addresses));

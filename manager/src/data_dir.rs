@@ -65,7 +65,7 @@ pub struct Identity {
 pub enum DataDirError {
     /// Nobody ran `init` or `join`.
     #[error(
-        "{0} holds no manager yet: run `festoon-manager init` or `festoon-manager join TOKEN`, or name another --data-dir"
+        "{0} holds no manager yet: run `festoon-manager init` or `festoon-manager join`, or name another --data-dir"
     )]
     Empty(PathBuf),
     /// Its most important file is gone.

@@ -52,11 +52,14 @@ pub struct JoinResponse {
     pub map: EndpointMap,
 }
 
-/// An endpoint has a new key. Asking again changes nothing, so an answer that was lost costs nothing.
+/// An endpoint has a new key, and a new credential with it: the one that this request shows is refused from then on. Asking again,
+/// with the new credential, changes nothing, so an answer that was lost costs nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RotateRequest {
     /// The new key. Its private half is on the endpoint's disk already.
     pub public_key: PublicKey,
+    /// The hash of the credential that goes with the new key. The endpoint made it, and it is on its disk already.
+    pub credential_hash: SecretHash,
     /// For how many seconds the one before is to be good too.
     pub overlap_s: u32,
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use clap_complete::Shell;
+use festoon_secrets::Source;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::config::{Config, duration};
@@ -26,6 +27,10 @@ const NOT_RUNNING: u8 = 3;
 /// What `festoon ping` exits with when nobody answers, and `festoon netcheck` when something is wrong.
 const NO_GOOD: u8 = 4;
 
+/// What lets a host in, and the variable of the environment that may have it.
+const TOKEN: &str = "join token";
+pub(crate) const TOKEN_VARIABLE: &str = "FESTOON_JOIN_TOKEN";
+
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done; ping: answered; netcheck: nothing is wrong
@@ -34,9 +39,23 @@ Exit codes:
   3  the agent is not running, or this host has not joined
   4  ping: no answer at all; netcheck: something is wrong";
 
+/// What the long help says in addition.
+const LONG_HELP: &str = "\
+Exit codes:
+  0  done; ping: answered; netcheck: nothing is wrong
+  1  not done: the last line says why
+  2  the command line is wrong
+  3  the agent is not running, or this host has not joined
+  4  ping: no answer at all; netcheck: something is wrong
+
+Secrets:
+  A join token, or a URL with a password in it, is given as `-` (the first line of the standard input), as
+  `@FILE` (the first line of a file that only you can read), or in the environment. As an argument it works
+  too, but then others can read it: every user of this machine with `ps`, and later the shell's history.";
+
 /// Joins this host to a Festoon overlay and keeps it there.
 #[derive(Debug, Parser)]
-#[command(name = "festoon", version, after_help = EXIT_CODES)]
+#[command(name = "festoon", version, after_help = EXIT_CODES, after_long_help = LONG_HELP)]
 pub struct Cli {
     #[command(flatten)]
     config: Config,
@@ -48,8 +67,10 @@ pub struct Cli {
 enum Command {
     /// Join an overlay, with a token from `festoon-manager tokens add`
     Join {
-        /// The token: one word that begins with "festoon1"
-        token: String,
+        /// The token, one word that begins with "festoon1": `-` reads it from the standard input, `@FILE` from a file [default: that
+        /// in the environment's FESTOON_JOIN_TOKEN]
+        #[arg(value_name = "-|@FILE|TOKEN")]
+        token: Option<Source>,
         /// What the endpoint is called in the overlay [default: this host's name]
         #[arg(long)]
         name: Option<String>,
@@ -98,7 +119,7 @@ enum Command {
 pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let config = cli.config;
     match cli.command {
-        Command::Join { token, name } => run_join(&config, &token, name)?,
+        Command::Join { token, name } => run_join(&config, token.as_ref(), name)?,
         Command::Up => run_up(&config)?,
         Command::Down => run_down(&config)?,
         Command::Leave { force } => run_leave(&config, force)?,
@@ -123,8 +144,21 @@ pub fn one_line(error: &anyhow::Error) -> String {
     })
 }
 
-fn run_join(config: &Config, token: &str, name: Option<String>) -> anyhow::Result<()> {
-    let map = single_threaded()?.block_on(join(config, token, name))?;
+/// Says that a token on the command line can be read by others, and takes it away from there.
+fn hide(token: Option<&Source>) {
+    if let Some(warning) = Source::warning(token, TOKEN, TOKEN_VARIABLE) {
+        eprintln!("festoon: {warning}");
+    }
+    if let Some(Source::Argument(token)) = token {
+        let error = festoon_secrets::hide_argument(TOKEN_VARIABLE, token);
+        eprintln!("festoon: warning: the token stays visible while this program runs: {error}");
+    }
+}
+
+fn run_join(config: &Config, token: Option<&Source>, name: Option<String>) -> anyhow::Result<()> {
+    hide(token);
+    let token = Source::read(token, TOKEN, TOKEN_VARIABLE)?;
+    let map = single_threaded()?.block_on(join(config, &token, name))?;
     let addresses: Vec<String> = map.addresses.iter().map(ToString::to_string).collect();
     say(&format!("joined {} as {} ({}): {}", map.network.name, map.name, map.endpoint, addresses.join(", ")));
     if config.is_system_agent() && systemd::has_unit() {
@@ -196,7 +230,7 @@ fn say_not_running(config: &Config) -> ExitCode {
 fn what_to_do(config: &Config) -> String {
     let options = config.options();
     if !StateDir::new(&config.state_dir).has_joined() {
-        format!("this host has not joined an overlay: run `festoon{options} join TOKEN`")
+        format!("this host has not joined an overlay: run `festoon{options} join`, with a token")
     } else if config.is_system_agent() && systemd::has_unit() {
         "the agent is not running: start it with `systemctl start festoon`".into()
     } else {
@@ -216,6 +250,16 @@ mod tests {
     fn the_command_line_is_well_formed() {
         use clap::CommandFactory as _;
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_long_help_says_how_secrets_are_given() {
+        assert!(LONG_HELP.starts_with(EXIT_CODES) && LONG_HELP.ends_with(festoon_secrets::HELP));
+        let join = |token: &str| Cli::try_parse_from(["festoon", "join", token]).map(|cli| format!("{cli:?}"));
+        assert!(join("@/run/token").unwrap().contains("File(\"/run/token\")"));
+        assert!(join("-").unwrap().contains("Input"));
+        assert!(!join("festoon1canary").unwrap().contains("canary"));
+        assert!(Cli::try_parse_from(["festoon", "join"]).is_ok());
     }
 
     #[test]

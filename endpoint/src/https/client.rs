@@ -76,6 +76,13 @@ impl RequestError {
     }
 }
 
+impl RequestError {
+    /// Whether the endpoint was removed for good, whatever its credential is.
+    pub fn is_gone(&self) -> bool {
+        matches!(self, Self::Refused { status, .. } if *status == StatusCode::GONE.as_u16())
+    }
+}
+
 /// What an answer tells beside its content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Checked {

@@ -26,6 +26,11 @@ impl AskError {
     pub fn is_removed(&self) -> bool {
         matches!(self, Self::Refused(error) if error.is_removed())
     }
+
+    /// Whether a manager says that the endpoint was removed for good, whatever its credential is.
+    pub fn is_gone(&self) -> bool {
+        matches!(self, Self::Refused(error) if error.is_gone())
+    }
 }
 
 fn list(errors: &[RequestError]) -> String {

@@ -2,12 +2,14 @@
 
 use std::net::SocketAddr;
 
+use festoon_proto::Fingerprint;
 use festoon_proto::address::agent_tls_name;
-use festoon_proto::{EndpointId, Fingerprint};
+use festoon_proto::token::TokenSecret;
 
 use super::*;
 use crate::https::tests::Ca;
 use crate::sample;
+use crate::state::Identity;
 
 /// With a manager whose HTTPS listener is there.
 fn map(version: u64, at: SocketAddr, authorities: &[Fingerprint]) -> EndpointMap {
@@ -36,9 +38,9 @@ async fn an_agent_learns_of_the_next_ca_from_the_one_it_knows() {
     let state = StateDir::new(directory.path());
     let (_session, want) = watch::channel(Want::default());
     let (maps, mut new_maps) = mpsc::channel(8);
-    let credential = Credential::new(EndpointId(7), [1; 32]);
+    state.store_identity(&Identity::generate(&TokenSecret::from_bytes([1; 32]))).unwrap();
     let known = Arc::new(map(1, second, &both[..1]));
-    let mut agent = Refresher { state: state.clone(), credential, map: known, want, maps };
+    let mut agent = Refresher { state: state.clone(), map: known, want, maps };
     assert_eq!(agent.attempt(Want::default(), true).await, Outcome::Failed, "nobody vouches for the next CA");
     agent.map = Arc::new(map(1, first, &both[..1]));
     for version in [2, 3] {
@@ -60,5 +62,6 @@ fn pauses_grow_to_a_limit_and_differ_between_endpoints() {
     assert_eq!(pause(Outcome::Failed, true, 2, 0.0), FIRST_PAUSE);
     assert_eq!(pause(Outcome::NothingNew, false, u32::MAX, 1.0), LAST_PAUSE);
     assert_eq!(pause(Outcome::Failed, true, u32::MAX, 1.0), LAST_PAUSE_LOST);
-    assert_eq!(pause(Outcome::Removed, true, 1, 0.0), REMOVED_PAUSE / 2);
+    assert_eq!(pause(Outcome::Removed, true, 1, 1.0), FIRST_PAUSE, "who refuses may lag behind");
+    assert_eq!(pause(Outcome::Removed, true, ODD + 1, 0.0), REMOVED_PAUSE / 2);
 }

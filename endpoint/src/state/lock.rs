@@ -18,7 +18,7 @@ pub enum LockError {
         directory: PathBuf,
     },
     /// The host is in no overlay, so there is no state to lock.
-    #[error("this host has not joined an overlay: run `festoon join TOKEN` first")]
+    #[error("this host has not joined an overlay: run `festoon join` first, with a token")]
     NoState,
     /// The lock file cannot be used.
     #[error("cannot lock {path} (are you root?)")]

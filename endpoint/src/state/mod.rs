@@ -2,7 +2,7 @@
 //!
 //! | file | content | written |
 //! |---|---|---|
-//! | `identity.json` | private key, perhaps the next one, credential, the token they were made for | before a manager is asked |
+//! | `identity.json` | private key and credential, perhaps the next ones, credentials of before, the token they were made for | before a manager is asked |
 //! | `map.json` | the last known map and whom to believe; the host has joined once it is here | with every newer map |
 //! | `host.json` | what the host had when it joined, and what its owner chose since | with the first map, and with each choice |
 //! | `boot` | how often the agent was started | before each start |
@@ -21,10 +21,11 @@ use std::{fs, num::ParseIntError};
 
 use festoon_proto::http::Credential;
 use festoon_proto::map::EndpointMap;
-use festoon_proto::{Generation, PrivateKey};
+use festoon_proto::{EndpointId, Generation, PrivateKey};
+use zeroize::Zeroizing;
 
 pub use host::HostRecord;
-pub use identity::{Identity, NextKey};
+pub use identity::{CredentialSecret, Identity, NextKey};
 pub use lock::{Lock, LockError};
 
 const IDENTITY: &str = "identity.json";
@@ -55,7 +56,7 @@ pub enum StateError {
         reason: String,
     },
     /// The host is in no overlay.
-    #[error("this host has not joined an overlay: run `festoon join TOKEN` first")]
+    #[error("this host has not joined an overlay: run `festoon join` first, with a token")]
     NotJoined,
     /// There are no numbers left for starts.
     #[error("{path} says that the agent was started 4294967295 times: leave the overlay and join again")]
@@ -117,7 +118,7 @@ impl StateDir {
     pub fn membership(&self) -> Result<Membership, StateError> {
         let map = self.map()?;
         let identity = self.identity()?.ok_or_else(|| self.damaged(IDENTITY, &"it is missing"))?;
-        let credential = Credential::new(map.endpoint, identity.credential_secret);
+        let credential = Credential::new(map.endpoint, *identity.credential_secret);
         Ok(Membership { private_key: identity.private_key, credential, map })
     }
 
@@ -127,10 +128,16 @@ impl StateDir {
         serde_json::from_slice(&map).map_err(|error| self.damaged(MAP, &error))
     }
 
+    /// How the host proves itself to the managers over HTTPS from now on. It changes with the key.
+    pub fn credential(&self, endpoint: EndpointId) -> Result<Credential, StateError> {
+        let identity = self.identity()?.ok_or(StateError::NotJoined)?;
+        Ok(Credential::new(endpoint, *identity.credential_secret))
+    }
+
     /// What the host made for itself, if it ever tried to join.
     pub fn identity(&self) -> Result<Option<Identity>, StateError> {
         let Some(bytes) = self.read(IDENTITY)? else { return Ok(None) };
-        Identity::from_json(&bytes).map(Some).map_err(|error| self.damaged(IDENTITY, &error))
+        Identity::from_json(&Zeroizing::new(bytes)).map(Some).map_err(|error| self.damaged(IDENTITY, &error))
     }
 
     /// How old the key is: nothing else is written to its file. `None` if the host's clock was set back since.

@@ -54,6 +54,7 @@ fn a_key_to_come_survives_on_disk_and_stays_the_same_until_it_has_come() {
     assert_eq!(read.next.as_ref().unwrap().overlap(), Duration::from_secs(7));
     let again = read.prepare(Duration::from_secs(9));
     assert_eq!(again.private_key.public_key(), next.private_key.public_key());
+    assert_eq!(again.credential_secret, next.credential_secret);
     assert_eq!(again.overlap(), Duration::from_secs(9));
     read.next = None;
     state.store_identity(&read).unwrap();
@@ -61,6 +62,30 @@ fn a_key_to_come_survives_on_disk_and_stays_the_same_until_it_has_come() {
     assert!(state.key_age().unwrap() < Duration::from_secs(60));
     let other = read.prepare(Duration::ZERO);
     assert_ne!(other.private_key.public_key(), next.private_key.public_key());
+}
+
+#[test]
+fn a_new_key_brings_a_new_credential_and_the_last_ones_of_before_are_kept() {
+    let (_directory, state) = state();
+    let mut identity = Identity::generate(&TokenSecret::from_bytes([5; 32]));
+    let first = (identity.private_key.public_key(), identity.credential_secret.clone());
+    let mut before = Vec::new();
+    for _ in 0..20 {
+        before.insert(0, identity.credential_secret.clone());
+        let next = identity.prepare(Duration::ZERO);
+        let (key, hash) = (next.private_key.public_key(), next.request().credential_hash);
+        identity.adopt(next);
+        assert_eq!((identity.private_key.public_key(), identity.credential_hash()), (key, hash));
+        assert!(identity.next.is_none());
+    }
+    state.store_identity(&identity).unwrap();
+    let read = state.identity().unwrap().unwrap();
+    assert_eq!(read.former_secrets, before[..8]);
+    assert_ne!((read.private_key.public_key(), read.credential_secret.clone()), first);
+    let texts = read.secret_texts();
+    let kept =
+        |secret: &CredentialSecret| texts.iter().any(|text| *text == secret.map(|byte| byte.to_string()).join(","));
+    assert!(kept(&read.credential_secret) && read.former_secrets.iter().all(kept), "all are kept out of reports");
 }
 
 #[test]

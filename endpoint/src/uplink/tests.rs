@@ -134,17 +134,18 @@ fn one_that_was_overtaken_goes_ahead_again() {
 fn two_with_one_identity_do_not_chase_each_other() {
     let (mut now, mut uplink) = started();
     let end = now + Duration::from_secs(600);
-    let mut went_ahead = 0;
+    let mut went_ahead = std::collections::BTreeSet::new();
     while now < end {
         // The other one is always ahead, and every probe says so.
         let ahead = Attachment { endpoint: EndpointId(1), manager: M2, generation: uplink.generation().next() };
         uplink.handle_answer(now, M1, ManagerState::Serving, Some(MS), Some(ahead));
         uplink.handle_attach_reply(now, M1, ahead);
-        went_ahead += std::iter::from_fn(|| uplink.poll_transmit()).count();
+        // It may have to ask several times.
+        went_ahead.extend(std::iter::from_fn(|| uplink.poll_transmit()).map(|(_, attach)| attach.generation));
         let next = now + MS * 50;
         run(&mut uplink, &mut now, next);
     }
-    assert!((15..30).contains(&went_ahead), "{went_ahead} times in ten minutes");
+    assert!((15..30).contains(&went_ahead.len()), "{} times in ten minutes", went_ahead.len());
 }
 
 #[test]

@@ -191,7 +191,8 @@ mod tests {
             damper.handle(now, event(0, 0, Kind::EndpointUp));
         }
         for endpoint in 1..=5_000 {
-            damper.handle(now + REFILL * BURST * u32::try_from(endpoint).unwrap(), event(endpoint, 0, Kind::EndpointUp));
+            damper
+                .handle(now + REFILL * BURST * u32::try_from(endpoint).unwrap(), event(endpoint, 0, Kind::EndpointUp));
         }
         assert!(damper.accounts.len() <= CALM, "{}", damper.accounts.len());
         assert_eq!(damper.poll_last().unwrap().details["count"], 1);

@@ -115,6 +115,8 @@ kinds! {
     EndpointExpired = "endpoint.expired",
     /// It does what only a broken, cloned or hostile endpoint does: `why` is `generation` or `changes`.
     EndpointSuspicious = "endpoint.suspicious",
+    /// Somebody showed a credential of it that was replaced: there is a copy of the keys that it had.
+    EndpointCopied = "endpoint.copied",
     /// A manager can't be reached.
     ManagerLost = "manager.lost",
     /// It can be again.

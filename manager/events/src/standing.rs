@@ -60,7 +60,11 @@ fn check_kind(teller: Teller, event: &Event) -> Result<(), Unbelieved> {
     let said_by_itself = || event.details.get("seen_by").and_then(|by| by.as_str()) == Some(&*teller.id.to_string());
     match event.kind {
         Kind::LinkUp | Kind::LinkDown | Kind::AuditHead | Kind::EventsLost => {
-            if is_own && event.endpoint.is_none() { Ok(()) } else { Err(Unbelieved::Manager) }
+            if is_own && event.endpoint.is_none() {
+                Ok(())
+            } else {
+                Err(Unbelieved::Manager)
+            }
         }
         Kind::EndpointExpired
         | Kind::ManagerUpgraded
@@ -71,11 +75,19 @@ fn check_kind(teller: Teller, event: &Event) -> Result<(), Unbelieved> {
         | Kind::AdminChanged => Err(Unbelieved::Audit),
         _ if teller.is_witness => Err(Unbelieved::Witness),
         Kind::EndpointUp | Kind::EndpointDown | Kind::EndpointMoved | Kind::EventsSuppressed => {
-            if is_own { Ok(()) } else { Err(Unbelieved::Manager) }
+            if is_own {
+                Ok(())
+            } else {
+                Err(Unbelieved::Manager)
+            }
         }
         // What it saw of another is told as what it saw.
         Kind::ManagerLost | Kind::ManagerReturned | Kind::AuditDiffers => {
-            if said_by_itself() { Ok(()) } else { Err(Unbelieved::Manager) }
+            if said_by_itself() {
+                Ok(())
+            } else {
+                Err(Unbelieved::Manager)
+            }
         }
         Kind::WebhookTest | Kind::DestinationFailing | Kind::DestinationRecovered | Kind::DestinationMissed => Ok(()),
     }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use axum::http::{HeaderMap, Method, StatusCode, header};
-use festoon_control::registry::{Author, Session, State, UnixMs, Who};
+use festoon_control::registry::{Author, LocalUser, Session, State, UnixMs, Who};
 use festoon_proto::access::{Grant, Role};
 use festoon_proto::{ManagerId, NetworkId, SessionId, UserId};
 
@@ -24,9 +24,9 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// Whoever may open the admin socket of this manager: root.
-    pub const fn local(manager: ManagerId) -> Self {
-        Self { author: Author { who: Who::Local(manager), from: None }, grant: Grant::OWNER }
+    /// Somebody who may open the admin socket of this manager.
+    pub const fn local(manager: ManagerId, user: LocalUser) -> Self {
+        Self { author: Author { who: Who::Local { manager, user }, from: None }, grant: Grant::OWNER }
     }
 
     /// Whether it may do what needs `role` in `network`; of `None`, in no network in particular.
@@ -243,7 +243,8 @@ mod tests {
         let program = get(&state, &headers(&[("authorization", &bearer_of(1))])).unwrap();
         assert_eq!((program.user(), program.session()), (Some(UserId(2)), None));
         assert!(program.may(Role::Viewer, N1) && !program.may(Role::Operator, N1) && !program.may(Role::Viewer, N2));
-        assert!(Caller::local(ManagerId(1)).may(Role::Owner, None) && Caller::local(ManagerId(1)).user().is_none());
+        let local = Caller::local(ManagerId(1), LocalUser::new(0, "root"));
+        assert!(local.may(Role::Owner, None) && local.user().is_none());
     }
 
     #[test]

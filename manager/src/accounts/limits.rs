@@ -181,10 +181,11 @@ mod tests {
     #[test]
     fn neither_strangers_nor_neighbours_hold_up_who_logged_in_there_before() {
         let mut limits = Limits::default();
-        (0..100).for_each(|n| drop(limits.count(attempt("ann", &format!("192.0.2.{n}")), UnixMs(0))));
-        const OTHERS: [&str; 4] = ["bob", "eve", "joe", "sue"];
-        (0..100).for_each(|n| drop(limits.count(attempt(OTHERS[n % 4], "192.0.2.1"), UnixMs(0))));
-        (0..100).for_each(|_| drop(limits.count_nameless("192.0.2.1".parse().unwrap(), UnixMs(0))));
+        for n in 0..100 {
+            let _ = limits.count(attempt("ann", &format!("192.0.2.{n}")), UnixMs(0));
+            let _ = limits.count(attempt(["bob", "eve", "joe", "sue"][n % 4], "192.0.2.1"), UnixMs(0));
+            let _ = limits.count_nameless("192.0.2.1".parse().unwrap(), UnixMs(0));
+        }
         assert!(limits.count(attempt("new", "192.0.2.1"), UnixMs(0)).is_err(), "the host itself has no tries left");
         let known = Try { is_known: true, ..attempt("ann", "192.0.2.1") };
         assert_eq!(allowed(&mut limits, [known; 100], 0), 30, "and who guesses there is slowed");

@@ -1,6 +1,6 @@
 //! Logging in, over a real registry.
 
-use festoon_control::registry::{AddUser, Command, NewTotp, SecretName, State, UnixMs, UpdateUser};
+use festoon_control::registry::{AddUser, Command, LocalUser, NewTotp, SecretName, State, UnixMs, UpdateUser};
 use festoon_proto::access::{Grant, Role, Scope};
 use festoon_proto::{ClusterId, EpochId, ManagerId, UserId};
 use tempfile::TempDir;
@@ -156,7 +156,7 @@ async fn the_first_owner_is_made_once() {
         other => panic!("{other:?}"),
     };
     assert_eq!(kind(world.set_up(&Secret::generate()).await), "set-up-secret");
-    let by = Caller::local(ManagerId(1)).author;
+    let by = Caller::local(ManagerId(1), LocalUser::new(0, "root")).author;
     let first = world.accounts.new_set_up_secret(by).await.unwrap();
     let second = world.accounts.new_set_up_secret(by).await.unwrap();
     assert_eq!(kind(world.set_up(&first).await), "set-up-secret", "it was replaced");

@@ -88,7 +88,7 @@ impl From<Denied> for Refused {
 mod tests {
     use std::collections::BTreeSet;
 
-    use festoon_control::registry::{Author, Who};
+    use festoon_control::registry::{Author, LocalUser, Who};
     use festoon_proto::access::{Grant, Scope};
     use festoon_proto::{ManagerId, NetworkId, SessionId, UserId};
 
@@ -114,6 +114,8 @@ mod tests {
         }
         assert!(check(Need::Nothing, Err(Denied::NoSession)).is_ok());
         assert!(check(Need::Somewhere(Role::Viewer), Err(Denied::NoCredential)).is_err());
-        assert!(check(Need::Everywhere(Role::Owner), Ok(Caller::local(ManagerId(1)))).is_ok());
+        assert!(
+            check(Need::Everywhere(Role::Owner), Ok(Caller::local(ManagerId(1), LocalUser::new(0, "root")))).is_ok()
+        );
     }
 }

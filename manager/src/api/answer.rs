@@ -1,7 +1,12 @@
-//! What a browser is told of every answer.
+//! What a browser, and a client that pins the CA, is told with every answer.
 
+use axum::extract::{Request, State};
 use axum::http::{HeaderValue, header};
+use axum::middleware::Next;
 use axum::response::Response;
+
+use crate::cluster::Cluster;
+use crate::pki::KnownAuthorities;
 
 /// The pages have all they need with them, and nobody else's page shows them in a frame.
 const POLICY: HeaderValue = HeaderValue::from_static(
@@ -16,5 +21,15 @@ pub(super) async fn harden(mut response: Response) -> Response {
     headers.insert(header::CONTENT_SECURITY_POLICY, POLICY);
     headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    response
+}
+
+/// Says which CAs are trusted now. Whoever reads it came over a connection that one of them vouches for, and so follows when they
+/// are replaced.
+pub(super) async fn name_authorities(State(cluster): State<Cluster>, request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    if let Ok(value) = HeaderValue::from_str(&KnownAuthorities::of(&cluster.snapshot()).to_string()) {
+        response.headers_mut().insert(KnownAuthorities::HEADER, value);
+    }
     response
 }

@@ -34,7 +34,8 @@ mod snapshots;
 mod users;
 mod view;
 
-use axum::{Extension, Router, middleware};
+use axum::extract::{Request, State};
+use axum::{Router, middleware};
 use festoon_proto::ManagerId;
 use festoon_proto::access::Role;
 use utoipa_axum::router::OpenApiRouter;
@@ -47,6 +48,7 @@ use crate::deliver::Deliveries;
 use crate::driver::{NodeHandle, Stopped};
 use crate::events::Events;
 use crate::https::Refused;
+use crate::local::Opener;
 use crate::node::Status;
 use crate::snapshot::Snapshots;
 use crate::vault::Vault;
@@ -202,14 +204,21 @@ fn of_the_cluster() -> OpenApiRouter<Api> {
 
 /// The API for whoever may open the admin socket.
 pub fn local_router(api: Api) -> Router {
-    let caller = Known(Ok(Caller::local(api.manager)));
-    router(api).layer(Extension(caller))
+    let introduce = middleware::map_request_with_state(api.manager, introduce);
+    router(api).layer(introduce)
+}
+
+/// Says who opened the socket.
+async fn introduce(State(manager): State<ManagerId>, Opener(user): Opener, mut request: Request) -> Request {
+    request.extensions_mut().insert(Known(Ok(Caller::local(manager, user))));
+    request
 }
 
 /// The API for whoever comes over the network: every request shows who makes it.
 pub fn https_router(api: Api) -> Router {
     let identify = middleware::from_fn_with_state(api.clone(), identify::identify);
-    router(api).layer(identify).layer(middleware::map_response(answer::harden))
+    let name_authorities = middleware::from_fn_with_state(api.cluster.clone(), answer::name_authorities);
+    router(api).layer(identify).layer(middleware::map_response(answer::harden)).layer(name_authorities)
 }
 
 /// What a witness has in its place: it can't check codes, and serves no API.

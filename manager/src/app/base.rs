@@ -9,6 +9,7 @@ use festoon_control::registry::State;
 use festoon_proto::ManagerId;
 use tokio::sync::mpsc;
 
+use crate::agents::Copies;
 use crate::audit::{self, Differing, Heads, Trail};
 use crate::certificate::{self, Keeper, Told};
 use crate::cluster::{self, Cluster, Https, Parts, unix_now};
@@ -77,16 +78,26 @@ pub(super) async fn start(data: &DataDir, config: &Config) -> anyhow::Result<Bas
     let differing = Differing::default();
     let heads = heads(me, &parts, &record, &differing);
     let (events, sightings) = (record.events.clone(), record.sightings.clone());
+    let copies = Copies::new(me, record.own.clone());
     let (registry, told) = (cluster.clone(), events.clone());
     let way = deliver::Parts { me, cluster: registry, managers, vault, events: told, own_events: record.own.clone() };
     let deliveries = deliver::build(&config.delivery, data, way)?;
     let (registry, data) = (cluster.clone(), data.clone());
     let (kept, told, sent) = (snapshots.clone(), events.clone(), deliveries.clone());
-    let sources = Sources { me, cluster: registry, snapshots: kept, credentials, events: told, deliveries: sent, data, differing };
+    let sources = Sources {
+        me,
+        cluster: registry,
+        snapshots: kept,
+        credentials,
+        events: told,
+        deliveries: sent,
+        data,
+        differing,
+    };
     let metrics = Metrics::new(config.metrics.clone(), sources);
     let told = metrics.clone().serve();
     let (later, later_for_managers, managers) = (Later::default(), Later::default(), parts.managers.clone());
-    let everybody = agents::router(cluster.clone(), keeper.told.clone());
+    let everybody = agents::router(cluster.clone(), keeper.told.clone(), copies);
     let everybody = everybody.merge(cluster::join_router(&parts)).merge(later.router());
     let managers_ask = for_managers(&parts, &keeper, &events, &deliveries, &later_for_managers);
     let served = https::Routes {

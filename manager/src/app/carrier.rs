@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use festoon_control::compile::{manager_delta, manager_map};
-use festoon_control::registry::{Command, State, apply};
+use festoon_control::registry::{Author, Change, Command, State, apply};
 use festoon_proto::ManagerId;
 use festoon_proto::map::ManagerMap;
 use tokio::sync::mpsc;
@@ -78,13 +78,13 @@ impl Carrier {
         }
     }
 
-    /// Moves all agents away and has the registry forget this manager. If it does not, all is as before.
-    pub(super) async fn leave(&mut self, cluster: &Cluster) -> Result<(), ProposeError> {
+    /// Moves all agents away and has the registry forget this manager, as `by` wants it. If it does not, all is as before.
+    pub(super) async fn leave(&mut self, cluster: &Cluster, by: Author) -> Result<(), ProposeError> {
         let (state, command) = (cluster.snapshot(), Command::RemoveManager(self.me));
         // What the registry would refuse is not worth moving anybody.
         apply(&state, state.version().0 + 1, &command)?;
         self.drain(&state).await;
-        let left = cluster.propose(command).await;
+        let left = cluster.propose(Change { by, ..command.into() }).await;
         if left.is_err()
             && let Some(node) = self.handle()
             && let Err(error) = node.set_draining(false).await

@@ -111,7 +111,7 @@ async fn until_end(
 ) -> anyhow::Result<End> {
     let mut work = pin!(work);
     loop {
-        let reply = tokio::select! {
+        let Leave { by, reply } = tokio::select! {
             ended = &mut work => return ended.and_then(|()| bail!("the admin socket ended")),
             error = carrier.failed() => return Err(error),
             removal = cluster.removed() => return Ok(End::Removed(removal)),
@@ -119,7 +119,7 @@ async fn until_end(
             leave = leaving.recv() => leave.context("the admin socket ended")?,
         };
         let left = tokio::select! {
-            left = carrier.leave(cluster) => left,
+            left = carrier.leave(cluster, by) => left,
             ended = &mut work => match cluster.snapshot().manager(carrier.manager()) {
                 Some(_) => return ended.and_then(|()| bail!("the admin socket ended")),
                 // The first to hear that we are in no registry any more.

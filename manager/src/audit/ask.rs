@@ -33,7 +33,7 @@ struct Answer {
 }
 
 /// The route under `/cluster/v1/`.
-pub fn router(cluster: Cluster) -> Router {
+pub(super) fn router(cluster: Cluster) -> Router {
     Router::new().route(ASK, post(answer)).with_state(cluster)
 }
 

@@ -72,7 +72,7 @@ impl Differing {
 }
 
 /// The route under `/cluster/v1/`.
-pub fn router(cluster: Cluster) -> Router {
+pub(super) fn router(cluster: Cluster) -> Router {
     Router::new().route(ASK, post(answer)).with_state(cluster)
 }
 
@@ -164,7 +164,9 @@ impl Heads {
                     self.note(state, other, (epoch, ours), hash).await;
                 }
                 Ok(_) => {}
-                Err(error) => tracing::debug!(manager = %other, %error, "a manager does not tell the head of its audit log"),
+                Err(error) => {
+                    tracing::debug!(manager = %other, %error, "a manager does not tell the head of its audit log")
+                }
             }
         }
     }

@@ -8,6 +8,7 @@ use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser};
 use clap_complete::Shell;
 use festoon_control::registry::{DEFAULT_MTU, MAX_TOKEN_MS, TokenError};
 use festoon_proto::address::{HTTPS_PORT, UNDERLAY_PORT};
+use festoon_secrets::Source;
 use ipnet::IpNet;
 
 use super::api_tokens::ApiTokensCommand;
@@ -69,7 +70,13 @@ Exit codes:
   5  not logged in, or not allowed
   6  no manager answers
 
-Names of commands may be in the singular too: `network list` is `networks list`.";
+Names of commands may be in the singular too: `network list` is `networks list`.
+
+Secrets:
+  A join token, or a URL with a password in it, is given as `-` (the first line of the standard input), as
+  `@FILE` (the first line of a file that only you can read), or in the environment. As an argument it works
+  too, but then others can read it: every user of this machine with `ps`, and later the shell's history.
+  Passwords are asked for, or read from the standard input where nobody can be asked.";
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Subcommand {
@@ -225,16 +232,20 @@ pub(super) struct InitArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct JoinArgs {
-    /// From `festoon-manager tokens add --manager`
-    pub(super) token: String,
+    /// From `festoon-manager tokens add --manager`: `-` reads it from the standard input, `@FILE` from a file [default: that in the
+    /// environment's FESTOON_JOIN_TOKEN]
+    #[arg(value_name = "-|@FILE|TOKEN")]
+    pub(super) token: Option<Source>,
     #[command(flatten)]
     pub(super) manager: ManagerArgs,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct WitnessArgs {
-    /// From `festoon-manager tokens add --manager`
-    pub(super) token: String,
+    /// From `festoon-manager tokens add --manager`: `-` reads it from the standard input, `@FILE` from a file [default: that in the
+    /// environment's FESTOON_JOIN_TOKEN]
+    #[arg(value_name = "-|@FILE|TOKEN")]
+    pub(super) token: Option<Source>,
     /// Its name
     #[arg(long)]
     pub(super) name: String,

@@ -140,7 +140,9 @@ async fn export(session: &Session, file: &Path, after: Option<u64>) -> anyhow::R
     lines(session, after, write).await?;
     output.finish()?;
     if let Some(up_to) = first.map(|first| first.saturating_sub(1)).filter(|up_to| *up_to > after.unwrap_or_default()) {
-        warn(&format!("Entries up to number {up_to} are not on this manager: what is written down begins behind them."));
+        warn(&format!(
+            "Entries up to number {up_to} are not on this manager: what is written down begins behind them."
+        ));
     }
     Ok(())
 }
@@ -167,9 +169,18 @@ fn verify_against(file: &Path, text: &str, heads: &Path) -> anyhow::Result<()> {
     };
     let kept = audit::anchors_in(&kept.with_context(|| format!("can't read {}", heads.display()))?);
     let fit = audit::verify_against(text.lines(), &kept).with_context(|| file.display().to_string())?;
-    print_people(&format!("{} is whole up to entry {}, and fits {} heads that were kept elsewhere.", file.display(), fit.last, fit.fitting))?;
+    print_people(&format!(
+        "{} is whole up to entry {}, and fits {} heads that were kept elsewhere.",
+        file.display(),
+        fit.last,
+        fit.fitting
+    ))?;
     if fit.anchored < fit.last {
-        print_people(&format!("No head was kept of entries {} to {}: nothing vouches for those yet.", fit.anchored + 1, fit.last))?;
+        print_people(&format!(
+            "No head was kept of entries {} to {}: nothing vouches for those yet.",
+            fit.anchored + 1,
+            fit.last
+        ))?;
     }
     if fit.older > 0 {
         print_people(&format!("{} heads are of entries before the first in the file.", fit.older))?;

@@ -11,11 +11,17 @@ use festoon_api::{
     SecretText,
 };
 
+use festoon_secrets::Source;
+
 use super::args::overlap;
 use super::client::{Ask, Client, Query, api};
 use super::find::find;
 use super::output::{Column, confirm, list_of, or_dash, second, secret_or_line, when};
 use super::record::{ListArgs, Names, Record, Row, Session};
+
+/// Where events go, and the variable of the environment that may have it.
+const URL: &str = "URL of the destination";
+const URL_VARIABLE: &str = "FESTOON_DESTINATION_URL";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum DestinationsCommand {
@@ -34,8 +40,9 @@ pub(super) enum DestinationsCommand {
         /// Its name
         name: String,
         /// Where it is: https://HOST/PATH for webhooks, amqps://USER@HOST/VHOST for a broker, without the password, which is
-        /// asked for
-        url: String,
+        /// asked for. If it has a secret in it: `-` reads it from the standard input, `@FILE` from a file [default: that in the
+        /// environment's FESTOON_DESTINATION_URL]
+        url: Option<Source>,
         /// What kind of place it is, if its URL does not say
         #[arg(long, value_enum)]
         kind: Option<Kind>,
@@ -49,9 +56,9 @@ pub(super) enum DestinationsCommand {
         /// Its new name
         #[arg(long)]
         name: Option<String>,
-        /// Where it is
+        /// Where it is; `-` and `@FILE` as for `add`
         #[arg(long)]
-        url: Option<String>,
+        url: Option<Source>,
         /// Ask for a new password for a broker
         #[arg(long)]
         password: bool,
@@ -147,8 +154,11 @@ pub(super) async fn run(session: &Session, command: DestinationsCommand) -> anyh
             let path = find::<EventDestination>(client, &destination).await?.path();
             session.show(&client.get::<EventDestination>(&api(&path)).await?).await
         }
-        DestinationsCommand::Add { name, url, kind, more } => add(session, (name, url, kind), more).await,
+        DestinationsCommand::Add { name, url, kind, more } => {
+            add(session, (name, read_url(url.as_ref())?, kind), more).await
+        }
         DestinationsCommand::Set { destination, name, url, password, more } => {
+            let url = url.map(|url| read_url(Some(&url))).transpose()?;
             let update = update(client, (name, url), password, more).await?;
             change(destination, update, "changed").await
         }
@@ -187,8 +197,18 @@ async fn networks(client: &Client, names: &[String]) -> anyhow::Result<Vec<festo
     Ok(ids)
 }
 
+/// The URL that is meant. One with a password in it is no secret on the command line any more.
+fn read_url(given: Option<&Source>) -> anyhow::Result<String> {
+    let url = Source::read(given, URL, URL_VARIABLE)?;
+    let has_password = url.parse().is_ok_and(|url: reqwest::Url| url.password().is_some() || url.query().is_some());
+    if let Some(warning) = Source::warning(given, URL, URL_VARIABLE).filter(|_| has_password) {
+        eprintln!("festoon-manager: {warning}");
+    }
+    Ok(url.to_string())
+}
+
 fn password() -> anyhow::Result<SecretText> {
-    secret_or_line("Password for the broker: ").map(SecretText::new)
+    secret_or_line("Password for the broker: ", "FESTOON_BROKER_PASSWORD").map(SecretText::new)
 }
 
 async fn add(session: &Session, (name, url, kind): (String, String, Option<Kind>), more: More) -> anyhow::Result<()> {

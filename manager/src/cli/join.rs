@@ -9,6 +9,7 @@ use festoon_control::registry::FORMAT;
 use festoon_proto::address::MANAGER_TLS_NAME;
 use festoon_proto::http::{MANAGER_JOIN, ManagerJoinRequest, ManagerJoinResponse, ManagerRole, Problem};
 use festoon_proto::token::{JoinToken, TokenKind};
+use festoon_secrets::Source;
 
 use super::args::{JoinArgs, ManagerArgs, WitnessArgs};
 use super::output::print_people;
@@ -19,19 +20,22 @@ use crate::pki::{Credentials, TlsKey, client_config, fingerprints};
 
 /// Of an answer: a few certificates and addresses.
 const MAX_ANSWER: usize = 1 << 20;
+/// What lets a manager in, and the variable of the environment that may have it.
+const TOKEN: &str = "join token";
+const TOKEN_VARIABLE: &str = "FESTOON_JOIN_TOKEN";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(super) async fn full(root: &Path, args: JoinArgs) -> anyhow::Result<()> {
     let https = args.manager.https();
     let ManagerArgs { name, underlay, priority, .. } = args.manager;
-    join(root, &args.token, Newcomer { role: ManagerRole::Full, name, underlay, https, priority }).await
+    join(root, args.token.as_ref(), Newcomer { role: ManagerRole::Full, name, underlay, https, priority }).await
 }
 
 pub(super) async fn witness(root: &Path, args: WitnessArgs) -> anyhow::Result<()> {
     let WitnessArgs { token, name, https } = args;
     let newcomer = Newcomer { role: ManagerRole::Witness, name, underlay: Vec::new(), https, priority: 0 };
-    join(root, &token, newcomer).await
+    join(root, token.as_ref(), newcomer).await
 }
 
 /// What a new manager says of itself.
@@ -43,8 +47,20 @@ struct Newcomer {
     priority: u8,
 }
 
-async fn join(root: &Path, token: &str, newcomer: Newcomer) -> anyhow::Result<()> {
-    let token: JoinToken = token.parse()?;
+/// Says that a token on the command line can be read by others, and takes it away from there.
+fn hide(token: Option<&Source>) {
+    if let Some(warning) = Source::warning(token, TOKEN, TOKEN_VARIABLE) {
+        eprintln!("festoon-manager: {warning}");
+    }
+    if let Some(Source::Argument(token)) = token {
+        let error = festoon_secrets::hide_argument(TOKEN_VARIABLE, token);
+        eprintln!("festoon-manager: warning: the token stays visible while this program runs: {error}");
+    }
+}
+
+async fn join(root: &Path, token: Option<&Source>, newcomer: Newcomer) -> anyhow::Result<()> {
+    hide(token);
+    let token: JoinToken = Source::read(token, TOKEN, TOKEN_VARIABLE)?.parse()?;
     if token.kind != TokenKind::Manager {
         bail!("this join token is for an endpoint: make one with `festoon-manager tokens add --manager`");
     }

@@ -16,6 +16,8 @@ use super::fault::Fault;
 use super::output::{Output, ask, ask_secret, details, is_interactive, or_dash, print, when};
 use super::record::{Names, Session, now};
 
+/// May have the password.
+const PASSWORD: &str = "FESTOON_PASSWORD";
 /// The name of a profile if nobody says.
 const PROFILE: &str = "default";
 
@@ -27,7 +29,8 @@ pub(super) struct LoginArgs {
     /// As whom
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
-    /// Read the password from the first line of the standard input, and a code of the second factor from the second
+    /// Read the password from the first line of the standard input, and a code of the second factor from the second. They may be in
+    /// the environment too: FESTOON_PASSWORD and FESTOON_CODE
     #[arg(long, requires = "user")]
     password_stdin: bool,
     /// Make the first owner before, with the set-up secret that `init` printed; of the standard input that is the first line
@@ -92,10 +95,13 @@ Is it the same? [y/N] "
 async fn with_password(client: &Client, args: &LoginArgs) -> anyhow::Result<WebSession> {
     let answers = Answers::new(args.password_stdin)?;
     if args.set_up {
-        let secret = answers.secret("Set-up secret: ")?;
+        let secret = answers.secret("Set-up secret: ", "FESTOON_SET_UP_SECRET")?;
         let name = name(args, "Name of the first owner: ")?;
-        let password = answers.secret("Password (12 characters or more): ")?;
-        if !args.password_stdin && *answers.secret("The same again: ")? != *password {
+        let password = answers.secret("Password (12 characters or more): ", PASSWORD)?;
+        if !args.password_stdin
+            && festoon_secrets::variable(PASSWORD).is_none()
+            && *ask_secret("The same again: ")? != *password
+        {
             bail!("the two passwords are not the same: nothing was changed");
         }
         let set_up =
@@ -104,7 +110,7 @@ async fn with_password(client: &Client, args: &LoginArgs) -> anyhow::Result<WebS
         return session(client, name, password, answers).await;
     }
     let name = name(args, "Name: ")?;
-    let password = answers.secret("Password: ")?;
+    let password = answers.secret("Password: ", PASSWORD)?;
     session(client, name, password, answers).await
 }
 
@@ -121,7 +127,9 @@ async fn session(
     let mut log_in = LogIn { name, password: SecretText::new(password), code: None };
     let response = match client.open(&post("/session", &log_in)?).await {
         Err(ClientError::Refused(problem)) if problem.kind == "code-needed" => {
-            log_in.code = Some(SecretText::new(answers.secret("Code of the second factor, or a recovery code: ")?));
+            log_in.code = Some(SecretText::new(
+                answers.secret("Code of the second factor, or a recovery code: ", "FESTOON_CODE")?,
+            ));
             client.open(&post("/session", &log_in)?).await?
         }
         answer => answer?,
@@ -150,16 +158,19 @@ impl Answers {
     fn new(is_input: bool) -> anyhow::Result<Self> {
         match is_input {
             true => Ok(Self::Input),
-            false if is_interactive() => Ok(Self::Person),
+            false if is_interactive() || festoon_secrets::variable(PASSWORD).is_some() => Ok(Self::Person),
             false => {
-                let text =
-                    "there is no terminal to ask for a password at: use --password-stdin, or a token in FESTOON_TOKEN";
+                let text = "there is no terminal to ask for a password at: use --password-stdin, FESTOON_PASSWORD, or a token in FESTOON_TOKEN";
                 Err(Fault::NotLoggedIn(text.to_owned()).into())
             }
         }
     }
 
-    fn secret(self, question: &str) -> anyhow::Result<Zeroizing<String>> {
+    /// The answer to `question`; that of the environment's `variable`, if it has one.
+    fn secret(self, question: &str, variable: &str) -> anyhow::Result<Zeroizing<String>> {
+        if let Some(secret) = festoon_secrets::variable(variable) {
+            return Ok(secret);
+        }
         match self {
             Self::Input => Ok(Zeroizing::new(io::stdin().lines().next().transpose()?.unwrap_or_default())),
             Self::Person => ask_secret(question),

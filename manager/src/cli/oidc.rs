@@ -89,7 +89,8 @@ impl Provider {
 
     fn update(self) -> anyhow::Result<OidcUpdate> {
         let Self { issuer, client_id, client_secret, scopes } = self;
-        let secret = client_secret.then(|| secret_or_line("Secret of the client: ")).transpose()?;
+        let secret =
+            client_secret.then(|| secret_or_line("Secret of the client: ", "FESTOON_CLIENT_SECRET")).transpose()?;
         Ok(OidcUpdate { issuer, client_id, client_secret: secret.map(SecretText::new), scopes })
     }
 }

@@ -24,6 +24,9 @@ pub(super) fn told(event: &Event, names: &Names) -> String {
             };
             format!("{} on {here} {what}", endpoint(event, names))
         }
+        "endpoint.copied" => {
+            format!("{}: its former credential was shown from {} to {here}", endpoint(event, names), text("from"))
+        }
         "link.up" | "link.down" => format!("{here} to {}", text("to")),
         "manager.lost" | "manager.returned" => format!("{here} (seen by {})", text("seen_by")),
         "events.suppressed" => format!("{} of {}, the last {}", text("count"), endpoint(event, names), text("last")),
@@ -56,8 +59,9 @@ pub(super) fn subject(subject: &Value) -> String {
 /// Who did it.
 pub(super) fn who(by: &Value) -> String {
     let kind = by["kind"].as_str().unwrap_or("-");
+    let person = by["person"].as_str().unwrap_or("root");
     match (kind, by["name"].as_str().or(by["id"].as_str())) {
-        ("local", Some(name)) => format!("root on {name}"),
+        ("local", Some(name)) => format!("{person} on {name}"),
         ("user", Some(name)) => name.to_owned(),
         (_, Some(name)) => format!("{kind} {name}"),
         (_, None) => kind.to_owned(),
@@ -111,9 +115,9 @@ mod tests {
             (json!({"kind": "link.down", "manager": "m1", "details": {"to": "m2"}}), "fra to ams"),
             (json!({"kind": "manager.lost", "manager": "m2", "details": {"seen_by": "m1"}}), "ams (seen by fra)"),
             (
-                json!({"kind": "admin.changed", "details": {"action": "network.add", "by": {"kind": "local", "id": "m1", "name": "fra"},
+                json!({"kind": "admin.changed", "details": {"action": "network.add", "by": {"kind": "local", "id": "m1", "name": "fra", "person": "ann (as root)"},
                     "subject": {"kind": "network", "id": "n2", "name": "lab"}}}),
-                "network.add lab (n2) by root on fra",
+                "network.add lab (n2) by ann (as root) on fra",
             ),
             (json!({"kind": "manager.upgraded"}), ""),
         ] {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use festoon_cluster::storage::{Execution, Seed, StorageError, next_epoch, seed};
 use festoon_cluster::{CallError, Logged, Removal, StartError};
-use festoon_control::registry::Refusal;
+use festoon_control::registry::{Author, Refusal};
 use festoon_proto::epoch::{EpochProof, EpochSigner};
 use festoon_proto::{EpochId, ManagerId};
 use serde::{Deserialize, Serialize};
@@ -98,12 +98,12 @@ pub(super) struct Renewed {
 
 /// Makes `copy`, in the next epoch, the registry of this manager alone. The one before is kept aside. If the cluster went on
 /// without this manager, in an epoch that is lost, the next one begins after that. A full manager signs it; for a witness
-/// somebody else has done so.
+/// somebody else has done so. The audit log names `by`.
 pub(super) async fn promote(
     data: &DataDir,
     identity: &Identity,
     copy: Seed,
-    (lost, signed): (Option<EpochId>, Option<EpochProof>),
+    (lost, signed, by): (Option<EpochId>, Option<EpochProof>, Author),
 ) -> Result<Identity, AnewError> {
     let incarnation = identity.incarnation.saturating_add(1);
     let mut next = Identity { incarnation, has_registry: true, fenced_by: None, ..identity.clone() };
@@ -111,7 +111,7 @@ pub(super) async fn promote(
         Some(signed) => signed,
         None => sign(data, identity, &copy, lost)?,
     };
-    let copy = next_epoch(copy, member_of(&next), proof)?;
+    let copy = next_epoch(copy, member_of(&next), proof, by)?;
     next.epoch = copy.state.epoch().id();
     let new = data.new_registry()?;
     seed(disk::open(&new)?, Execution::Threads, label_of(&next), copy).await?;

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use festoon_cluster::storage::{AuditLog, StorageError};
 use festoon_cluster::{Counts, Proposal, ProposeError, Removal};
-use festoon_control::registry::{Change, Command, JoinEndpoint, Outcome, Refusal, State, UnixMs, audit};
+use festoon_control::registry::{
+    Author, Change, Command, JoinEndpoint, Outcome, Refusal, State, UnixMs, Who, audit,
+};
 use festoon_proto::epoch::{EpochProof, Roster};
 use festoon_proto::map::MapVersion;
 use festoon_proto::token::SecretHash;
@@ -36,8 +38,8 @@ struct Shared {
 
 /// What an admin wants of the one who replaces members.
 pub(super) enum Order {
-    /// Go on alone, in the next epoch.
-    Promote(Option<EpochProof>, Reply<EpochId>),
+    /// Go on alone, in the next epoch, as somebody wants it.
+    Promote(Option<EpochProof>, Author, Reply<EpochId>),
     /// Give up the own copy and begin anew in the cluster's epoch.
     Rejoin(Reply<Rejoined>),
 }
@@ -178,7 +180,8 @@ impl Cluster {
             name: String::new(),
             now: unix_now(),
         });
-        match self.propose(nobodys).await {
+        let by = Author { who: Who::Newcomer, from: None };
+        match self.propose(Change { by, ..nobodys.into() }).await {
             Err(ProposeError::Refused(_)) => Some(self.snapshot()),
             _ => None,
         }
@@ -283,9 +286,9 @@ impl Cluster {
     }
 
     /// Has the cluster go on from this manager's copy alone, in a new epoch, which it returns. A full manager signs that
-    /// itself; a witness needs the `proof`.
-    pub async fn promote(&self, proof: Option<EpochProof>) -> Result<EpochId, AnewError> {
-        self.order(|reply| Order::Promote(proof, reply)).await
+    /// itself; a witness needs the `proof`. The audit log names `by`.
+    pub async fn promote(&self, proof: Option<EpochProof>, by: Author) -> Result<EpochId, AnewError> {
+        self.order(|reply| Order::Promote(proof, by, reply)).await
     }
 
     /// Gives up the copy of a manager that was fenced off; it gets that of the cluster. Changes that only it had are kept

@@ -6,7 +6,7 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use festoon_control::registry::{EpochError, Refusal};
+use festoon_control::registry::{Author, EpochError, Refusal};
 use festoon_proto::EpochId;
 use festoon_proto::epoch::EpochProof;
 use tokio::sync::mpsc;
@@ -73,7 +73,7 @@ impl Supervisor {
     async fn carry_out(&mut self, order: Order) {
         // Who asked may be gone, which is no matter.
         match order {
-            Order::Promote(proof, reply) => drop(reply.send(self.promote(proof).await)),
+            Order::Promote(proof, by, reply) => drop(reply.send(self.promote(proof, by).await)),
             Order::Rejoin(reply) => drop(reply.send(self.rejoin().await)),
         }
     }
@@ -108,7 +108,7 @@ impl Supervisor {
         Ok(())
     }
 
-    async fn promote(&mut self, proof: Option<EpochProof>) -> Result<EpochId, AnewError> {
+    async fn promote(&mut self, proof: Option<EpochProof>, by: Author) -> Result<EpochId, AnewError> {
         let lost = self.cluster.may_promote().await?;
         // Looked at before the registry is stopped: nothing is lost by a wrong key.
         let state = self.cluster.snapshot();
@@ -121,7 +121,7 @@ impl Supervisor {
             None => {}
         }
         let (seed, _) = self.cluster.member().conclude(u64::MAX).await?;
-        let identity = anew::promote(&self.data, &self.identity, seed, (lost, proof)).await?;
+        let identity = anew::promote(&self.data, &self.identity, seed, (lost, proof, by)).await?;
         let epoch = identity.epoch;
         self.replace(identity).await?;
         tracing::warn!(%epoch, "the cluster goes on from the copy of this manager");

@@ -13,7 +13,8 @@ use festoon_cluster::storage::StorageError;
 use festoon_events::{Cursor, Event, Place, Position, Source};
 use festoon_proto::{EndpointId, ManagerId};
 use redb::{
-    Database, ReadableDatabase as _, ReadableTable, ReadableTableMetadata as _, Table, TableDefinition, WriteTransaction,
+    Database, ReadableDatabase as _, ReadableTable, ReadableTableMetadata as _, Table, TableDefinition,
+    WriteTransaction,
 };
 use tokio::sync::watch;
 
@@ -166,12 +167,7 @@ impl Store {
     }
 
     /// Removes the oldest events of those endpoints that have too many.
-    fn trim_endpoints(
-        &self,
-        tables: &mut Tables<'_>,
-        counts: &mut Counts,
-        busy: BTreeSet<u64>,
-    ) -> Result<()> {
+    fn trim_endpoints(&self, tables: &mut Tables<'_>, counts: &mut Counts, busy: BTreeSet<u64>) -> Result<()> {
         let most = self.keep.of_endpoint;
         for endpoint in busy {
             let surplus = counts.get(&endpoint).map_or(0, |count| count.saturating_sub(most));

@@ -1,7 +1,7 @@
 //! The HTTPS listener: agents, other managers, and the API.
 //!
 //! Every connection is a task of its own, from the TLS handshake on, so a slow client holds up nobody. What a client may
-//! use is bounded: connections (see [`places`]), time for the handshake, for a request's head and for a whole request, size of
+//! use is bounded: connections (see `places`), time for the handshake, for a request's head and for a whole request, size of
 //! a body.
 
 mod body;

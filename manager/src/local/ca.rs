@@ -14,7 +14,7 @@ use festoon_proto::{EndpointId, Fingerprint, ManagerId};
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
 
-use super::Admin;
+use super::{Admin, Opener};
 use crate::certificate::{Answer, SHOWN, Shown};
 use crate::https::{ApiJson, Refused};
 use crate::pki::Authority;
@@ -115,24 +115,25 @@ pub(super) async fn show(Shared(admin): Shared<Admin>) -> Result<Json<CaReport>,
     report(&admin).await.map(Json)
 }
 
-pub(super) async fn rotate(Shared(admin): Shared<Admin>) -> Result<Json<CaReport>, Refused> {
+pub(super) async fn rotate(Shared(admin): Shared<Admin>, opener: Opener) -> Result<Json<CaReport>, Refused> {
     let state = admin.cluster.snapshot();
     let authority = Authority::generate(state.cluster().ok_or_else(Refused::internal)?).map_err(VaultError::from)?;
     let command = add_authority(&authority, &admin.keeper.vault.data_key(&state)?)?;
-    admin.cluster.propose(Command::AddAuthority(command)).await?;
+    admin.propose(opener, Command::AddAuthority(command)).await?;
     tracing::info!(fingerprint = %authority.fingerprint(), "an admin made the next CA");
     report(&admin).await.map(Json)
 }
 
-pub(super) async fn promote(Shared(admin): Shared<Admin>) -> Result<Json<CaReport>, Refused> {
+pub(super) async fn promote(Shared(admin): Shared<Admin>, opener: Opener) -> Result<Json<CaReport>, Refused> {
     let next = named(&admin.cluster.snapshot(), AuthorityRole::Next)?;
-    admin.cluster.propose(Command::PromoteAuthority(next)).await?;
+    admin.propose(opener, Command::PromoteAuthority(next)).await?;
     tracing::info!(fingerprint = %next, "an admin lets the next CA issue certificates");
     report(&admin).await.map(Json)
 }
 
 pub(super) async fn retire(
     Shared(admin): Shared<Admin>,
+    opener: Opener,
     ApiJson(request): ApiJson<Retire>,
 ) -> Result<Json<CaReport>, Refused> {
     let role = if request.next { AuthorityRole::Next } else { AuthorityRole::Previous };
@@ -142,7 +143,7 @@ pub(super) async fn retire(
         let text = format!("the CA before is still needed ({}): wait, or give them up with --force", lost.join("; "));
         return Err(Refused::new(StatusCode::CONFLICT, "authority-needed", &text));
     }
-    admin.cluster.propose(Command::RetireAuthority(fingerprint)).await?;
+    admin.propose(opener, Command::RetireAuthority(fingerprint)).await?;
     tracing::info!(%fingerprint, "an admin retired a CA");
     // No agent believes what a restore of an older one would bring back.
     if let Err(error) = admin.snapshots.keep(crate::snapshot::Reason::Asked).await {

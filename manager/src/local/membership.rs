@@ -9,8 +9,8 @@ use festoon_proto::ManagerId;
 use festoon_proto::epoch::EpochProof;
 use tokio::sync::oneshot;
 
-use super::Admin;
 use super::api::Promoted;
+use super::{Admin, Leave, Opener};
 use crate::cluster::{AnewError, Cluster, Promotion, Rejoined};
 use crate::https::{ApiJson, Refused};
 
@@ -38,11 +38,11 @@ pub(crate) async fn see_that_others_carry(cluster: &Cluster, gone: ManagerId) ->
     Err(Refused::new(StatusCode::CONFLICT, "last-alive", &text))
 }
 
-pub(super) async fn leave(Shared(admin): Shared<Admin>) -> Result<StatusCode, Refused> {
+pub(super) async fn leave(Shared(admin): Shared<Admin>, opener: Opener) -> Result<StatusCode, Refused> {
     see_that_others_carry(&admin.cluster, admin.manager).await?;
     let stopping = || Refused::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", "this manager is stopping");
     let (reply, left) = oneshot::channel();
-    admin.leave.send(reply).await.map_err(|_| stopping())?;
+    admin.leave.send(Leave { by: admin.author(opener), reply }).await.map_err(|_| stopping())?;
     left.await.map_err(|_| stopping())??;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -53,9 +53,10 @@ pub(super) async fn promotion(Shared(admin): Shared<Admin>) -> Result<Json<Promo
 
 pub(super) async fn promote(
     Shared(admin): Shared<Admin>,
+    opener: Opener,
     ApiJson(proof): ApiJson<Option<EpochProof>>,
 ) -> Result<Json<Promoted>, Refused> {
-    let epoch = admin.cluster.promote(proof).await?;
+    let epoch = admin.cluster.promote(proof, admin.author(opener)).await?;
     Ok(Json(Promoted { epoch }))
 }
 

@@ -8,18 +8,19 @@ use axum::http::StatusCode;
 use festoon_proto::map::EndpointKind;
 
 use super::api::{RotationRequest, RotationResponse};
-use super::server::Admin;
+use super::{Admin, Opener};
 use crate::https::{ApiJson, Refused};
 use crate::own_key::RotateError;
 
 pub(super) async fn rotate(
     Shared(admin): Shared<Admin>,
+    opener: Opener,
     ApiJson(request): ApiJson<RotationRequest>,
 ) -> Result<Json<RotationResponse>, Refused> {
     if admin.node.is_none() {
         return Err(Refused::new(StatusCode::CONFLICT, "manager-is-witness", "a witness has no tunnels and no links"));
     }
-    let rotated = admin.own_key.rotate(Duration::from_secs(request.overlap_s)).await?;
+    let rotated = admin.own_key.rotate(Duration::from_secs(request.overlap_s), admin.author(opener)).await?;
     let state = admin.cluster.snapshot();
     let clients = state.endpoints().filter(|endpoint| endpoint.kind == EndpointKind::Client).count();
     let (public_key, former_until_unix_ms) = (rotated.public_key, rotated.former_until.0);

@@ -11,12 +11,14 @@ use axum::extract::{Query, State as Shared};
 use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use festoon_control::registry::{Author, Change, Command, Outcome, Who};
 use festoon_proto::ManagerId;
 use tokio::net::UnixListener;
 use tokio::sync::{mpsc, oneshot};
 
 use super::api::{LEAVE, OWN_KEY, PROMOTE, REJOIN, STATUS};
 use super::ca::{self, CA, CA_PROMOTE, CA_RETIRE, CA_ROTATE};
+use super::opener::Opener;
 use super::{membership, own_key};
 use crate::api::Api;
 use crate::certificate::Keeper;
@@ -31,8 +33,14 @@ use crate::status::{Page, Report, report};
 /// How long a report waits for what only the leader of the registry knows.
 const LEADER_LIMIT: Duration = Duration::from_millis(500);
 
-/// The wish to leave the cluster, and who wants to know how that went.
-pub type Leave = oneshot::Sender<Result<(), ProposeError>>;
+/// The wish to leave the cluster.
+#[derive(Debug)]
+pub struct Leave {
+    /// Whose wish it is.
+    pub by: Author,
+    /// How it went.
+    pub reply: oneshot::Sender<Result<(), ProposeError>>,
+}
 
 /// What admin commands work on.
 #[derive(Debug, Clone)]
@@ -55,6 +63,18 @@ pub struct Admin {
     pub own_key: OwnKey,
     /// The requests that are counted.
     pub requests: Requests,
+}
+
+impl Admin {
+    /// Who is named in the audit log for what an opener of the socket does.
+    pub(super) fn author(&self, Opener(user): Opener) -> Author {
+        Author { who: Who::Local { manager: self.manager, user }, from: None }
+    }
+
+    /// Changes the registry as an opener of the socket wants it.
+    pub(super) async fn propose(&self, opener: Opener, command: Command) -> Result<Outcome, ProposeError> {
+        self.cluster.propose(Change { by: self.author(opener), ..command.into() }).await
+    }
 }
 
 /// The socket, bound.
@@ -91,7 +111,7 @@ impl Server {
             .with_state(admin.clone())
             .merge(crate::api::local_router(admin.api));
         let routes = requests.observe(routes, Way::Socket);
-        axum::serve(self.0, routes).await
+        axum::serve(self.0, routes.into_make_service_with_connect_info::<Opener>()).await
     }
 }
 

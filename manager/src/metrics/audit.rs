@@ -7,7 +7,8 @@ use super::Sources;
 
 /// Writes it.
 pub(super) fn write(page: &mut Page, sources: &Sources, state: &State) {
-    page.gauge("festoon_audit_entries", "The number of the last entry of the audit log.").add(&[], state.audited().count);
+    page.gauge("festoon_audit_entries", "The number of the last entry of the audit log.")
+        .add(&[], state.audited().count);
     let differing = sources.differing.now();
     let mut family = page.gauge(
         "festoon_audit_chain_differs",

@@ -96,7 +96,8 @@ fn join_manager(number: u8) -> Change {
 
 fn rotate_key(endpoint: EndpointId, number: u32) -> Change {
     let (new_key, now, overlap_until) = (key(number).public_key(), UnixMs(1), UnixMs(1000));
-    Change::RotateEndpointKey(RotateEndpointKey { endpoint, new_key, now, overlap_until })
+    let (shown, credential) = (Some(SecretHash([1; 32])), Some(SecretHash([99; 32])));
+    Change::RotateEndpointKey(RotateEndpointKey { endpoint, shown, new_key, credential, now, overlap_until })
 }
 
 fn set_priority(manager: u16, priority: u8) -> Change {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use festoon_control::registry::{Command, RotateManagerKey, State, UnixMs};
+use festoon_control::registry::{Author, Change, Command, RotateManagerKey, State, UnixMs, Who};
 use festoon_proto::map::MapVersion;
 use festoon_proto::{ManagerId, PublicKey};
 use tokio::sync::{Mutex, watch};
@@ -69,15 +69,16 @@ impl OwnKey {
         Ok(self.files.lock().await.settle(record)?)
     }
 
-    /// Makes a new key and has the registry take it. The one before is good for `overlap` more.
-    pub async fn rotate(&self, overlap: Duration) -> Result<Rotated, RotateError> {
+    /// Makes a new key and has the registry take it. The one before is good for `overlap` more. The audit
+    /// log names `by`, unless the change is interrupted: then the manager completes it by itself.
+    pub async fn rotate(&self, overlap: Duration, by: Author) -> Result<Rotated, RotateError> {
         let files = self.files.lock().await;
         // Perhaps the last change has come no further than into the registry.
         if let Some(record) = self.cluster.snapshot().manager(self.me) {
             files.settle(record)?;
         }
         let next = files.prepare(overlap)?;
-        match self.propose(&next).await {
+        match self.propose(&next, by).await {
             Ok(rotated) => Ok(rotated),
             Err(ProposeError::NoQuorum { is_uncertain: true, .. } | ProposeError::Stopped) => Err(RotateError::Later),
             Err(error) => {
@@ -88,11 +89,11 @@ impl OwnKey {
     }
 
     /// To do so again changes nothing.
-    async fn propose(&self, next: &Next) -> Result<Rotated, ProposeError> {
+    async fn propose(&self, next: &Next, by: Author) -> Result<Rotated, ProposeError> {
         let (now, new_key) = (unix_now(), next.key.public_key());
         let overlap_until = now.after(u64::try_from(next.overlap.as_millis()).unwrap_or(u64::MAX));
         let command = RotateManagerKey { manager: self.me, new_key, now, overlap_until };
-        self.cluster.propose(Command::RotateManagerKey(command)).await?;
+        self.cluster.propose(Change { by, ..Command::RotateManagerKey(command).into() }).await?;
         tracing::info!(public_key = %new_key, former_until_unix_ms = overlap_until.0, "this manager has a new key");
         Ok(Rotated { public_key: new_key, former_until: overlap_until })
     }
@@ -133,7 +134,7 @@ impl OwnKey {
     async fn complete(&self, current: PublicKey) -> anyhow::Result<()> {
         let files = self.files.lock().await;
         let Some(next) = files.next()?.filter(|next| next.key.public_key() != current) else { return Ok(()) };
-        match self.propose(&next).await {
+        match self.propose(&next, Author { who: Who::Manager(self.me), from: None }).await {
             Ok(_) => Ok(()),
             Err(ProposeError::Refused(refusal)) => {
                 tracing::error!(%refusal, "this manager keeps the key it has");

@@ -7,6 +7,7 @@
 
 mod authority;
 mod credentials;
+mod known;
 mod leaf;
 mod members;
 mod observer;
@@ -20,6 +21,7 @@ use rustls::pki_types::ServerName;
 
 pub use authority::{Authority, PkiError, SigningRequest, TlsKey, VALIDITY_MS};
 pub use credentials::{Credentials, CredentialsError, Tls};
+pub use known::{KnownAuthorities, ParseKnownError};
 pub use leaf::Leaf;
 pub use observer::{Shown, observer_config};
 pub use tls::{

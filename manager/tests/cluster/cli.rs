@@ -476,3 +476,70 @@ async fn events_go_on_at_another_manager_and_a_list_is_shown_again_when_it_chang
     assert_eq!(watching.next()["details"]["subject"]["name"], "two", "nothing is missed, and nothing told twice");
     assert_eq!(networks.next().as_array().unwrap().len(), 3);
 }
+
+/// Who is named for this action in the audit log.
+fn person_for(desk: &Desk, action: &str) -> Option<String> {
+    let entries = desk.json(&["audit", "list"]);
+    let entry = entries.as_array().unwrap().iter().rfind(|entry| entry["action"] == action)?.clone();
+    assert_eq!((&entry["by"]["kind"], &entry["by"]["id"]), (&json!("local"), &json!("m1")), "{entry}");
+    entry["by"]["person"].as_str().map(str::to_owned)
+}
+
+#[tokio::test]
+async fn a_laptop_follows_the_ca_and_the_audit_log_names_who_replaced_it() {
+    let manager = Manager::init("m1").started().await;
+    let here = Desk::at(&manager);
+    let token = owner_token(&manager);
+    let laptop = Desk::new(Vec::new());
+    let login = ["login", &manager.https.to_string(), "--ca-fingerprint", &fingerprint(&manager)];
+    let output = laptop.command(&login).env("FESTOON_TOKEN", &token).output().unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let own = fingerprint(&manager);
+    here.must(&["ca", "rotate"]);
+    laptop.must(&["whoami"]);
+    until("the next CA issues certificates", || here.run(&["ca", "promote"], "").status.success()).await;
+    laptop.must(&["whoami"]);
+    until("the CA before is given up", || here.run(&["ca", "retire", "--yes"], "").status.success()).await;
+    until("the laptop believes the manager", || laptop.run(&["whoami"], "").status.success()).await;
+    let profile = std::fs::read_to_string(laptop.profile()).unwrap();
+    assert!(profile.contains(&fingerprint(&manager)) && !profile.contains(&own), "{profile}");
+    here.must(&["managers", "rotate-key", "--overlap", "1h"]);
+    for action in ["ca.add", "ca.promote", "ca.retire", "manager.rotate-key"] {
+        let person = person_for(&here, action).unwrap_or_default();
+        assert!(!person.is_empty(), "{action} names nobody");
+    }
+}
+
+#[tokio::test]
+async fn a_token_may_come_from_anywhere_and_is_hidden_if_it_is_an_argument() {
+    let manager = Manager::init("m1").started().await;
+    let token = manager.must(&["tokens", "add", "--manager"]).trim().to_owned();
+    let files = tempfile::tempdir().unwrap();
+    let file = files.path().join("token");
+    std::fs::write(&file, format!("{token}\n")).unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+    // What stands in front of each is a witness that could join; none does, for the directory is no place to write to.
+    let said = |given: &[&str], environment: &[(&str, &str)], input: &str| {
+        let desk = Desk::new(Vec::new());
+        let rest = ["--name", "w1", "--https", "127.0.0.1:1", "--data-dir", "/dev/null/x"];
+        let mut command = desk.command(&[&["witness"], given, &rest].concat());
+        command.envs(environment.iter().copied()).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+        text(&child.wait_with_output().unwrap().stderr)
+    };
+    let named = format!("@{}", file.display());
+    let by_argument = said(&[&token], &[], "");
+    assert!(by_argument.contains("warning") && by_argument.contains("FESTOON_JOIN_TOKEN"), "{by_argument}");
+    for (given, environment, input) in [
+        (&["-"][..], &[][..], token.as_str()),
+        (&[named.as_str()][..], &[][..], ""),
+        (&[][..], &[("FESTOON_JOIN_TOKEN", token.as_str())][..], ""),
+    ] {
+        let said = said(given, environment, input);
+        assert!(said.contains("/dev/null/x") && !said.contains("warning"), "{given:?}: {said}");
+    }
+    for missing in [said(&[], &[("FESTOON_JOIN_TOKEN", "")], ""), said(&["-"], &[], "")] {
+        assert!(missing.contains("join token") && !missing.contains("/dev/null/x"), "{missing}");
+    }
+}

@@ -3,17 +3,9 @@
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
 use std::sync::mpsc::{Receiver, channel};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
-use festoon_events::{Cursor, Kind};
-use festoon_manager::audit::Trail;
-use festoon_manager::data_dir::DataDir;
-use festoon_manager::node::{Seen, Sighting, Step};
-use festoon_manager::pki::Credentials;
-use festoon_manager::{cluster, events};
-use festoon_proto::{EndpointId, Generation, ManagerId};
 use serde_json::Value;
 
 use super::harness::{Manager, until};
@@ -145,45 +137,6 @@ async fn every_manager_tells_the_same_and_what_one_told_outlives_it() {
     assert!(items(&second, "?limit=1000").iter().filter(told_by_first).count() >= 5);
 }
 
-/// Has the node of a manager, which is not running, see this. Everything but the node is what runs in the program.
-async fn see(root: &Path, seen: impl IntoIterator<Item = Seen>) {
-    let data = DataDir::open(root).unwrap();
-    let identity = data.identity().unwrap();
-    let parts = cluster::build(&data, &identity, &Credentials::load(&data).unwrap()).await.unwrap();
-    let trail = Trail::new(identity.manager, parts.cluster.clone(), parts.managers.clone());
-    let record =
-        events::open(&data, identity.manager, parts.cluster.clone(), parts.managers.clone(), trail.watch()).unwrap();
-    let (sightings, told) = (record.sightings.clone(), record.events.clone());
-    // What ends last is what the node saw last.
-    let last = Seen::LinkDown(ManagerId(99));
-    let feed = async move {
-        for what in seen.into_iter().chain([last]) {
-            sightings.send(Sighting { at: Instant::now(), what }).await.unwrap();
-        }
-        drop(sightings);
-        let mut news = told.watch();
-        loop {
-            let page = told.page(Cursor::default(), 100_000, |event| event.kind == Kind::LinkDown).await.unwrap();
-            if !page.events.is_empty() {
-                return;
-            }
-            news.changed().await.unwrap();
-        }
-    };
-    tokio::select! {
-        fed = tokio::time::timeout(PATIENCE * 6, feed) => fed.unwrap(),
-        () = record.run() => panic!("the record ended"),
-        () = trail.run() => panic!("the registry ended"),
-        never = parts.supervisor.run() => match never {},
-    }
-    parts.cluster.shutdown().await;
-}
-
-fn attached(endpoint: u64, generation: u64) -> Seen {
-    let (endpoint, generation) = (EndpointId(endpoint), Generation(generation));
-    Seen::Endpoint { endpoint, network: None, generation, what: Step::Up }
-}
-
 /// All events, a page at a time.
 fn all(manager: &Manager, filter: &str) -> Vec<Value> {
     let (mut found, mut after) = (Vec::new(), String::new());
@@ -195,29 +148,6 @@ fn all(manager: &Manager, filter: &str) -> Vec<Value> {
         }
         after = format!("&after={}", page["next"].as_str().unwrap());
     }
-}
-
-#[tokio::test]
-async fn an_endpoint_that_attaches_60_000_times_leaves_all_that_others_did() {
-    let mut manager = Manager::init("m1").started().await;
-    (0..20).for_each(|_| drop(manager.token(&[])));
-    let admin = |manager: &Manager| all(manager, "&kind=admin.changed");
-    until("the tokens are told of", || admin(&manager).len() >= 20).await;
-    let (before, audit) = (admin(&manager), manager.must(&["audit", "list", "--last", "1000", "-o", "json"]));
-    manager.kill();
-    let others = (1..=200).map(|endpoint| attached(endpoint, 1));
-    see(&manager.root, others.chain((1..=60_000).map(|generation| attached(7_777, generation)))).await;
-    manager.start().await;
-    let told = all(&manager, "&kind=endpoint.up");
-    let of = |endpoint: &str| told.iter().filter(|event| event["endpoint"] == endpoint).count();
-    assert!((1..=200).all(|endpoint| of(&format!("e{endpoint}")) == 1), "others' events are there");
-    let counts = all(&manager, "&kind=events.suppressed");
-    let left_out: u64 = counts.iter().map(|event| event["details"]["count"].as_u64().unwrap()).sum();
-    assert!(counts.iter().all(|event| event["endpoint"] == "e7777") && counts.len() <= 2, "{counts:?}");
-    assert_eq!((of("e7777") as u64 + left_out, of("e7777") < 100), (60_000, true));
-    assert!(admin(&manager).starts_with(&before), "what the audit log tells is there");
-    let after: Vec<Value> = serde_json::from_str(&manager.must(&["audit", "list", "--last", "1000", "-o", "json"])).unwrap();
-    assert!(after.starts_with(&serde_json::from_str::<Vec<Value>>(&audit).unwrap()), "the audit log is whole");
 }
 
 #[tokio::test]

@@ -51,6 +51,42 @@ fn an_endpoint_changes_its_key_under_traffic() -> anyhow::Result<()> {
     })
 }
 
+/// The events of copied keys of an endpoint, as the manager has them.
+fn copies(manager: &Manager, endpoint: &str) -> anyhow::Result<Vec<serde_json::Value>> {
+    let list = ["events", "list", "--kind", "endpoint.copied", "--endpoint", endpoint, "-o", "json"];
+    Ok(serde_json::from_str(&manager.run(&list)?)?)
+}
+
+#[test]
+fn a_stolen_identity_is_worth_nothing_after_an_urgent_rotation_and_an_admin_hears_of_it() -> anyhow::Result<()> {
+    Lab::run(|lab| {
+        let overlay = Overlay::start(lab, &Spec::default())?;
+        let (a, b) = (agent(&overlay, "a")?, agent(&overlay, "b")?);
+        let stolen = lab.dir().join("thief");
+        a.host.run("cp", &["-r", &a.state_dir().to_string_lossy(), &stolen.to_string_lossy()])?;
+        a.run(&["rotate-key", "--overlap=0s"])?;
+        overlay.wait_until_ready()?;
+        let (key, generation) = (a.status()?.public_key, a.status()?.generation);
+        let thief = Agent::resume(&overlay.clouds[0].host("thief")?, "thief", stolen)?;
+        for manager in &overlay.managers {
+            assert!(thief.map_reader(manager)?.read().is_err(), "the old credential is refused");
+            a.map_reader(manager)?.read()?;
+        }
+        let heard = || Ok(!copies(&overlay.managers[0], "a")?.is_empty());
+        wait_until_slowly(SOON, "an event that says that there is a copy", heard)?;
+        // It tries to take the identity with a rotation of its own, which does not start a fight.
+        let said = refusal(thief.run(&["rotate-key", "--overlap=0s"]))?;
+        assert!(said.contains("another key and credential by now"), "{said}");
+        let_pass(OVER);
+        assert_eq!(thief.status()?.active, None);
+        assert_eq!((a.status()?.public_key, a.status()?.generation), (key, generation), "nobody took anything");
+        assert_eq!(ping(&a.host, b.v4()?, 20)?.lost, 0);
+        let told = copies(&overlay.managers[0], "a")?;
+        assert!((1..=overlay.managers.len()).contains(&told.len()), "one event for each manager at most: {told:?}");
+        Ok(())
+    })
+}
+
 #[test]
 fn managers_change_their_keys_under_traffic() -> anyhow::Result<()> {
     Lab::run(|lab| {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use festoon_control::registry::audit::Entry;
 use festoon_control::registry::{
-    BeginEpoch, Carried, Change as Wanted, Command, Outcome, Refusal, RenewManager, State, UnixMs, carry_out,
+    Author, BeginEpoch, Carried, Change as Wanted, Command, Outcome, Refusal, RenewManager, State, UnixMs, carry_out,
 };
 use festoon_proto::epoch::EpochProof;
 use openraft::{CommittedLeaderId, LogId, Membership, StoredMembership, Vote};
@@ -67,13 +67,13 @@ pub fn next_index(state: &State, now: UnixMs) -> u64 {
     state.version().0.saturating_add(JUMP).max(now.0.saturating_mul(IN_A_MILLISECOND))
 }
 
-/// What `member` goes on from alone, in the epoch that begins with `proof`.
-pub fn next_epoch(seed: Seed, member: MemberId, proof: EpochProof) -> Result<Seed, Refusal> {
+/// What `member` goes on from alone, in the epoch that begins with `proof`, because `author` wants it.
+pub fn next_epoch(seed: Seed, member: MemberId, proof: EpochProof, author: Author) -> Result<Seed, Refusal> {
     let mut seed = seed;
     let renew = RenewManager { manager: member.manager, incarnation: member.incarnation };
     let now = UnixMs(proof.epoch.began_unix_ms);
     let index = next_index(&seed.state, now);
-    seed.add(index, &Wanted { at: now, ..Command::BeginEpoch(BeginEpoch { proof }).into() })?;
+    seed.add(index, &Wanted { at: now, by: author, ..Command::BeginEpoch(BeginEpoch { proof }).into() })?;
     seed.add(index + 1, &Wanted { at: now, ..Command::RenewManager(renew).into() })?;
     Ok(seed)
 }

@@ -2,7 +2,7 @@
 
 use festoon_cluster::storage::{Execution, Label, next_epoch, seed};
 use festoon_cluster::{Cluster, MemberId, ProposeError, Role};
-use festoon_control::registry::UnixMs;
+use festoon_control::registry::{Author, UnixMs};
 use festoon_proto::epoch::{EpochProof, EpochSigner};
 use festoon_proto::{ClusterId, EpochId};
 use redb::Database;
@@ -22,7 +22,7 @@ async fn promote_at(world: &World, me: MemberId, now: UnixMs) -> Cluster<Wire> {
     let epoch = copy.state.next_epoch(me.manager, now).unwrap();
     let signer = (EpochSigner::Manager(me.manager), &signing_key(me.manager.0));
     let proof = EpochProof::sign(signer, ClusterId([1; 16]), epoch, copy.state.version(), me.manager);
-    let copy = next_epoch(copy, me, proof).unwrap();
+    let copy = next_epoch(copy, me, proof, Author::CLUSTER).unwrap();
     let disk = tempfile::NamedTempFile::new().unwrap();
     let open = || Database::create(disk.path()).unwrap();
     let epoch = copy.state.epoch().id();

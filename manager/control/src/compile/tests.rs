@@ -89,7 +89,15 @@ fn set_priority(manager: u16, priority: u8) -> Command {
 
 fn rotate_key(id: u64, number: u32, until: u64) -> Command {
     let (endpoint, new_key) = (EndpointId(id), key(number));
-    Command::RotateEndpointKey(RotateEndpointKey { endpoint, new_key, now: UnixMs(1), overlap_until: UnixMs(until) })
+    let (now, overlap_until) = (UnixMs(1), UnixMs(until));
+    Command::RotateEndpointKey(RotateEndpointKey {
+        endpoint,
+        shown: None,
+        new_key,
+        credential: None,
+        now,
+        overlap_until,
+    })
 }
 
 /// A registry, and the log that made it.

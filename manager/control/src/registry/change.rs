@@ -10,6 +10,7 @@ use super::answers::{self, IdempotencyKey};
 use super::apply::apply_one;
 use super::audit::{self, Entry, Origin};
 use super::format::FormatError;
+use super::local_user::LocalUser;
 use super::subject::Subject;
 use super::{Command, Outcome, Refusal, State, UnixMs, endpoints};
 
@@ -60,8 +61,13 @@ pub enum Who {
     Cluster,
     /// A manager, by its certificate.
     Manager(ManagerId),
-    /// Whoever may open the admin socket of this manager.
-    Local(ManagerId),
+    /// Somebody who may open the admin socket of a manager.
+    Local {
+        /// Whose socket.
+        manager: ManagerId,
+        /// Who.
+        user: LocalUser,
+    },
     /// A person who is logged in.
     User {
         /// Who.

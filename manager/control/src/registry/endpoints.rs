@@ -170,7 +170,7 @@ pub(super) fn add_client(state: &mut State, command: &AddClient) -> Result<Endpo
         public_key: command.public_key,
         kind: EndpointKind::Client,
         credential: None,
-        details: Details { tags: tags::parse(&command.tags)?, expires: command.expires, routes: Vec::new() },
+        details: Details { tags: tags::parse(&command.tags)?, expires: command.expires, ..Details::default() },
         is_ephemeral: false,
         now: command.now,
     };

@@ -19,6 +19,9 @@ pub enum KeyError {
     /// The overlap is over before it begins, or too long.
     #[error("the key before can be good for {} days more at most, and not until a time that is past", MAX_KEY_OVERLAP_MS / 86_400_000)]
     Overlap,
+    /// Whoever asks has a credential that was replaced meanwhile.
+    #[error("the credential of endpoint {0} was replaced meanwhile: ask with the new one")]
+    Outdated(EndpointId),
     /// There is no such endpoint.
     #[error("there is no endpoint {0}: see `festoon-manager endpoints list` for those there are")]
     NoEndpoint(EndpointId),
@@ -33,6 +36,7 @@ impl KeyError {
         match self {
             Self::Taken => "key-taken",
             Self::Overlap => "bad-overlap",
+            Self::Outdated(_) => "credential-replaced",
             Self::NoEndpoint(_) => "endpoint-unknown",
             Self::NoManager(_) => "manager-unknown",
         }
@@ -42,13 +46,23 @@ impl KeyError {
 pub(super) fn rotate_endpoint(state: &mut State, command: &RotateEndpointKey) -> Result<(), KeyError> {
     let id = command.endpoint;
     let endpoint = state.endpoint(id).cloned().ok_or(KeyError::NoEndpoint(id))?;
-    if endpoint.public_key == command.new_key {
+    if (endpoint.public_key, endpoint.credential) == (command.new_key, command.credential) {
         return Ok(());
     }
-    check_new(state, command.new_key)?;
-    let previous = previous(endpoint.public_key, command.now, command.overlap_until)?;
-    let previous_key = previous.map(Box::new);
-    state.replace_endpoint(Endpoint { public_key: command.new_key, previous_key, is_key_due: false, ..endpoint });
+    if endpoint.credential != command.shown {
+        return Err(KeyError::Outdated(id));
+    }
+    let mut next = Endpoint { credential: command.credential, is_key_due: false, ..endpoint.clone() };
+    if endpoint.public_key != command.new_key {
+        check_new(state, command.new_key)?;
+        let previous = previous(endpoint.public_key, command.now, command.overlap_until)?;
+        next.public_key = command.new_key;
+        next.previous_key = previous.map(Box::new);
+    }
+    if next.credential != endpoint.credential {
+        next.set_details(|details| details.former_credential = endpoint.credential);
+    }
+    state.replace_endpoint(next);
     Ok(())
 }
 

@@ -121,6 +121,9 @@ pub(super) struct Details {
     pub(super) expires: Option<UnixMs>,
     /// What it would carry for others, by prefix.
     pub(super) routes: Vec<OfferedRoute>,
+    /// The hash of the credential that it had before the one of now. Nobody gets in with it; whoever shows it holds a copy of
+    /// what the endpoint was.
+    pub(super) former_credential: Option<SecretHash>,
 }
 
 /// A prefix outside the overlay that an endpoint would carry packets to.
@@ -146,6 +149,11 @@ impl Endpoint {
     /// What it would carry for others, by prefix.
     pub fn routes(&self) -> &[OfferedRoute] {
         self.details.as_ref().map_or(&[], |details| &details.routes)
+    }
+
+    /// The hash of the credential that was replaced last.
+    pub fn former_credential(&self) -> Option<SecretHash> {
+        self.details.as_ref().and_then(|details| details.former_credential)
     }
 
     /// Changes what only some have.

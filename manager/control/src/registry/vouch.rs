@@ -176,7 +176,7 @@ fn may(manager: &Manager, change: &Change, state: &State) -> Result<(), VouchErr
     }
     let is_its_own = match change.by.who {
         Who::Cluster => true,
-        Who::Manager(id) | Who::Local(id) => id == manager.id,
+        Who::Manager(id) | Who::Local { manager: id, .. } => id == manager.id,
         Who::User { .. } | Who::ApiToken { .. } | Who::Endpoint(_) | Who::Newcomer if !manager.is_full() => {
             return Err(VouchError::Witness(manager.id));
         }

@@ -5,6 +5,7 @@
 
 mod choose;
 mod error;
+mod follow;
 mod profile;
 mod query;
 mod server;
@@ -35,6 +36,7 @@ pub(super) use server::Server;
 pub(super) use stream::{Told, follow};
 pub(super) use trust::fingerprint_of;
 
+use follow::Follower;
 use server::Way;
 
 const LIMIT: Duration = Duration::from_secs(10);
@@ -50,6 +52,8 @@ pub(super) struct Client {
     ways: Vec<Way>,
     credential: Option<Credential>,
     limit: Duration,
+    /// Who keeps which CAs are trusted; nobody on the admin socket.
+    follower: Option<Follower>,
     /// The connection of the request before, and which way it is.
     open: Mutex<Option<(usize, SendRequest<Body>)>>,
 }
@@ -114,11 +118,12 @@ impl Client {
         credential: Option<Credential>,
     ) -> Self {
         let way = |server: &Server| Way::Server(server.clone(), trusted.to_vec());
-        Self::new(servers.iter().map(way).collect(), credential)
+        let follower = Follower::new(trusted);
+        Self { follower, ..Self::new(servers.iter().map(way).collect(), credential) }
     }
 
     fn new(ways: Vec<Way>, credential: Option<Credential>) -> Self {
-        Self { ways, credential, limit: LIMIT, open: Mutex::default() }
+        Self { ways, credential, limit: LIMIT, follower: None, open: Mutex::default() }
     }
 
     /// For what takes its time.
@@ -239,6 +244,9 @@ impl Client {
             match self.exchange(way, kept, ask).await {
                 Ok((sender, response)) => {
                     *open = Some((at, sender));
+                    if let Some(follower) = &self.follower {
+                        follower.heed(response.headers());
+                    }
                     match refusal(response).await {
                         Err(ClientError::Refused(problem)) if !is_last && may_know_better(ask, &problem) => {
                             failures.push(format!("{way}: {}", problem.title));

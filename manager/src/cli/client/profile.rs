@@ -11,7 +11,7 @@ use anyhow::{Context as _, bail};
 use axum::http::{HeaderName, HeaderValue, header};
 use festoon_proto::Fingerprint;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use zeroize::Zeroizing;
+use zeroize::{Zeroize as _, Zeroizing};
 
 use super::Server;
 use crate::accounts::CSRF_HEADER;
@@ -48,9 +48,12 @@ impl Token {
         (!text.is_empty()).then(|| Self(Zeroizing::new(text.to_owned())))
     }
 
-    /// From a file that nobody else may read.
+    /// From a file that nobody else may read, or from the standard input if that is named: `-`.
     pub(in crate::cli) fn read(path: &Path) -> anyhow::Result<Self> {
-        let text = Zeroizing::new(read_secret(path)?);
+        let text = Zeroizing::new(match path.as_os_str() == "-" {
+            true => io::read_to_string(io::stdin().lock()).context("can't read the standard input")?,
+            false => read_secret(path)?,
+        });
         Self::new(&text).with_context(|| format!("{} holds no API token", path.display()))
     }
 }
@@ -63,6 +66,13 @@ pub(in crate::cli) struct Session {
     pub(in crate::cli) cookie: String,
     /// What goes with it whenever something is changed.
     pub(in crate::cli) csrf: String,
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.cookie.zeroize();
+        self.csrf.zeroize();
+    }
 }
 
 impl fmt::Debug for Session {
@@ -108,6 +118,9 @@ pub(in crate::cli) struct Profile {
     pub(in crate::cli) servers: Vec<Server>,
     /// The CAs that their certificates may come from.
     pub(in crate::cli) ca: Vec<Fingerprint>,
+    /// The change of the registry as of which they are.
+    #[serde(default)]
+    pub(in crate::cli) ca_as_of: u64,
     /// The API token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(in crate::cli) token: Option<Token>,
@@ -219,6 +232,7 @@ mod tests {
         let profile = Profile {
             servers: vec!["192.0.2.1".parse().unwrap(), "https://192.0.2.2:9000".parse().unwrap()],
             ca: vec![Fingerprint([7; 32])],
+            ca_as_of: 3,
             token: Token::new("festoon-api-k1-canary\n"),
             token_file: None,
             session: Some(Session { cookie: "canary".to_owned(), csrf: "canary".to_owned() }),

@@ -73,11 +73,12 @@ pub(in crate::cli) fn ask_secret(question: &str) -> anyhow::Result<Zeroizing<Str
     Ok(answer?)
 }
 
-/// A secret, from a person or, where there is none, the next line of the standard input.
-pub(in crate::cli) fn secret_or_line(question: &str) -> anyhow::Result<Zeroizing<String>> {
-    match is_interactive() {
-        true => ask_secret(question),
-        false => Ok(secret_line(io::stdin().lock())?),
+/// A secret: that of the environment's `variable`, or from a person, or where there is none the next line of the standard input.
+pub(in crate::cli) fn secret_or_line(question: &str, variable: &str) -> anyhow::Result<Zeroizing<String>> {
+    match festoon_secrets::variable(variable) {
+        Some(secret) => Ok(secret),
+        None if is_interactive() => ask_secret(question),
+        None => Ok(secret_line(io::stdin().lock())?),
     }
 }
 

@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 
 use super::args::ManagerArgs;
 use super::client::{api, escaped};
+use super::fault::Fault;
 use super::output::{Column, bytes, confirm, print_people, second};
 use super::record::{ListArgs, Names, Row, Session};
 use crate::snapshot::{Content, read, readable_time};
@@ -22,6 +23,8 @@ use crate::vault::RecoveryKey;
 pub(super) use file::Output;
 
 const PATH: &str = "/snapshots";
+/// May have the recovery key.
+const KEY_VARIABLE: &str = "FESTOON_RECOVERY_KEY";
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum SnapshotCommand {
@@ -57,9 +60,27 @@ pub(super) enum SnapshotCommand {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct KeyArgs {
-    /// A file with the recovery key (AGE-SECRET-KEY-1...) on a line of its own
+    /// A file with the recovery key (AGE-SECRET-KEY-1...) on a line of its own, or - for the standard input [default: the key in the
+    /// environment's FESTOON_RECOVERY_KEY]
     #[arg(long, value_name = "FILE")]
-    key: PathBuf,
+    key: Option<PathBuf>,
+}
+
+impl KeyArgs {
+    /// The text with the key in it, and what to call that text.
+    fn text(&self) -> anyhow::Result<(Zeroizing<String>, String)> {
+        let Some(path) = &self.key else {
+            let text = festoon_secrets::variable(KEY_VARIABLE);
+            let missing =
+                || Fault::Usage(format!("name the file with the recovery key: --key FILE, or set {KEY_VARIABLE}"));
+            return Ok((text.ok_or_else(missing)?, KEY_VARIABLE.to_owned()));
+        };
+        let (text, name) = match path.as_os_str() == "-" {
+            true => (io::read_to_string(io::stdin().lock()), "the standard input".to_owned()),
+            false => (fs::read_to_string(path), path.display().to_string()),
+        };
+        Ok((Zeroizing::new(text.with_context(|| format!("can't read {name}"))?), name))
+    }
 }
 
 #[derive(Debug, clap::Args)]
@@ -156,8 +177,18 @@ fn verify(file: &Path, key: &KeyArgs) -> anyhow::Result<()> {
     let Content { header, state, .. } = content;
     let managers: Vec<_> = state.managers().map(|manager| manager.name.as_str()).collect();
     print_people(&format!("{} is whole and can be restored.", file.display()))?;
-    print_people(&format!("cluster {}, at version {} in epoch {}", header.cluster, state.version().0, state.epoch().number))?;
-    print_people(&format!("taken by {} at {}, with Festoon {}", header.manager, readable_time(header.created), header.program))?;
+    print_people(&format!(
+        "cluster {}, at version {} in epoch {}",
+        header.cluster,
+        state.version().0,
+        state.epoch().number
+    ))?;
+    print_people(&format!(
+        "taken by {} at {}, with Festoon {}",
+        header.manager,
+        readable_time(header.created),
+        header.program
+    ))?;
     print_people(&format!(
         "{} networks, {} endpoints, managers: {}",
         state.networks().count(),
@@ -169,11 +200,9 @@ fn verify(file: &Path, key: &KeyArgs) -> anyhow::Result<()> {
 
 /// What is in a snapshot, and the key that reads it.
 fn open(file: &Path, key: &KeyArgs) -> anyhow::Result<(Content, RecoveryKey)> {
-    let path = &key.key;
-    let text = fs::read_to_string(path).with_context(|| format!("can't read {}", path.display()))?;
-    let text = Zeroizing::new(text);
+    let (text, name) = key.text()?;
     let key = RecoveryKey::from_secret_text(&text).with_context(|| {
-        format!("{} holds no recovery key: it has one on a line that begins with AGE-SECRET-KEY-1", path.display())
+        format!("{name} holds no recovery key: it has one on a line that begins with AGE-SECRET-KEY-1")
     })?;
     let bytes = fs::read(file).with_context(|| format!("can't read {}", file.display()))?;
     let content = read(&bytes, &key).with_context(|| file.display().to_string())?;

@@ -13,10 +13,14 @@ use crate::cli::find::find;
 use crate::cli::output::{ask, ask_secret, confirm, is_interactive, print, qr, secret_or_line, warn};
 use crate::cli::record::{Record as _, Session};
 
-/// A new password, from a person or from the standard input.
+/// May have the new password.
+const NEW_PASSWORD: &str = "FESTOON_NEW_PASSWORD";
+
+/// A new password, from the environment, a person or the standard input.
 pub(super) fn new_password() -> anyhow::Result<Zeroizing<String>> {
-    let password = secret_or_line("New password (12 characters or more): ")?;
-    match !is_interactive() || *ask_secret("The same again: ")? == *password {
+    let password = secret_or_line("New password (12 characters or more): ", NEW_PASSWORD)?;
+    let is_typed = is_interactive() && festoon_secrets::variable(NEW_PASSWORD).is_none();
+    match !is_typed || *ask_secret("The same again: ")? == *password {
         true => Ok(password),
         false => bail!("the two passwords are not the same: nothing was changed"),
     }

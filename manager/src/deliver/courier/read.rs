@@ -72,8 +72,7 @@ fn wants(destination: &EventDestination, event: &Event) -> bool {
     let is_wanted = |kind: &str| destination.kinds.is_empty() || destination.kinds.contains(kind);
     // A count stands for events of several kinds.
     let counted = event.details.get("kinds").filter(|_| event.kind == Kind::EventsSuppressed);
-    let stands_for_wanted = || {
-        counted.and_then(|kinds| kinds.as_object()).is_some_and(|kinds| kinds.keys().any(|kind| is_wanted(kind)))
-    };
+    let stands_for_wanted =
+        || counted.and_then(|kinds| kinds.as_object()).is_some_and(|kinds| kinds.keys().any(|kind| is_wanted(kind)));
     (is_wanted(event.kind.word()) || stands_for_wanted()) && destination.networks.covers(event.network)
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use festoon_cluster::{Proposal, ProposalId, Signer};
-use festoon_control::registry::{AddNetwork, Author, Change, Command, State, UnixMs, Vouch, Who};
+use festoon_control::registry::{AddNetwork, Author, Change, Command, LocalUser, State, UnixMs, Vouch, Who};
 use festoon_proto::ManagerId;
 use festoon_proto::map::MapVersion;
 use tokio::time::sleep;
@@ -58,7 +58,7 @@ fn forged(state: &State, through: ManagerId, random: &mut Random) -> Proposal {
         1 => sign(nobody, &honest),
         // In the name of the root of another machine.
         2 => {
-            let by = Author { who: Who::Local(ManagerId(through.0 + 1)), from: None };
+            let by = Author { who: Who::Local { manager: ManagerId(through.0 + 1), user: LocalUser::new(0, "root") }, from: None };
             sign(through, &Change { by, ..honest })
         }
         // Signed for another proposal: what was seen once is not good again.

@@ -1,6 +1,6 @@
 //! Registries that begin from a state.
 
-use festoon_control::registry::{State, UnixMs, apply};
+use festoon_control::registry::{Author, State, UnixMs, apply};
 use festoon_proto::epoch::{EpochProof, EpochSigner};
 use openraft::storage::{RaftLogStorage as _, RaftStateMachine as _};
 
@@ -15,7 +15,7 @@ fn promoted(member: MemberId) -> Seed {
     let epoch = state.next_epoch(member.manager, UnixMs(7)).unwrap();
     let signer = (EpochSigner::Manager(ManagerId(1)), &signing_key());
     let proof = EpochProof::sign(signer, CLUSTER, epoch, state.version(), member.manager);
-    next_epoch(Seed::new(state), member, proof).unwrap()
+    next_epoch(Seed::new(state), member, proof, Author::CLUSTER).unwrap()
 }
 
 #[tokio::test]

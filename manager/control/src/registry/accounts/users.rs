@@ -6,13 +6,13 @@ use festoon_proto::UserId;
 use festoon_proto::access::{Grant, Role, Scope};
 use festoon_proto::token::SecretHash;
 
-use festoon_proto::harmless::is_harmless;
 use super::super::name;
 use super::super::secrets;
 use super::super::state::State;
 use super::super::vault::SecretName;
 use super::super::{AddUser, NewTotp, SetUp, UpdateUser};
 use super::{AccountError, OidcIdentity, PasswordHash, Totp, User};
+use festoon_proto::harmless::is_harmless;
 
 /// Each may have a second factor, and with that a secret in the vault.
 pub(super) const MAX_USERS: usize = 1_000;
@@ -205,7 +205,10 @@ fn check_password(password: &PasswordHash) -> Result<(), AccountError> {
 }
 
 fn check_identity(state: &State, of: Option<UserId>, identity: &OidcIdentity) -> Result<(), AccountError> {
-    if [&identity.issuer, &identity.subject].iter().any(|text| !(1..=MAX_LEN).contains(&text.len()) || !text.chars().all(is_harmless)) {
+    if [&identity.issuer, &identity.subject]
+        .iter()
+        .any(|text| !(1..=MAX_LEN).contains(&text.len()) || !text.chars().all(is_harmless))
+    {
         return Err(AccountError::Identity);
     }
     match state.user_with(identity).filter(|user| Some(user.id) != of) {

@@ -150,7 +150,9 @@ fn of_members(object: &Value) -> Option<Anchor> {
 fn of_log_line(line: &str) -> Option<Anchor> {
     let (_, rest) = line.split_once("audit head ")?;
     let value = |name: &str| {
-        rest.split_whitespace().find_map(|word| word.strip_prefix(name)?.strip_prefix('=')).map(|word| word.trim_matches('"'))
+        rest.split_whitespace()
+            .find_map(|word| word.strip_prefix(name)?.strip_prefix('='))
+            .map(|word| word.trim_matches('"'))
     };
     Some(Anchor {
         number: value("number")?.parse().ok()?,
@@ -204,7 +206,10 @@ mod tests {
         let log = chain("endpoint.add", 1..=3);
         let [two, three] = [2, 3].map(|number| anchor(&log, number));
         let event = |head: &Anchor| {
-            format!(r#"{{"kind":"audit.head","details":{{"number":{},"epoch":1,"hash":"{}"}}}}"#, head.number, head.hash)
+            format!(
+                r#"{{"kind":"audit.head","details":{{"number":{},"epoch":1,"hash":"{}"}}}}"#,
+                head.number, head.hash
+            )
         };
         let page = format!(r#"{{"items":[{},{}],"next":"x"}}"#, event(&two), event(&three));
         assert_eq!(anchors_in(&page), [two, three].into());

@@ -135,6 +135,9 @@ struct By {
     id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<String>,
+    /// At the admin socket of a manager: the user of its machine.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    person: Option<String>,
     /// A session or an API token.
     #[serde(skip_serializing_if = "Option::is_none")]
     credential: Option<String>,
@@ -149,7 +152,7 @@ impl By {
         let (kind, id, name, credential) = match author.who {
             Who::Cluster => ("cluster", None, None, None),
             Who::Manager(id) => ("manager", Some(id.to_string()), manager(id), None),
-            Who::Local(id) => ("local", Some(id.to_string()), manager(id), None),
+            Who::Local { manager: id, .. } => ("local", Some(id.to_string()), manager(id), None),
             Who::User { user: id, session } => ("user", Some(id.to_string()), user(id), Some(session.to_string())),
             Who::ApiToken { token, user: id } => ("user", Some(id.to_string()), user(id), Some(token.to_string())),
             Who::Endpoint(id) => {
@@ -158,7 +161,11 @@ impl By {
             }
             Who::Newcomer => ("newcomer", None, None, None),
         };
-        Self { kind, id, name, credential, from: author.from }
+        let person = match author.who {
+            Who::Local { user, .. } => Some(user.to_string()),
+            _ => None,
+        };
+        Self { kind, id, name, person, credential, from: author.from }
     }
 }
 

@@ -142,8 +142,13 @@ pub struct RemoveEndpoint {
 pub struct RotateEndpointKey {
     /// Which one.
     pub endpoint: EndpointId,
+    /// The hash of the credential that whoever asks has shown; none for an endpoint that has none. The command is refused if
+    /// another one is valid by now: of two that hold one identity, the second gets nothing.
+    pub shown: Option<SecretHash>,
     /// Its WireGuard identity from now on.
     pub new_key: PublicKey,
+    /// The hash of its credential from now on.
+    pub credential: Option<SecretHash>,
     /// Now.
     pub now: UnixMs,
     /// Until when the key before is good too; now to cut it off at once.

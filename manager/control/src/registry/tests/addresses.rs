@@ -151,7 +151,9 @@ fn a_reserved_address_that_waits_is_given_to_nobody_else() {
 fn the_last_that_left_with_a_key_or_name_is_the_one_that_is_waited_for() {
     let rotate = Command::RotateEndpointKey(RotateEndpointKey {
         endpoint: EndpointId(2),
+        shown: None,
         new_key: key(1),
+        credential: None,
         now: UnixMs(1),
         overlap_until: UnixMs(1),
     });

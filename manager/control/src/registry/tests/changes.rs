@@ -283,11 +283,14 @@ fn a_reusable_token_lets_many_in_and_each_once() {
 #[test]
 fn the_audit_log_says_who_did_what_and_is_a_chain() {
     let mut log = Log::new();
-    let by = Author { who: Who::Local(ManagerId(1)), from: Some("192.0.2.7".parse().unwrap()) };
+    let by = Author {
+        who: Who::Local { manager: ManagerId(1), user: LocalUser::new(0, "ann") },
+        from: Some("192.0.2.7".parse().unwrap()),
+    };
     log.done(Change { by, at: UnixMs(1_700_000_000_123), ..client("web", 1).into() });
     for part in [
         "\"at\":\"2023-11-14T22:13:20.123Z\"",
-        "\"by\":{\"kind\":\"local\",\"id\":\"m1\",\"name\":\"m1\",\"from\":\"192.0.2.7\"}",
+        "\"by\":{\"kind\":\"local\",\"id\":\"m1\",\"name\":\"m1\",\"person\":\"ann (as root)\",\"from\":\"192.0.2.7\"}",
         "\"action\":\"endpoint.add\",\"subject\":{\"kind\":\"endpoint\",\"id\":\"e1\",\"name\":\"web\"}",
         "\"after\":{\"name\":\"web\",\"network\":\"n1\"",
     ] {

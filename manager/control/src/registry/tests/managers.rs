@@ -26,9 +26,23 @@ fn epoch(number: u32, by: u16) -> Command {
 fn rotate(endpoint: u64, node: u8, now: u64, until: u64) -> Command {
     Command::RotateEndpointKey(RotateEndpointKey {
         endpoint: EndpointId(endpoint),
+        shown: None,
         new_key: key(node),
+        credential: None,
         now: UnixMs(now),
         overlap_until: UnixMs(until),
+    })
+}
+
+/// Endpoint 1, which showed the credential of `shown`, has the key and the credential of `node` from now on.
+fn rotate_agent(shown: u8, node: u8) -> Command {
+    Command::RotateEndpointKey(RotateEndpointKey {
+        endpoint: EndpointId(1),
+        shown: Some(hash(shown)),
+        new_key: key(node),
+        credential: Some(hash(node)),
+        now: UnixMs(2),
+        overlap_until: UnixMs(2),
     })
 }
 
@@ -216,6 +230,27 @@ fn two_keys_are_good_while_one_takes_the_place_of_the_other() {
 }
 
 #[test]
+fn the_credential_goes_with_the_key_and_of_two_that_hold_it_the_second_gets_nothing() {
+    let joined = [token(1, 1), join_as(1, 1, 1)];
+    let after = |more: &[Command]| {
+        let (state, last) = last_of(&[&joined[..], more].concat());
+        let endpoint = state.endpoint(EndpointId(1)).unwrap();
+        let holds = (endpoint.public_key, endpoint.credential, endpoint.former_credential());
+        (holds, last.map_err(|refusal| refusal.kind()))
+    };
+    let second = (key(2), Some(hash(2)), Some(hash(1)));
+    assert_eq!(after(&[rotate_agent(1, 2)]), (second, Ok(Outcome::Done)));
+    // The answer was lost: whoever has the new credential is told the same, and so is a request that was sent twice.
+    for shown in [1, 2] {
+        assert_eq!(after(&[rotate_agent(1, 2), rotate_agent(shown, 2)]), (second, Ok(Outcome::Done)));
+    }
+    // A copy of what the endpoint was, whose request may have been let through by a manager that lags behind.
+    assert_eq!(after(&[rotate_agent(1, 2), rotate_agent(1, 3)]), (second, Err("credential-replaced")));
+    assert_eq!(after(&[rotate_agent(9, 3)]).1, Err("credential-replaced"));
+    assert_eq!(after(&[rotate_agent(1, 2), rotate_agent(2, 3)]).0, (key(3), Some(hash(3)), Some(hash(2))));
+}
+
+#[test]
 fn a_manager_changes_its_key_like_an_endpoint() {
     let rotate = |manager, node| {
         let (manager, new_key) = (ManagerId(manager), key(node));
@@ -235,6 +270,6 @@ fn a_manager_changes_its_key_like_an_endpoint() {
 fn what_was_removed_does_not_come_back_by_its_old_token() {
     let gone = [manager_token(2), join_manager(2, 2), Command::RemoveManager(ManagerId(2)), join_manager(2, 2)];
     assert_eq!(refusal(&gone).0, "token-used");
-    let rotated = [token(1, 1), join_as(1, 1, 1), rotate(1, 2, 2, 2), join_as(1, 1, 3)];
+    let rotated = [token(1, 1), join_as(1, 1, 1), rotate_agent(1, 2), join_as(1, 1, 3)];
     assert_eq!(refusal(&rotated).0, "token-used");
 }

@@ -35,7 +35,9 @@ fn any_endpoint_command() -> impl Strategy<Value = Command> {
         (1_u64..12, small, 0..HOUR, time).prop_map(|(n, new, now, overlap)| {
             Command::RotateEndpointKey(RotateEndpointKey {
                 endpoint: EndpointId(n),
+                shown: None,
                 new_key: key(new),
+                credential: None,
                 now: UnixMs(now),
                 overlap_until: UnixMs(now + overlap),
             })

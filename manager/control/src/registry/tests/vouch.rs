@@ -37,19 +37,24 @@ fn through(manager: u8, who: Who, command: Command) -> Result<(), &'static str> 
     carry(&state, &change, Some(&vouch(&state, manager, &change))).map(drop)
 }
 
+/// Root of a manager's machine.
+fn local(manager: ManagerId) -> Who {
+    Who::Local { manager, user: LocalUser::new(0, "root") }
+}
+
 fn add() -> Command {
     network("other", &["10.9.0.0/16"])
 }
 
 #[test]
 fn a_full_manager_speaks_for_itself_and_for_callers_and_not_as_another() {
-    for who in [Who::Cluster, Who::Local(ManagerId(1)), Who::Manager(ManagerId(1)), Who::Newcomer] {
+    for who in [Who::Cluster, local(ManagerId(1)), Who::Manager(ManagerId(1)), Who::Newcomer] {
         assert_eq!(through(1, who, add()), Ok(()), "{who:?}");
     }
     assert_eq!(through(1, Who::Endpoint(EndpointId(1)), add()), Ok(()));
     let user = Who::User { user: UserId(1), session: SessionId(1) };
     let token = Who::ApiToken { token: ApiTokenId(1), user: UserId(1) };
-    for who in [Who::Local(ManagerId(2)), Who::Manager(ManagerId(3)), Who::Endpoint(EndpointId(9)), user, token] {
+    for who in [local(ManagerId(2)), Who::Manager(ManagerId(3)), Who::Endpoint(EndpointId(9)), user, token] {
         assert_eq!(through(1, who, add()), Err("not-its-author"), "{who:?}");
     }
 }
@@ -78,7 +83,7 @@ fn a_witness_speaks_for_nothing_but_itself() {
         (manager_token(9), "is-witness"),
         (begin_epoch(2, 3, 5), "epoch-by-change"),
     ] {
-        for who in [Who::Cluster, Who::Local(me), Who::Manager(me)] {
+        for who in [Who::Cluster, local(me), Who::Manager(me)] {
             assert_eq!(through(3, who, command.clone()), Err(expected), "{command:?} as {who:?}");
         }
     }
@@ -117,7 +122,7 @@ fn a_signature_is_for_one_change_of_one_proposal_at_one_time() {
     for vouch in forged {
         assert_eq!(carry(&state, &change, Some(&vouch)), Err("bad-signature"));
     }
-    let other = by(Who::Local(ManagerId(1)), add());
+    let other = by(local(ManagerId(1)), add());
     assert_eq!(carry(&state, &other, Some(&good)), Err("bad-signature"), "another author");
     let later = carry_out_vouched(&state, state.version().0 + 1, ID + 1, &change, Some(&good));
     assert_eq!(later.unwrap_err().kind(), "bad-signature", "another proposal");
