@@ -12,13 +12,18 @@ use festoon_proto::token::{JoinToken, TokenKind, TokenSecret};
 use festoon_proto::{ClusterId, Fingerprint};
 
 fn festoon(state: &Path, arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_festoon"));
-    command.env_clear().arg("--state-dir").arg(state).args(arguments).output().unwrap()
+    command(state).args(arguments).output().unwrap()
 }
 
-/// The one line the program fails with.
-fn complaint(state: &Path, arguments: &[&str]) -> String {
-    let output = festoon(state, arguments);
+fn command(state: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_festoon"));
+    command.env_clear().arg("--state-dir").arg(state);
+    command
+}
+
+/// The one line that joining with `token` fails with.
+fn complaint(state: &Path, token: &str) -> String {
+    let output = command(state).arg("join").env("FESTOON_JOIN_TOKEN", token).output().unwrap();
     assert!(!output.status.success(), "{output:?}");
     assert!(output.stdout.is_empty(), "{output:?}");
     let text = String::from_utf8(output.stderr).unwrap();
@@ -46,10 +51,10 @@ fn token(kind: TokenKind) -> String {
 fn a_token_that_is_none_is_refused_by_what_is_wrong_with_it() {
     let state = tempfile::tempdir().unwrap();
     let good = token(TokenKind::Endpoint);
-    assert!(complaint(state.path(), &["join", "hello"]).contains("not a join token"));
-    assert!(complaint(state.path(), &["join", &good[..good.len() - 5]]).contains("damaged or cut off"));
+    assert!(complaint(state.path(), "hello").contains("not a join token"));
+    assert!(complaint(state.path(), &good[..good.len() - 5]).contains("damaged or cut off"));
     let manager = token(TokenKind::Manager);
-    assert!(complaint(state.path(), &["join", &manager]).contains("festoon-manager join"));
+    assert!(complaint(state.path(), &manager).contains("festoon-manager join"));
     assert!(!state.path().join("identity.json").exists());
 }
 
@@ -57,12 +62,12 @@ fn a_token_that_is_none_is_refused_by_what_is_wrong_with_it() {
 fn a_join_that_nobody_answers_can_be_repeated_with_the_same_key() {
     let state = tempfile::tempdir().unwrap();
     let token = token(TokenKind::Endpoint);
-    let error = complaint(state.path(), &["join", &token]);
+    let error = complaint(state.path(), &token);
     assert!(error.starts_with("festoon: cannot join: no manager answers (127.0.0.1:"), "{error}");
     assert_eq!(error.matches("no manager answers").count(), 1, "{error}");
     let identity = || StateDir::new(state.path()).identity().unwrap().unwrap().private_key.public_key();
     let first = identity();
-    complaint(state.path(), &["join", &token]);
+    complaint(state.path(), &token);
     assert_eq!(identity(), first);
 }
 

@@ -5,6 +5,7 @@
 mod namespace;
 
 use std::net::IpAddr;
+use std::process::Command;
 use std::time::Duration;
 
 use festoon_endpoint::host::{Desired, Direct, Host, Protection, Protocol, Slot, Watch, clean, home};
@@ -38,10 +39,16 @@ async fn set(host: &mut Host, desired: &Desired) -> Vec<String> {
     host.set(desired, &sight, true).await.unwrap().iter().map(ToString::to_string).collect()
 }
 
+/// The routes of a table. The kernel has none that it calls by this number until there is a route.
+fn routes(family: &str, table: &str) -> String {
+    let output = Command::new("ip").args([family, "route", "show", "table", table]).output().unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
 /// What the agent may change, without the device's own addresses.
 fn around() -> [String; 4] {
-    let table = Slot::of("festoon0").table();
-    [ip("rule"), ip("-6 rule"), ip(&format!("route show table {table}")), ip(&format!("-6 route show table {table}"))]
+    let table = Slot::of("festoon0").table().to_string();
+    [ip("rule"), ip("-6 rule"), routes("-4", &table), routes("-6", &table)]
 }
 
 #[test]
@@ -109,7 +116,7 @@ fn without_the_device_the_overlay_is_nowhere_until_it_is_cleaned_up() {
         // As after a crash.
         ip("link del festoon0");
         for to in ["172.31.9.9", "fd00::9"] {
-            let way = std::process::Command::new("ip").args(["route", "get", to]).output().unwrap();
+            let way = Command::new("ip").args(["route", "get", to]).output().unwrap();
             assert!(!way.status.success(), "{to} is reached: {}", String::from_utf8_lossy(&way.stdout));
         }
         assert!(clean("festoon0").await.unwrap());

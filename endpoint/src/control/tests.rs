@@ -87,7 +87,7 @@ fn the_table_shows_what_an_admin_looks_for() {
         "  dropped: 2 no_route",
         "  problem: cannot bring festoon0 up",
         "  foreign route: a route came later",
-        "  routing table: 79063",
+        "  routing table: 79063 (ip route show table 79063)",
         "  leak protection: required",
         "manager: rome (m3)",
         "  state: hold-down",

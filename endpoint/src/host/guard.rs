@@ -17,7 +17,7 @@ use super::plan::{Desired, Protocol};
 use super::slot::{MARK, MARK_MASK, Slot};
 
 /// The script that puts the filter in the place of whatever was there, all at once.
-pub fn script(slot: Slot, interface: &str, desired: &Desired) -> String {
+pub(super) fn script(slot: Slot, interface: &str, desired: &Desired) -> String {
     let mut text = String::new();
     // Writing to a `String` cannot fail.
     let _ = write(&mut text, slot, interface, desired);
@@ -25,7 +25,7 @@ pub fn script(slot: Slot, interface: &str, desired: &Desired) -> String {
 }
 
 /// The script that takes the filter away, whether it is there or not.
-pub fn removal(slot: Slot) -> String {
+pub(super) fn removal(slot: Slot) -> String {
     let name = slot.filter();
     format!("add table inet {name}\ndelete table inet {name}\n")
 }

@@ -10,7 +10,7 @@ const FIRST_PRIORITY: u32 = 10_000;
 /// none sends another's tunnel into its own.
 pub const MARK: u32 = 0x4600_0000;
 /// The bits that count; the others are left to whoever else marks packets.
-pub const MARK_MASK: u32 = 0xff00_0000;
+pub(super) const MARK_MASK: u32 = 0xff00_0000;
 
 /// The numbers of the agent with one interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
