@@ -21,12 +21,20 @@ fn command(state: &Path) -> Command {
     command
 }
 
+/// The one line the program fails with.
+fn complaint(state: &Path, arguments: &[&str]) -> String {
+    one_line(&festoon(state, arguments))
+}
+
 /// The one line that joining with `token` fails with.
-fn complaint(state: &Path, token: &str) -> String {
-    let output = command(state).arg("join").env("FESTOON_JOIN_TOKEN", token).output().unwrap();
+fn join_complaint(state: &Path, token: &str) -> String {
+    one_line(&command(state).arg("join").env("FESTOON_JOIN_TOKEN", token).output().unwrap())
+}
+
+fn one_line(output: &Output) -> String {
     assert!(!output.status.success(), "{output:?}");
     assert!(output.stdout.is_empty(), "{output:?}");
-    let text = String::from_utf8(output.stderr).unwrap();
+    let text = String::from_utf8(output.stderr.clone()).unwrap();
     assert_eq!(text.lines().count(), 1, "{text}");
     text.trim().to_owned()
 }
@@ -51,10 +59,10 @@ fn token(kind: TokenKind) -> String {
 fn a_token_that_is_none_is_refused_by_what_is_wrong_with_it() {
     let state = tempfile::tempdir().unwrap();
     let good = token(TokenKind::Endpoint);
-    assert!(complaint(state.path(), "hello").contains("not a join token"));
-    assert!(complaint(state.path(), &good[..good.len() - 5]).contains("damaged or cut off"));
+    assert!(join_complaint(state.path(), "hello").contains("not a join token"));
+    assert!(join_complaint(state.path(), &good[..good.len() - 5]).contains("damaged or cut off"));
     let manager = token(TokenKind::Manager);
-    assert!(complaint(state.path(), &manager).contains("festoon-manager join"));
+    assert!(join_complaint(state.path(), &manager).contains("festoon-manager join"));
     assert!(!state.path().join("identity.json").exists());
 }
 
@@ -62,12 +70,12 @@ fn a_token_that_is_none_is_refused_by_what_is_wrong_with_it() {
 fn a_join_that_nobody_answers_can_be_repeated_with_the_same_key() {
     let state = tempfile::tempdir().unwrap();
     let token = token(TokenKind::Endpoint);
-    let error = complaint(state.path(), &token);
+    let error = join_complaint(state.path(), &token);
     assert!(error.starts_with("festoon: cannot join: no manager answers (127.0.0.1:"), "{error}");
     assert_eq!(error.matches("no manager answers").count(), 1, "{error}");
     let identity = || StateDir::new(state.path()).identity().unwrap().unwrap().private_key.public_key();
     let first = identity();
-    complaint(state.path(), &token);
+    join_complaint(state.path(), &token);
     assert_eq!(identity(), first);
 }
 
