@@ -175,6 +175,7 @@ async fn rotate_key(
         return Ok(StatusCode::NO_CONTENT);
     }
     let overlap_until = now.after(u64::from(request.overlap_s) * 1000);
+    let endpoint = endpoint.id;
     let command = RotateEndpointKey { endpoint, shown: Some(shown), new_key, credential, now, overlap_until };
     agents.change(endpoint, &peer, Command::RotateEndpointKey(command)).await?;
     tracing::info!(%endpoint, public_key = %new_key, "an endpoint has a new key");

@@ -89,13 +89,7 @@ impl EpochProof {
     }
 }
 
-fn message(
-    cluster: ClusterId,
-    epoch: EpochId,
-    from: MapVersion,
-    manager: ManagerId,
-    signer: EpochSigner,
-) -> Vec<u8> {
+fn message(cluster: ClusterId, epoch: EpochId, from: MapVersion, manager: ManagerId, signer: EpochSigner) -> Vec<u8> {
     // It fails only on what has no length, and this has.
     postcard::to_stdvec(&(cluster, epoch, from, manager, signer)).unwrap_or_default()
 }

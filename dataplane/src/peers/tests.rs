@@ -266,7 +266,7 @@ fn packets_for_those_that_do_not_answer_take_little_room() {
     // After a while nothing waits any more, and that is counted.
     let began = now();
     a.peers.handle_timeout(began, &mut a.out, &mut a.drops);
-    a.peers.handle_timeout(began + std::time::Duration::from_secs(6), &mut a.out, &mut a.drops);
+    a.peers.handle_timeout(began + Duration::from_secs(6), &mut a.out, &mut a.drops);
     assert_eq!(a.drops.get(DropReason::NoSession), held as u64 / 1300);
 }
 

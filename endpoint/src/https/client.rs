@@ -5,13 +5,13 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use festoon_proto::{Fingerprint, ManagerId};
 use festoon_proto::epoch::EpochProof;
 use festoon_proto::http::{
     AGENT_EPOCH, AGENT_JOIN, AGENT_LEAVE, AGENT_MAP, AGENT_ROTATE, AGENT_ROUTES, Credential, JoinRequest, JoinResponse,
     OfferRequest, Problem, RotateRequest,
 };
 use festoon_proto::map::EndpointMap;
+use festoon_proto::{Fingerprint, ManagerId};
 use httpdate::parse_http_date;
 use reqwest::header::DATE;
 use reqwest::tls::TlsInfo;
@@ -105,11 +105,7 @@ pub struct Client {
 
 impl Client {
     /// A client for this manager, which listens there, of the cluster that has these CAs.
-    pub fn of_manager(
-        manager: ManagerId,
-        at: SocketAddr,
-        authorities: &[Fingerprint],
-    ) -> Result<Self, RequestError> {
+    pub fn of_manager(manager: ManagerId, at: SocketAddr, authorities: &[Fingerprint]) -> Result<Self, RequestError> {
         Self::new(Place { at, manager: Some(manager) }, authorities)
     }
 

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use festoon_proto::address::{MANAGER_TLS_NAME, agent_tls_name};
-use festoon_proto::{EndpointId, Fingerprint, ManagerId};
 use festoon_proto::http::Credential;
+use festoon_proto::{EndpointId, Fingerprint, ManagerId};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -158,7 +158,8 @@ async fn managers_are_asked_in_turn_until_one_answers() {
     assert!(refused.is_removed());
     assert!(refused.to_string().starts_with("the endpoint is gone (says the manager at 127.0.0.1:"), "{refused}");
 
-    let unanswered = leave(&[managers[0], nobody().await, managers[2]], ca.fingerprint()).await.unwrap_err().to_string();
+    let unanswered =
+        leave(&[managers[0], nobody().await, managers[2]], ca.fingerprint()).await.unwrap_err().to_string();
     assert!(unanswered.starts_with("no manager answers (127.0.0.1:"), "{unanswered}");
     assert!(unanswered.contains("refused") && unanswered.contains("502"), "{unanswered}");
 }
@@ -175,12 +176,14 @@ async fn a_check_compares_clocks_and_reads_the_certificate() {
     ] {
         let answer = format!("HTTP/1.1 204 No Content\r\n{date}connection: close\r\n\r\n");
         let manager = ca.serve(&agent_tls_name(ManagerId(1)), &answer).await;
-        let checked = Client::of_manager(ManagerId(1), manager, &[ca.fingerprint()]).unwrap().check(&credential).await.unwrap();
+        let checked =
+            Client::of_manager(ManagerId(1), manager, &[ca.fingerprint()]).unwrap().check(&credential).await.unwrap();
         let clock = checked.clock_ahead_s.unwrap_or(0);
         assert_eq!((clock < -DAY, clock > DAY), (behind, ahead), "{date:?}: {checked:?}");
         assert!(checked.certificate_until.unwrap() > checked.now, "{checked:?}");
     }
     let gone = ca.serve(&agent_tls_name(ManagerId(1)), GONE).await;
-    let refused = Client::of_manager(ManagerId(1), gone, &[ca.fingerprint()]).unwrap().check(&credential).await.unwrap_err();
+    let refused =
+        Client::of_manager(ManagerId(1), gone, &[ca.fingerprint()]).unwrap().check(&credential).await.unwrap_err();
     assert!(refused.is_removed(), "{refused}");
 }

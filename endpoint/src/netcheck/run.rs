@@ -7,8 +7,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
-use festoon_proto::map::{EndpointMap, ManagerInfo};
 use festoon_proto::ManagerId;
+use festoon_proto::map::{EndpointMap, ManagerInfo};
 use tokio::task::{JoinSet, spawn};
 
 use super::mtu::{self, PathMtu, Search};

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use festoon_control::registry::{State, audit};
-use festoon_proto::map::MapVersion;
 use festoon_proto::epoch::{EpochProof, Roster};
+use festoon_proto::map::MapVersion;
 use festoon_proto::{EpochId, ManagerId, SigningKey};
 use openraft::error::{InitializeError, InstallSnapshotError, RaftError};
 use openraft::storage::RaftLogStorage as _;

@@ -1,7 +1,7 @@
 //! What members ask each other, as bytes.
 
-use festoon_proto::map::MapVersion;
 use festoon_proto::epoch::EpochProof;
+use festoon_proto::map::MapVersion;
 use festoon_proto::{ClusterId, EpochId, ManagerId, Signature, SigningKey, VerifyingKey};
 use openraft::error::InstallSnapshotError;
 use openraft::raft::{
@@ -79,13 +79,7 @@ pub struct SignedRemoval {
 }
 
 impl SignedRemoval {
-    pub(crate) fn sign(
-        key: &SigningKey,
-        by: ManagerId,
-        cluster: ClusterId,
-        removed: ManagerId,
-        what: Removal,
-    ) -> Self {
+    pub(crate) fn sign(key: &SigningKey, by: ManagerId, cluster: ClusterId, removed: ManagerId, what: Removal) -> Self {
         let signature = key.sign(REMOVAL_LABEL, &encode(&(cluster, removed, what, by)));
         Self { what, by, signature }
     }

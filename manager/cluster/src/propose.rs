@@ -223,9 +223,7 @@ impl<T: Transport> Cluster<T> {
             Command::RemoveManager(manager) if manager == me && self.is_leader() => self.give_way(proposal).await,
             _ if self.silence.is_on() => Err(Attempt::NotTaken),
             Command::RemoveManager(manager) => self.remove(manager, proposal).await,
-            Command::JoinEndpoint(_) | Command::JoinManager(_) => {
-                self.append_unless(refusal, proposal, is_again).await
-            }
+            Command::JoinEndpoint(_) | Command::JoinManager(_) => self.append_unless(refusal, proposal, is_again).await,
             _ => self.append_unless(not_vouched, proposal, is_again).await,
         }
     }

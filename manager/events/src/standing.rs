@@ -74,7 +74,12 @@ fn check_kind(teller: Teller, event: &Event) -> Result<(), Unbelieved> {
         | Kind::TokenUsed
         | Kind::AdminChanged => Err(Unbelieved::Audit),
         _ if teller.is_witness => Err(Unbelieved::Witness),
-        Kind::EndpointUp | Kind::EndpointDown | Kind::EndpointMoved | Kind::EventsSuppressed => {
+        Kind::EndpointUp
+        | Kind::EndpointDown
+        | Kind::EndpointMoved
+        | Kind::EndpointSuspicious
+        | Kind::EndpointCopied
+        | Kind::EventsSuppressed => {
             if is_own {
                 Ok(())
             } else {

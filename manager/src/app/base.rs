@@ -128,7 +128,21 @@ pub(super) async fn start(data: &DataDir, config: &Config) -> anyhow::Result<Bas
         }
     };
     let work = Box::pin(work);
-    Ok(Base { me, cluster, keeper, snapshots, events, audit, metrics, deliveries, sightings, managers, later, later_for_managers, work })
+    Ok(Base {
+        me,
+        cluster,
+        keeper,
+        snapshots,
+        events,
+        audit,
+        metrics,
+        deliveries,
+        sightings,
+        managers,
+        later,
+        later_for_managers,
+        work,
+    })
 }
 
 /// What tells and compares the heads of the audit log.
@@ -143,13 +157,7 @@ fn heads(me: ManagerId, parts: &Parts, record: &Record, differing: &Differing) -
 }
 
 /// What managers ask one another.
-fn for_managers(
-    parts: &Parts,
-    keeper: &Keeper,
-    events: &Events,
-    deliveries: &Deliveries,
-    later: &Later,
-) -> Router {
+fn for_managers(parts: &Parts, keeper: &Keeper, events: &Events, deliveries: &Deliveries, later: &Later) -> Router {
     Router::new()
         .merge(cluster::router(parts))
         .merge(audit::router(parts.cluster.clone()))

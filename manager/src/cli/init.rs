@@ -113,7 +113,10 @@ fn tell(
         out,
         "Write it down and keep it away from the managers. Snapshots are encrypted to it: without it none can be"
     )?;
-    writeln!(out, "restored, and whoever has it and a snapshot has the whole cluster. It also proves a cluster that goes on")?;
+    writeln!(
+        out,
+        "restored, and whoever has it and a snapshot has the whole cluster. It also proves a cluster that goes on"
+    )?;
     writeln!(out, "from a witness or a snapshot.\n")?;
     writeln!(
         out,

@@ -8,9 +8,7 @@ use std::time::Duration;
 
 use festoon_cluster::storage::{AuditLog, StorageError};
 use festoon_cluster::{Counts, Proposal, ProposeError, Removal};
-use festoon_control::registry::{
-    Author, Change, Command, JoinEndpoint, Outcome, Refusal, State, UnixMs, Who, audit,
-};
+use festoon_control::registry::{Author, Change, Command, JoinEndpoint, Outcome, Refusal, State, UnixMs, Who, audit};
 use festoon_proto::epoch::{EpochProof, Roster};
 use festoon_proto::map::MapVersion;
 use festoon_proto::token::SecretHash;
@@ -71,12 +69,7 @@ pub struct Promotion {
 }
 
 /// The epoch that begins from `state` at `now`, after one that is lost, if there was one.
-pub(super) fn after(
-    state: &State,
-    me: ManagerId,
-    lost: Option<EpochId>,
-    now: UnixMs,
-) -> Result<EpochId, AnewError> {
+pub(super) fn after(state: &State, me: ManagerId, lost: Option<EpochId>, now: UnixMs) -> Result<EpochId, AnewError> {
     let earliest = lost.map_or(UnixMs(0), |lost| UnixMs(lost.began_unix_ms).after(1));
     Ok(state.next_epoch(me, now.max(earliest)).map_err(Refusal::from)?)
 }

@@ -117,7 +117,9 @@ impl Supervisor {
                 let roster = state.roster().ok_or(AnewError::NoKey)?;
                 roster.check(&proof).map_err(EpochError::from).map_err(Refusal::from)?;
             }
-            None if state.manager(self.identity.manager).is_none_or(|me| !me.is_full()) => return Err(AnewError::NoKey),
+            None if state.manager(self.identity.manager).is_none_or(|me| !me.is_full()) => {
+                return Err(AnewError::NoKey);
+            }
             None => {}
         }
         let (seed, _) = self.cluster.member().conclude(u64::MAX).await?;

@@ -100,7 +100,8 @@ pub struct Routes {
 
 impl Routes {
     fn layered(self) -> Self {
-        let layer = |routes: Router| routes.layer(DefaultBodyLimit::max(MAX_BODY)).layer(middleware::from_fn(bound_time));
+        let layer =
+            |routes: Router| routes.layer(DefaultBodyLimit::max(MAX_BODY)).layer(middleware::from_fn(bound_time));
         Self { everybody: layer(self.everybody), managers: layer(self.managers) }
     }
 }

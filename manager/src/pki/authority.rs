@@ -13,8 +13,8 @@ use rcgen::{
 };
 use zeroize::Zeroizing;
 
-use super::leaf::common_name;
 use super::certificates;
+use super::leaf::common_name;
 
 /// How long a manager's certificate is good, in milliseconds: 90 days. It is renewed long before.
 pub const VALIDITY_MS: u64 = 90 * 24 * 3600 * 1000;

@@ -113,7 +113,8 @@ fn no_agent_takes_a_witness_for_a_manager() {
 #[test]
 fn a_signing_request_tells_whose_key_it_is_for() {
     let (key, other) = (TlsKey::generate().unwrap(), TlsKey::generate().unwrap());
-    let fingerprint = |key: &TlsKey| SigningRequest::from_pem(&key.signing_request().unwrap()).unwrap().key_fingerprint();
+    let fingerprint =
+        |key: &TlsKey| SigningRequest::from_pem(&key.signing_request().unwrap()).unwrap().key_fingerprint();
     let kept = TlsKey::from_secret_pem(&key.to_secret_pem()).unwrap();
     assert_eq!(fingerprint(&key), fingerprint(&kept));
     assert_ne!(fingerprint(&key), fingerprint(&other));

@@ -15,9 +15,9 @@ use festoon_control::registry::{
     Addresses, BeginEpoch, Carried, Change, Command, CreateToken, FORMAT, JoinManager, ManagerRole, ManagerSpec,
     Outcome, Refusal, State, TokenPreset, UnixMs, UpdateManager, carry_out,
 };
-use festoon_proto::token::{SecretHash, TokenKind};
 use festoon_proto::epoch::{EpochProof, EpochSigner};
 use festoon_proto::map::MapVersion;
+use festoon_proto::token::{SecretHash, TokenKind};
 use festoon_proto::{Fingerprint, ManagerId, PublicKey, SigningKey, VerifyingKey};
 
 use super::Content;
@@ -137,12 +137,7 @@ impl Log {
     }
 
     /// The act by which the epoch begins: from the copy of `last`, and the cluster goes on with the manager that joins first.
-    fn prove(
-        &self,
-        last: ManagerId,
-        from: MapVersion,
-        recovery: &SigningKey,
-    ) -> Result<EpochProof, RestoreError> {
+    fn prove(&self, last: ManagerId, from: MapVersion, recovery: &SigningKey) -> Result<EpochProof, RestoreError> {
         let state = &self.content.state;
         let cluster = state.cluster().ok_or(RestoreError::NoManager)?;
         let epoch = state.next_epoch(last, self.now).map_err(Refusal::from)?;

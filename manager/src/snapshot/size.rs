@@ -6,7 +6,7 @@ use festoon_cluster::storage::{Execution, Label, Seed, seed};
 use festoon_proto::{Fingerprint, ManagerId, PrivateKey, VerifyingKey};
 
 use super::testing::{NOW, cluster, vault, with_recipient};
-use super::{Archive, NewManager, read, restore, take};
+use super::{Archive, NewManager, Reason, read, restore, take};
 use crate::vault::{RecoveryKey, SealKey};
 
 /// Without optimisation a tenth says as much and takes a tenth of the time.
@@ -31,7 +31,7 @@ fn a_large_cluster_is_saved_and_restored_within_seconds() {
     let archive = Archive::new(root.path().join("kept"), 1);
     let entry = timed("create", || {
         let file = take(state.clone(), ManagerId(1), &vault(1), NOW).unwrap();
-        archive.put(ManagerId(1), NOW, &file).unwrap()
+        archive.put(ManagerId(1), NOW, Reason::Schedule, &file).unwrap()
     });
     println!("{} bytes", entry.bytes);
     let new = NewManager {

@@ -6,6 +6,7 @@ use festoon_proto::PublicKey;
 use festoon_proto::http::{
     AGENT_LEAVE, AGENT_MAP, AGENT_ROTATE, AGENT_ROUTES, Credential, OfferRequest, RotateRequest,
 };
+use festoon_proto::token::SecretHash;
 use serde_json::Value;
 
 use super::harness::{Agent, Manager, problem, until};
@@ -36,7 +37,9 @@ impl Member {
                 }
                 Ask::Rotate(number) => {
                     let public_key = PublicKey::from_bytes([*number; 32]);
-                    client.post(url + AGENT_ROTATE).json(&RotateRequest { public_key, overlap_s: 0 })
+                    let credential_hash = SecretHash([*number; 32]);
+                    let request = RotateRequest { public_key, credential_hash, overlap_s: 0 };
+                    client.post(url + AGENT_ROTATE).json(&request)
                 }
                 Ask::Leave => client.post(url + AGENT_LEAVE),
             };

@@ -31,7 +31,7 @@ use festoon_proto::http::{AGENT_JOIN, AGENT_LEAVE};
 use festoon_proto::token::{JoinToken, TokenSecret};
 use festoon_proto::{EndpointId, Fingerprint};
 
-use harness::{Agent, Manager, answer, modes, problem, text, until};
+use harness::{Agent, Manager, modes, problem, text, until};
 
 async fn two_managers() -> (Manager, Manager) {
     let first = Manager::init("m1").started().await;

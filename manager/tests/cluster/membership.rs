@@ -256,7 +256,9 @@ async fn of_two_a_damaged_copy_comes_back_once_the_other_is_promoted_a_witness_t
             assert!(refused.contains("a witness") && refused.contains("--key-file"), "{refused}");
             // Its own key is that of a witness, and what a stranger has is no key of this cluster.
             let own = other.root.join("signing.key");
-            assert!(other.must_fail(&["promote", "--yes", "--key-file", own.to_str().unwrap()]).contains("is signed by"));
+            assert!(
+                other.must_fail(&["promote", "--yes", "--key-file", own.to_str().unwrap()]).contains("is signed by")
+            );
             let strange = Manager::init("strange");
             let strange = strange.root.join("signing.key");
             assert!(!other.run(&["promote", "--yes", "--key-file", strange.to_str().unwrap()]).status.success());

@@ -83,8 +83,6 @@ struct Stage {
     join_s: f64,
     switches: u64,
     bytes_lost: u64,
-    /// What the manager counted meanwhile, most of all.
-    dropped: Vec<(String, u64)>,
 }
 
 impl Stage {
@@ -100,7 +98,6 @@ impl Stage {
             overlay.agents.iter().map(|agent| Ok(agent.status()?.generation)).sum()
         };
         let (agents, before) = (overlay.agents.len(), generations(overlay)?);
-        let counted = overlay.managers[active].status()?.drops;
         let to = SocketAddr::new(overlay.managers[active].host.ip(), port);
         let from: Vec<String> = addresses.iter().map(IpAddr::to_string).collect();
         let own = [format!("--to={to}"), format!("--rate={}", kind.rate), format!("--from={}", from.join(","))];
@@ -115,9 +112,6 @@ impl Stage {
         let switches = generations(overlay)? - before;
         let join_s = join(overlay, &format!("late{agents}"))?;
         let flood = flood.finish()?;
-        let mut dropped: Vec<(String, u64)> = overlay.managers[active].status()?.drops.into_iter().collect();
-        dropped.iter_mut().for_each(|(reason, count)| *count -= counted.get(&*reason).copied().unwrap_or(0));
-        dropped.retain(|(_, count)| *count > 0);
         Ok(Self {
             flood,
             rtt_p99_ms: percentile(&outcome.ping, 0.99),
@@ -125,7 +119,6 @@ impl Stage {
             join_s,
             switches,
             bytes_lost: outcome.stream.bytes_lost,
-            dropped,
         })
     }
 }

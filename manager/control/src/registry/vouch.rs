@@ -63,13 +63,17 @@ pub enum VouchError {
         current: EpochId,
     },
     /// It was signed long ago.
-    #[error("this change was signed by a manager whose copy of the registry is too old: try again when it has caught up")]
+    #[error(
+        "this change was signed by a manager whose copy of the registry is too old: try again when it has caught up"
+    )]
     Stale,
     /// The manager is a witness.
     #[error("manager {0} is a witness, which only votes: run this on a full manager, or name one with --server")]
     Witness(ManagerId),
     /// The manager does not speak for the author.
-    #[error("manager {0} can't make this change in the name of another: run the same version of Festoon on all managers")]
+    #[error(
+        "manager {0} can't make this change in the name of another: run the same version of Festoon on all managers"
+    )]
     Author(ManagerId),
     /// An epoch does not begin by a change.
     #[error("an epoch begins with `festoon-manager promote` on one manager, not with a change of the registry")]

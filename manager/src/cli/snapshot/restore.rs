@@ -6,8 +6,8 @@ use anyhow::{Context as _, bail};
 use festoon_cluster::MemberId;
 use festoon_cluster::storage::{Execution, Label, Seed, seed};
 use festoon_control::registry::UnixMs;
-use festoon_proto::{PrivateKey, SigningKey};
 use festoon_proto::map::EndpointKind;
+use festoon_proto::{PrivateKey, SigningKey};
 
 use super::survivors::{self, Survivor};
 use super::{RestoreArgs, open};

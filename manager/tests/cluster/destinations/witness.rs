@@ -34,7 +34,8 @@ async fn whoever_is_lost_a_full_manager_leads_and_delivers_and_no_witness_stays_
         let stays = if lost == 0 { 2 } else { 0 };
         let (name, admin) = (["m1", "w", "m3"][stays], Admin::of(&all[stays]));
         let leads_and_delivers = async || {
-            admin.get("/cluster").await["leader"] == all_ids(stays) && delivery(&admin, &id).await["manager"] == all_ids(stays)
+            admin.get("/cluster").await["leader"] == all_ids(stays)
+                && delivery(&admin, &id).await["manager"] == all_ids(stays)
         };
         eventually(&format!("{name} leads and delivers"), leads_and_delivers).await;
         add_endpoints(&admin, &format!("r{round}"), 5).await;

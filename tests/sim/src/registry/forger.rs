@@ -58,7 +58,10 @@ fn forged(state: &State, through: ManagerId, random: &mut Random) -> Proposal {
         1 => sign(nobody, &honest),
         // In the name of the root of another machine.
         2 => {
-            let by = Author { who: Who::Local { manager: ManagerId(through.0 + 1), user: LocalUser::new(0, "root") }, from: None };
+            let by = Author {
+                who: Who::Local { manager: ManagerId(through.0 + 1), user: LocalUser::new(0, "root") },
+                from: None,
+            };
             sign(through, &Change { by, ..honest })
         }
         // Signed for another proposal: what was seen once is not good again.

@@ -9,9 +9,7 @@ mod slow;
 
 use std::time::Duration;
 
-use festoon_control::registry::{
-    AddNetwork, Bootstrap, Command, DEFAULT_MTU, FORMAT, ManagerRole, ManagerSpec, Vouch,
-};
+use festoon_control::registry::{AddNetwork, Bootstrap, Command, DEFAULT_MTU, FORMAT, ManagerRole, ManagerSpec, Vouch};
 use festoon_proto::map::MapVersion;
 use festoon_proto::{ClusterId, Fingerprint, ManagerId, PublicKey, SigningKey};
 use openraft::testing::{StoreBuilder, Suite};

@@ -182,7 +182,14 @@ fn an_endpoint_changes_its_own_and_only_while_it_may_use_the_overlay() {
     };
     let rotate = |endpoint, number| {
         let (endpoint, now) = (EndpointId(endpoint), UnixMs(1));
-        Command::RotateEndpointKey(RotateEndpointKey { endpoint, new_key: key(number), now, overlap_until: now })
+        Command::RotateEndpointKey(RotateEndpointKey {
+            endpoint,
+            shown: None,
+            new_key: key(number),
+            credential: None,
+            now,
+            overlap_until: now,
+        })
     };
     let own = |number: u8| [offer(1, &format!("192.168.{number}.0/24")), rotate(1, 50 + number), remove(1)];
     let refusal =

@@ -11,9 +11,9 @@ mod tables;
 mod vault;
 mod vouch;
 
-use festoon_proto::token::{SecretHash, TokenKind};
 use festoon_proto::epoch::{EpochProof, EpochSigner};
 use festoon_proto::map::MapVersion;
+use festoon_proto::token::{SecretHash, TokenKind};
 use festoon_proto::{ClusterId, EndpointId, EpochId, ManagerId, NetworkId, PublicKey, SigningKey};
 
 use super::*;

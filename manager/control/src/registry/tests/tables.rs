@@ -34,9 +34,8 @@ fn joining_again_gets_the_same_answer_for_some_minutes() {
 
 #[test]
 fn a_token_that_was_used_is_good_for_nothing_once_the_minutes_are_over_or_it_has_expired() {
-    let at = |now| Command::JoinManager(JoinManager {
-        token: hash(1), manager: spec(2), data_key: None, now: UnixMs(now),
-    });
+    let at =
+        |now| Command::JoinManager(JoinManager { token: hash(1), manager: spec(2), data_key: None, now: UnixMs(now) });
     let manager = |now| refusal(&[manager_token(1), at(1), at(now)]).0;
     let endpoint = |now| refusal(&[token(1, 1), join_as(1, 1, 5), join_as(1, 1, now)]).0;
     assert_eq!((manager(AGAIN_MS + 1), endpoint(AGAIN_MS + 5)), ("token-used", "token-used"));
@@ -45,9 +44,7 @@ fn a_token_that_was_used_is_good_for_nothing_once_the_minutes_are_over_or_it_has
 
 #[test]
 fn a_spent_manager_token_answers_nobody_who_does_not_hold_the_keys_that_came_first() {
-    let join = |manager| Command::JoinManager(JoinManager {
-        token: hash(1), manager, data_key: None, now: UnixMs(2),
-    });
+    let join = |manager| Command::JoinManager(JoinManager { token: hash(1), manager, data_key: None, now: UnixMs(2) });
     for stranger in [
         // All that stands in an agent's map, and a signing request of one's own.
         ManagerSpec { tls_key: Fingerprint([66; 32]), ..spec(2) },

@@ -11,8 +11,7 @@ const ID: u128 = 7;
 fn cluster() -> State {
     let witness = ManagerSpec { role: ManagerRole::Witness, seal_key: None, underlay: Vec::new(), ..spec(3) };
     let join = JoinManager { token: hash(3), manager: witness, data_key: None, now: UnixMs(1) };
-    let more =
-        [manager_token(2), join_manager(2, 2), manager_token(3), Command::JoinManager(join), client("a", 1)];
+    let more = [manager_token(2), join_manager(2, 2), manager_token(3), Command::JoinManager(join), client("a", 1)];
     last_of(&more).0
 }
 
@@ -62,9 +61,8 @@ fn a_full_manager_speaks_for_itself_and_for_callers_and_not_as_another() {
 #[test]
 fn a_witness_speaks_for_nothing_but_itself() {
     let me = ManagerId(3);
-    let announce = |manager| {
-        Command::AnnounceProgram(AnnounceProgram { manager, format: FORMAT, release: "1.0.0".to_owned() })
-    };
+    let announce =
+        |manager| Command::AnnounceProgram(AnnounceProgram { manager, format: FORMAT, release: "1.0.0".to_owned() });
     let renew = |manager| Command::RenewManager(RenewManager { manager, incarnation: 1 });
     for own in [announce(me), renew(me), Command::RemoveManager(me)] {
         assert_eq!(through(3, Who::Manager(me), own.clone()), Ok(()), "{own:?}");
