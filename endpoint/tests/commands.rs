@@ -26,6 +26,13 @@ fn complaint(state: &Path, arguments: &[&str]) -> String {
     text.trim().to_owned()
 }
 
+/// The one line that `join` fails with, given this token in a file.
+fn complaint_about(state: &Path, token: &str) -> String {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), token).unwrap();
+    complaint(state, &["join", &format!("@{}", file.path().display())])
+}
+
 /// A port on which nothing listens.
 fn nobody() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
@@ -46,10 +53,12 @@ fn token(kind: TokenKind) -> String {
 fn a_token_that_is_none_is_refused_by_what_is_wrong_with_it() {
     let state = tempfile::tempdir().unwrap();
     let good = token(TokenKind::Endpoint);
-    assert!(complaint(state.path(), &["join", "hello"]).contains("not a join token"));
-    assert!(complaint(state.path(), &["join", &good[..good.len() - 5]]).contains("damaged or cut off"));
+    assert!(complaint_about(state.path(), "hello").contains("not a join token"));
+    assert!(complaint_about(state.path(), &good[..good.len() - 5]).contains("damaged or cut off"));
     let manager = token(TokenKind::Manager);
-    assert!(complaint(state.path(), &["join", &manager]).contains("festoon-manager join"));
+    assert!(complaint_about(state.path(), &manager).contains("festoon-manager join"));
+    let argument = festoon(state.path(), &["join", "hello"]);
+    assert!(String::from_utf8_lossy(&argument.stderr).contains("FESTOON_JOIN_TOKEN"), "{argument:?}");
     assert!(!state.path().join("identity.json").exists());
 }
 
@@ -57,12 +66,12 @@ fn a_token_that_is_none_is_refused_by_what_is_wrong_with_it() {
 fn a_join_that_nobody_answers_can_be_repeated_with_the_same_key() {
     let state = tempfile::tempdir().unwrap();
     let token = token(TokenKind::Endpoint);
-    let error = complaint(state.path(), &["join", &token]);
+    let error = complaint_about(state.path(), &token);
     assert!(error.starts_with("festoon: cannot join: no manager answers (127.0.0.1:"), "{error}");
     assert_eq!(error.matches("no manager answers").count(), 1, "{error}");
     let identity = || StateDir::new(state.path()).identity().unwrap().unwrap().private_key.public_key();
     let first = identity();
-    complaint(state.path(), &["join", &token]);
+    complaint_about(state.path(), &token);
     assert_eq!(identity(), first);
 }
 
