@@ -8,7 +8,9 @@ mod status;
 mod traffic;
 mod wireguard;
 
+use std::fs;
 use std::net::IpAddr;
+use std::path::Path;
 use std::thread::park_timeout;
 use std::time::Duration;
 
@@ -23,6 +25,17 @@ pub use manager::{Introduction, Manager};
 pub use status::{AgentStatus, Endpoint, Listed, ManagerStatus, Member, MemberId, Neighbour, Registry, Uplink};
 pub use traffic::{Outcome, Traffic};
 pub use wireguard::{Conf, WireGuard};
+
+/// A join token as a command line takes it: in a file, which nobody else on the machine reads.
+///
+/// # Errors
+/// When the file can't be written.
+pub fn in_file(directory: &Path, token: &str) -> anyhow::Result<String> {
+    let hash = token.bytes().fold(0_u64, |hash, byte| hash.wrapping_mul(31).wrapping_add(byte.into()));
+    let path = directory.join(format!("token-{hash:016x}"));
+    fs::write(&path, token).context("can't write a token")?;
+    Ok(format!("@{}", path.display()))
+}
 
 /// How long a whole overlay may take to settle after anything.
 const SETTLE: Duration = Duration::from_secs(20);
