@@ -201,6 +201,7 @@ impl<T: Transport> Cluster<T> {
             None => Err(Attempt::NotTaken),
             Some(leader) if leader == self.network.me => self.write(proposal, is_again).await,
             Some(leader) => {
+                let proposal = Box::new(proposal);
                 match self.network.ask(leader, Request::Propose { proposal, attempt, is_again }, PROPOSE_LIMIT).await {
                     Ok(Answer::Applied(applied)) => Ok(applied),
                     // It may have led when it took the proposal, and it may have stopped after that.

@@ -66,7 +66,7 @@ impl Agent {
 
     /// Where its state is.
     #[must_use]
-    pub fn state_dir(&self) -> &std::path::Path {
+    pub fn state_dir(&self) -> &Path {
         &self.state_dir
     }
 

@@ -94,7 +94,7 @@ fn check_good(report: &Value) {
         let https = &manager["https"][0];
         assert_eq!(https["outcome"], "answered", "{manager:#}");
         assert!(https["clock_ahead_s"].as_i64().is_some_and(|ahead| ahead.abs() <= 1), "{manager:#}");
-        assert!(https["certificate_left_s"].as_i64().is_some_and(|left| left > 300 * 86_400), "{manager:#}");
+        assert!(https["certificate_left_s"].as_i64().is_some_and(|left| left > 80 * 86_400), "{manager:#}");
     }
 }
 
