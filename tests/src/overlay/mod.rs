@@ -8,8 +8,10 @@ mod status;
 mod traffic;
 mod wireguard;
 
-use std::fs;
+use std::fs::OpenOptions;
+use std::io::Write as _;
 use std::net::IpAddr;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::thread::park_timeout;
 use std::time::Duration;
@@ -33,7 +35,8 @@ pub use wireguard::{Conf, WireGuard};
 pub fn in_file(directory: &Path, token: &str) -> anyhow::Result<String> {
     let hash = token.bytes().fold(0_u64, |hash, byte| hash.wrapping_mul(31).wrapping_add(byte.into()));
     let path = directory.join(format!("token-{hash:016x}"));
-    fs::write(&path, token).context("can't write a token")?;
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
+    file.write_all(token.as_bytes()).context("can't write a token")?;
     Ok(format!("@{}", path.display()))
 }
 
