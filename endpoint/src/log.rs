@@ -6,7 +6,8 @@ use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use festoon_proto::harmless::HarmlessLines;
-use tracing_subscriber::filter::LevelFilter;
+use tracing::Level;
+use tracing_subscriber::filter::{LevelFilter, filter_fn};
 use tracing_subscriber::fmt::layer;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -67,6 +68,9 @@ pub fn start() -> LastLines {
     let has_clock = std::env::var_os("JOURNAL_STREAM").is_some();
     let shown = if has_clock { shown.without_time().boxed() } else { shown.boxed() };
     let kept = layer().with_writer(move || HarmlessLines(memory.clone())).with_target(false).with_ansi(false);
+    // At TRACE every exchange with the kernel would push the agent's own lines out.
+    let kept =
+        kept.with_filter(filter_fn(|line| *line.level() <= Level::INFO || !line.target().starts_with("netlink_proto")));
     tracing_subscriber::registry().with(filter).with(shown).with(kept).init();
     last
 }

@@ -12,31 +12,25 @@ use festoon_proto::token::{JoinToken, TokenKind, TokenSecret};
 use festoon_proto::{ClusterId, Fingerprint};
 
 fn festoon(state: &Path, arguments: &[&str]) -> Output {
-    command(state).args(arguments).output().unwrap()
-}
-
-fn command(state: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_festoon"));
-    command.env_clear().arg("--state-dir").arg(state);
-    command
+    command.env_clear().arg("--state-dir").arg(state).args(arguments).output().unwrap()
 }
 
 /// The one line the program fails with.
 fn complaint(state: &Path, arguments: &[&str]) -> String {
-    one_line(&festoon(state, arguments))
-}
-
-/// The one line that joining with `token` fails with.
-fn join_complaint(state: &Path, token: &str) -> String {
-    one_line(&command(state).arg("join").env("FESTOON_JOIN_TOKEN", token).output().unwrap())
-}
-
-fn one_line(output: &Output) -> String {
+    let output = festoon(state, arguments);
     assert!(!output.status.success(), "{output:?}");
     assert!(output.stdout.is_empty(), "{output:?}");
-    let text = String::from_utf8(output.stderr.clone()).unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
     assert_eq!(text.lines().count(), 1, "{text}");
     text.trim().to_owned()
+}
+
+/// The one line that `join` fails with, given this token in a file.
+fn complaint_about(state: &Path, token: &str) -> String {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), token).unwrap();
+    complaint(state, &["join", &format!("@{}", file.path().display())])
 }
 
 /// A port on which nothing listens.
@@ -59,10 +53,12 @@ fn token(kind: TokenKind) -> String {
 fn a_token_that_is_none_is_refused_by_what_is_wrong_with_it() {
     let state = tempfile::tempdir().unwrap();
     let good = token(TokenKind::Endpoint);
-    assert!(join_complaint(state.path(), "hello").contains("not a join token"));
-    assert!(join_complaint(state.path(), &good[..good.len() - 5]).contains("damaged or cut off"));
+    assert!(complaint_about(state.path(), "hello").contains("not a join token"));
+    assert!(complaint_about(state.path(), &good[..good.len() - 5]).contains("damaged or cut off"));
     let manager = token(TokenKind::Manager);
-    assert!(join_complaint(state.path(), &manager).contains("festoon-manager join"));
+    assert!(complaint_about(state.path(), &manager).contains("festoon-manager join"));
+    let argument = festoon(state.path(), &["join", "hello"]);
+    assert!(String::from_utf8_lossy(&argument.stderr).contains("FESTOON_JOIN_TOKEN"), "{argument:?}");
     assert!(!state.path().join("identity.json").exists());
 }
 
@@ -70,12 +66,12 @@ fn a_token_that_is_none_is_refused_by_what_is_wrong_with_it() {
 fn a_join_that_nobody_answers_can_be_repeated_with_the_same_key() {
     let state = tempfile::tempdir().unwrap();
     let token = token(TokenKind::Endpoint);
-    let error = join_complaint(state.path(), &token);
+    let error = complaint_about(state.path(), &token);
     assert!(error.starts_with("festoon: cannot join: no manager answers (127.0.0.1:"), "{error}");
     assert_eq!(error.matches("no manager answers").count(), 1, "{error}");
     let identity = || StateDir::new(state.path()).identity().unwrap().unwrap().private_key.public_key();
     let first = identity();
-    join_complaint(state.path(), &token);
+    complaint_about(state.path(), &token);
     assert_eq!(identity(), first);
 }
 

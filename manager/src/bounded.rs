@@ -48,7 +48,9 @@ mod tests {
         };
         let routes = Router::new().route("/short", get(|| async { "four" })).route("/endless", get(endless));
         tokio::spawn(async move { axum::serve(listener, routes).await });
-        reqwest::Client::builder().no_proxy().build().unwrap().get(format!("http://{at}{path}")).send().await.unwrap()
+        let tls = crate::pki::client_config(&[], None).unwrap();
+        let client = reqwest::Client::builder().tls_backend_preconfigured(tls).no_proxy().build().unwrap();
+        client.get(format!("http://{at}{path}")).send().await.unwrap()
     }
 
     #[tokio::test]

@@ -296,7 +296,7 @@ impl<T: Transport> Cluster<T> {
                 Err(Rejection::Repeated)
             }
             Request::Propose { proposal, is_again, .. } => {
-                self.write(proposal, is_again).await.map(Answer::Applied).map_err(|attempt| match attempt {
+                self.write(*proposal, is_again).await.map(Answer::Applied).map_err(|attempt| match attempt {
                     Attempt::Stopped => Rejection::Stopped,
                     Attempt::StillNeeded(silent) => Rejection::StillNeeded(silent),
                     Attempt::NotTaken => Rejection::NotTaken,

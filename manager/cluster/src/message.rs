@@ -33,7 +33,7 @@ pub(crate) enum Request {
     Vote(VoteRequest<MemberId>),
     Snapshot(InstallSnapshotRequest<TypeConfig>),
     Propose {
-        proposal: Proposal,
+        proposal: Box<Proposal>,
         /// Which attempt of the sender to have it written.
         attempt: u32,
         /// Whether it may be in the log already.

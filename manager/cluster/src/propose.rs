@@ -99,8 +99,21 @@ impl<T: Transport> Cluster<T> {
     /// As [`Cluster::propose`], and says where in the log the change stands. Most that were refused stand there too.
     pub async fn submit(&self, change: Change) -> Result<Applied, ProposeError> {
         let deadline = Instant::now() + PROPOSE_LIMIT;
+        self.first_copy(&change, deadline).await?;
         let proposal = self.signer.propose(&self.snapshot(), self.seen(), self.ids.next(), change);
         self.submit_signed(proposal, deadline).await
+    }
+
+    /// Waits for a copy of the registry, which a signature is about: a manager that has just joined has none for a moment. Only
+    /// the first change of a cluster needs none.
+    async fn first_copy(&self, change: &Change, deadline: Instant) -> Result<(), ProposeError> {
+        if matches!(change.command, Command::Bootstrap(_)) {
+            return Ok(());
+        }
+        let mut states = self.watch();
+        let copied =
+            timeout_at(deadline, states.wait_for(|state| state.cluster().is_some())).await.is_ok_and(|it| it.is_ok());
+        if copied { Ok(()) } else { Err(self.no_quorum(false)) }
     }
 
     /// How far the log was carried out here.
@@ -118,8 +131,10 @@ impl<T: Transport> Cluster<T> {
     /// As [`Cluster::submit`], of a change that another manager signs.
     #[cfg(any(test, feature = "testing"))]
     pub async fn submit_for(&self, signer: &crate::Signer, change: Change) -> Result<Applied, ProposeError> {
+        let deadline = Instant::now() + PROPOSE_LIMIT;
+        self.first_copy(&change, deadline).await?;
         let proposal = signer.propose(&self.snapshot(), self.seen(), self.ids.next(), change);
-        self.submit_signed(proposal, Instant::now() + PROPOSE_LIMIT).await
+        self.submit_signed(proposal, deadline).await
     }
 
     /// Brings a change into the registry that another manager has signed itself.
@@ -201,6 +216,7 @@ impl<T: Transport> Cluster<T> {
             None => Err(Attempt::NotTaken),
             Some(leader) if leader == self.network.me => self.write(proposal, is_again).await,
             Some(leader) => {
+                let proposal = Box::new(proposal);
                 match self.network.ask(leader, Request::Propose { proposal, attempt, is_again }, PROPOSE_LIMIT).await {
                     Ok(Answer::Applied(applied)) => Ok(applied),
                     // It may have led when it took the proposal, and it may have stopped after that.

@@ -50,6 +50,7 @@ pub(super) struct Base {
 }
 
 /// Opens the registry and binds the listener.
+#[expect(clippy::too_many_lines, reason = "it puts the parts together, a line or two for each, and decides nothing")]
 pub(super) async fn start(data: &DataDir, config: &Config) -> anyhow::Result<Base> {
     let identity = data.identity()?;
     let me = identity.manager;
@@ -184,9 +185,8 @@ async fn know_managers(cluster: Cluster, known: KnownHosts) {
         let state = std::sync::Arc::clone(&*states.borrow_and_update());
         state.managers().flat_map(|manager| &manager.https).for_each(|at| known.note(at.ip()));
         // What is not said again is forgotten.
-        match tokio::time::timeout(KNOWN_AGAIN, states.changed()).await {
-            Ok(Err(_)) => return,
-            Ok(Ok(())) | Err(_) => {}
+        if let Ok(Err(_)) = tokio::time::timeout(KNOWN_AGAIN, states.changed()).await {
+            return;
         }
     }
 }

@@ -165,7 +165,7 @@ impl Heads {
                 }
                 Ok(_) => {}
                 Err(error) => {
-                    tracing::debug!(manager = %other, %error, "a manager does not tell the head of its audit log")
+                    tracing::debug!(manager = %other, %error, "a manager does not tell the head of its audit log");
                 }
             }
         }

@@ -36,7 +36,6 @@ impl<S: Sync> FromRequestParts<S> for Opener {
     }
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "it is small, and this is how a result gives it")]
 fn of_process(process: UCred) -> LocalUser {
     let uid = process.uid();
     let login = process.pid().and_then(|pid| login_of(&fs::read_to_string(format!("/proc/{pid}/loginuid")).ok()?));

@@ -372,7 +372,7 @@ fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
 
 #[derive(Debug, Clone)]
 enum Step {
-    Change(Change),
+    Change(Box<Change>),
     Tell,
     Attach(u64, u16),
 }
@@ -389,7 +389,7 @@ fn any_step() -> impl Strategy<Value = Step> {
         1 => (1_u16..6, 0_u8..3).prop_map(|(id, priority)| set_priority(id, priority)),
     ];
     prop_oneof![
-        6 => change.prop_map(Step::Change),
+        6 => change.prop_map(|change| Step::Change(Box::new(change))),
         2 => Just(Step::Tell),
         3 => (1_u64..30, 1_u16..5).prop_map(|(endpoint, manager)| Step::Attach(endpoint, manager)),
     ]

@@ -119,7 +119,8 @@ impl Manager {
 
     pub(crate) fn try_join(&self, name: &str, token: &str) -> Output {
         let addresses = self.addresses();
-        let mut arguments = vec!["join", token, "--name", name];
+        let token = in_file(token);
+        let mut arguments = vec!["join", &token.argument, "--name", name];
         arguments.extend(addresses.iter().map(String::as_str));
         self.run(&arguments)
     }
@@ -284,6 +285,18 @@ pub(crate) struct Agent {
     pub(crate) key: PublicKey,
     pub(crate) secret: [u8; 32],
     pub(crate) ca_fingerprint: Fingerprint,
+}
+
+/// A join token as a command line takes it: in a file.
+pub(crate) struct TokenFile {
+    pub(crate) argument: String,
+    _file: tempfile::NamedTempFile,
+}
+
+pub(crate) fn in_file(token: &str) -> TokenFile {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), token).unwrap();
+    TokenFile { argument: format!("@{}", file.path().display()), _file: file }
 }
 
 /// An answer, or the problem there is.

@@ -31,7 +31,7 @@ use festoon_proto::http::{AGENT_JOIN, AGENT_LEAVE};
 use festoon_proto::token::{JoinToken, TokenSecret};
 use festoon_proto::{EndpointId, Fingerprint};
 
-use harness::{Agent, Manager, modes, problem, text, until};
+use harness::{Agent, Manager, in_file, modes, problem, text, until};
 
 async fn two_managers() -> (Manager, Manager) {
     let first = Manager::init("m1").started().await;
@@ -204,7 +204,9 @@ async fn joining_managers_are_checked() {
     assert!(join(&word[..40], "m2").contains("damaged or cut off"));
     assert!(join(&word, "m1").contains("a manager m1 exists already"));
     let there = ["--underlay".to_owned(), first.underlay.to_string(), "--https".to_owned(), outsider.https.to_string()];
-    let taken = [&["join", word.as_str(), "--name", "m2"], &there.each_ref().map(String::as_str)[..]].concat();
+    let in_a_file = in_file(&word);
+    let taken =
+        [&["join", in_a_file.argument.as_str(), "--name", "m2"], &there.each_ref().map(String::as_str)[..]].concat();
     assert!(outsider.must_fail(&taken).contains(&format!("{} belongs to manager m1", first.underlay)));
     let token: JoinToken = word.parse().unwrap();
     let forged = JoinToken { ca_fingerprint: Fingerprint([0; 32]), ..token }.to_secret_string();

@@ -98,7 +98,7 @@ async fn strangers_learn_nothing_of_endpoints() {
     }
     let (_, enabled) = &known[0];
     let (_, disabled) = &known[1];
-    first.must(&["endpoints", "disable", &disabled.to_string()]);
+    first.must(&["endpoints", "disable", &disabled.to_string(), "--yes"]);
     let (gone, removed) = &known[2];
     let bearer = gone.credential(*removed).to_secret_string();
     let left = gone.request(first.https, |client, url| client.post(url + AGENT_LEAVE).bearer_auth(&bearer));

@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::IpAddr;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -11,7 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::status::AgentStatus;
-use super::{Manager, wait_until_slowly};
+use super::{Manager, in_file, wait_until_slowly};
 use crate::lab::{Host, Program, tool};
 
 const START: Duration = Duration::from_secs(10);
@@ -39,7 +39,8 @@ impl Agent {
     pub fn join(host: &Host, name: &str, state_dir: PathBuf, token: &str) -> anyhow::Result<Self> {
         let (host, name) = (host.clone(), name.to_owned());
         let mut agent = Self { host, name, state_dir, addresses: Vec::new(), program: None };
-        agent.run(&["join", token, "--name", &agent.name])?;
+        let token = in_file(agent.state_dir.parent().unwrap_or(Path::new(".")), token)?;
+        agent.run(&["join", &token, "--name", &agent.name])?;
         agent.up()?;
         agent.addresses = agent.status()?.addresses;
         Ok(agent)
@@ -65,7 +66,7 @@ impl Agent {
 
     /// Where its state is.
     #[must_use]
-    pub fn state_dir(&self) -> &std::path::Path {
+    pub fn state_dir(&self) -> &Path {
         &self.state_dir
     }
 

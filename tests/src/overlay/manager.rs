@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 
 use super::admin::Admin;
+use super::in_file;
 use super::status::{Listed, ManagerStatus};
 use crate::lab::{Host, Program, tool};
 
@@ -59,7 +60,8 @@ impl Manager {
     /// # Errors
     /// When it is not let in.
     pub fn join(host: &Host, dir: PathBuf, me: &Introduction, token: &str) -> anyhow::Result<Self> {
-        let args = ["join".to_owned(), token.to_owned()].into_iter().chain(me.options());
+        let token = in_file(dir.parent().unwrap_or(Path::new(".")), token)?;
+        let args = ["join".to_owned(), token].into_iter().chain(me.options());
         Self::enter(host, dir, me, &args.collect::<Vec<_>>())
     }
 

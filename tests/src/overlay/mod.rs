@@ -9,7 +9,11 @@ mod status;
 mod traffic;
 mod wireguard;
 
+use std::fs::OpenOptions;
+use std::io::Write as _;
 use std::net::IpAddr;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
 use std::thread::park_timeout;
 use std::time::Duration;
 
@@ -25,6 +29,18 @@ pub use manager::{Introduction, Manager};
 pub use status::{AgentStatus, Endpoint, Listed, ManagerStatus, Member, MemberId, Neighbour, Note, Registry, Uplink};
 pub use traffic::{Outcome, Traffic};
 pub use wireguard::{Conf, WireGuard};
+
+/// A join token as a command line takes it: in a file, which nobody else on the machine reads.
+///
+/// # Errors
+/// When the file can't be written.
+pub fn in_file(directory: &Path, token: &str) -> anyhow::Result<String> {
+    let hash = token.bytes().fold(0_u64, |hash, byte| hash.wrapping_mul(31).wrapping_add(byte.into()));
+    let path = directory.join(format!("token-{hash:016x}"));
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
+    file.write_all(token.as_bytes()).context("can't write a token")?;
+    Ok(format!("@{}", path.display()))
+}
 
 /// How long a whole overlay may take to settle after anything.
 const SETTLE: Duration = Duration::from_secs(20);

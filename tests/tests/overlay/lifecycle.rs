@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use festoon_tests::lab::{Host, Lab, tool};
-use festoon_tests::overlay::{Introduction, Manager, Overlay, Spec, let_pass, wait_until_slowly};
+use festoon_tests::overlay::{Introduction, Manager, Overlay, Spec, in_file, let_pass, wait_until_slowly};
 
 use crate::{SOON, agent, reaches, refusal, wait_all_reach, wait_reaches};
 
@@ -92,7 +92,7 @@ fn a_second_agent_and_a_second_manager_on_the_same_state_are_refused() -> anyhow
         let overlay = Overlay::start(lab, &Spec { agents: &["a"], ..Spec::default() })?;
         let said = refusal(overlay.agents[0].run(&["up"]))?;
         assert!(said.contains("another festoon uses"), "{said}");
-        let said = refusal(overlay.agents[0].run(&["join", &overlay.managers[0].token()?]))?;
+        let said = refusal(overlay.agents[0].run(&["join", &in_file(lab.dir(), &overlay.managers[0].token()?)?]))?;
         assert!(said.contains("joined"), "{said}");
         let said = refusal(overlay.managers[0].run(&["serve"]))?;
         assert!(said.contains("running") || said.contains("in use"), "{said}");
@@ -108,7 +108,8 @@ fn a_token_lets_in_one_and_only_in_time() -> anyhow::Result<()> {
         let host = overlay.clouds[0].host("b")?;
         let festoon = tool("festoon")?.to_string_lossy().into_owned();
         let join = |dir: &str, token: &str| {
-            host.run(&festoon, &["--state-dir", &lab.dir().join(dir).to_string_lossy(), "join", token])
+            let token = in_file(lab.dir(), token)?;
+            host.run(&festoon, &["--state-dir", &lab.dir().join(dir).to_string_lossy(), "join", &token])
         };
         let token = overlay.managers[0].token()?;
         join("first", &token)?;

@@ -171,7 +171,7 @@ fn message(
 }
 
 fn may(manager: &Manager, change: &Change, state: &State) -> Result<(), VouchError> {
-    let own = parts(&change.command).map(|command| of_manager(command));
+    let own = parts(&change.command).map(of_manager);
     if own.clone().any(|of| matches!(of, Of::Nobody)) {
         return Err(VouchError::Epochs);
     }

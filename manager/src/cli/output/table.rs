@@ -49,13 +49,13 @@ impl Table {
     }
 
     /// With this row, of as many cells as there are columns.
-    pub(in crate::cli) fn row(&mut self, cells: Vec<String>) {
+    pub(in crate::cli) fn row(&mut self, cells: &[String]) {
         self.rows.push(cells.iter().map(|cell| harmless(cell).into_owned()).collect());
     }
 
     /// With these rows.
     pub(in crate::cli) fn rows(mut self, rows: impl IntoIterator<Item = Vec<String>>) -> Self {
-        rows.into_iter().for_each(|row| self.row(row));
+        rows.into_iter().for_each(|row| self.row(&row));
         self
     }
 

@@ -24,6 +24,11 @@ pub(super) fn is_deceived(state: &State) -> bool {
     state.networks().any(|network| network.name.starts_with(NAME))
 }
 
+/// Whether this is what the liar asks for.
+pub(super) fn is_forged(command: &Command) -> bool {
+    matches!(command, Command::AddNetwork(network) if network.name.starts_with(NAME))
+}
+
 /// Tries until the world ends.
 pub(super) async fn forge(world: Arc<World>, mut random: Random) {
     while !world.is_over() {

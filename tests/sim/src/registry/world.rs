@@ -152,10 +152,11 @@ impl World {
     /// A client proposes through this program, and is told something at last: that the program died, if nothing else.
     pub(super) async fn propose(&self, client: u64, through: ManagerId, process: &Process, command: Command) -> Answer {
         let call = self.history.invoke(client, through, command.clone());
+        let signer = signer(&command, through);
         let answer = tokio::select! {
             biased;
             () = process.ended() => Answer::Unknown,
-            answer = process.cluster.submit_for(&signer(&command, through), command.into()) => with_addresses(answer.into(), process),
+            answer = process.cluster.submit_for(&signer, command.into()) => with_addresses(answer.into(), process),
         };
         self.note(&format!("client {client} through {through}: call {call} {answer:?}"));
         self.history.answer(call, answer.clone());

@@ -184,9 +184,9 @@ fn an_endpoint_changes_its_own_and_only_while_it_may_use_the_overlay() {
         let (endpoint, now) = (EndpointId(endpoint), UnixMs(1));
         Command::RotateEndpointKey(RotateEndpointKey {
             endpoint,
-            shown: None,
+            shown: Some(hash(1)),
             new_key: key(number),
-            credential: None,
+            credential: Some(hash(number)),
             now,
             overlap_until: now,
         })

@@ -50,7 +50,7 @@ fn a_full_manager_speaks_for_itself_and_for_callers_and_not_as_another() {
     for who in [Who::Cluster, local(ManagerId(1)), Who::Manager(ManagerId(1)), Who::Newcomer] {
         assert_eq!(through(1, who, add()), Ok(()), "{who:?}");
     }
-    assert_eq!(through(1, Who::Endpoint(EndpointId(1)), add()), Ok(()));
+    assert_eq!(through(1, Who::Endpoint(EndpointId(1)), remove(1)), Ok(()));
     let user = Who::User { user: UserId(1), session: SessionId(1) };
     let token = Who::ApiToken { token: ApiTokenId(1), user: UserId(1) };
     for who in [local(ManagerId(2)), Who::Manager(ManagerId(3)), Who::Endpoint(EndpointId(9)), user, token] {

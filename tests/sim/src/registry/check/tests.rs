@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use festoon_cluster::{Proposal, ProposalId, Signer};
 use festoon_control::registry::{
-    AddClient, AddNetwork, Addresses, Bootstrap, Command, CreateToken, EndpointError, FORMAT, JoinEndpoint,
+    AddClient, AddNetwork, Addresses, Bootstrap, Carried, Command, CreateToken, EndpointError, FORMAT, JoinEndpoint,
     ManagerRole, ManagerSpec, Outcome, RemoveEndpoint, State, TokenError, TokenPreset, UnixMs, UpdateManager, apply,
 };
 use festoon_proto::map::MapVersion;
@@ -64,7 +64,8 @@ impl Story {
     fn carry_out(&mut self, command: &Command) -> Said {
         self.place += 1;
         self.enter(self.place, command);
-        let result = apply(&self.state, self.place, command).map(|(state, outcome)| {
+        let proposal = self.signed(self.place, self.place.into(), command);
+        let result = proposal.carry_out(&self.state, self.place).map(|Carried { state, outcome, .. }| {
             let before = std::mem::replace(&mut self.state, Arc::new(state)).version();
             self.publish(before);
             outcome
