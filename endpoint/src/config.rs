@@ -2,10 +2,13 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::Duration;
 
 use clap::Args;
 use ipnet::IpNet;
+
+use crate::host::{Consent, Protection};
 
 /// The state directory of the agent that systemd runs.
 pub const DEFAULT_STATE_DIR: &str = "/var/lib/festoon";
@@ -40,6 +43,40 @@ pub struct Config {
     #[arg(long = "route", global = true, env = "FESTOON_ROUTES", value_delimiter = ',', value_name = "CIDR")]
     pub routes: Vec<IpNet>,
 
+    /// A prefix that is this host's own although it lies in the overlay, as 172.31.16.0/20: it is never sent into the tunnel;
+    /// again for more. The networks, gateways and resolvers that the host had when it joined need not be listed. The
+    /// list is kept; `none` forgets it
+    #[arg(long = "local", global = true, env = "FESTOON_LOCAL", value_delimiter = ',', value_name = "CIDR|none")]
+    pub local: Vec<Listed>,
+
+    /// A prefix of containers or hosts behind this host that may send into the overlay through it; again for more. What is
+    /// behind bridges without a physical port always may. The list is kept; `none` forgets it
+    #[arg(
+        long = "forward-from",
+        global = true,
+        env = "FESTOON_FORWARD_FROM",
+        value_delimiter = ',',
+        value_name = "CIDR|none"
+    )]
+    pub forward_from: Vec<Listed>,
+
+    /// The approved routes of other endpoints that this host uses: `private` for those to private addresses that are not on its
+    /// own networks, `all` for public addresses too, `none`, or prefixes; with commas for several. The list is kept [default:
+    /// private]
+    #[arg(
+        long = "accept-routes",
+        global = true,
+        env = "FESTOON_ACCEPT_ROUTES",
+        value_delimiter = ',',
+        value_name = "private|all|none|CIDR"
+    )]
+    pub accept_routes: Vec<Consent>,
+
+    /// Keep overlay traffic in the tunnel with nftables whatever routes the host's neighbours announce: `require` does not start
+    /// without, `warn` does and says so, `off` lets it leave in the clear
+    #[arg(long, global = true, env = "FESTOON_LEAK_PROTECTION", value_enum, default_value_t)]
+    pub leak_protection: Protection,
+
     /// Serve metrics for Prometheus, and /healthz and /readyz, at this address without a login, as in 127.0.0.1:8445
     /// [default: not at all]
     #[arg(long, global = true, env = "FESTOON_METRICS", value_name = "IP:PORT")]
@@ -48,6 +85,35 @@ pub struct Config {
     /// Replace the endpoint's key by itself once it is so old, as in 30d [default: never]
     #[arg(long, global = true, env = "FESTOON_ROTATE_KEY_EVERY", value_parser = duration)]
     pub rotate_key_every: Option<Duration>,
+}
+
+/// A prefix of a list, or the word that empties it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listed {
+    /// The list is empty.
+    None,
+    /// This is in it.
+    Prefix(IpNet),
+}
+
+impl FromStr for Listed {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "none" => Ok(Self::None),
+            prefix => prefix
+                .parse::<IpNet>()
+                .map(|prefix| Self::Prefix(prefix.trunc()))
+                .map_err(|_| format!("{text:?} is neither none nor a prefix as in 172.31.16.0/20")),
+        }
+    }
+}
+
+/// The prefixes of a list.
+pub fn prefixes(listed: &[Listed]) -> Vec<IpNet> {
+    let prefix = |one: &Listed| if let Listed::Prefix(prefix) = one { Some(*prefix) } else { None };
+    listed.iter().filter_map(prefix).collect()
 }
 
 /// A length of time as people write it.
@@ -103,6 +169,10 @@ mod tests {
             rotate_key_every,
             metrics: None,
             routes: Vec::new(),
+            local: Vec::new(),
+            forward_from: Vec::new(),
+            accept_routes: Vec::new(),
+            leak_protection: Protection::default(),
         }
     }
 

@@ -7,8 +7,9 @@ use festoon_proto::map::EndpointMap;
 use festoon_proto::token::{JoinToken, ParseTokenError, TokenKind};
 
 use crate::config::Config;
+use crate::host::{NetlinkError, home};
 use crate::https::{AskError, Managers, ask_any};
-use crate::state::{Identity, LockError, StateDir, StateError};
+use crate::state::{HostRecord, Identity, LockError, StateDir, StateError};
 
 /// The host did not become a member.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +32,9 @@ pub enum JoinError {
     /// No manager let the host in.
     #[error("cannot join")]
     Ask(#[from] AskError),
+    /// The host could not be looked at.
+    #[error("cannot join: what networks this host has could not be read")]
+    Look(#[from] NetlinkError),
     /// A manager contradicts itself.
     #[error("cannot join: the manager does not believe in the token's CA")]
     WrongCa,
@@ -53,6 +57,10 @@ pub async fn join(config: &Config, token: &str, name: Option<String>) -> Result<
     if !joined.map.authorities.contains(&token.ca_fingerprint) {
         return Err(JoinError::WrongCa);
     }
+    // Before the map, which makes the host a member.
+    let mut host = HostRecord { home: home(&config.interface).await?, ..HostRecord::default() };
+    host.choose(config);
+    state.store_host(&host)?;
     state.store_map(&joined.map)?;
     Ok(joined.map)
 }

@@ -4,6 +4,7 @@ use festoon_proto::EndpointId;
 
 use crate::config::Config;
 use crate::control::{self, ControlError};
+use crate::host::{self, Problem};
 use crate::https::{AskError, Managers, ask_any};
 use crate::state::{LockError, Membership, StateDir, StateError};
 
@@ -24,6 +25,9 @@ pub enum LeaveError {
     /// The agent did not stop.
     #[error(transparent)]
     Control(#[from] ControlError),
+    /// What the agent had left on the host stays.
+    #[error(transparent)]
+    Host(#[from] Problem),
     /// What is on disk cannot be used.
     #[error(transparent)]
     State(#[from] StateError),
@@ -52,7 +56,10 @@ pub async fn leave(config: &Config, force: bool) -> Result<Left, LeaveError> {
         Err(error) => return Err(error.into()),
     };
     match control::down(&config.socket()) {
-        Ok(()) | Err(ControlError::NotRunning) => {}
+        Ok(()) => {}
+        Err(ControlError::NotRunning) => {
+            let _ = host::clean(&config.interface).await?;
+        }
         Err(error) => return Err(error.into()),
     }
     match state.lock() {

@@ -16,6 +16,7 @@ use tokio::time::timeout;
 
 use crate::config::Config;
 use crate::control::{self, AgentStatus, ControlError};
+use crate::host::MARK;
 use crate::node::measure::{Measure, Measured};
 use crate::node::status::Status;
 use crate::node::{Command, EndpointNode, Event, NodeConfig};
@@ -123,8 +124,10 @@ impl OwnNode {
         let state = StateDir::new(&config.state_dir);
         let membership = state.membership()?;
         let lock = state.lock()?;
-        let udp = UdpConfig { address: None, port: config.listen_port, segmentation: false };
-        let udp = UdpPort::bind(&udp).with_context(|| format!("cannot use UDP port {}", config.listen_port))?;
+        let udp = UdpConfig { address: None, port: config.listen_port, segmentation: false, mark: Some(MARK) };
+        // Without the privilege to mark packets they may still get through.
+        let udp = UdpPort::bind(&udp).or_else(|_| UdpPort::bind(&UdpConfig { mark: None, ..udp }));
+        let udp = udp.with_context(|| format!("cannot use UDP port {}", config.listen_port))?;
         let listen_port = udp.local_addr().context("cannot read the UDP port")?.port();
         let generation = Generation::first_of_boot(0);
         let node = NodeConfig { private_key: membership.private_key, generation, only_measures: true };

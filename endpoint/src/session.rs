@@ -14,7 +14,7 @@
 //! The main loop owns what changes; the other tasks hand it messages. It serves whichever is ready, one at a time.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use festoon_dataplane::io::{DriverHandle, TunConfig, TunPort, UdpConfig, UdpPort, spawn};
@@ -24,10 +24,11 @@ use festoon_proto::{Generation, ManagerId, PublicKey};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
+use tokio::time::interval;
 
 use crate::config::Config;
 use crate::control::{AgentStatus, Ask, Facts, Server, Settings, Setup};
-use crate::host::{Change, Desired, Host, Watch};
+use crate::host::{self, Change, Host, MARK, Note, Plan, Problem, Protection, Slot, Watch, home, plan};
 use crate::log::LastLines;
 use crate::metrics::Metrics;
 use crate::node::status::Status;
@@ -35,21 +36,29 @@ use crate::node::{Command, EndpointNode, Event, NodeConfig, NodeKeys};
 use crate::offer::Offerer;
 use crate::refresh::{Refresher, Want};
 use crate::rotate::{DEFAULT_OVERLAP, Rotation, Rotator};
-use crate::state::{Membership, StateDir};
+use crate::state::{HostRecord, Membership, StateDir};
 use crate::systemd;
 
 /// Messages that the main loop has not taken yet. A task that has more waits.
 const BACKLOG: usize = 64;
+
+/// How often everything is looked at although nobody told of a change.
+const RESYNC: Duration = Duration::from_secs(60);
 
 /// Runs the agent until a signal or `festoon down` stops it. `log` has the last lines of what it logs.
 pub async fn run(config: &Config, log: LastLines) -> anyhow::Result<()> {
     let state = StateDir::new(&config.state_dir);
     let lock = state.lock()?;
     let membership = state.membership()?;
+    if config.leak_protection == Protection::Require {
+        host::check_protection()?;
+    }
     let signals = Signals::register().context("cannot wait for signals")?;
     let server = Server::bind(&config.socket(), lock)?;
     let (inputs, outlets) = channels();
-    let mut session = Session::start(config, &membership, state.next_boot()?, (outlets.events, log)).await?;
+    let record = remember(&state, config).await?;
+    let own = Own { membership: &membership, record, generation: state.next_boot()? };
+    let mut session = Session::start(config, own, (outlets.events, log)).await?;
 
     let mut tasks = JoinSet::new();
     if let Some(address) = config.metrics {
@@ -58,10 +67,14 @@ pub async fn run(config: &Config, log: LastLines) -> anyhow::Result<()> {
         tasks.spawn(async move { match festoon_metrics::serve(address, metrics).await {} });
     }
     tasks.spawn(server.serve(outlets.asks));
-    let watch = Watch::open(session.host.index()).context("cannot watch the host's addresses")?;
+    let watch = Watch::open(session.host.index(), &session.interface).context("cannot watch the host's addresses")?;
     tasks.spawn(watch.run(outlets.changes));
     // Only now, so that no change falls between.
-    session.set_host().await?;
+    session.set_host(true).await?;
+    if let Some(reason) = session.unguarded.take().filter(|_| config.leak_protection == Protection::Require) {
+        session.stop(true).await;
+        anyhow::bail!("{reason}");
+    }
     let rotator = Rotator {
         state: state.clone(),
         every: config.rotate_key_every,
@@ -77,10 +90,33 @@ pub async fn run(config: &Config, log: LastLines) -> anyhow::Result<()> {
 
     let outcome = session.serve(inputs, signals).await;
     systemd::stopping();
-    session.stop().await;
+    session.stop(!matches!(outcome, Ok(End::TakeBack))).await;
     // Last, because it releases the lock of the state and lets go whoever waits in `festoon down`.
     tasks.shutdown().await;
-    outcome
+    outcome.map(drop)
+}
+
+/// How a session ends in good order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// The host is as it was without the agent.
+    TakeBack,
+    /// The agent is about to be started again, as far as it knows: what belongs in the tunnel still goes nowhere else.
+    KeepClosed,
+}
+
+/// What the agent remembers of the host. If it never looked, now is when it joined, as far as anybody knows.
+async fn remember(state: &StateDir, config: &Config) -> anyhow::Result<HostRecord> {
+    let known = state.host()?;
+    let mut record = match &known {
+        Some(record) => record.clone(),
+        None => HostRecord { home: home(&config.interface).await?, ..HostRecord::default() },
+    };
+    record.choose(config);
+    if known.as_ref() != Some(&record) {
+        state.store_host(&record)?;
+    }
+    Ok(record)
 }
 
 /// What the main loop waits for, beside signals.
@@ -122,6 +158,13 @@ fn channels() -> (Inputs, Outlets) {
     (Inputs { events, changes, maps, keys, asks, rotations }, outlets)
 }
 
+/// What a session begins with.
+struct Own<'a> {
+    membership: &'a Membership,
+    record: HostRecord,
+    generation: Generation,
+}
+
 /// What the main loop owns.
 struct Session {
     interface: String,
@@ -129,7 +172,12 @@ struct Session {
     public_key: PublicKey,
     map: Arc<EndpointMap>,
     host: Host,
+    /// What the host had when it joined, and what its owner chose.
+    record: HostRecord,
     problems: Vec<String>,
+    notes: Vec<Note>,
+    /// Why overlay traffic is not kept in the tunnel.
+    unguarded: Option<String>,
     driver: DriverHandle<EndpointNode>,
     settings: Settings,
     log: LastLines,
@@ -142,17 +190,17 @@ impl Session {
     /// Makes the device and the socket, and starts the node between them with the last known map.
     async fn start(
         config: &Config,
-        membership: &Membership,
-        generation: Generation,
+        own: Own<'_>,
         (events, log): (mpsc::Sender<Event>, LastLines),
     ) -> anyhow::Result<Self> {
+        let Own { membership, record, generation } = own;
         let map = Arc::new(membership.map.clone());
         let segmentation = !config.no_segmentation;
         let tun = TunConfig { name: config.interface.clone(), mtu: map.network.mtu, segmentation };
         let tun = TunPort::open(&tun)?;
         let interface = tun.name().to_owned();
-        let host = Host::open(&interface).await?;
-        let udp = UdpConfig { address: None, port: config.listen_port, segmentation };
+        let host = Host::open(&interface, config.leak_protection).await?;
+        let udp = UdpConfig { address: None, port: config.listen_port, segmentation, mark: Some(MARK) };
         let udp = UdpPort::bind(&udp).with_context(|| format!("cannot use UDP port {}", config.listen_port))?;
         let listen_port = udp.local_addr().context("cannot read the UDP port")?.port();
         let node = NodeConfig { private_key: membership.private_key.clone(), generation, only_measures: false };
@@ -166,7 +214,10 @@ impl Session {
             known: watch::Sender::new(Arc::clone(&map)),
             map,
             host,
+            record,
             problems: Vec::new(),
+            notes: Vec::new(),
+            unguarded: None,
             driver: spawn(node, udp, Some(tun), events)?,
             settings: Settings::from(config),
             log,
@@ -179,11 +230,14 @@ impl Session {
     }
 
     /// Serves until something says stop, or breaks.
-    async fn serve(&mut self, mut inputs: Inputs, mut signals: Signals) -> anyhow::Result<()> {
+    async fn serve(&mut self, mut inputs: Inputs, mut signals: Signals) -> anyhow::Result<End> {
         self.rotate_if_due(&inputs.rotations);
+        let mut resync = interval(RESYNC);
         loop {
             tokio::select! {
-                () = signals.any() => return Ok(()),
+                end = signals.any() => return Ok(end),
+                // News may be lost, and nobody tells of them.
+                _ = resync.tick() => self.handle_change(Change { underlay: false, filter: true }).await,
                 error = self.driver.failed() => return Err(error.into()),
                 Some(event) = inputs.events.recv() => self.handle_event(event),
                 Some(change) = inputs.changes.recv() => self.handle_change(change).await,
@@ -199,7 +253,7 @@ impl Session {
                     Ask::Measure(measure) => self.tell(Command::Measure(measure)).await,
                     // Whoever asked may have gone.
                     Ask::Facts(reply) => drop(reply.send(self.facts())),
-                    Ask::Down => return Ok(()),
+                    Ask::Down => return Ok(End::TakeBack),
                 },
             }
         }
@@ -238,7 +292,7 @@ impl Session {
                 self.want.send_modify(|_| {});
             }
         }
-        if let Err(error) = self.set_host().await {
+        if let Err(error) = self.set_host(change.filter).await {
             tracing::error!(%error, "cannot bring the overlay's device back into shape");
         }
     }
@@ -247,7 +301,7 @@ impl Session {
         self.map = Arc::clone(&map);
         self.known.send_replace(Arc::clone(&map));
         self.tell(Command::SetMap(map)).await;
-        if let Err(error) = self.set_host().await {
+        if let Err(error) = self.set_host(false).await {
             tracing::error!(%error, "cannot apply the new map to the overlay's device");
         }
     }
@@ -266,14 +320,24 @@ impl Session {
         self.tell(Command::SetKeys(keys)).await;
     }
 
-    /// Brings device and routes into the state of the map. What cannot be done is logged when it is new.
-    async fn set_host(&mut self) -> anyhow::Result<()> {
-        let problems = self.host.set(&Desired::from(&*self.map)).await?;
+    /// Brings device, routes and packet filter into the state of the map. The filter is read back if `look` says so. What cannot
+    /// be done is logged when it is new.
+    async fn set_host(&mut self, look: bool) -> anyhow::Result<()> {
+        let sight = self.host.look().await?;
+        let Plan { desired, notes } = plan(&self.map, &self.record.home, &self.record.choice(), &sight.facts);
+        let problems = self.host.set(&desired, &sight, look).await?;
+        self.unguarded = problems.iter().find_map(|problem| match problem {
+            Problem::Unguarded(error) => Some(error.to_string()),
+            Problem::Refused(_) => None,
+        });
         let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
         for problem in problems.iter().filter(|problem| !self.problems.contains(problem)) {
             tracing::error!("{problem}");
         }
-        self.problems = problems;
+        for note in notes.iter().filter(|note| !self.notes.contains(note)) {
+            tracing::warn!("{note}");
+        }
+        (self.problems, self.notes) = (problems, notes);
         Ok(())
     }
 
@@ -312,6 +376,9 @@ impl Session {
             public_key: self.public_key,
             map_version: self.map.version,
             problems: self.problems.clone(),
+            notes: self.notes.clone(),
+            routing_table: Slot::of(&self.interface).table(),
+            leak_protection: self.settings.leak_protection,
         }
     }
 
@@ -325,12 +392,15 @@ impl Session {
         info.map_or_else(|| id.to_string(), |manager| format!("{} ({id})", manager.name))
     }
 
-    /// Takes everything back.
-    async fn stop(self) {
+    /// Ends. Takes everything back unless overlay traffic is to be kept from leaving in the clear until the next start.
+    async fn stop(self, keep_closed: bool) {
         self.tell(Command::Detach).await;
-        if let Err(error) = self.host.restore().await {
-            // The addresses and routes go with the device in any case.
-            tracing::debug!(%error, "the overlay's device is gone already");
+        if keep_closed && self.settings.leak_protection != Protection::Off {
+            tracing::info!(
+                "what belongs in the tunnel goes nowhere until the agent is started again; `festoon down` gives it back to the host"
+            );
+        } else if let Err(error) = self.host.restore().await {
+            tracing::warn!(%error, "not everything could be taken back; `festoon down` tries again");
         }
         if let Err(error) = self.driver.shutdown().await {
             tracing::debug!(%error, "the driver had ended already");
@@ -355,11 +425,12 @@ impl Signals {
         })
     }
 
-    async fn any(&mut self) {
+    /// A person at a terminal means the end by it; a service manager may be about to start the agent again.
+    async fn any(&mut self) -> End {
         tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-            _ = self.hangup.recv() => {}
+            _ = self.terminate.recv() => End::KeepClosed,
+            _ = self.interrupt.recv() => End::TakeBack,
+            _ = self.hangup.recv() => End::KeepClosed,
         }
     }
 }

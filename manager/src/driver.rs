@@ -37,7 +37,7 @@ impl Config {
     fn socket(&self, port: u16) -> UdpConfig {
         let address = self.listen.map(|at| at.ip()).filter(|ip: &IpAddr| !ip.is_unspecified());
         let port = self.listen.map_or(port, |at| at.port());
-        UdpConfig { address, port, segmentation: self.segmentation }
+        UdpConfig { address, port, segmentation: self.segmentation, mark: None }
     }
 }
 

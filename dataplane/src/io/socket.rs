@@ -48,6 +48,11 @@ pub(super) fn prepare(socket: &Socket, v6: bool, segmentation: bool) -> io::Resu
     Ok(state)
 }
 
+/// Marks what the socket sends. The kernel takes the 32 bits as they are.
+pub(super) fn set_mark(socket: &Socket, mark: u32) -> io::Result<()> {
+    sys::set_option(socket, libc::SOL_SOCKET, libc::SO_MARK, mark.cast_signed())
+}
+
 /// Whether what the socket sends is kept whole. If so, what the kernel has heard of the path's MTU does not count either.
 pub(super) fn set_whole(socket: &Socket, v6: bool, whole: bool) -> io::Result<()> {
     let v4_mode = if whole { libc::IP_PMTUDISC_PROBE } else { libc::IP_PMTUDISC_DONT };

@@ -19,7 +19,7 @@ use tokio::io::Interest;
 
 use super::port::{Progress, Received, UnderlayPort};
 use super::readiness::Readiness;
-use super::socket::{bind, prepare, set_whole};
+use super::socket::{bind, prepare, set_mark, set_whole};
 use super::sys::{self, QueuedError};
 use crate::UnderlayPath;
 use crate::batch::UnderlayGroup;
@@ -53,6 +53,8 @@ pub struct UdpConfig {
     pub port: u16,
     /// Whether the kernel may join and split datagrams (GSO, GRO). Off is slower, for networks whose drivers get it wrong.
     pub segmentation: bool,
+    /// What the kernel marks the socket's packets with, for routing rules and packet filters (`SO_MARK`). Takes a privilege.
+    pub mark: Option<u32>,
 }
 
 /// A UDP socket that sends and receives in batches.
@@ -77,9 +79,12 @@ impl UdpPort {
     /// Opens the socket.
     ///
     /// # Errors
-    /// The address is not ours, or the port is in use.
+    /// The address is not ours, the port is in use, or this process may not mark packets.
     pub fn bind(config: &UdpConfig) -> io::Result<Self> {
         let socket = bind(config.address, config.port)?;
+        if let Some(mark) = config.mark {
+            set_mark(&socket, mark)?;
+        }
         let v6 = socket.local_addr()?.is_ipv6();
         let state = prepare(&socket, v6, config.segmentation)?;
         Ok(Self {

@@ -19,7 +19,7 @@ use crate::join::join;
 use crate::leave::{Left, leave};
 use crate::output::{say, warn};
 use crate::state::StateDir;
-use crate::{log, session, systemd};
+use crate::{host, log, session, systemd};
 use diagnose::{DebugCommand, NetcheckArgs, PingArgs, StatusArgs};
 
 /// What a command that asks the agent exits with when there is none.
@@ -182,7 +182,13 @@ fn run_up(config: &Config) -> anyhow::Result<()> {
 fn run_down(config: &Config) -> anyhow::Result<()> {
     match control::down(&config.socket()) {
         Ok(()) => println!("the agent has stopped"),
-        Err(ControlError::NotRunning) => println!("the agent is not running"),
+        Err(ControlError::NotRunning) => {
+            let left = single_threaded()?.block_on(host::clean(&config.interface))?;
+            println!(
+                "the agent is not running{}",
+                if left { "; what it had left on this host is taken back" } else { "" }
+            );
+        }
         Err(error) => return Err(error.into()),
     }
     Ok(())

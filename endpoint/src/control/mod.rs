@@ -18,6 +18,7 @@ pub use client::{ControlError, down, facts, measure, rotate_key, status};
 pub use server::{Ask, BindError, Server};
 
 use crate::config::Config;
+use crate::host::{Note, Protection};
 use crate::node::measure::Measured;
 use crate::node::status::{ManagerStatus, Status, UplinkState};
 
@@ -99,6 +100,12 @@ pub struct Setup {
     pub map_version: MapVersion,
     /// What an admin should look at: each one line.
     pub problems: Vec<String>,
+    /// Routes that came later, overlay addresses that cannot be reached, and routes that are not used.
+    pub notes: Vec<Note>,
+    /// The agent's routing table, whose number is in the name of its table in nftables too.
+    pub routing_table: u32,
+    /// Whether overlay traffic is kept in the tunnel.
+    pub leak_protection: Protection,
 }
 
 /// What the agent knows beside its status. Nothing of it is secret.
@@ -131,6 +138,8 @@ pub struct Settings {
     pub routes: Vec<IpNet>,
     /// How old its key may get, in seconds.
     pub rotate_key_every_s: Option<u64>,
+    /// Whether overlay traffic is kept in the tunnel.
+    pub leak_protection: Protection,
 }
 
 impl From<&Config> for Settings {
@@ -143,6 +152,7 @@ impl From<&Config> for Settings {
             no_segmentation: config.no_segmentation,
             routes: config.routes.clone(),
             rotate_key_every_s: config.rotate_key_every.map(|every| every.as_secs()),
+            leak_protection: config.leak_protection,
         }
     }
 }

@@ -5,6 +5,7 @@ use std::fmt::{self, Display, Formatter};
 use festoon_proto::harmless::harmless;
 
 use super::AgentStatus;
+use crate::host::{Code, Protection};
 use crate::node::status::ManagerStatus;
 
 impl Display for AgentStatus {
@@ -23,6 +24,24 @@ impl Display for AgentStatus {
         line(f, "transfer", format_args!("{} received, {} sent", Bytes(node.rx_bytes), Bytes(node.tx_bytes)))?;
         for (reason, count) in node.drops.iter().filter(|(_, count)| *count > 0) {
             line(f, "dropped", format_args!("{count} {reason}"))?;
+        }
+        line(f, "routing table", format_args!("{} (ip route show table {0})", setup.routing_table))?;
+        line(
+            f,
+            "leak protection",
+            match setup.leak_protection {
+                Protection::Require => "required",
+                Protection::Warn => "where nftables can do it",
+                Protection::Off => "off: overlay traffic may leave in the clear",
+            },
+        )?;
+        for note in &setup.notes {
+            let label = match note.code {
+                Code::ForeignRoute => "foreign route",
+                Code::Shadowed => "shadowed",
+                Code::RefusedRoute => "refused route",
+            };
+            line(f, label, note)?;
         }
         for problem in &setup.problems {
             line(f, "problem", problem)?;

@@ -4,6 +4,7 @@ use festoon_proto::Generation;
 use tokio::sync::mpsc;
 
 use super::*;
+use crate::host::Code;
 use crate::node::measure::Measure;
 use crate::rotate::RotateError;
 use crate::state::{StateDir, StateError};
@@ -29,7 +30,14 @@ fn status() -> AgentStatus {
         addresses: vec!["172.31.0.5".parse().unwrap(), "fd00::5".parse().unwrap()],
         public_key: PublicKey::from_bytes([1; 32]),
         map_version: MapVersion(17),
-        problems: vec!["overlay prefix 0.0.0.0/0 is not routed".into()],
+        problems: vec!["cannot bring festoon0 up".into()],
+        notes: vec![Note {
+            code: Code::ForeignRoute,
+            prefix: "172.31.9.0/24".parse().unwrap(),
+            text: "a route came later".into(),
+        }],
+        routing_table: 79063,
+        leak_protection: Protection::Require,
     };
     AgentStatus {
         setup,
@@ -59,6 +67,7 @@ fn facts() -> Facts {
         no_segmentation: false,
         routes: vec!["10.0.0.0/8".parse().unwrap()],
         rotate_key_every_s: Some(60),
+        leak_protection: Protection::Off,
     };
     Facts { version: "1".into(), settings, io: vec![("lost".into(), 3)], log: vec!["a line".into()] }
 }
@@ -76,7 +85,10 @@ fn the_table_shows_what_an_admin_looks_for() {
         "  generation: 4.1",
         "  transfer: 3.00 MiB received, 100 B sent",
         "  dropped: 2 no_route",
-        "  problem: overlay prefix 0.0.0.0/0 is not routed",
+        "  problem: cannot bring festoon0 up",
+        "  foreign route: a route came later",
+        "  routing table: 79063 (ip route show table 79063)",
+        "  leak protection: required",
         "manager: rome (m3)",
         "  state: hold-down",
         "  sees us as: 203.0.113.5:40001",

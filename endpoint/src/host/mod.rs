@@ -1,61 +1,76 @@
-//! The host's side of the overlay: the device's addresses and routes.
+//! The host's side of the overlay: the device's addresses, the routing table with its rules, and the packet filter.
 //!
-//! A reconciler: [`Host::set`] compares what is there with what should be and changes the difference, so it may be
-//! called as often as anything might have changed. The resolver has its place here; there is no DNS yet.
+//! A reconciler: [`plan`] says what should be, without looking at the kernel; [`Host::set`] compares that with what is there
+//! and changes the difference, so it may be called as often as anything might have changed. The resolver has its place here;
+//! there is no DNS yet.
 
-mod conflict;
+mod consent;
+mod facts;
+mod guard;
+mod look;
 mod netlink;
+mod nft;
+mod note;
+mod plan;
+mod slot;
+mod spans;
+mod table;
 mod watch;
 
 use std::net::IpAddr;
 
-use festoon_proto::map::EndpointMap;
-use ipnet::IpNet;
+use rtnetlink::packet_route::route::RouteMessage;
 
-pub use conflict::{Problem, UnderlayRoute};
+pub use consent::Consent;
+pub use facts::{Facts, Home, Subnet, UnderlayRoute, resolvers};
 pub use netlink::NetlinkError;
+pub use nft::GuardError;
+pub use note::{Code, Note};
+pub use plan::{Choice, Desired, Direct, Plan, Protocol, plan};
+pub use slot::{MARK, Slot};
 pub use watch::{Change, Watch};
 
 use netlink::Netlink;
+use nft::Guard;
 
-/// What the device should have.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Desired {
-    /// The largest overlay packet, in bytes.
-    pub mtu: u16,
-    /// The endpoint's own overlay addresses.
-    pub addresses: Vec<IpAddr>,
-    /// The prefixes of the network, and what is reached through others of it.
-    pub routes: Vec<IpNet>,
-    /// Where managers are reached: no route may lead there through the overlay, which needs them itself.
-    pub managers: Vec<IpAddr>,
+/// Whether overlay traffic is kept in the tunnel by a packet filter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Protection {
+    /// It is, and the agent does not start where that cannot be
+    #[default]
+    Require,
+    /// It is where that can be; elsewhere the agent says so and runs without
+    Warn,
+    /// It is not: overlay traffic may leave in the clear
+    Off,
 }
 
-impl From<&EndpointMap> for Desired {
-    fn from(map: &EndpointMap) -> Self {
-        let managers = map.managers.iter().flat_map(|manager| manager.underlay.iter().chain(&manager.https));
-        let mut managers: Vec<IpAddr> = managers.map(|address| address.ip()).collect();
-        managers.sort_unstable();
-        managers.dedup();
-        Self {
-            mtu: map.network.mtu,
-            addresses: map.addresses.clone(),
-            routes: map.network.prefixes.iter().chain(&map.routes).map(IpNet::trunc).collect(),
-            managers,
-        }
-    }
+/// A part of the desired state that cannot be had on this host.
+#[derive(Debug, thiserror::Error)]
+pub enum Problem {
+    /// The kernel did not do as it was told.
+    #[error(transparent)]
+    Refused(#[from] NetlinkError),
+    /// Nothing keeps overlay traffic in the tunnel.
+    #[error(transparent)]
+    Unguarded(#[from] GuardError),
 }
 
 /// The overlay's device on this host.
 #[derive(Debug)]
 pub struct Host {
     netlink: Netlink,
+    guard: Guard,
+    protection: Protection,
 }
 
 impl Host {
     /// The device called `interface`, which exists.
-    pub async fn open(interface: &str) -> Result<Self, NetlinkError> {
-        Ok(Self { netlink: Netlink::open(interface).await? })
+    pub async fn open(interface: &str, protection: Protection) -> Result<Self, Problem> {
+        let netlink = Netlink::open(interface).await?;
+        let guard = Guard::new(netlink.slot, interface)?;
+        Ok(Self { netlink, guard, protection })
     }
 
     /// The device's interface index.
@@ -63,23 +78,37 @@ impl Host {
         self.netlink.index()
     }
 
-    /// Brings the device into the desired state. What could not be done, and does not stop the rest, is returned.
-    pub async fn set(&self, desired: &Desired) -> Result<Vec<Problem>, NetlinkError> {
+    /// The host beside the overlay, now.
+    pub async fn look(&self) -> Result<Sight, NetlinkError> {
+        let (facts, routes) = self.netlink.look().await?;
+        Ok(Sight { facts, routes })
+    }
+
+    /// Brings the device and everything around it into the desired state, on a host that was just looked at. The packet
+    /// filter is read back if `look` says so. What could not be done, and does not stop the rest, is returned.
+    pub async fn set(&mut self, desired: &Desired, sight: &Sight, look: bool) -> Result<Vec<Problem>, NetlinkError> {
+        let mut problems = Vec::new();
+        // First: what comes after never has a moment without it.
+        if self.protection != Protection::Off {
+            problems.extend(self.guard.set(desired, look).await.err().map(Problem::Unguarded));
+        } else if look {
+            // A run before may have left one.
+            problems.extend(nft::remove(self.netlink.slot).await.err().filter(is_serious).map(Problem::Unguarded));
+        }
         self.netlink.bring_up(desired.mtu).await?;
-        let mut problems = self.set_addresses(&desired.addresses).await?;
-        problems.extend(self.set_routes(desired).await?);
+        problems.extend(self.set_addresses(&desired.addresses).await?);
+        let guarded = self.protection != Protection::Off;
+        let refused = self.netlink.set_table(desired, guarded, &sight.routes).await;
+        problems.extend(refused.into_iter().chain(self.netlink.set_rules(desired).await?).map(Problem::Refused));
         Ok(problems)
     }
 
-    /// Takes back all addresses and routes.
-    pub async fn restore(&self) -> Result<(), NetlinkError> {
-        for route in self.netlink.own_routes().await? {
-            self.netlink.remove_route(route).await?;
-        }
+    /// Takes everything back.
+    pub async fn restore(&self) -> Result<(), Problem> {
         for address in self.netlink.addresses().await? {
             self.netlink.remove_address(address).await?;
         }
-        Ok(())
+        clear(&self.netlink).await
     }
 
     async fn set_addresses(&self, desired: &[IpAddr]) -> Result<Vec<Problem>, NetlinkError> {
@@ -93,19 +122,45 @@ impl Host {
         }
         Ok(problems)
     }
+}
 
-    async fn set_routes(&self, desired: &Desired) -> Result<Vec<Problem>, NetlinkError> {
-        let underlay = self.netlink.underlay_routes().await?;
-        let (routes, conflicts) = conflict::split(&desired.routes, &desired.managers, &underlay);
-        let mut problems: Vec<Problem> = conflicts;
-        let present = self.netlink.own_routes().await?;
-        for &route in present.iter().filter(|route| !routes.contains(route)) {
-            problems.extend(self.netlink.remove_route(route).await.err().map(Problem::Refused));
-        }
-        for &route in routes.iter().filter(|route| !present.contains(route)) {
-            let source = desired.addresses.iter().find(|address| address.is_ipv4() == route.addr().is_ipv4());
-            problems.extend(self.netlink.add_route(route, source.copied()).await.err().map(Problem::Refused));
-        }
-        Ok(problems)
+/// A look at the host.
+#[derive(Debug)]
+pub struct Sight {
+    /// What the plan is made from.
+    pub facts: Facts,
+    routes: Vec<RouteMessage>,
+}
+
+/// What a host has now that is about to join with a device called `interface`.
+pub async fn home(interface: &str) -> Result<Home, NetlinkError> {
+    let (facts, _) = Netlink::open_if_there(interface).await?.look().await?;
+    Ok(Home::of(&facts, resolvers()))
+}
+
+/// Whether this host has the program that keeps overlay traffic in the tunnel. Nothing is changed.
+pub fn check_protection() -> Result<(), GuardError> {
+    nft::find().map(drop).ok_or(GuardError::Missing)
+}
+
+/// Takes back what an agent left that did not end in good order. Whether there was anything.
+pub async fn clean(interface: &str) -> Result<bool, Problem> {
+    let netlink = Netlink::open_if_there(interface).await?;
+    let was_there = netlink.has_rules().await?;
+    clear(&netlink).await?;
+    Ok(was_there)
+}
+
+/// The packet filter is the last to go.
+async fn clear(netlink: &Netlink) -> Result<(), Problem> {
+    netlink.clear_table().await?;
+    match nft::remove(netlink.slot).await {
+        Err(error) if is_serious(&error) => Err(error.into()),
+        _ => Ok(()),
     }
+}
+
+/// Where there is no program for it there is no filter to take away.
+fn is_serious(error: &GuardError) -> bool {
+    !matches!(error, GuardError::Missing)
 }

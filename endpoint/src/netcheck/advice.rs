@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::mtu::overlay_mtu;
 use super::{Https, Manager, Outcome, Report};
+use crate::host::Code as NoteCode;
 
 /// A clock that differs by more, in seconds, is a fault that will show.
 const CLOCK_TOLERANCE_S: i64 = 30;
@@ -34,6 +35,8 @@ pub enum Code {
     AgentNotRunning,
     /// The agent has a problem with this host.
     Host,
+    /// A route that came after this host joined leads into the overlay's prefixes.
+    ForeignRoute,
     /// No manager can be reached in any way.
     NoManager,
     /// No manager answers over UDP, but over TCP.
@@ -83,6 +86,8 @@ pub fn warnings(report: &Report) -> Vec<Warning> {
         all.push(Warning::general(Code::AgentNotRunning, text));
     }
     all.extend(report.problems.iter().map(|problem| Warning::general(Code::Host, problem)));
+    let foreign = report.notes.iter().filter(|note| note.code == NoteCode::ForeignRoute);
+    all.extend(foreign.map(|note| Warning::general(Code::ForeignRoute, &note.text)));
     all.extend(reachability(report));
     for manager in &report.managers {
         all.extend(loss(manager));

@@ -14,6 +14,8 @@ use std::net::{IpAddr, SocketAddr};
 use festoon_proto::{EndpointId, ManagerId};
 use serde::{Deserialize, Serialize};
 
+use crate::host::Note;
+
 use advice::Warning;
 use mtu::PathMtu;
 use nat::Nat;
@@ -35,6 +37,8 @@ pub struct Report {
     pub agent_runs: bool,
     /// What the agent itself finds wrong on this host.
     pub problems: Vec<String>,
+    /// What the agent says of routes: those that came later, those that are not used, and what they hide.
+    pub notes: Vec<Note>,
     /// This host on the IPv4 internet.
     pub ipv4: Family,
     /// This host on the IPv6 internet.

@@ -65,6 +65,7 @@ pub async fn netcheck(config: &Config) -> anyhow::Result<Report> {
         overlay_mtu: map.network.mtu,
         agent_runs: prober.agent_status().is_some(),
         problems: prober.agent_status().map_or_else(Vec::new, |status| status.setup.problems.clone()),
+        notes: prober.agent_status().map_or_else(Vec::new, |status| status.setup.notes.clone()),
         ipv4: family(&managers, IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1))),
         ipv6: family(&managers, IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1))),
         managers,

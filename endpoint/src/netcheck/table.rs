@@ -5,6 +5,7 @@ use std::fmt::{self, Display, Formatter};
 use super::nat::Nat;
 use super::{Family, Https, Manager, Outcome, Report};
 use crate::control::{Millis, line};
+use crate::host::Code;
 
 impl Display for Report {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -15,10 +16,17 @@ impl Display for Report {
         line(f, "overlay MTU", format_args!("{} bytes", self.overlay_mtu))?;
         self.managers.iter().try_for_each(|manager| write_manager(f, manager))?;
         if self.warnings.is_empty() {
-            return writeln!(f, "\nnothing is wrong");
+            writeln!(f, "\nnothing is wrong")?;
+        } else {
+            writeln!(f, "\nwrong:")?;
+            self.warnings.iter().try_for_each(|warning| writeln!(f, "  - {warning}"))?;
         }
-        writeln!(f, "\nwrong:")?;
-        self.warnings.iter().try_for_each(|warning| writeln!(f, "  - {warning}"))
+        // A foreign route is among the warnings.
+        let mut notes = self.notes.iter().filter(|note| note.code != Code::ForeignRoute).peekable();
+        if notes.peek().is_some() {
+            writeln!(f, "\nto know:")?;
+        }
+        notes.try_for_each(|note| writeln!(f, "  - {note}"))
     }
 }
 

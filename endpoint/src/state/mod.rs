@@ -4,10 +4,12 @@
 //! |---|---|---|
 //! | `identity.json` | private key and credential, perhaps the next ones, credentials of before, the token they were made for | before a manager is asked |
 //! | `map.json` | the last known map and whom to believe; the host has joined once it is here | with every newer map |
+//! | `host.json` | what the host had when it joined, and what its owner chose since | with the first map, and with each choice |
 //! | `boot` | how often the agent was started | before each start |
 //! | `agent.lock` | nothing; locked by whoever may change the rest | once |
 
 mod atomic;
+mod host;
 mod identity;
 mod lock;
 
@@ -22,14 +24,16 @@ use festoon_proto::map::EndpointMap;
 use festoon_proto::{EndpointId, Generation, PrivateKey};
 use zeroize::Zeroizing;
 
+pub use host::HostRecord;
 pub use identity::{CredentialSecret, Identity, NextKey};
 pub use lock::{Lock, LockError};
 
 const IDENTITY: &str = "identity.json";
 const MAP: &str = "map.json";
 const BOOT: &str = "boot";
+const HOST: &str = "host.json";
 /// All of them.
-pub(crate) const FILES: [&str; 4] = [MAP, IDENTITY, BOOT, lock::FILE];
+pub(crate) const FILES: [&str; 5] = [MAP, IDENTITY, BOOT, HOST, lock::FILE];
 
 /// The state cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -150,6 +154,18 @@ impl StateDir {
     pub fn store_map(&self, map: &EndpointMap) -> Result<(), StateError> {
         let json = serde_json::to_vec_pretty(map).map_err(|error| self.damaged(MAP, &error))?;
         self.write(MAP, &json)
+    }
+
+    /// What the agent remembers of the host; none before it first looked.
+    pub fn host(&self) -> Result<Option<HostRecord>, StateError> {
+        let Some(bytes) = self.read(HOST)? else { return Ok(None) };
+        serde_json::from_slice(&bytes).map(Some).map_err(|error| self.damaged(HOST, &error))
+    }
+
+    /// Keeps what the agent remembers of the host.
+    pub fn store_host(&self, host: &HostRecord) -> Result<(), StateError> {
+        let json = serde_json::to_vec_pretty(host).map_err(|error| self.damaged(HOST, &error))?;
+        self.write(HOST, &json)
     }
 
     /// Counts a start of the agent, on disk, and gives its first generation.

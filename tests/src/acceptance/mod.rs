@@ -13,6 +13,7 @@ mod flood;
 mod floods;
 mod half_open;
 mod kill9;
+mod lan_attacker;
 mod leader;
 mod load;
 mod login_flood;
@@ -49,7 +50,7 @@ struct Measurement {
     run: fn(&Lab, &mut Report) -> anyhow::Result<()>,
 }
 
-const ALL: [Measurement; 30] = [
+const ALL: [Measurement; 31] = [
     Measurement { name: "kill9", run: kill9::measure },
     Measurement { name: "blackhole", run: blackhole::measure },
     Measurement { name: "one_way", run: one_way::measure },
@@ -75,6 +76,7 @@ const ALL: [Measurement; 30] = [
     Measurement { name: "bad_keys", run: bad_keys::measure },
     Measurement { name: "bad_tokens", run: bad_tokens::measure },
     Measurement { name: "spoofed", run: spoofed::measure },
+    Measurement { name: "lan_attacker", run: lan_attacker::measure },
     Measurement { name: "handshake_flood", run: floods::handshakes },
     Measurement { name: "junk_flood", run: floods::junk },
     Measurement { name: "flood", run: flood::measure },

@@ -3,6 +3,7 @@
 
 mod admin;
 mod agent;
+mod lan;
 mod manager;
 mod status;
 mod traffic;
@@ -23,8 +24,9 @@ use crate::lab::{Cloud, Host, Internet, Lab};
 
 pub use admin::{Admin, EventStream, Problem};
 pub use agent::{Agent, MapReader};
+pub use lan::{Lan, Leaks, Numbers, OFFICE};
 pub use manager::{Introduction, Manager};
-pub use status::{AgentStatus, Endpoint, Listed, ManagerStatus, Member, MemberId, Neighbour, Registry, Uplink};
+pub use status::{AgentStatus, Endpoint, Listed, ManagerStatus, Member, MemberId, Neighbour, Note, Registry, Uplink};
 pub use traffic::{Outcome, Traffic};
 pub use wireguard::{Conf, WireGuard};
 

@@ -21,6 +21,10 @@ pub struct AgentStatus {
     pub map_version: u64,
     /// What an admin should look at.
     pub problems: Vec<String>,
+    /// What its owner should know of routes.
+    pub notes: Vec<Note>,
+    /// The agent's routing table.
+    pub routing_table: u32,
     /// Of its attachment.
     pub generation: u64,
     /// The id of the manager that carries it.
@@ -29,6 +33,15 @@ pub struct AgentStatus {
     pub managers: Vec<Uplink>,
     /// Dropped packets by reason.
     pub drops: Vec<(String, u64)>,
+}
+
+/// Something to know of routes.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Note {
+    /// `foreign_route`, `shadowed` or `refused_route`.
+    pub code: String,
+    /// What it is about.
+    pub prefix: String,
 }
 
 /// A manager, seen from an agent.

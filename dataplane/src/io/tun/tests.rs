@@ -91,7 +91,7 @@ fn datagrams(own: IpAddr, neighbour: IpAddr) {
 
 /// A group of datagrams that the kernel leaves to the device to split, if it may.
 async fn group(own: IpAddr, neighbour: IpAddr, segmentation: bool) {
-    let mut port = UdpPort::bind(&UdpConfig { address: Some(own), port: 0, segmentation }).unwrap();
+    let mut port = UdpPort::bind(&UdpConfig { address: Some(own), port: 0, segmentation, mark: None }).unwrap();
     port.register().unwrap();
     let remote = SocketAddr::new(neighbour, port.local_addr().unwrap().port());
     let sent: Vec<_> = (0..40).map(|number| vec![number; 1000]).collect();
@@ -109,7 +109,7 @@ fn mirror(segmentation: bool) {
         assert_eq!(tun.coalesce() != Coalesce::None, segmentation);
         command("ip addr add 10.99.0.1/24 dev fest0");
         command("ip addr add fd00:99::1/64 dev fest0 nodad");
-        let udp = UdpPort::bind(&UdpConfig { address: None, port: 0, segmentation }).unwrap();
+        let udp = UdpPort::bind(&UdpConfig { address: None, port: 0, segmentation, mark: None }).unwrap();
         let driver = spawn(Mirror { split: 0, joined_away: 0 }, udp, Some(tun), mpsc::channel(1).0).unwrap();
         for (own, neighbour) in [("10.99.0.1", "10.99.0.2"), ("fd00:99::1", "fd00:99::2")] {
             let (own, neighbour) = (own.parse().unwrap(), neighbour.parse().unwrap());

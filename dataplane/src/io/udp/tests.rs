@@ -5,13 +5,13 @@ use crate::batch::UnderlayBatch;
 use crate::io::testing::{in_namespace, receive_until, run};
 
 fn port(address: IpAddr, segmentation: bool) -> UdpPort {
-    let mut port = UdpPort::bind(&UdpConfig { address: Some(address), port: 0, segmentation }).unwrap();
+    let mut port = UdpPort::bind(&UdpConfig { address: Some(address), port: 0, segmentation, mark: None }).unwrap();
     port.register().unwrap();
     port
 }
 
 fn everywhere(segmentation: bool) -> UdpPort {
-    let mut port = UdpPort::bind(&UdpConfig { address: None, port: 0, segmentation }).unwrap();
+    let mut port = UdpPort::bind(&UdpConfig { address: None, port: 0, segmentation, mark: None }).unwrap();
     port.register().unwrap();
     port
 }
@@ -114,9 +114,9 @@ fn a_datagram_that_is_too_large_is_an_error_of_its_own() {
 
 #[test]
 fn a_port_in_use_is_refused() {
-    let first = UdpPort::bind(&UdpConfig { address: None, port: 0, segmentation: true }).unwrap();
+    let first = UdpPort::bind(&UdpConfig { address: None, port: 0, segmentation: true, mark: None }).unwrap();
     let port = first.local_addr().unwrap().port();
-    let second = UdpPort::bind(&UdpConfig { address: None, port, segmentation: true });
+    let second = UdpPort::bind(&UdpConfig { address: None, port, segmentation: true, mark: None });
     assert_eq!(second.unwrap_err().kind(), io::ErrorKind::AddrInUse);
 }
 

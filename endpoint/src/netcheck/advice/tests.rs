@@ -30,6 +30,7 @@ fn report() -> Report {
         overlay_mtu: 1380,
         agent_runs: true,
         problems: Vec::new(),
+        notes: Vec::new(),
         ipv4: family.clone(),
         ipv6: family,
         managers: vec![manager(1), manager(2)],

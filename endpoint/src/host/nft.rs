@@ -1,0 +1,140 @@
+//! Runs `nft`, the program of nftables.
+
+use std::io::{self, Read as _, Write as _};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+
+use super::guard;
+use super::plan::Desired;
+use super::slot::Slot;
+
+/// Where distributions have it. A service may have been started without a useful `PATH`.
+const PLACES: [&str; 5] = ["/usr/sbin", "/sbin", "/usr/bin", "/bin", "/usr/local/sbin"];
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The packet filter could not be set or read.
+#[derive(Debug, thiserror::Error)]
+pub enum GuardError {
+    /// There is no program for it.
+    #[error(
+        "the program nft is not installed, so nothing keeps overlay traffic in the tunnel when a neighbour announces a route: \
+         install the package nftables, or start the agent with --leak-protection warn to run without"
+    )]
+    Missing,
+    /// It failed.
+    #[error("nft cannot keep overlay traffic in the tunnel: {0}")]
+    Failed(String),
+    /// The device's name would be part of a script.
+    #[error(
+        "the interface name {0:?} has characters other than letters, digits, '-', '_' and '.': choose another with --interface"
+    )]
+    Interface(String),
+}
+
+/// The packet filter of one agent.
+#[derive(Debug)]
+pub(super) struct Guard {
+    slot: Slot,
+    interface: String,
+    /// The script that was set last, and what nft then listed.
+    known: Option<(String, String)>,
+}
+
+impl Guard {
+    pub(super) fn new(slot: Slot, interface: &str) -> Result<Self, GuardError> {
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+        if !interface.bytes().all(is_plain) {
+            return Err(GuardError::Interface(interface.to_owned()));
+        }
+        Ok(Self { slot, interface: interface.to_owned(), known: None })
+    }
+
+    /// Sets the filter if it should be another. With `look` also if it is not as it was set.
+    pub(super) async fn set(&mut self, desired: &Desired, look: bool) -> Result<(), GuardError> {
+        let script = guard::script(self.slot, &self.interface, desired);
+        if let Some((set, listed)) = &self.known
+            && *set == script
+            && (!look || list(self.slot).await.as_ref() == Some(listed))
+        {
+            return Ok(());
+        }
+        let healed = self.known.take().is_some_and(|(set, _)| set == script);
+        run(&["-f", "-"], &script).await?;
+        if healed {
+            tracing::warn!("somebody had changed or removed the packet filter of this agent: it is set again");
+        }
+        // None if it was changed at once again; then the next look sets it.
+        self.known = list(self.slot).await.map(|listed| (script, listed));
+        Ok(())
+    }
+}
+
+/// Takes the filter away.
+pub(super) async fn remove(slot: Slot) -> Result<(), GuardError> {
+    if list(slot).await.is_none() {
+        return Ok(());
+    }
+    run(&["-f", "-"], &guard::removal(slot)).await.map(drop)
+}
+
+/// What nft says of the filter, without counts. None if it is not there.
+async fn list(slot: Slot) -> Option<String> {
+    run(&["--stateless", "list", "table", "inet", &slot.filter()], "").await.ok()
+}
+
+async fn run(args: &[&str], input: &str) -> Result<String, GuardError> {
+    let program = find().ok_or(GuardError::Missing)?;
+    let failed = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound => GuardError::Missing,
+        _ => GuardError::Failed(error.to_string()),
+    };
+    let mut child = Command::new(program)
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(failed)?;
+    let exchange = exchange(&mut child, input.to_owned());
+    let Ok(said) = timeout(PATIENCE, spawn_blocking(exchange)).await else {
+        // Its pipes close, and the thread that reads them ends.
+        let _ = child.kill();
+        let _ = child.wait();
+        return Err(GuardError::Failed(format!("it did not end within {} s", PATIENCE.as_secs())));
+    };
+    // It has closed its output, so it is about to end.
+    let status = child.wait().map_err(failed)?;
+    let (output, errors) = said.map_err(io::Error::other).flatten().map_err(failed)?;
+    if status.success() {
+        return Ok(output);
+    }
+    let line = errors.lines().find(|line| !line.trim().is_empty()).unwrap_or("it failed without a word");
+    Err(GuardError::Failed(line.trim().to_owned()))
+}
+
+/// Writes `input` to the program and reads what it says until it is done: its output and its errors.
+fn exchange(child: &mut Child, input: String) -> impl FnOnce() -> io::Result<(String, String)> + Send + use<> {
+    let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    move || {
+        if let Some(mut stdin) = stdin {
+            // A program that does not want its input says why in its errors.
+            let _ = stdin.write_all(input.as_bytes());
+        }
+        let (mut output, mut errors) = (Vec::new(), Vec::new());
+        if let Some(mut stdout) = stdout {
+            stdout.read_to_end(&mut output)?;
+        }
+        if let Some(mut stderr) = stderr {
+            stderr.read_to_end(&mut errors)?;
+        }
+        Ok((String::from_utf8_lossy(&output).into_owned(), String::from_utf8_lossy(&errors).into_owned()))
+    }
+}
+
+pub(super) fn find() -> Option<PathBuf> {
+    PLACES.iter().map(|place| PathBuf::from(place).join("nft")).find(|path| path.is_file())
+}
