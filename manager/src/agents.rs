@@ -27,7 +27,7 @@ use limits::{Limits, Use};
 use tokio::sync::Semaphore;
 
 use crate::certificate::Told;
-use crate::cluster::{Cluster, unix_now};
+use crate::cluster::Cluster;
 use crate::https::{ApiJson, Peer, Refused};
 
 pub use copies::Copies;
@@ -66,7 +66,7 @@ impl Agents {
         let (state, id, shown) = self.authenticate(peer, headers).await?;
         self.limits.take(id, Use::Request)?;
         let endpoint = state.endpoint(id).cloned().ok_or_else(not_sure)?;
-        if endpoint.expires().is_some_and(|at| at <= unix_now()) {
+        if endpoint.expires().is_some_and(|at| at <= self.cluster.now()) {
             return Err(unauthorized(NO_ENDPOINT));
         }
         if endpoint.is_enabled { Ok(Asking { state, endpoint, shown }) } else { Err(disabled()) }
@@ -133,7 +133,7 @@ async fn join(
         credential: request.credential_hash,
         // The registry makes a name of it; it need not keep more than a name's worth.
         name: request.name.chars().take(253).collect(),
-        now: unix_now(),
+        now: agents.cluster.now(),
     };
     let Outcome::Endpoint(endpoint) = agents.propose(Who::Newcomer, &peer, Command::JoinEndpoint(command)).await?
     else {
@@ -169,7 +169,7 @@ async fn rotate_key(
     ApiJson(request): ApiJson<RotateRequest>,
 ) -> Result<StatusCode, Refused> {
     let Asking { endpoint, shown, .. } = agents.asking(&peer, &headers).await?;
-    let (now, new_key, credential) = (unix_now(), request.public_key, Some(request.credential_hash));
+    let (now, new_key, credential) = (agents.cluster.now(), request.public_key, Some(request.credential_hash));
     // One that can't reach its managers asks to be sure. That need not go through the log.
     if (endpoint.public_key, endpoint.credential) == (new_key, credential) {
         return Ok(StatusCode::NO_CONTENT);
@@ -211,7 +211,7 @@ async fn leave(
     headers: HeaderMap,
 ) -> Result<StatusCode, Refused> {
     let Asking { endpoint: Endpoint { id: endpoint, .. }, .. } = agents.asking(&peer, &headers).await?;
-    let command = Command::RemoveEndpoint(RemoveEndpoint { endpoint, now: unix_now() });
+    let command = Command::RemoveEndpoint(RemoveEndpoint { endpoint, now: agents.cluster.now() });
     agents.change(endpoint, &peer, command).await?;
     tracing::info!(%endpoint, "an endpoint left");
     Ok(StatusCode::NO_CONTENT)

@@ -10,7 +10,7 @@ use festoon_control::registry::{Command, RemoveEndpoint};
 use festoon_proto::EndpointId;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use crate::cluster::{Cluster, Role, unix_now};
+use crate::cluster::{Cluster, Role};
 use crate::driver::NodeHandle;
 
 /// How often it looks.
@@ -34,7 +34,7 @@ pub async fn keep_removing(cluster: Cluster, node: NodeHandle) {
         let Ok(status) = node.status(ids).await else { return };
         let absent = status.endpoints.iter().filter(|seen| seen.attachment.is_none()).map(|seen| seen.id);
         for endpoint in away.see(now, absent) {
-            let command = Command::RemoveEndpoint(RemoveEndpoint { endpoint, now: unix_now() });
+            let command = Command::RemoveEndpoint(RemoveEndpoint { endpoint, now: cluster.now() });
             match cluster.propose(command).await {
                 Ok(_) => tracing::info!(%endpoint, "an ephemeral endpoint has left, and is removed"),
                 Err(error) => tracing::debug!(%endpoint, %error, "an ephemeral endpoint is not removed yet"),

@@ -13,14 +13,14 @@ const LOOK: Duration = Duration::from_secs(60);
 /// What is due within this is forgotten in one go. Also how soon a new leader sees that it is its turn.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Runs on every manager; the one that leads acts, by `clock`. Ends with the registry.
-pub async fn keep_forgetting(cluster: Cluster, clock: fn() -> UnixMs) {
+/// Runs on every manager; the one that leads acts, by the time of the cluster. Ends with the registry.
+pub async fn keep_forgetting(cluster: Cluster) {
     let mut states = cluster.watch();
     loop {
         let next = states.borrow_and_update().next_expiry();
-        let pause = match wait(next, clock()) {
+        let pause = match wait(next, cluster.now()) {
             Duration::ZERO => {
-                forget(&cluster, clock()).await;
+                forget(&cluster).await;
                 tokio::time::sleep(PAUSE).await;
                 continue;
             }
@@ -37,12 +37,12 @@ fn wait(next: Option<UnixMs>, now: UnixMs) -> Duration {
     next.map_or(LOOK, |at| Duration::from_millis(at.0.saturating_sub(now.0)).min(LOOK))
 }
 
-async fn forget(cluster: &Cluster, now: UnixMs) {
+async fn forget(cluster: &Cluster) {
     let health = cluster.health();
     // A witness only votes; it gives the lead to a full manager as soon as there is one.
     let is_full = cluster.snapshot().manager(health.me.manager).is_some_and(|me| me.is_full());
     if (health.role, is_full) == (Role::Leader, true)
-        && let Err(error) = cluster.propose(Command::Expire(now)).await
+        && let Err(error) = cluster.propose(Command::Expire(cluster.now())).await
     {
         tracing::debug!(%error, "what is past is not forgotten yet");
     }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use festoon_control::registry::{State, audit};
+use festoon_control::registry::{State, UnixMs, audit};
 use festoon_proto::epoch::{EpochProof, Roster};
 use festoon_proto::map::MapVersion;
 use festoon_proto::{EpochId, ManagerId, SigningKey};
@@ -14,6 +14,7 @@ use openraft::{Config, EmptyNode, Raft, RaftMetrics, SnapshotPolicy};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
+use crate::clock::Clock;
 use crate::compare::Comparison;
 use crate::fence::Fence;
 use crate::hand_over;
@@ -90,6 +91,7 @@ pub struct Cluster<T> {
     handled: Handled,
     pub(crate) confirmed: Confirmed,
     pub(crate) comparison: Comparison,
+    pub(crate) clock: Clock,
     log: UntilEnd,
     begun_with: Arc<State>,
     follow: Arc<Task>,
@@ -114,7 +116,7 @@ impl Drop for Task {
 /// How long the end of a member's part waits for its audit log.
 const AUDIT_LIMIT: Duration = Duration::from_secs(5);
 
-fn config(me: MemberId, is_witness: bool, settings: Settings) -> Config {
+fn config(me: MemberId, is_witness: bool, settings: &Settings) -> Config {
     let patience = if is_witness { WITNESS_WAITS_MS } else { 0 };
     let election = ELECTION_MS + patience + u64::from(me.manager.0) % STAGGER * STAGGER_MS;
     Config {
@@ -148,7 +150,7 @@ impl<T: Transport> Cluster<T> {
         let Identity { me, epoch, later, signing_key, roster } = identity;
         let (state, comparison) = (machine.watch(), machine.comparison());
         let trust = Trust::new(state.clone(), roster);
-        let config = config(me, trust.is_witness(me.manager), settings).validate();
+        let config = config(me, trust.is_witness(me.manager), &settings).validate();
         let config = config.map_err(|error| StartError::Raft(error.to_string()))?;
         let own_log = OwnLog { reader: log.get_log_reader().await, flush: log.flusher(), audit: machine.audit() };
         let fence = Fence::new(me.manager, epoch, trust.clone(), later);
@@ -161,7 +163,8 @@ impl<T: Transport> Cluster<T> {
         let (turn, silence) = (Turn::default(), Silence::default());
         let members = (Arc::clone(&turn), silence.clone());
         let compare = (comparison.clone(), settings.compare_every);
-        let follow = follow(raft.clone(), state.clone(), members, network.clone(), compare);
+        let clock = Clock::new(settings.clock);
+        let follow = follow(raft.clone(), state.clone(), members, network.clone(), (compare, clock.clone()));
         let signer = Signer::new(me.manager, signing_key);
         let follow = Arc::new(Task(tokio::spawn(follow)));
         let (log, begun_with) = (UntilEnd::new(own_log), Arc::new(begun_with));
@@ -178,6 +181,7 @@ impl<T: Transport> Cluster<T> {
             handled,
             confirmed,
             comparison,
+            clock,
             log,
             begun_with,
             follow,
@@ -245,7 +249,14 @@ impl<T: Transport> Cluster<T> {
 
     /// How the registry is doing, as far as this manager knows.
     pub fn health(&self) -> Health {
-        Health::of(&self.raft.metrics().borrow(), &self.network.fence, &self.network.reach, &self.comparison)
+        let (fence, reach) = (&self.network.fence, &self.network.reach);
+        Health::of(&self.raft.metrics().borrow(), fence, reach, (&self.comparison, &self.clock))
+    }
+
+    /// The time of the cluster, by which everything expires: what the clocks of a majority agree on. It is that of our own
+    /// clock until a majority was heard.
+    pub fn now(&self) -> UnixMs {
+        self.clock.now()
     }
 
     /// How often members wanted to lead since this one was started, as far as it had a part in it.
@@ -305,6 +316,7 @@ impl<T: Transport> Cluster<T> {
             }
             Request::Health => Ok(Answer::Health(self.health())),
             Request::Digests => Ok(Answer::Digests(self.comparison.digests().await)),
+            Request::Clock => Ok(Answer::Clock(self.clock.own_now())),
         }
     }
 
@@ -469,7 +481,7 @@ async fn follow<T: Transport>(
     states: watch::Receiver<Arc<State>>,
     (turn, silence): (Turn, Silence),
     network: Network<T>,
-    (comparison, compare_every): (Comparison, Duration),
+    ((comparison, compare_every), clock): ((Comparison, Duration), Clock),
 ) {
     tokio::select! {
         biased;
@@ -478,6 +490,7 @@ async fn follow<T: Transport>(
         () = hand_over::keep(&raft, &states, &network, &silence) => {}
         () = ask_around(&raft, &network) => {}
         () = comparison.keep(&raft, &network, compare_every) => {}
+        () = clock.keep(&raft, &network) => {}
         later = network.fence.closed() => {
             tracing::error!(epoch = %later.epoch, "the cluster has gone on in a later epoch: run `festoon-manager rejoin` here");
             raft.runtime_config().elect(false);

@@ -6,6 +6,7 @@ use festoon_proto::EpochId;
 use openraft::{EmptyNode, RaftMetrics, ServerState};
 use serde::{Deserialize, Serialize};
 
+use crate::clock::Clock;
 use crate::compare::Comparison;
 use crate::fence::Fence;
 use crate::reach::Reach;
@@ -46,6 +47,9 @@ pub struct MemberHealth {
     /// Whether its registry was another than that of the manager which says so, at the same place of the log, when they were
     /// compared last. It must not be.
     pub differs: bool,
+    /// By how much its clock is ahead of the time that a majority agrees on, in milliseconds. `None` if its clock was not heard,
+    /// or no majority agrees.
+    pub clock_ahead_ms: Option<i64>,
 }
 
 /// How the registry is doing.
@@ -78,7 +82,7 @@ impl Health {
         metrics: &RaftMetrics<MemberId, EmptyNode>,
         fence: &Fence,
         reach: &Reach,
-        comparison: &Comparison,
+        (comparison, clock): (&Comparison, &Clock),
     ) -> Self {
         let membership = metrics.membership_config.membership();
         let last = metrics.last_log_index.unwrap_or(0);
@@ -90,6 +94,7 @@ impl Health {
                 is_heard: id == metrics.id || reach.silence(id).is_some_and(|silence| silence < SILENT),
                 lag: matched.map(|matched| last.saturating_sub(matched.map_or(0, |matched| matched.index))),
                 differs: comparison.differs(id),
+                clock_ahead_ms: clock.ahead_of_cluster(id, metrics.id),
             }
         });
         Self {

@@ -4,6 +4,7 @@
 //! and a way to other managers ([`Transport`]). So the simulation runs the same code on a virtual network and a disk that
 //! fails.
 
+mod clock;
 mod cluster;
 mod compare;
 mod fence;
@@ -28,6 +29,7 @@ pub mod testing;
 mod transport;
 mod types;
 
+pub use clock::OwnClock;
 pub use cluster::{Cluster, Identity, StartError};
 pub use health::{Health, MemberHealth, Role};
 pub use message::{Rejection, Removal, SignedRemoval};

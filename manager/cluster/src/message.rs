@@ -1,5 +1,6 @@
 //! What members ask each other, as bytes.
 
+use festoon_control::registry::UnixMs;
 use festoon_proto::epoch::EpochProof;
 use festoon_proto::map::MapVersion;
 use festoon_proto::{ClusterId, EpochId, ManagerId, Signature, SigningKey, VerifyingKey};
@@ -41,6 +42,7 @@ pub(crate) enum Request {
     },
     Health,
     Digests,
+    Clock,
 }
 
 /// What is answered.
@@ -53,6 +55,8 @@ pub(crate) enum Answer {
     Health(Health),
     Rejected(Rejection),
     Digests(Vec<Digest>),
+    /// What the clock of the addressee shows.
+    Clock(UnixMs),
 }
 
 /// A manager was removed from the cluster.

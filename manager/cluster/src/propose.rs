@@ -233,7 +233,14 @@ impl<T: Transport> Cluster<T> {
 
     /// Writes a proposal to the log as the leader, and waits until it is carried out. If it may be in the log already, only
     /// what stands there says what became of it.
+    ///
+    /// What was made by a clock that the majority does not agree with has no place in the log: it could let in what has
+    /// expired, or end what has not.
     pub(crate) async fn write(&self, proposal: Proposal, is_again: bool) -> Result<Applied, Attempt> {
+        if let Err(error) = self.clock.check(&proposal.change, CHECK_LIMIT).await {
+            let refused = Applied { index: self.snapshot().version().0, result: Some(Err(error.into())) };
+            return if is_again { Err(Attempt::Unknown) } else { Ok(refused) };
+        }
         let me = self.network.me.manager;
         match proposal.change.command {
             Command::RemoveManager(manager) if manager == me && self.is_leader() => self.give_way(proposal).await,

@@ -6,10 +6,11 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
+use crate::clock::OwnClock;
 use crate::types::ProposalId;
 
 /// What may be otherwise than in a program, where the defaults are right.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Settings {
     /// Entries of the log after which a snapshot takes their place.
     pub snapshot_after: u64,
@@ -19,11 +20,14 @@ pub struct Settings {
     pub compare_every: Duration,
     /// Ids of proposals are drawn from this. Each start of each member needs another, or proposals are taken for one.
     pub seed: [u8; 32],
+    /// The clock of the machine.
+    pub clock: OwnClock,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { snapshot_after: 5000, keep: 5000, compare_every: Duration::from_secs(300), seed: rand::random() }
+        let clock = OwnClock::default();
+        Self { snapshot_after: 5000, keep: 5000, compare_every: Duration::from_secs(300), seed: rand::random(), clock }
     }
 }
 

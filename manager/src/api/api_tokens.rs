@@ -6,7 +6,7 @@ use axum::extract::State as Shared;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use festoon_api::{ApiToken, ApiTokenCreate, ApiTokenCreated, ApiTokenId, Grant, Page, UserId};
-use festoon_control::registry::{ApiToken as Record, Command, CreateApiToken, Outcome, State, Subject};
+use festoon_control::registry::{ApiToken as Record, Command, CreateApiToken, Outcome, State, Subject, UnixMs};
 use festoon_proto::access::Grant as Granted;
 use serde::Deserialize;
 
@@ -19,7 +19,6 @@ use super::query::{ApiPath, ApiQuery};
 use super::view::time;
 use super::{Api, Caller};
 use crate::accounts::{ApiTokenSecret, Secret};
-use crate::cluster::unix_now;
 use crate::https::{ApiJson, Refused};
 
 /// How long a token is good if nobody says, in seconds: 90 days.
@@ -81,7 +80,7 @@ pub(super) async fn create(
     let state = api.cluster.snapshot();
     let key = key.of(&caller, &state, &request);
     let secret = Secret::generate();
-    let command = command(&state, &caller, request, &secret)?;
+    let command = command((&state, api.cluster.now()), &caller, request, &secret)?;
     let wanted = Wanted::new(&caller, Command::CreateApiToken(command)).key(key);
     let Outcome::ApiToken(id) = api.change(wanted).await? else { return Err(Refused::internal()) };
     let state = api.cluster.snapshot();
@@ -124,7 +123,7 @@ pub(super) async fn remove(
 }
 
 fn command(
-    state: &State,
+    (state, now): (&State, UnixMs),
     caller: &Caller,
     request: ApiTokenCreate,
     secret: &Secret,
@@ -140,7 +139,7 @@ fn command(
     }
     let record = state.user(user).ok_or_else(|| unknown("user", &user.to_string()))?;
     let networks = networks.map_or_else(|| record.grant.networks.clone(), |networks| Grant::scope(Some(networks)));
-    let (grant, now) = (Granted { role: role.into(), networks }, unix_now());
+    let grant = Granted { role: role.into(), networks };
     if !caller.may_give(&grant) {
         return Err(not_allowed());
     }

@@ -3,7 +3,7 @@
 use festoon_control::registry::{Change, Command, Deed, IdempotencyKey, Outcome, Unchanged};
 
 use super::{Api, Caller};
-use crate::cluster::{ProposeError, unix_now};
+use crate::cluster::ProposeError;
 use crate::https::Refused;
 
 /// A change that a caller wants.
@@ -44,7 +44,7 @@ impl Api {
     /// As [`Api::change`], for whoever can do without.
     pub(super) async fn propose(&self, wanted: Wanted<'_>) -> Result<Outcome, ProposeError> {
         let Wanted { caller, command, only_if, key } = wanted;
-        let change = Change { command, by: caller.author, at: unix_now(), only_if, key };
+        let change = Change { command, by: caller.author, at: self.cluster.now(), only_if, key };
         self.cluster.propose(change).await
     }
 }

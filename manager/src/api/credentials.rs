@@ -17,7 +17,6 @@ use super::session::From as Whence;
 use super::{Api, Caller, config, users};
 use crate::accounts::totp::TotpSecret;
 use crate::accounts::{ConfirmError, ProveError};
-use crate::cluster::unix_now;
 use crate::https::{ApiJson, Refused};
 
 /// Changes one's own password. All one's sessions end.
@@ -66,7 +65,8 @@ pub(super) async fn confirm_totp(
 ) -> Result<Json<RecoveryCodes>, Refused> {
     let state = api.cluster.snapshot();
     let user = account(&api, &caller, &state, (id, password, from)).await?;
-    let (totp, codes) = api.accounts.confirm_totp(&state, user, (secret.as_secret(), code.as_secret()), unix_now())?;
+    let (totp, codes) =
+        api.accounts.confirm_totp(&state, user, (secret.as_secret(), code.as_secret()), api.cluster.now())?;
     set_totp(&api, &caller, user, (totp, codes)).await
 }
 
@@ -121,7 +121,7 @@ async fn account<'a>(
 
 async fn prove(api: &Api, user: &Record, password: Option<SecretText>, from: IpAddr) -> Result<(), Refused> {
     let password = password.ok_or(ProveError::Wrong)?.into_secret();
-    Ok(api.accounts.check_password(user, password, from, unix_now()).await?)
+    Ok(api.accounts.check_password(user, password, from, api.cluster.now()).await?)
 }
 
 async fn set_totp(

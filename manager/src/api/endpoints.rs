@@ -24,7 +24,6 @@ use super::headers::{ETag, IfMatch, Key};
 use super::list::{Paging, map};
 use super::query::{ApiPath, ApiQuery};
 use super::{Api, Caller, config, view};
-use crate::cluster::unix_now;
 use crate::https::{ApiJson, Refused};
 
 /// By what endpoints are put in order.
@@ -140,7 +139,7 @@ pub(super) async fn create(
 ) -> Result<impl IntoResponse, Refused> {
     let state = api.cluster.snapshot();
     let key = key.of(&caller, &state, &request);
-    let new = New::from(&state, &caller, request, unix_now())?;
+    let new = New::from(&state, &caller, request, api.cluster.now())?;
     let Outcome::Endpoint(id) = api.change(Wanted::new(&caller, new.command()).key(key)).await? else {
         return Err(Refused::internal());
     };
@@ -158,7 +157,7 @@ pub(super) async fn create_batch(
     key: Key,
     ApiJson(request): ApiJson<EndpointBatch>,
 ) -> Result<impl IntoResponse, Refused> {
-    let (state, now) = (api.cluster.snapshot(), unix_now());
+    let (state, now) = (api.cluster.snapshot(), api.cluster.now());
     let key = key.of(&caller, &state, &request);
     let new = request.endpoints.into_iter().map(|request| New::from(&state, &caller, request, now));
     let new: Vec<_> = new.collect::<Result<_, _>>()?;
@@ -212,7 +211,7 @@ pub(super) async fn update(
         network,
         addresses: addresses(request.addresses.unwrap_or_default())?,
         approved_routes: request.approved_routes,
-        ..UpdateEndpoint::of(id, unix_now())
+        ..UpdateEndpoint::of(id, api.cluster.now())
     };
     api.change(Wanted::new(&caller, Command::UpdateEndpoint(command)).only_if(only_if)).await?;
     one(&api, &caller, id).await
@@ -239,7 +238,7 @@ pub(super) async fn remove(
 ) -> Result<StatusCode, Refused> {
     caller.endpoint(&api.cluster.snapshot(), id)?;
     let only_if = if_match.optional(Subject::Endpoint(id));
-    let command = Command::RemoveEndpoint(RemoveEndpoint { endpoint: id, now: unix_now() });
+    let command = Command::RemoveEndpoint(RemoveEndpoint { endpoint: id, now: api.cluster.now() });
     api.change(Wanted::new(&caller, command).only_if(only_if)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -253,7 +252,7 @@ pub(super) async fn rotate_key(
     ApiPath(EndpointId(id)): ApiPath<EndpointId>,
 ) -> Result<impl IntoResponse, Refused> {
     caller.endpoint(&api.cluster.snapshot(), id)?;
-    let command = UpdateEndpoint { is_key_due: Some(true), ..UpdateEndpoint::of(id, unix_now()) };
+    let command = UpdateEndpoint { is_key_due: Some(true), ..UpdateEndpoint::of(id, api.cluster.now()) };
     api.change(Wanted::new(&caller, Command::UpdateEndpoint(command))).await?;
     let (_, endpoint) = one(&api, &caller, id).await?;
     Ok((StatusCode::ACCEPTED, endpoint))

@@ -15,7 +15,7 @@ use festoon_api::{
 };
 use festoon_control::registry::{
     AddEventDestination, ChangeError, Command, Deed, EncryptedSecret, EventDestination as Record, Outcome, PutSecret,
-    RedeliverDeadLetters, SecretName, State, Subject, Target, Unchanged, UpdateEventDestination,
+    RedeliverDeadLetters, SecretName, State, Subject, Target, Unchanged, UnixMs, UpdateEventDestination,
 };
 use festoon_events::delivery::SigningSecret;
 use festoon_events::{Kind, UnknownKind};
@@ -27,7 +27,7 @@ use super::headers::{ETag, IfMatch, Key};
 use super::list::Paging;
 use super::query::{ApiPath, ApiQuery};
 use super::{Api, Caller};
-use crate::cluster::{ProposeError, unix_now};
+use crate::cluster::ProposeError;
 use crate::deliver::{BadDestination, check_target};
 use crate::https::{ApiJson, Refused};
 
@@ -65,7 +65,7 @@ pub(super) async fn create(
     let name = SecretName(format!("destination-{:032x}", rand::random::<u128>()));
     let encrypted = api.vault.encrypt(&state, &name, secret.as_bytes())?;
     let cursor = api.events.end().await?.to_string();
-    let command = add(request, PutSecret { name: name.clone(), secret: encrypted }, cursor)?;
+    let command = add(request, PutSecret { name: name.clone(), secret: encrypted }, (cursor, api.cluster.now()))?;
     let wanted = Wanted::new(&caller, Command::AddEventDestination(command.into())).key(key);
     let Outcome::EventDestination(id) = api.change(wanted).await? else { return Err(Refused::internal()) };
     let state = api.cluster.snapshot();
@@ -153,7 +153,7 @@ pub(super) async fn rotate_secret(
     let former = api.vault.read(&state, &record.secret)?;
     let former = std::str::from_utf8(&former).unwrap_or_default().split(' ').next().unwrap_or_default();
     let both = zeroize::Zeroizing::new(format!("{} {former}", *secret));
-    let until = unix_now().after(overlap_s * 1000);
+    let until = api.cluster.now().after(overlap_s * 1000);
     let command = UpdateEventDestination {
         secret: Some(encrypt(&api, &state, record, both.as_bytes())?),
         former_secret_until: Some(until),
@@ -206,7 +206,7 @@ pub(super) async fn redeliver(
     ApiPath(EventDestinationId(id)): ApiPath<EventDestinationId>,
     ApiJson(DeadLetterRedeliver { letters }): ApiJson<DeadLetterRedeliver>,
 ) -> Result<StatusCode, Refused> {
-    let command = RedeliverDeadLetters { destination: id, letters, now: unix_now() };
+    let command = RedeliverDeadLetters { destination: id, letters, now: api.cluster.now() };
     api.change(Wanted::new(&caller, Command::RedeliverDeadLetters(command))).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -245,7 +245,11 @@ fn secret_of(request: &EventDestinationCreate) -> Result<(zeroize::Zeroizing<Str
     }
 }
 
-fn add(request: EventDestinationCreate, secret: PutSecret, cursor: String) -> Result<AddEventDestination, Refused> {
+fn add(
+    request: EventDestinationCreate,
+    secret: PutSecret,
+    (cursor, now): (String, UnixMs),
+) -> Result<AddEventDestination, Refused> {
     let EventDestinationCreate { name, kind, url, exchange, routing_key_prefix, events, networks, enabled, .. } =
         request;
     let target = match kind {
@@ -269,7 +273,7 @@ fn add(request: EventDestinationCreate, secret: PutSecret, cursor: String) -> Re
         allows_private: request.allow_private_addresses,
         secret,
         cursor,
-        now: unix_now(),
+        now,
     })
 }
 

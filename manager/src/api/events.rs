@@ -10,7 +10,7 @@ use festoon_proto::access::Role;
 
 use super::query::ApiQuery;
 use super::{Api, Caller};
-use crate::cluster::{Cluster, unix_now};
+use crate::cluster::Cluster;
 use crate::events::http::{self, EventPage, Query, Reader};
 use crate::https::Refused;
 
@@ -40,7 +40,7 @@ struct Following {
 
 impl Following {
     fn now(&self) -> Option<Caller> {
-        self.caller.still(&self.cluster.snapshot(), unix_now())
+        self.caller.still(&self.cluster.snapshot(), self.cluster.now())
     }
 }
 

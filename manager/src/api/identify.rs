@@ -8,7 +8,6 @@ use axum::response::{IntoResponse as _, Response};
 use super::Api;
 use super::access::Known;
 use crate::accounts::{Call, Denied, authenticate};
-use crate::cluster::unix_now;
 use crate::https::{Peer, Refused};
 
 /// Says who makes a request. One that is not meant for us, or that a page elsewhere makes, goes no further, whatever it is for.
@@ -20,7 +19,7 @@ pub(super) async fn identify(
 ) -> Response {
     let from = peer.remote.ip().to_canonical();
     let call = Call { method: request.method(), headers: request.headers(), from };
-    let known = authenticate(&api.cluster.snapshot(), &api.names, call, unix_now());
+    let known = authenticate(&api.cluster.snapshot(), &api.names, call, api.cluster.now());
     if let Err(denied @ (Denied::Host | Denied::Origin)) = known {
         return Refused::from(denied).into_response();
     }

@@ -5,7 +5,7 @@ use axum::extract::State as Shared;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use festoon_api::{JoinToken, JoinTokenCreate, JoinTokenCreated, JoinTokenId, JoinTokenKind, Page};
-use festoon_control::registry::{Command, CreateToken, Outcome, State, Subject, Token, TokenPreset};
+use festoon_control::registry::{Command, CreateToken, Outcome, State, Subject, Token, TokenPreset, UnixMs};
 use festoon_proto::NetworkId;
 use festoon_proto::access::Role;
 use festoon_proto::token::{JoinToken as Secret, TokenKind, TokenSecret};
@@ -18,7 +18,6 @@ use super::headers::{ETag, IfMatch, Key};
 use super::list::Paging;
 use super::query::{ApiPath, ApiQuery};
 use super::{Api, Caller, view};
-use crate::cluster::unix_now;
 use crate::https::{ApiJson, Refused};
 
 /// How long a token is good if nobody says, in seconds.
@@ -53,7 +52,7 @@ pub(super) async fn create(
     let state = api.cluster.snapshot();
     let key = key.of(&caller, &state, &request);
     let secret = TokenSecret::from_bytes(rand::random());
-    let command = command(&state, &caller, request, &secret)?;
+    let command = command((&state, api.cluster.now()), &caller, request, &secret)?;
     let kind = command.kind;
     let Outcome::JoinToken(id) = api.change(Wanted::new(&caller, Command::CreateToken(command)).key(key)).await? else {
         return Err(Refused::internal());
@@ -109,7 +108,7 @@ fn is_seen(caller: &Caller, network: Option<NetworkId>) -> bool {
 }
 
 fn command(
-    state: &State,
+    (state, now): (&State, UnixMs),
     caller: &Caller,
     request: JoinTokenCreate,
     secret: &TokenSecret,
@@ -121,7 +120,6 @@ fn command(
             (TokenKind::Endpoint, Some(caller.network_named(state, request.network.as_deref())?.id))
         }
     };
-    let now = unix_now();
     let preset = TokenPreset {
         name: request.name,
         is_reusable: request.reusable,

@@ -13,7 +13,6 @@ use super::query::ApiQuery;
 use super::session::From as Whence;
 use crate::accounts::cookie;
 use crate::accounts::oidc::{Answer, OidcError, OidcSettings, Pending, SettingsError};
-use crate::cluster::unix_now;
 use crate::https::Refused;
 
 /// Where the browser is when it is in: our own pages.
@@ -34,7 +33,7 @@ pub(super) async fn begin(
     Whence(from): Whence,
     headers: HeaderMap,
 ) -> Result<impl IntoResponse, Refused> {
-    let begun = api.accounts.begin_oidc(&callback(&headers)?, from, unix_now()).await?;
+    let begun = api.accounts.begin_oidc(&callback(&headers)?, from, api.cluster.now()).await?;
     let cookie = begun.pending.set_cookie().ok_or_else(Refused::internal)?;
     let to = HeaderValue::from_str(&begun.to).map_err(|_| Refused::internal())?;
     Ok(see_other(to, [cookie]))
@@ -72,7 +71,7 @@ pub(super) async fn finish(
         from,
         agent,
     };
-    let logged_in = api.accounts.finish_oidc(answer, unix_now()).await?;
+    let logged_in = api.accounts.finish_oidc(answer, api.cluster.now()).await?;
     let cookie = cookie::set(&logged_in.session, logged_in.lasts_s).ok_or_else(Refused::internal)?;
     Ok(see_other(HOME, [cookie, Pending::clear_cookie()]))
 }

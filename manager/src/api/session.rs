@@ -19,7 +19,6 @@ use crate::accounts::{
     Attempt, FirstOwner, LogInError, SetUpError, TooMany, cookie, parse_set_up, password::ComputeError,
     password::PasswordError, set_up_text,
 };
-use crate::cluster::unix_now;
 use crate::https::{ApiJson, Peer, Refused};
 
 /// From which address a request comes; from this machine over the admin socket.
@@ -48,7 +47,7 @@ pub(super) async fn set_up(
         Refused::new(StatusCode::UNPROCESSABLE_ENTITY, "bad-set-up-secret", &error.to_string())
     })?;
     let owner = FirstOwner { secret, name: request.name, password: request.password.into_secret(), from };
-    let id = api.accounts.set_up(owner, unix_now()).await?;
+    let id = api.accounts.set_up(owner, api.cluster.now()).await?;
     tracing::info!(user = %id, "the cluster has its first owner");
     let state = api.cluster.snapshot();
     let user = state.user(id).ok_or_else(|| unknown("user", &id.to_string()))?;
@@ -74,7 +73,7 @@ pub(super) async fn log_in(
     let LogIn { name, password, code } = request;
     let agent = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default().to_owned();
     let (password, code) = (password.into_secret(), code.map(festoon_api::SecretText::into_secret));
-    let logged_in = api.accounts.log_in(Attempt { name, password, code, from, agent }, unix_now()).await?;
+    let logged_in = api.accounts.log_in(Attempt { name, password, code, from, agent }, api.cluster.now()).await?;
     let set = cookie::set(&logged_in.session, logged_in.lasts_s).ok_or_else(Refused::internal)?;
     let state = api.cluster.snapshot();
     let by = Who::User { user: logged_in.user, session: logged_in.session.id };

@@ -15,7 +15,6 @@ use super::list::Paging;
 use super::query::{ApiPath, ApiQuery};
 use super::{Api, Caller, view};
 use crate::accounts::NewPasswordError;
-use crate::cluster::unix_now;
 use crate::https::{ApiJson, Refused};
 
 impl Caller {
@@ -70,7 +69,7 @@ pub(super) async fn create(
         None => None,
     };
     let grant = Granted { role: role.into(), networks: Grant::scope(networks) };
-    let command = AddUser { name, grant, password, identity: identity.map(oidc), now: unix_now() };
+    let command = AddUser { name, grant, password, identity: identity.map(oidc), now: api.cluster.now() };
     let Outcome::User(id) = api.change(Wanted::new(&caller, Command::AddUser(command)).key(key)).await? else {
         return Err(Refused::internal());
     };

@@ -172,9 +172,9 @@ fn for_managers(parts: &Parts, keeper: &Keeper, events: &Events, deliveries: &De
 async fn keep_keys(keeper: Keeper, cluster: Cluster) {
     let vault = keeper.vault.clone();
     tokio::select! {
-        () = keeper.run(cluster.watch(), unix_now) => {}
+        () = keeper.run(cluster.watch(), || cluster.now()) => {}
         () = vault::keep_data_key_inside(cluster.clone(), vault) => {}
-        () = expiry::keep_forgetting(cluster.clone(), unix_now) => {}
+        () = expiry::keep_forgetting(cluster.clone()) => {}
     }
 }
 

@@ -62,7 +62,7 @@ pub struct Keeper {
 
 impl Keeper {
     /// Runs as long as there are `states`, by `clock`.
-    pub async fn run(self, mut states: watch::Receiver<Arc<State>>, clock: fn() -> UnixMs) {
+    pub async fn run(self, mut states: watch::Receiver<Arc<State>>, clock: impl Fn() -> UnixMs) {
         loop {
             let state = Arc::clone(&states.borrow_and_update());
             if let Err(error) = self.keep(&state, clock()).await {

@@ -10,7 +10,7 @@ use festoon_proto::{EndpointId, Fingerprint};
 use serde::{Deserialize, Serialize};
 
 use super::Keeper;
-use crate::cluster::{Cluster, full_member, member_or_expired, unix_now};
+use crate::cluster::{Cluster, full_member, member_or_expired};
 use crate::https::{Peer, Refused};
 use crate::pki::{Credentials, SigningRequest};
 
@@ -79,7 +79,7 @@ async fn certify(
     let manager = member_or_expired(&peer, &routes.cluster)?.id;
     let request = SigningRequest::from_pem(&request)
         .map_err(|error| Refused::new(StatusCode::BAD_REQUEST, "bad-csr", &error.to_string()))?;
-    let chain = routes.keeper.vault.certify(&routes.cluster.snapshot(), manager, request, unix_now())?;
+    let chain = routes.keeper.vault.certify(&routes.cluster.snapshot(), manager, request, routes.cluster.now())?;
     tracing::info!(%manager, "a manager has a new certificate");
     Ok(chain)
 }

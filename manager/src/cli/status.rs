@@ -1,6 +1,7 @@
 //! `festoon-manager status`: how the cluster is doing. The manager on this machine tells more of itself than one elsewhere.
 
 use festoon_api::{Cluster, Manager, MemberState};
+use festoon_control::registry::CLOCK_TOLERANCE_MS;
 use festoon_proto::ManagerId;
 use festoon_proto::map::EndpointKind;
 use serde::Serialize;
@@ -88,8 +89,8 @@ fn status(report: &Report, output: Output) -> String {
         lines.push(("snapshots", format!("every {}: {}", standing.every, snapshot_standing(standing))));
     }
     let mut text = details(&title, &lines);
-    if let Some(difference) = difference(report) {
-        text.push_str(&format!("{difference}\n"));
+    for problem in [difference(report), clocks(report)].into_iter().flatten() {
+        text.push_str(&format!("{problem}\n"));
     }
     text.push_str(&format!("\n{}", output.rendered(&managers(report))));
     if !report.endpoints.is_empty() {
@@ -139,6 +140,30 @@ fn difference(report: &Report) -> Option<String> {
         name_of(report, health.me.manager),
         others.join(", ")
     ))
+}
+
+/// That clocks are wrong, and what to do.
+fn clocks(report: &Report) -> Option<String> {
+    let health = &report.registry;
+    let is_wrong = |ahead: &i64| ahead.unsigned_abs() > CLOCK_TOLERANCE_MS;
+    let wrong = health.members.iter().filter_map(|member| Some((member.id, member.clock_ahead_ms.filter(is_wrong)?)));
+    let side = |ahead: i64| if ahead < 0 { "behind" } else { "ahead" };
+    let wrong = wrong.map(|(id, ahead)| {
+        format!("the clock of {} is {} s {}", name_of(report, id.manager), ahead.unsigned_abs() / 1000, side(ahead))
+    });
+    let wrong: Vec<_> = wrong.collect();
+    if !wrong.is_empty() {
+        return Some(format!(
+            "{}: the others go by the clocks of the majority, and it changes nothing. Set it (`timedatectl` says whether NTP runs)",
+            wrong.join(", ")
+        ));
+    }
+    // Each has its own clock at least.
+    let is_unknown = health.leader.is_some() && health.members.iter().all(|member| member.clock_ahead_ms.is_none());
+    is_unknown.then(|| {
+        "the clocks of the managers DIFFER by more than 5 minutes, and no majority agrees: nothing can be changed that depends on time. Set them (`timedatectl` says whether NTP runs)"
+            .to_owned()
+    })
 }
 
 fn snapshot_standing(standing: &Standing) -> String {

@@ -16,7 +16,7 @@ use festoon_proto::{ClusterId, EpochId, ManagerId, PublicKey};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::anew::{AnewError, Kept};
-use super::{Health, Https, unix_now};
+use super::{Health, Https};
 
 /// This manager's part in consensus, until it is replaced.
 pub(super) type Member = festoon_cluster::Cluster<Https>;
@@ -137,11 +137,16 @@ impl Cluster {
         if age(&own) > age(&published) { own } else { published }
     }
 
+    /// As [`festoon_cluster::Cluster::now`].
+    pub fn now(&self) -> UnixMs {
+        self.member().now()
+    }
+
     /// As [`festoon_cluster::Cluster::propose`]. A change that does not say when it was wanted is wanted now.
     pub async fn propose(&self, change: impl Into<Change>) -> Result<Outcome, ProposeError> {
         let mut change = change.into();
         if change.at == UnixMs::default() {
-            change.at = unix_now();
+            change.at = self.now();
         }
         self.member().propose(change).await
     }
@@ -171,11 +176,12 @@ impl Cluster {
             public_key: PublicKey::from_bytes(rand::random()),
             credential: SecretHash::of(&rand::random::<[u8; 32]>()),
             name: String::new(),
-            now: unix_now(),
+            now: self.now(),
         });
         let by = Author { who: Who::Newcomer, from: None };
         match self.propose(Change { by, ..nobodys.into() }).await {
-            Err(ProposeError::Refused(_)) => Some(self.snapshot()),
+            // Of a clock that is wrong nobody has asked the others.
+            Err(ProposeError::Refused(refusal)) if !matches!(refusal, Refusal::Clock(_)) => Some(self.snapshot()),
             _ => None,
         }
     }
@@ -256,7 +262,7 @@ impl Cluster {
     pub async fn promotion(&self, me: ManagerId) -> Result<Promotion, AnewError> {
         let lost = self.may_promote().await?;
         let (state, health) = (self.snapshot(), self.health());
-        let epoch = after(&state, me, lost, unix_now())?;
+        let epoch = after(&state, me, lost, self.now())?;
         let cluster = state.cluster().ok_or(AnewError::NotFenced)?;
         let needs_key = state.manager(me).is_none_or(|me| !me.is_full());
         let from = MapVersion(health.last_log.max(state.version().0));

@@ -10,7 +10,7 @@ use festoon_proto::epoch::Roster;
 
 use axum::http::StatusCode;
 
-use super::{Cluster, unix_now};
+use super::Cluster;
 use crate::https::{Peer, Refused};
 use crate::pki::{Leaf, manager_of};
 
@@ -27,7 +27,7 @@ pub(crate) struct Member {
 pub(crate) fn member(peer: &Peer, cluster: &Cluster) -> Result<Member, Refused> {
     let member = member_or_expired(peer, cluster)?;
     let until = peer.certificate.as_ref().and_then(Leaf::read).map_or(UnixMs(0), |leaf| leaf.until);
-    match until > unix_now() {
+    match until > cluster.now() {
         true => Ok(member),
         false => Err(expired()),
     }

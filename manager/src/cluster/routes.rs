@@ -14,7 +14,7 @@ use festoon_proto::token::SecretHash;
 use festoon_proto::{Fingerprint, ManagerId};
 
 use super::member::claimed_member;
-use super::{Cluster, Parts, ProposeError, renewal, unix_now};
+use super::{Cluster, Parts, ProposeError, renewal};
 use crate::https::{ApiJson, Peer, Refused};
 use crate::pki::SigningRequest;
 use crate::vault::{Vault, VaultError, trusted_pem};
@@ -84,7 +84,7 @@ async fn join(
     let tls_key = csr.key_fingerprint();
     let manager = routes.let_in(request.secret.hash(), spec(request, tls_key), &peer).await?;
     let state = routes.cluster.snapshot();
-    let chain_pem = routes.vault.certify(&state, manager, csr, unix_now())?;
+    let chain_pem = routes.vault.certify(&state, manager, csr, routes.cluster.now())?;
     let (roster, ca_pem) = (state.roster().ok_or_else(Refused::internal)?, trusted_pem(&state));
     let cluster = roster.cluster;
     tracing::info!(%manager, "a manager joined");
@@ -120,7 +120,7 @@ impl Routes {
                 (ManagerRole::Full, Some(seal_key)) => Some(data_key.seal_to(seal_key)?),
                 _ => None,
             };
-            let command = JoinManager { token, manager: spec.clone(), data_key: copy, now: unix_now() };
+            let command = JoinManager { token, manager: spec.clone(), data_key: copy, now: self.cluster.now() };
             let by = Author { who: Who::Newcomer, from: Some(peer.remote.ip().to_canonical()) };
             match self.cluster.propose(Change { by, ..Command::JoinManager(command).into() }).await {
                 Ok(Outcome::Manager(manager)) => return Ok(manager),

@@ -37,7 +37,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::cluster::{Cluster, Https, unix_now};
+use crate::cluster::{Cluster, Https};
 use crate::config::{ParseDurationError, parse_duration};
 use crate::data_dir::DataDir;
 use crate::events::Events;
@@ -184,7 +184,7 @@ impl Deliveries {
 
     /// Serves one destination as it is.
     async fn serve(self, destination: EventDestination) -> Infallible {
-        let since = unix_now().0;
+        let since = self.0.cluster.now().0;
         let sender = loop {
             let state = self.0.cluster.snapshot();
             match self.sender(&destination, &state) {

@@ -108,6 +108,7 @@ mod tests {
             is_heard: heard.contains(&manager),
             lag: None,
             differs: false,
+            clock_ahead_ms: None,
         };
         Health {
             me: id(me),

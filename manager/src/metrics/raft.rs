@@ -82,6 +82,15 @@ fn write_members(page: &mut Page, health: &Health, me: ManagerId) {
     for member in others() {
         differs.add(&[("manager", &member.id.manager)], member.differs);
     }
+    let mut ahead = page.gauge(
+        "festoon_raft_member_clock_ahead_seconds",
+        "By how much a member's clock is ahead of the time that a majority agrees on.",
+    );
+    for member in &health.members {
+        if let Some(ms) = member.clock_ahead_ms {
+            ahead.add(&[("manager", &member.id.manager)], ms as f64 / 1000.0);
+        }
+    }
     let mut lag = page.gauge("festoon_raft_member_lag_entries", "Entries that a member lacks; only the leader knows.");
     for member in others() {
         if let Some(entries) = member.lag {

@@ -12,7 +12,7 @@ use festoon_proto::{ManagerId, PublicKey};
 use tokio::sync::{Mutex, watch};
 
 use super::files::{KeyFiles, Next};
-use crate::cluster::{Cluster, ProposeError, unix_now};
+use crate::cluster::{Cluster, ProposeError};
 use crate::data_dir::{DataDir, DataDirError};
 use crate::driver::NodeHandle;
 use crate::node::NodeKeys;
@@ -90,7 +90,7 @@ impl OwnKey {
 
     /// To do so again changes nothing.
     async fn propose(&self, next: &Next, by: Author) -> Result<Rotated, ProposeError> {
-        let (now, new_key) = (unix_now(), next.key.public_key());
+        let (now, new_key) = (self.cluster.now(), next.key.public_key());
         let overlap_until = now.after(u64::try_from(next.overlap.as_millis()).unwrap_or(u64::MAX));
         let command = RotateManagerKey { manager: self.me, new_key, now, overlap_until };
         self.cluster.propose(Change { by, ..Command::RotateManagerKey(command).into() }).await?;

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::archive::{Archive, ArchiveError, Entry, Reason};
 use super::schedule::{Config, is_due};
 use super::take::{TakeError, take};
-use crate::cluster::{Cluster, unix_now};
+use crate::cluster::Cluster;
 use crate::data_dir::DataDir;
 use crate::vault::{Vault, VaultError, recovery_recipient};
 
@@ -91,7 +91,7 @@ impl Snapshots {
             tokio::time::sleep(pause).await;
             let last = *lock(&self.0.last_due);
             pause = look;
-            if !self.is_fit() || !is_due(unix_now(), last, every, self.0.me) {
+            if !self.is_fit() || !is_due(self.0.cluster.now(), last, every, self.0.me) {
                 continue;
             }
             match self.keep(Reason::Schedule).await {
@@ -128,7 +128,7 @@ impl Snapshots {
     }
 
     async fn take_and_put(&self, reason: Reason) -> Result<Entry, KeepError> {
-        let now = unix_now();
+        let now = self.0.cluster.now();
         let file = self.take_at(now).await?;
         let inner = Arc::clone(&self.0);
         blocking(move || Ok(inner.archive.put(inner.me, now, reason, &file)?)).await
@@ -136,7 +136,7 @@ impl Snapshots {
 
     /// Takes one that is not kept here: the bytes of its file.
     pub async fn take(&self) -> Result<Vec<u8>, KeepError> {
-        self.take_at(unix_now()).await
+        self.take_at(self.0.cluster.now()).await
     }
 
     async fn take_at(&self, now: UnixMs) -> Result<Vec<u8>, KeepError> {

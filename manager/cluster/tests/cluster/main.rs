@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "clippy takes the helpers of an integration test for a program")]
 #![expect(clippy::panic, reason = "clippy takes the helpers of an integration test for a program")]
 
+mod clocks;
 mod epochs;
 mod world;
 

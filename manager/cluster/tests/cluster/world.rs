@@ -5,12 +5,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use festoon_cluster::storage::{Execution, Storage};
-use festoon_cluster::{CallError, Cluster, Identity, MemberId, ProposalId, ProposeError, Signer, Transport};
+use festoon_cluster::{
+    CallError, Cluster, Identity, MemberId, OwnClock, ProposalId, ProposeError, Settings, Signer, Transport,
+};
 use festoon_control::registry::{
     AddNetwork, Addresses, Bootstrap, Command, CreateToken, FORMAT, JoinManager, ManagerRole, ManagerSpec, Outcome,
     RenewManager, TokenPreset, UnixMs,
 };
-use festoon_proto::token::{TokenKind, TokenSecret};
+use festoon_proto::token::{SecretHash, TokenKind, TokenSecret};
 use festoon_proto::{ClusterId, EpochId, Fingerprint, ManagerId, PublicKey, SigningKey};
 use redb::Database;
 use redb::backends::InMemoryBackend;
@@ -26,11 +28,14 @@ pub(crate) struct Net {
     members: Mutex<Members>,
     cut: Mutex<BTreeSet<(ManagerId, ManagerId)>>,
     latency: Mutex<Duration>,
+    /// By how much clocks are ahead.
+    ahead_ms: Mutex<HashMap<ManagerId, u64>>,
 }
 
 impl Default for Net {
     fn default() -> Self {
-        Self { members: Mutex::default(), cut: Mutex::default(), latency: Mutex::new(LATENCY) }
+        let latency = Mutex::new(LATENCY);
+        Self { members: Mutex::default(), cut: Mutex::default(), latency, ahead_ms: Mutex::default() }
     }
 }
 
@@ -45,6 +50,15 @@ impl Net {
     /// How long everything takes one way from now on.
     pub(crate) fn set_latency(&self, latency: Duration) {
         *self.latency.lock().unwrap() = latency;
+    }
+
+    /// A clock is ahead by so much from now on.
+    pub(crate) fn set_clock(&self, number: u16, ahead_ms: u64) {
+        self.ahead_ms.lock().unwrap().insert(ManagerId(number), ahead_ms);
+    }
+
+    fn clock(&self, id: ManagerId) -> UnixMs {
+        UnixMs(self.ahead_ms.lock().unwrap().get(&id).copied().unwrap_or(0))
     }
 
     fn latency(&self) -> Duration {
@@ -125,7 +139,10 @@ impl World {
         let wire = Wire { me: me.manager, net: Arc::clone(&self.net) };
         let signing_key = signing_key(me.manager.0);
         let identity = Identity { me, epoch, later: None, signing_key, roster: None };
-        let cluster = Cluster::start(identity, log, machine, wire).await.unwrap();
+        // Its commands carry the times that these tests chose.
+        let net = Arc::clone(&self.net);
+        let settings = Settings { clock: OwnClock::new(move || net.clock(me.manager)), ..Settings::default() };
+        let cluster = Cluster::start_with(settings, identity, log, machine, wire).await.unwrap();
         self.net.members.lock().unwrap().insert(me.manager, cluster.clone());
         cluster
     }
@@ -134,18 +151,9 @@ impl World {
     pub(crate) async fn join(&mut self, number: u16) -> Cluster<Wire> {
         self.tokens += 1;
         let secret = TokenSecret::from_bytes([self.tokens; 32]);
-        let expires = UnixMs(1_000_000);
-        let token = CreateToken {
-            hash: secret.hash(),
-            kind: TokenKind::Manager,
-            network: None,
-            addresses: Addresses::NONE,
-            preset: TokenPreset::default(),
-            now: UnixMs(0),
-            expires,
-        };
+        let token = create_token(secret.hash(), UnixMs(0));
         let some = self.get(self.leader().await);
-        some.propose(Command::CreateToken(token)).await.unwrap();
+        some.propose(token).await.unwrap();
         let join = JoinManager { token: secret.hash(), manager: spec(number), data_key: None, now: UnixMs(0) };
         assert_eq!(some.propose(Command::JoinManager(join)).await, Ok(Outcome::Manager(ManagerId(number))));
         self.start(member(number, 0), EpochId::FIRST).await
@@ -250,6 +258,19 @@ pub(crate) fn network(number: u8) -> Command {
 pub(crate) fn stranger() -> Command {
     let token = TokenSecret::from_bytes([0xff; 32]).hash();
     Command::JoinManager(JoinManager { token, manager: spec(0xff), data_key: None, now: UnixMs(0) })
+}
+
+/// A token for a manager, that is good for a quarter of an hour.
+pub(crate) fn create_token(hash: SecretHash, now: UnixMs) -> Command {
+    Command::CreateToken(CreateToken {
+        hash,
+        kind: TokenKind::Manager,
+        network: None,
+        addresses: Addresses::NONE,
+        preset: TokenPreset::default(),
+        now,
+        expires: now.after(900_000),
+    })
 }
 
 /// Proposes until it is acknowledged, as an admin would.

@@ -182,8 +182,7 @@ pub(super) fn carry_out_for(
     let mut next = state.at(index);
     let mut entries = Vec::new();
     // An endpoint whose time is over must not act in the moment before that is noticed.
-    let is_dated = change.key.is_some() || matches!(change.by.who, Who::Endpoint(_));
-    if let Some(now) = change.command.now().max(is_dated.then_some(change.at)) {
+    if let Some(now) = change.command.now().max(change.is_dated().then_some(change.at)) {
         audit::of_expiry(&mut next, now, &mut entries);
     }
     check(&next, change.only_if)?;

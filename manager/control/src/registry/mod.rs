@@ -12,6 +12,7 @@ mod apply;
 pub mod audit;
 mod authorities;
 mod change;
+mod clock;
 mod command;
 mod destinations;
 mod diff;
@@ -47,6 +48,7 @@ pub use answers::{IdempotencyKey, REMEMBER_ANSWER_MS};
 pub use apply::apply;
 pub use authorities::{Authority, AuthorityError, AuthorityRole};
 pub use change::{Author, Carried, Change, ChangeError, MAX_BATCH, Unchanged, Who, carry_out};
+pub use clock::{CLOCK_TOLERANCE_MS, ClockError};
 pub use command::{
     AddAuthority, AddClient, AddEventDestination, AddNetwork, AddUser, AnnounceProgram, BeginEpoch, Bootstrap, Command,
     CreateApiToken, CreateToken, DataKeyCopy, Deed, JoinEndpoint, JoinManager, LogIn, ManagerSpec, NewTotp,

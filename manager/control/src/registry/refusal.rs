@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AccountError, AuthorityError, ChangeError, DestinationError, EndpointError, EpochError, FormatError, KeyError,
-    ManagerError, NetworkError, RouteError, SecretError, TokenError, VouchError,
+    AccountError, AuthorityError, ChangeError, ClockError, DestinationError, EndpointError, EpochError, FormatError,
+    KeyError, ManagerError, NetworkError, RouteError, SecretError, TokenError, VouchError,
 };
 
 /// A command is refused and the state stays as it was. One small error an operation; this only joins them.
@@ -58,6 +58,9 @@ pub enum Refusal {
     /// On who stands for a change.
     #[error(transparent)]
     Vouch(#[from] VouchError),
+    /// On time.
+    #[error(transparent)]
+    Clock(#[from] ClockError),
 }
 
 impl Refusal {
@@ -80,6 +83,7 @@ impl Refusal {
             Self::Account(error) => error.kind(),
             Self::Destination(error) => error.kind(),
             Self::Vouch(error) => error.kind(),
+            Self::Clock(error) => error.kind(),
         }
     }
 }

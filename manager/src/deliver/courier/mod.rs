@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use festoon_control::registry::{
-    Change, Command, EventDestination, NoteDelivery, Subject, Unchanged, UpdateEventDestination,
+    Change, Command, EventDestination, NoteDelivery, Subject, Unchanged, UnixMs, UpdateEventDestination,
 };
 use festoon_events::delivery::{Backoff, Health, Outcome, Queue, Settings, Start, Ticket};
 use tokio::task::JoinSet;
@@ -26,7 +26,6 @@ use super::message::Message;
 use super::sender::{Sender, Sent};
 use super::standing::Standing;
 use super::store::Row;
-use crate::cluster::unix_now;
 use note::Noted;
 
 /// Events that a queue keeps.
@@ -74,7 +73,7 @@ pub(super) struct Courier {
 impl Courier {
     /// Goes on where the registry and this manager's own disk say, whichever got further.
     pub(super) fn new(deliveries: Deliveries, destination: EventDestination, sender: Sender, own: Option<Row>) -> Self {
-        let state = deliveries.0.cluster.snapshot();
+        let (state, now) = (deliveries.0.cluster.snapshot(), deliveries.0.cluster.now());
         let progress = state.progress(destination.id).cloned().unwrap_or_default();
         let Row { mut cursor, done, missed } = own.unwrap_or_default();
         let noted: festoon_events::Cursor = progress.cursor.parse().unwrap_or_default();
@@ -104,7 +103,7 @@ impl Courier {
             saved,
             saved_at: 0,
             noted: None,
-            noted_at: unix_now().0,
+            noted_at: now.0,
             note_again_at: None,
             read_again_at: None,
             missed_told: progress.missed,
@@ -150,6 +149,10 @@ impl Courier {
         }
     }
 
+    fn now(&self) -> UnixMs {
+        self.deliveries.0.cluster.now()
+    }
+
     fn take_letters(&mut self) {
         let state = self.deliveries.0.cluster.snapshot();
         self.has_letters = true;
@@ -165,7 +168,7 @@ impl Courier {
     }
 
     fn send(&mut self) {
-        let now = unix_now().0;
+        let now = self.now().0;
         while let Some((ticket, message)) = self.queue.poll_send(now) {
             let sender = Arc::clone(&self.sender);
             self.sending.spawn(async move { (ticket, sender.send(&message).await) });
@@ -188,7 +191,7 @@ impl Courier {
             }
             _ => {}
         }
-        self.queue.handle_outcome(unix_now().0, ticket, outcome);
+        self.queue.handle_outcome(self.now().0, ticket, outcome);
         self.is_saved = false;
     }
 
@@ -209,7 +212,7 @@ impl Courier {
             failures,
             failing_since,
             last_error,
-            next_try: self.queue.next_try().filter(|next| *next > unix_now().0),
+            next_try: self.queue.next_try().filter(|next| *next > self.now().0),
             waiting: self.queue.waiting() as u64,
             missed: self.queue.missed(),
             read: self.queue.read().to_string(),
@@ -219,7 +222,7 @@ impl Courier {
 
     /// How long until there is something to do if nothing happens.
     fn wake(&self) -> Duration {
-        let now = unix_now().0;
+        let now = self.now().0;
         let save = (!self.is_saved).then_some(self.saved_at.saturating_add(SAVE_MS));
         let note = Some(self.noted_at.saturating_add(NOTE_MS)).filter(|at| *at > now);
         let next = [save, note, self.queue.poll_timeout()].into_iter().flatten().min();

@@ -7,7 +7,7 @@ use festoon_events::delivery::{self, Outcome, Ticket};
 use tokio::time::Instant;
 
 use super::{AGAIN, Courier, NOTE_MS, SAVE_MS, is_resting};
-use crate::cluster::{ProposeError, unix_now};
+use crate::cluster::ProposeError;
 use crate::deliver::message::Message;
 use crate::deliver::store::Row;
 
@@ -27,7 +27,7 @@ pub(super) type Noted = Result<Noting, (Noting, ProposeError)>;
 impl Courier {
     /// Writes it on disk, if it is time.
     pub(super) async fn save(&mut self) {
-        let now = unix_now().0;
+        let now = self.now().0;
         if self.is_saved || now.abs_diff(self.saved_at) < SAVE_MS {
             return;
         }
@@ -52,7 +52,7 @@ impl Courier {
 
     /// Tells the registry, if there is something to tell and it is time.
     pub(super) fn note(&mut self) {
-        let now = unix_now();
+        let now = self.now();
         if !self.noting.is_empty() || is_resting(self.note_again_at) {
             return;
         }
@@ -108,7 +108,7 @@ impl Courier {
     }
 
     pub(super) fn has_noted(&mut self, noted: Noted) {
-        let now = unix_now().0;
+        let now = self.now().0;
         let (noting, outcome) = match noted {
             Ok(noting) => (noting, Outcome::Recorded),
             Err((noting, error)) => {

@@ -6,7 +6,6 @@ use festoon_events::{Event, Kind, Position};
 use tokio::time::Instant;
 
 use super::{AGAIN, Courier, PART, is_resting};
-use crate::cluster::unix_now;
 use crate::deliver::message::Message;
 use crate::events::Rows;
 
@@ -46,7 +45,7 @@ impl Courier {
     /// nobody's fault.
     fn wait(&mut self) {
         self.is_up_to_date = true;
-        let now = unix_now().0;
+        let now = self.now().0;
         if self.waiting_said_at.is_none_or(|said| now.saturating_sub(said) >= SAY_AGAIN_MS) {
             self.waiting_said_at = Some(now);
             tracing::warn!(destination = %self.destination.name, "events wait for the audit log, which is being made whole");

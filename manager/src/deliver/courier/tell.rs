@@ -4,12 +4,11 @@ use festoon_events::delivery::News;
 use festoon_events::{Details, Event, Kind};
 
 use super::Courier;
-use crate::cluster::unix_now;
 
 impl Courier {
     /// Tells the cluster how the destination is doing.
     pub(super) async fn tell(&mut self) {
-        let now = unix_now().0;
+        let now = self.now().0;
         while let Some(news) = self.queue.poll_news() {
             let (kind, member, value) = match news {
                 News::Failing => {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use festoon_control::registry::{
     AddNetwork, Addresses, Bootstrap, Command, CreateToken, FORMAT, JoinManager, ManagerRole, ManagerSpec, Outcome,
-    TokenPreset, UnixMs,
+    TokenPreset,
 };
 use festoon_proto::token::{SecretHash, TokenKind};
 use festoon_proto::{Fingerprint, ManagerId, PublicKey};
@@ -72,7 +72,7 @@ impl Admin {
 
     async fn join(&mut self) {
         let (manager, token) = (self.spec(), SecretHash(self.bytes()));
-        let now = self.now();
+        let now = self.world.clock(0);
         let expires = now.after(TOKEN_LASTS_MS);
         let kind = TokenKind::Manager;
         let create = CreateToken {
@@ -126,12 +126,6 @@ impl Admin {
 
     async fn insist(&mut self, command: Command) -> Answer {
         self.world.insist(CLIENT, &mut self.random, command).await
-    }
-
-    /// What the clock of some machine shows.
-    fn now(&mut self) -> UnixMs {
-        let machines = self.world.machines();
-        self.random.pick(&machines).map_or(UnixMs(0), |machine| machine.clock(&self.world))
     }
 
     fn spec(&mut self) -> ManagerSpec {

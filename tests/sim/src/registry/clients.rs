@@ -62,7 +62,10 @@ impl Client {
                 sleep(LOOK).await;
                 continue;
             };
-            let (now, state) = (machine.clock(&self.world), process.cluster.snapshot());
+            // Some managers believe their own clock, as all once did.
+            let believes_itself = self.random.chance(100);
+            let now = if believes_itself { machine.clock(&self.world) } else { process.cluster.now() };
+            let state = process.cluster.snapshot();
             let Some(command) = self.command(now, &state) else { continue };
             let token = if let Command::CreateToken(command) = &command { Some(command.hash) } else { None };
             let answer = self.world.propose(self.number, machine.id, &process, command).await;

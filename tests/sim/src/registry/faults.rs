@@ -97,7 +97,14 @@ async fn of_one(world: &World, random: &mut Random, fault: Fault, lasts: Duratio
             sleep(lasts).await;
             machine.set_disk_delay(Duration::ZERO);
         }
-        Fault::ClockJump => machine.set_clock(if random.chance(500) { JUMP_MS } else { -JUMP_MS }),
+        // One clock at a time, and of three at least: what the majority's clocks show is the time.
+        Fault::ClockJump if world.machines().len() > 2 && world.begin_one_less() => {
+            machine.set_clock(if random.chance(500) { JUMP_MS } else { -JUMP_MS });
+            sleep(lasts).await;
+            machine.set_clock(0);
+            world.end_one_less();
+        }
+        Fault::ClockJump => {}
         Fault::OneWay => {
             let others: Vec<ManagerId> = others(&machines, machine.id);
             let Some(&other) = random.pick(&others) else { return machine.give_back() };

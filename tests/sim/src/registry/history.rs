@@ -31,6 +31,8 @@ pub(super) enum Answer {
 impl From<Result<Applied, ProposeError>> for Answer {
     fn from(answer: Result<Applied, ProposeError>) -> Self {
         match answer {
+            // It was made by a clock that is wrong, and has no place in the log.
+            Ok(Applied { result: Some(Err(Refusal::Clock(_))), .. }) => Self::Unchanged,
             Ok(Applied { index, result: Some(result) }) => Self::Said(Said { result, addresses: None, place: index }),
             Err(
                 ProposeError::NoQuorum { is_uncertain: false, .. }

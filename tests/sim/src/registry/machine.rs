@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use festoon_cluster::storage::{Execution, Label, Storage, StorageError, Witness};
 use festoon_cluster::testing::{FaultyDisk, audit_on};
-use festoon_cluster::{Cluster, Identity, MemberId, Role, Settings};
+use festoon_cluster::{Cluster, Identity, MemberId, OwnClock, Role, Settings};
 use festoon_control::registry::{Command, RenewManager, State, UnixMs};
 use festoon_proto::map::MapVersion;
 use festoon_proto::{ClusterId, EpochId, ManagerId, SigningKey};
@@ -197,7 +197,11 @@ impl Machine {
         Storage::open(database, audit, Execution::Inline(self.disk_delay.subscribe())).await
     }
 
-    async fn start(&self, world: &Arc<World>, losses: u64) -> Result<(Process, watch::Sender<bool>), String> {
+    async fn start(
+        self: &Arc<Self>,
+        world: &Arc<World>,
+        losses: u64,
+    ) -> Result<(Process, watch::Sender<bool>), String> {
         let mut storage = self.open().await.map_err(|error| error.to_string())?;
         let label = storage.labels.get().ok_or("no label on its disk")?;
         let me = self.member();
@@ -210,7 +214,9 @@ impl Machine {
             (condition.lives, seed(&mut condition.random))
         };
         let (snapshot_after, keep) = world.snapshots;
-        let settings = Settings { snapshot_after, keep, compare_every: COMPARE, seed };
+        let (machine, clock_of) = (Arc::clone(self), Arc::clone(world));
+        let clock = OwnClock::new(move || machine.clock(&clock_of));
+        let settings = Settings { snapshot_after, keep, compare_every: COMPARE, seed, clock };
         storage.machine.tell(witness(Arc::clone(world), self.id));
         let wire = Wire { me: self.id, life, net: Arc::clone(&world.net) };
         let signing_key = signing_key(self.id);
@@ -295,7 +301,12 @@ fn seed(random: &mut Random) -> [u8; 32] {
 
 /// Writes down what a program carries out.
 fn witness(world: Arc<World>, manager: ManagerId) -> Witness {
-    Box::new(move |place, proposal| world.log.carry_out(manager, place, proposal, world.history.moment()))
+    Box::new(move |place, proposal| {
+        if let Some(date) = proposal.and_then(|proposal| proposal.change.dates().find(|date| !world.is_right(*date))) {
+            world.wrong(format!("{manager} carries out at {place} what was made by a clock that showed {date:?}"));
+        }
+        world.log.carry_out(manager, place, proposal, world.history.moment());
+    })
 }
 
 /// Looks at every state that a program publishes.

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use festoon_cluster::Signer;
-use festoon_control::registry::{Command, Outcome, UnixMs};
+use festoon_control::registry::{CLOCK_TOLERANCE_MS, Command, Outcome, UnixMs};
 use festoon_proto::ManagerId;
 use tokio::time::Instant;
 
@@ -68,6 +68,11 @@ impl World {
     pub(super) fn clock(&self, skew_ms: i64) -> UnixMs {
         let elapsed = u64::try_from(self.elapsed().as_millis()).unwrap_or(u64::MAX);
         UnixMs((BEGIN_MS + elapsed).saturating_add_signed(skew_ms))
+    }
+
+    /// Whether a clock that shows this is one that a majority may agree with.
+    pub(super) fn is_right(&self, date: UnixMs) -> bool {
+        date.0.abs_diff(self.clock(0).0) <= 2 * CLOCK_TOLERANCE_MS
     }
 
     /// Clients and faults end.
