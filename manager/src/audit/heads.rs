@@ -13,7 +13,6 @@ use std::time::Duration;
 use anyhow::Context as _;
 use axum::body::Bytes;
 use axum::extract::State as Of;
-use axum::http::StatusCode;
 use axum::routing::post;
 use axum::{Extension, Json, Router};
 use festoon_control::registry::State;
@@ -82,9 +81,7 @@ async fn answer(
     question: Bytes,
 ) -> Result<Json<Answer>, Refused> {
     member(&peer, &cluster)?;
-    let Question { number } = serde_json::from_slice(&question).map_err(|_| {
-        Refused::new(StatusCode::BAD_REQUEST, "bad-request", "run the same version of Festoon on both managers")
-    })?;
+    let Question { number } = serde_json::from_slice(&question).map_err(|_| Refused::not_understood())?;
     let state = cluster.snapshot();
     let epoch = state.epoch().number;
     let head = state.audited();
