@@ -117,7 +117,9 @@ impl Source {
         }
         if let Some(Self::Argument(secret)) = given {
             let error = hide_argument(variable, secret);
-            eprintln!("{program}: warning: others can read the {what} while this program runs: {error}");
+            eprintln!(
+                "{program}: warning: cannot hide the {what}, others can read it while this program runs: {error}"
+            );
         }
     }
 

@@ -58,8 +58,8 @@ pub struct Cli {
 enum Command {
     /// Join an overlay, with a token from `festoon-manager tokens add`
     Join {
-        /// The token, one word that begins with "festoon1": `-` reads it from the standard input, `@FILE` from a file [default: that
-        /// in the environment's FESTOON_JOIN_TOKEN]
+        /// The token, one word that begins with "festoon1": `-` reads it from the standard input, `@FILE` from a file [default: the
+        /// token in FESTOON_JOIN_TOKEN]
         #[arg(value_name = "-|@FILE|TOKEN")]
         token: Option<Source>,
         /// What the endpoint is called in the overlay [default: this host's name]
@@ -68,7 +68,7 @@ enum Command {
     },
     /// Run the agent in the foreground, as systemd does
     Up,
-    /// Stop the running agent and take back its addresses and routes
+    /// Stop the running agent and remove its addresses, routes and packet filter; also what a killed agent left
     Down,
     /// Leave the overlay for good and forget its keys
     Leave {
@@ -166,7 +166,11 @@ fn run_down(config: &Config) -> anyhow::Result<()> {
             let left = single_threaded()?.block_on(host::clean(&config.interface))?;
             println!(
                 "the agent is not running{}",
-                if left { "; what it had left on this host is taken back" } else { "" }
+                if left {
+                    "; the addresses, routes and packet filter that it left on this host are removed"
+                } else {
+                    ""
+                }
             );
         }
         Err(error) => return Err(error.into()),

@@ -162,7 +162,7 @@ impl Heads {
                 }
                 Ok(_) => {}
                 Err(error) => {
-                    tracing::debug!(manager = %other, %error, "a manager does not tell the head of its audit log");
+                    tracing::debug!(manager = %other, %error, "another manager did not say which entry it has in its audit log");
                 }
             }
         }
@@ -185,7 +185,7 @@ impl Heads {
         }
         tracing::error!(
             manager = %other, number, ours = %hash, %theirs,
-            "that manager has ANOTHER audit log: export both, and check each with `festoon-manager audit verify --heads`"
+            "the audit log of that manager DIFFERS from this one's: export both, and check each with `festoon-manager audit verify --heads`"
         );
         // A witness speaks for itself alone.
         if state.manager(self.me).is_none_or(|manager| manager.role == ManagerRole::Witness) {

@@ -234,8 +234,8 @@ pub(super) struct InitArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct JoinArgs {
-    /// From `festoon-manager tokens add --manager`: `-` reads it from the standard input, `@FILE` from a file [default: that in the
-    /// environment's FESTOON_JOIN_TOKEN]
+    /// From `festoon-manager tokens add --manager`: `-` reads it from the standard input, `@FILE` from a file [default: the
+    /// token in FESTOON_JOIN_TOKEN]
     #[arg(value_name = "-|@FILE|TOKEN")]
     pub(super) token: Option<Source>,
     #[command(flatten)]
@@ -244,8 +244,8 @@ pub(super) struct JoinArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct WitnessArgs {
-    /// From `festoon-manager tokens add --manager`: `-` reads it from the standard input, `@FILE` from a file [default: that in the
-    /// environment's FESTOON_JOIN_TOKEN]
+    /// From `festoon-manager tokens add --manager`: `-` reads it from the standard input, `@FILE` from a file [default: the
+    /// token in FESTOON_JOIN_TOKEN]
     #[arg(value_name = "-|@FILE|TOKEN")]
     pub(super) token: Option<Source>,
     /// Its name

@@ -277,7 +277,7 @@ impl Pull {
                 Ok(()) => believed.push((position, event)),
                 Err(reason) => {
                     if self.complaints.insert(reason) {
-                        tracing::warn!(manager = %self.of, %position, %reason, "an event of another manager is not believed");
+                        tracing::warn!(manager = %self.of, %position, %reason, "dropped an event that another manager sent");
                     }
                 }
             }
