@@ -27,7 +27,7 @@ pub enum GuardError {
     Missing,
     /// It failed.
     #[error(
-        "nft could not set the packet filter that keeps overlay traffic in the tunnel ({0}): see whether `nft list ruleset` works as \
+        "nft failed on the packet filter that keeps overlay traffic in the tunnel ({0}): see whether `nft list ruleset` works as \
          root, or start the agent with --leak-protection warn to run without this protection"
     )]
     Failed(String),
