@@ -13,6 +13,13 @@ pub struct Rate {
     pub every: Duration,
 }
 
+impl Rate {
+    /// So many times a second, and at most `burst` times at once. `count` is at least 1.
+    pub const fn per_second(count: u32, burst: u32) -> Self {
+        Self { burst, every: Duration::from_nanos(1_000_000_000 / count as u64) }
+    }
+}
+
 /// What was used of a [`Rate`] (generic cell rate algorithm).
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Bucket {
@@ -34,6 +41,11 @@ impl Bucket {
         }
         self.full_at = Some(full_at + rate.every);
         Ok(())
+    }
+
+    /// What was used once at this rate counts no more.
+    pub fn give_back(&mut self, rate: Rate) {
+        self.full_at = self.full_at.and_then(|at| at.checked_sub(rate.every));
     }
 
     fn is_full(&self, now: Instant) -> bool {
@@ -99,6 +111,17 @@ mod tests {
         assert_eq!(bucket.take(RATE, now + RATE.every), Ok(()));
         let later = now + Duration::from_secs(60);
         assert_eq!((0..9).filter(|_| bucket.take(RATE, later).is_ok()).count(), 5, "never more at once");
+    }
+
+    #[test]
+    fn what_is_given_back_can_be_taken_again() {
+        let (rate, mut bucket, start) = (Rate::per_second(10, 3), Bucket::default(), start());
+        for _ in 0..100 {
+            assert_eq!(bucket.take(rate, start), Ok(()));
+            bucket.give_back(rate);
+        }
+        assert_eq!((0..9).filter(|_| bucket.take(rate, start).is_ok()).count(), 3);
+        assert_eq!(bucket.take(rate, start + Duration::from_millis(99)), Err(Duration::from_millis(1)));
     }
 
     #[test]

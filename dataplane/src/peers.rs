@@ -13,7 +13,6 @@
 //! one, and what comes the old way is taken as long as the old key is good: so none is lost.
 
 mod admission;
-mod bucket;
 mod handshakes;
 mod own_keys;
 mod pair;

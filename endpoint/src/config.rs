@@ -43,14 +43,14 @@ pub struct Config {
     #[arg(long = "route", global = true, env = "FESTOON_ROUTES", value_delimiter = ',', value_name = "CIDR")]
     pub routes: Vec<IpNet>,
 
-    /// A prefix that is this host's own although it lies in the overlay, as 172.31.16.0/20: it is never sent into the tunnel;
-    /// again for more. The networks, gateways and resolvers that the host had when it joined need not be listed. The
-    /// list is kept; `none` forgets it
+    /// A prefix of this host's own network that lies inside the overlay, for example 172.31.16.0/20: packets to it never enter
+    /// the tunnel; may be repeated. The networks, gateways and resolvers that the host had when it joined need not be listed. The
+    /// agent remembers the list; `none` clears it
     #[arg(long = "local", global = true, env = "FESTOON_LOCAL", value_delimiter = ',', value_name = "CIDR|none")]
     pub local: Vec<Listed>,
 
-    /// A prefix of containers or hosts behind this host that may send into the overlay through it; again for more. What is
-    /// behind bridges without a physical port always may. The list is kept; `none` forgets it
+    /// A prefix of containers or hosts behind this host that may send into the overlay through it; may be repeated. Containers
+    /// on bridges without a physical port always may. The agent remembers the list; `none` clears it
     #[arg(
         long = "forward-from",
         global = true,
@@ -60,9 +60,9 @@ pub struct Config {
     )]
     pub forward_from: Vec<Listed>,
 
-    /// The approved routes of other endpoints that this host uses: `private` for those to private addresses that are not on its
-    /// own networks, `all` for public addresses too, `none`, or prefixes; with commas for several. The list is kept [default:
-    /// private]
+    /// Which approved routes of other endpoints this host uses: `private` for routes to private addresses that are not on its
+    /// own networks, `all` for public addresses too, `none`, or prefixes; several with commas. The agent remembers the list
+    /// [default: private]
     #[arg(
         long = "accept-routes",
         global = true,
@@ -72,8 +72,9 @@ pub struct Config {
     )]
     pub accept_routes: Vec<Consent>,
 
-    /// Keep overlay traffic in the tunnel with nftables whatever routes the host's neighbours announce: `require` does not start
-    /// without, `warn` does and says so, `off` lets it leave in the clear
+    /// Whether nftables keeps overlay traffic in the tunnel, whatever routes the host's neighbours announce. With `require` the
+    /// agent does not start unless it can; with `warn` it starts anyway and reports the problem; with `off` overlay traffic may
+    /// leave this host outside the tunnel, unencrypted
     #[arg(long, global = true, env = "FESTOON_LEAK_PROTECTION", value_enum, default_value_t)]
     pub leak_protection: Protection,
 
@@ -105,7 +106,7 @@ impl FromStr for Listed {
             prefix => prefix
                 .parse::<IpNet>()
                 .map(|prefix| Self::Prefix(prefix.trunc()))
-                .map_err(|_| format!("{text:?} is neither none nor a prefix as in 172.31.16.0/20")),
+                .map_err(|_| format!("{text:?} is not a prefix like 172.31.16.0/20, and not `none`")),
         }
     }
 }

@@ -33,7 +33,7 @@ pub enum JoinError {
     #[error("cannot join")]
     Ask(#[from] AskError),
     /// The host could not be looked at.
-    #[error("cannot join: what networks this host has could not be read")]
+    #[error("cannot join: reading the networks of this host failed")]
     Look(#[from] NetlinkError),
     /// A manager contradicts itself.
     #[error("cannot join: the manager does not believe in the token's CA")]

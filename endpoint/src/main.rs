@@ -10,7 +10,9 @@ const _: () = assert!(!festoon_dataplane::VIRTUAL_CLOCK, "a program must not run
 
 fn main() -> ExitCode {
     if let Err(error) = festoon_secrets::keep_memory_private() {
-        eprintln!("festoon: warning: other programs of this user can read the memory of this one: {error}");
+        eprintln!(
+            "festoon: warning: cannot protect the memory of this process, other programs of this user can read it: {error}"
+        );
     }
     let cli = Cli::parse();
     match cli::run(cli) {

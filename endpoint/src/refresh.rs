@@ -87,7 +87,7 @@ impl Refresher {
         let credential = match self.state.credential(self.map.endpoint) {
             Ok(credential) => credential,
             Err(error) => {
-                tracing::error!(%error, "cannot prove to a manager who this is");
+                tracing::error!(%error, "cannot read this endpoint's credential, so no map is fetched");
                 return Outcome::Failed;
             }
         };
@@ -116,7 +116,7 @@ impl Refresher {
                 // They know another one, or none.
                 Err(error) if error.is_removed() => {}
                 Err(error) => {
-                    return tracing::warn!(%error, "managers answer, and do not take this endpoint's key");
+                    return tracing::warn!(%error, "managers answer but refuse this endpoint's key");
                 }
             }
         }
@@ -149,7 +149,7 @@ impl Refresher {
 fn report(error: &AskError, first: bool) -> Outcome {
     if error.is_removed() {
         if first {
-            tracing::error!(%error, "the managers do not let this endpoint in any more; it goes on asking");
+            tracing::error!(%error, "the managers refuse this endpoint; the agent goes on asking them");
         }
         return Outcome::Removed;
     }

@@ -397,10 +397,10 @@ impl Session {
         self.tell(Command::Detach).await;
         if keep_closed && self.settings.leak_protection != Protection::Off {
             tracing::info!(
-                "what belongs in the tunnel goes nowhere until the agent is started again; `festoon down` gives it back to the host"
+                "overlay addresses stay blocked until the agent is started again; `festoon down` unblocks them"
             );
         } else if let Err(error) = self.host.restore().await {
-            tracing::warn!(%error, "not everything could be taken back; `festoon down` tries again");
+            tracing::warn!(%error, "some addresses, routes or filters of the agent could not be removed: run `festoon down` to try again");
         }
         if let Err(error) = self.driver.shutdown().await {
             tracing::debug!(%error, "the driver had ended already");

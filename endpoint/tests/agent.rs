@@ -213,7 +213,7 @@ fn a_running_agent_keeps_its_state_and_its_routes() {
     let kept = Command::new("ip").args(["route", "get", "172.31.9.9"]).output().unwrap();
     assert!(!kept.status.success(), "{}", text(&kept));
     let down = text(&festoon(state, &["down"]));
-    assert!(down.contains("what it had left on this host is taken back"), "{down}");
+    assert!(down.contains("that it left on this host are removed"), "{down}");
     assert!(!nft(&["list", "table", "inet", &filter]).status.success());
     assert!(!ip("rule").contains(&table) && !ip("route show table all").contains(&format!("table {table}")));
 }

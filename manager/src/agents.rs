@@ -218,14 +218,14 @@ async fn leave(
 }
 
 const NO_ENDPOINT: &str =
-    "no endpoint has this credential: it may have been removed from the cluster. Join it with a new token";
+    "no endpoint has this credential: it may have been removed from the cluster. Join this host again with a new token";
 
 /// What the request shows, which need not be anybody's.
 fn credential_of(headers: &HeaderMap) -> Result<Credential, Refused> {
     let credential = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let credential = credential.and_then(|value| value.strip_prefix("Bearer "));
     let credential = credential.ok_or_else(|| unauthorized("this needs the credential of an endpoint"))?;
-    credential.parse().map_err(|_| unauthorized("this is no credential of an endpoint"))
+    credential.parse().map_err(|_| unauthorized("what was sent is not the credential of an endpoint"))
 }
 
 fn is_of(state: &State, endpoint: EndpointId, hash: &SecretHash) -> bool {
@@ -242,15 +242,15 @@ fn unauthorized(text: &str) -> Refused {
 }
 
 fn replaced() -> Refused {
-    let text = "this endpoint has another key and credential by now. If this host is a copy of it, stop the agent here. If it \
-                is the right one, somebody else used its keys: have an admin remove the endpoint, then run `festoon leave \
+    let text = "the key and credential of this endpoint were replaced. If this host is a copy of another, stop the agent here. If it \
+                is the right one, somebody else has used its keys: have an admin remove the endpoint, then run `festoon leave \
                 --force` and join again with a new token";
     Refused::new(StatusCode::UNAUTHORIZED, "credential-replaced", text)
 }
 
 fn not_sure() -> Refused {
-    let text =
-        "this manager cannot tell now whether an endpoint has this credential: ask again soon, or ask another manager";
+    let text = "this manager cannot check the credential now: no majority of the managers answers, or too many requests wait. Ask \
+                again soon, or ask another manager";
     Refused::new(StatusCode::SERVICE_UNAVAILABLE, "credential-not-checked", text).retry_after(1)
 }
 

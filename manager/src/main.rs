@@ -7,7 +7,9 @@ use festoon_proto::harmless::harmless;
 
 fn main() -> ExitCode {
     if let Err(error) = festoon_secrets::keep_memory_private() {
-        eprintln!("festoon-manager: warning: other programs of this user can read the memory of this one: {error}");
+        eprintln!(
+            "festoon-manager: warning: cannot protect the memory of this process, other programs of this user can read it: {error}"
+        );
     }
     let cli = Cli::from_line();
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {

@@ -49,11 +49,11 @@ pub struct EpochProof {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum EpochClaimError {
     /// It can't be: its number or its beginning are out of all proportion.
-    #[error("epoch {0} is out of range: its number or the time it began can't be right")]
+    #[error("epoch {0} can't be right: its number or the time it began is out of range")]
     Implausible(EpochId),
     /// Nobody signed who could.
     #[error(
-        "epoch {0} is signed by nobody whom this manager knows as a full manager, nor with the recovery key: if the cluster did go on in it, remove this manager there and join it again"
+        "epoch {0} is signed neither by a full manager that this manager knows nor with the recovery key: if the cluster did go on in that epoch, remove this manager there and join it again"
     )]
     UnknownSigner(EpochId),
     /// The signature is wrong.

@@ -3,11 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroize;
 
-use crate::text::bytes_as_text;
+use crate::text::{bytes_as_text, from_base64, to_base64};
 
 /// A text is not a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -47,7 +45,7 @@ impl PrivateKey {
 
     /// The key as `wg` reads it. Secret: only for files that a person asked for.
     pub fn to_secret_base64(&self) -> String {
-        STANDARD.encode(self.0)
+        to_base64(&self.0)
     }
 
     /// The public half of this key.
@@ -69,14 +67,10 @@ impl fmt::Debug for PrivateKey {
     }
 }
 
-bytes_as_text!(PublicKey, write, parse, ParseKeyError);
-
-fn write(bytes: &[u8; 32]) -> String {
-    STANDARD.encode(bytes)
-}
+bytes_as_text!(PublicKey, to_base64, parse, ParseKeyError);
 
 fn parse(text: &str) -> Result<[u8; 32], ParseKeyError> {
-    STANDARD.decode(text).ok().and_then(|bytes| bytes.try_into().ok()).ok_or(ParseKeyError)
+    from_base64(text).ok_or(ParseKeyError)
 }
 
 impl FromStr for PrivateKey {

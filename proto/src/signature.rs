@@ -14,7 +14,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::Zeroize;
 
-use crate::text::bytes_as_text;
+use crate::text::{bytes_as_text, from_base64, to_base64};
 
 /// A text is not a signing key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -41,7 +41,7 @@ impl SigningKey {
 
     /// The seed in base64. Secret: only for files.
     pub fn to_secret_base64(&self) -> String {
-        STANDARD.encode(self.0)
+        to_base64(&self.0)
     }
 
     /// The public half.
@@ -91,7 +91,7 @@ impl VerifyingKey {
     }
 }
 
-bytes_as_text!(VerifyingKey, write, parse, ParseSigningKeyError);
+bytes_as_text!(VerifyingKey, to_base64, parse, ParseSigningKeyError);
 
 /// The length of the label stands in front, so that label and message can be divided in one way only.
 fn labelled(label: &str, message: &[u8]) -> Vec<u8> {
@@ -99,12 +99,8 @@ fn labelled(label: &str, message: &[u8]) -> Vec<u8> {
     [&length[..], label.as_bytes(), message].concat()
 }
 
-fn write(bytes: &[u8; 32]) -> String {
-    STANDARD.encode(bytes)
-}
-
 fn parse(text: &str) -> Result<[u8; 32], ParseSigningKeyError> {
-    STANDARD.decode(text).ok().and_then(|bytes| bytes.try_into().ok()).ok_or(ParseSigningKeyError)
+    from_base64(text).ok_or(ParseSigningKeyError)
 }
 
 impl Signature {

@@ -1,5 +1,8 @@
 //! 32 bytes that a person reads as text: keys and fingerprints.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 /// Makes a newtype of `[u8; 32]` a value that is text where a person may read it (JSON, logs) and its bytes where none does
 /// (postcard). `$write` makes the text of the bytes, `$parse` the bytes of a text or an `$error`.
 macro_rules! bytes_as_text {
@@ -43,3 +46,13 @@ macro_rules! bytes_as_text {
 }
 
 pub(crate) use bytes_as_text;
+
+/// Standard base64.
+pub(crate) fn to_base64(bytes: &[u8; 32]) -> String {
+    STANDARD.encode(bytes)
+}
+
+/// The bytes of a text in standard base64, if it is one of 32 bytes.
+pub(crate) fn from_base64(text: &str) -> Option<[u8; 32]> {
+    STANDARD.decode(text).ok()?.try_into().ok()
+}

@@ -7,7 +7,7 @@
 mod process;
 mod source;
 
-pub use process::{hide_argument, keep_memory_private};
+pub use process::keep_memory_private;
 pub use source::{Secret, Source, SourceError, variable};
 
 /// What the help of both programs says about secrets.

@@ -19,7 +19,7 @@ pub fn keep_memory_private() -> io::Result<()> {
 
 /// Starts this program again in the same process, without the argument `secret`, which it finds in the environment as `variable`
 /// instead: an environment can be read by root alone. Returns only if that fails.
-pub fn hide_argument(variable: &str, secret: &str) -> io::Error {
+pub(crate) fn hide_argument(variable: &str, secret: &str) -> io::Error {
     let mut arguments = env::args_os();
     let mut program = Command::new(THIS_PROGRAM);
     if let Some(name) = arguments.next() {

@@ -11,6 +11,8 @@ use std::str::FromStr;
 
 use zeroize::Zeroizing;
 
+use crate::process::hide_argument;
+
 /// Permissions of a file that let others than its owner read it.
 const OTHERS: u32 = 0o077;
 
@@ -105,6 +107,20 @@ impl Source {
              history: give `-` and the {what} on the standard input, or `@FILE`, or set {variable} in the environment"
         );
         matches!(given, Some(Self::Argument(_))).then_some(text)
+    }
+
+    /// Warns a person who gave a secret as an argument of `program`, and starts it again in the same process without that argument.
+    /// Returns if there is none, or if that fails.
+    pub fn hide(given: Option<&Self>, program: &str, what: &str, variable: &str) {
+        if let Some(warning) = Self::warning(given, what, variable) {
+            eprintln!("{program}: {warning}");
+        }
+        if let Some(Self::Argument(secret)) = given {
+            let error = hide_argument(variable, secret);
+            eprintln!(
+                "{program}: warning: cannot hide the {what}, others can read it while this program runs: {error}"
+            );
+        }
     }
 
     fn contents(&self, what: &'static str) -> Result<Secret, SourceError> {

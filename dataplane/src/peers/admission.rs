@@ -17,18 +17,18 @@ use std::net::IpAddr;
 use std::num::NonZeroU64;
 use std::time::Instant;
 
-use super::bucket::{Bucket, Pace};
+use crate::bucket::{Bucket, Rate};
 use crate::tunnel::Proof;
 
 /// Handshakes that come to nothing, of all senders that proved no address.
-const UNPROVEN: Pace = Pace::new(500, 1_000);
+const UNPROVEN: Rate = Rate::per_second(500, 1_000);
 /// The same of one address.
-const ADDRESS: Pace = Pace::new(20, 40);
+const ADDRESS: Rate = Rate::per_second(20, 40);
 /// The same of all addresses where no endpoint was heard.
-const STRANGERS: Pace = Pace::new(1_000, 1_000);
+const STRANGERS: Rate = Rate::per_second(1_000, 1_000);
 /// Cookies for one address, and for all where no endpoint was heard.
-const COOKIES_OF_ADDRESS: Pace = Pace::new(10, 20);
-const COOKIES: Pace = Pace::new(10_000, 10_000);
+const COOKIES_OF_ADDRESS: Rate = Rate::per_second(10, 20);
+const COOKIES: Rate = Rate::per_second(10_000, 10_000);
 
 /// Buckets for addresses. Two that share one are both counted in it.
 const SLOTS: usize = 4_096;
@@ -58,9 +58,9 @@ struct Known {
 
 impl Known {
     /// What an address has, and for each endpoint what one needs that tries again and again.
-    const fn pace(&self) -> Pace {
+    const fn rate(&self) -> Rate {
         let endpoints = if self.endpoints < 10_000 { self.endpoints } else { 10_000 };
-        Pace::new(20 + 5 * endpoints, 40 + 10 * endpoints)
+        Rate::per_second(20 + 5 * endpoints, 40 + 10 * endpoints)
     }
 }
 
@@ -114,7 +114,7 @@ impl Admission {
     /// What becomes of a message from `origin`, whose sender has proved so much.
     pub(super) fn admit(&mut self, now: Instant, origin: Origin, proof: Proof) -> Verdict {
         match proof {
-            Proof::Key if self.unproven.take(now, UNPROVEN) => Verdict::Admit(Grant::Unproven),
+            Proof::Key if self.unproven.take(UNPROVEN, now).is_ok() => Verdict::Admit(Grant::Unproven),
             Proof::Key if self.may_have_cookie(now, origin) => Verdict::Cookie,
             Proof::Key => Verdict::Refuse,
             Proof::Address => self.admit_address(now, origin).map_or(Verdict::Refuse, Verdict::Admit),
@@ -123,21 +123,23 @@ impl Admission {
 
     fn admit_address(&mut self, now: Instant, origin: Origin) -> Option<Grant> {
         if let Some(known) = self.known.get_mut(&origin) {
-            let pace = known.pace();
-            return known.handshakes.take(now, pace).then_some(Grant::Known(origin));
+            let rate = known.rate();
+            return known.handshakes.take(rate, now).is_ok().then_some(Grant::Known(origin));
         }
         let slot = self.slot(origin);
-        let admitted = bucket(&mut self.addresses, slot).take(now, ADDRESS) && self.strangers.take(now, STRANGERS);
+        let admitted =
+            bucket(&mut self.addresses, slot).take(ADDRESS, now).is_ok() && self.strangers.take(STRANGERS, now).is_ok();
         admitted.then_some(Grant::Stranger(origin))
     }
 
     fn may_have_cookie(&mut self, now: Instant, origin: Origin) -> bool {
         if let Some(known) = self.known.get_mut(&origin) {
-            let pace = known.pace();
-            return known.cookies.take(now, pace);
+            let rate = known.rate();
+            return known.cookies.take(rate, now).is_ok();
         }
         let slot = self.slot(origin);
-        bucket(&mut self.cookies_of_addresses, slot).take(now, COOKIES_OF_ADDRESS) && self.cookies.take(now, COOKIES)
+        bucket(&mut self.cookies_of_addresses, slot).take(COOKIES_OF_ADDRESS, now).is_ok()
+            && self.cookies.take(COOKIES, now).is_ok()
     }
 
     /// The message for which this was granted came from somebody who may begin a handshake.
@@ -151,7 +153,7 @@ impl Admission {
             }
             Grant::Known(origin) => {
                 if let Some(known) = self.known.get_mut(&origin) {
-                    known.handshakes.give_back(known.pace());
+                    known.handshakes.give_back(known.rate());
                 }
             }
         }

@@ -40,22 +40,13 @@ Exit codes:
   4  ping: no answer at all; netcheck: something is wrong";
 
 /// What the long help says in addition.
-const LONG_HELP: &str = "\
-Exit codes:
-  0  done; ping: answered; netcheck: nothing is wrong
-  1  not done: the last line says why
-  2  the command line is wrong
-  3  the agent is not running, or this host has not joined
-  4  ping: no answer at all; netcheck: something is wrong
-
-Secrets:
-  A join token, or a URL with a password in it, is given as `-` (the first line of the standard input), as
-  `@FILE` (the first line of a file that only you can read), or in the environment. As an argument it works
-  too, but then others can read it: every user of this machine with `ps`, and later the shell's history.";
+fn long_help() -> String {
+    format!("{EXIT_CODES}\n\n{}", festoon_secrets::HELP)
+}
 
 /// Joins this host to a Festoon overlay and keeps it there.
 #[derive(Debug, Parser)]
-#[command(name = "festoon", version, after_help = EXIT_CODES, after_long_help = LONG_HELP)]
+#[command(name = "festoon", version, after_help = EXIT_CODES, after_long_help = long_help())]
 pub struct Cli {
     #[command(flatten)]
     config: Config,
@@ -67,8 +58,8 @@ pub struct Cli {
 enum Command {
     /// Join an overlay, with a token from `festoon-manager tokens add`
     Join {
-        /// The token, one word that begins with "festoon1": `-` reads it from the standard input, `@FILE` from a file [default: that
-        /// in the environment's FESTOON_JOIN_TOKEN]
+        /// The token, one word that begins with "festoon1": `-` reads it from the standard input, `@FILE` from a file [default: the
+        /// token in FESTOON_JOIN_TOKEN]
         #[arg(value_name = "-|@FILE|TOKEN")]
         token: Option<Source>,
         /// What the endpoint is called in the overlay [default: this host's name]
@@ -77,7 +68,7 @@ enum Command {
     },
     /// Run the agent in the foreground, as systemd does
     Up,
-    /// Stop the running agent and take back its addresses and routes
+    /// Stop the running agent and remove its addresses, routes and packet filter; also what a killed agent left
     Down,
     /// Leave the overlay for good and forget its keys
     Leave {
@@ -144,19 +135,8 @@ pub fn one_line(error: &anyhow::Error) -> String {
     })
 }
 
-/// Says that a token on the command line can be read by others, and takes it away from there.
-fn hide(token: Option<&Source>) {
-    if let Some(warning) = Source::warning(token, TOKEN, TOKEN_VARIABLE) {
-        eprintln!("festoon: {warning}");
-    }
-    if let Some(Source::Argument(token)) = token {
-        let error = festoon_secrets::hide_argument(TOKEN_VARIABLE, token);
-        eprintln!("festoon: warning: the token stays visible while this program runs: {error}");
-    }
-}
-
 fn run_join(config: &Config, token: Option<&Source>, name: Option<String>) -> anyhow::Result<()> {
-    hide(token);
+    Source::hide(token, "festoon", TOKEN, TOKEN_VARIABLE);
     let token = Source::read(token, TOKEN, TOKEN_VARIABLE)?;
     let map = single_threaded()?.block_on(join(config, &token, name))?;
     let addresses: Vec<String> = map.addresses.iter().map(ToString::to_string).collect();
@@ -186,7 +166,11 @@ fn run_down(config: &Config) -> anyhow::Result<()> {
             let left = single_threaded()?.block_on(host::clean(&config.interface))?;
             println!(
                 "the agent is not running{}",
-                if left { "; what it had left on this host is taken back" } else { "" }
+                if left {
+                    "; the addresses, routes and packet filter that it left on this host are removed"
+                } else {
+                    ""
+                }
             );
         }
         Err(error) => return Err(error.into()),
@@ -253,8 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn the_long_help_says_how_secrets_are_given() {
-        assert!(LONG_HELP.starts_with(EXIT_CODES) && LONG_HELP.ends_with(festoon_secrets::HELP));
+    fn a_token_is_given_in_three_ways() {
         let join = |token: &str| Cli::try_parse_from(["festoon", "join", token]).map(|cli| format!("{cli:?}"));
         assert!(join("@/run/token").unwrap().contains("File(\"/run/token\")"));
         assert!(join("-").unwrap().contains("Input"));

@@ -31,8 +31,8 @@ impl Display for AgentStatus {
             "leak protection",
             match setup.leak_protection {
                 Protection::Require => "required",
-                Protection::Warn => "where nftables can do it",
-                Protection::Off => "off: overlay traffic may leave in the clear",
+                Protection::Warn => "used if nftables works",
+                Protection::Off => "off: overlay traffic may leave this host outside the tunnel",
             },
         )?;
         for note in &setup.notes {

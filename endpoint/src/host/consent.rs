@@ -36,7 +36,7 @@ impl FromStr for Consent {
             prefix => prefix
                 .parse::<IpNet>()
                 .map(|prefix| Self::Inside(prefix.trunc()))
-                .map_err(|_| format!("{text:?} is neither private, all, none nor a prefix as in 192.168.7.0/24")),
+                .map_err(|_| format!("{text:?} is none of private, all, none, and not a prefix like 192.168.7.0/24")),
         }
     }
 }

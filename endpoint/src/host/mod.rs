@@ -37,12 +37,12 @@ use nft::Guard;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Protection {
-    /// It is, and the agent does not start where that cannot be
+    /// It is, and the agent does not start where it cannot be
     #[default]
     Require,
-    /// It is where that can be; elsewhere the agent says so and runs without
+    /// It is where possible; elsewhere the agent reports the problem and runs without it
     Warn,
-    /// It is not: overlay traffic may leave in the clear
+    /// It is not: overlay traffic may leave this host outside the tunnel, unencrypted
     Off,
 }
 

@@ -22,11 +22,14 @@ pub enum GuardError {
     /// There is no program for it.
     #[error(
         "the program nft is not installed, so nothing keeps overlay traffic in the tunnel when a neighbour announces a route: \
-         install the package nftables, or start the agent with --leak-protection warn to run without"
+         install the package nftables, or start the agent with --leak-protection warn to run without this protection"
     )]
     Missing,
     /// It failed.
-    #[error("nft cannot keep overlay traffic in the tunnel: {0}")]
+    #[error(
+        "nft failed on the packet filter that keeps overlay traffic in the tunnel ({0}): see whether `nft list ruleset` works as \
+         root, or start the agent with --leak-protection warn to run without this protection"
+    )]
     Failed(String),
     /// The device's name would be part of a script.
     #[error(
@@ -65,7 +68,7 @@ impl Guard {
         let healed = self.known.take().is_some_and(|(set, _)| set == script);
         run(&["-f", "-"], &script).await?;
         if healed {
-            tracing::warn!("somebody had changed or removed the packet filter of this agent: it is set again");
+            tracing::warn!("something changed or removed the packet filter of this agent; it has been set again");
         }
         // None if it was changed at once again; then the next look sets it.
         self.known = list(self.slot).await.map(|listed| (script, listed));
@@ -104,7 +107,7 @@ async fn run(args: &[&str], input: &str) -> Result<String, GuardError> {
         // Its pipes close, and the thread that reads them ends.
         let _ = child.kill();
         let _ = child.wait();
-        return Err(GuardError::Failed(format!("it did not end within {} s", PATIENCE.as_secs())));
+        return Err(GuardError::Failed(format!("it was still running after {} s", PATIENCE.as_secs())));
     };
     // It has closed its output, so it is about to end.
     let status = child.wait().map_err(failed)?;
@@ -112,7 +115,7 @@ async fn run(args: &[&str], input: &str) -> Result<String, GuardError> {
     if status.success() {
         return Ok(output);
     }
-    let line = errors.lines().find(|line| !line.trim().is_empty()).unwrap_or("it failed without a word");
+    let line = errors.lines().find(|line| !line.trim().is_empty()).unwrap_or("it printed no error");
     Err(GuardError::Failed(line.trim().to_owned()))
 }
 

@@ -152,8 +152,8 @@ fn shadowed(prefix: IpNet, own: IpNet) -> Option<Note> {
         return None;
     };
     let text = format!(
-        "overlay addresses in {common} cannot be reached from this host: it had {own} when it joined, or its owner listed it with \
-         --local. Of the overlay prefix {prefix} only what the overlay has given out goes into the tunnel"
+        "overlay addresses in {common} cannot be reached from this host, because {own} was its own network when it joined or is \
+         listed with --local. Of the overlay prefix {prefix}, only addresses that the overlay has assigned go into the tunnel"
     );
     Some(Note { code: Code::Shadowed, prefix: common, text })
 }
@@ -168,12 +168,12 @@ fn add_routes(tunnel: &mut Spans, map: &EndpointMap, choice: &Choice, own: &[IpN
                 continue;
             }
             Verdict::Public => "it leads to public addresses".to_owned(),
-            Verdict::OnLink(own) => format!("this host itself has {own}"),
-            Verdict::NotListed => "this host uses only the routes that it lists".to_owned(),
+            Verdict::OnLink(own) => format!("{own} is a network of this host itself"),
+            Verdict::NotListed => "--accept-routes of this host does not include it".to_owned(),
         };
         let text = format!(
-            "the approved route to {route} is not used: {reason}. If this host should send it through the overlay, start its agent \
-             with --accept-routes private,{route}"
+            "the approved route to {route} is not used: {reason}. To send packets for it through the overlay, start the agent with \
+             --accept-routes private,{route}"
         );
         notes.push(Note { code: Code::RefusedRoute, prefix: route, text });
     }
@@ -197,7 +197,8 @@ fn foreign(map: &EndpointMap, facts: &Facts, tunnel: &Spans, own: &Spans) -> Vec
         let over = gateway.map_or_else(String::new, |gateway| format!(" over {gateway}"));
         let text = format!(
             "this host has a route to {prefix} through {interface}{over} that it did not have when it joined, and {prefix} lies in \
-             the overlay: no packet goes that way or comes from there. If the route is right, start the agent with --local {prefix}"
+             the overlay: packets that way are dropped, in both directions. If the route is intended, start the agent with --local \
+             {prefix}"
         );
         found.push((prefix, Note { code: Code::ForeignRoute, prefix, text }));
     }

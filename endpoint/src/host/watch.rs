@@ -71,7 +71,7 @@ impl FilterNews {
             io::Result::Ok(socket)
         };
         let socket =
-            open().inspect_err(|error| tracing::warn!(%error, "changes of nftables are seen only every minute"));
+            open().inspect_err(|error| tracing::warn!(%error, "cannot watch nftables: changes to the packet filter are noticed once a minute only"));
         Self { socket: socket.ok(), name: [table.as_bytes(), &[0]].concat() }
     }
 
@@ -128,7 +128,9 @@ impl Watch {
             }
             sleep(SPACING).await;
         }
-        tracing::error!("the kernel's news about addresses and routes ended: changes are seen only every minute");
+        tracing::error!(
+            "the kernel sends no more notifications about addresses and routes: changes are noticed once a minute only"
+        );
     }
 
     fn classify(&self, message: &NetlinkMessage<RouteNetlinkMessage>) -> Option<Change> {

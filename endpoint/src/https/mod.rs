@@ -80,7 +80,7 @@ async fn restored(managers: &Managers, place: Place) -> Option<Place> {
     let stranger = Place { manager: None, ..place };
     let proof = Client::new(stranger, &managers.authorities).ok()?.epoch().await.ok()??;
     let manager = known.restored(&proof)?;
-    tracing::warn!(%manager, at = %place.at, epoch = %proof.epoch, "the cluster was restored: its managers are new");
+    tracing::warn!(%manager, at = %place.at, epoch = %proof.epoch, "the cluster was restored from a snapshot: this manager is new, and proved it with the recovery key");
     Some(Place { manager: Some(manager), ..place })
 }
 

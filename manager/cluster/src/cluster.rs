@@ -40,8 +40,8 @@ const HEARTBEAT_MS: u64 = 60;
 /// After twice as long a silence of the leader (openraft adds a lease of the same length) a member wants to lead itself. A
 /// round trip around the world and a commit to a slow disk fit into it.
 const ELECTION_MS: u64 = 400;
-/// A witness waits for so much longer: it leads only when no full manager can. Full managers have a chance before it, and one
-/// more if their votes are split.
+/// What a witness adds to that, so it waits for twice as much longer: it leads only when no full manager can. Full managers have a
+/// chance before it, and one more if their votes are split.
 const WITNESS_WAITS_MS: u64 = 500;
 /// Members wait for different times, so that they seldom want it at once.
 const STAGGER: u64 = 5;

@@ -56,7 +56,7 @@ impl Fence {
             return;
         }
         if let Err(error) = self.trust.check(proof) {
-            return tracing::warn!(%error, "another manager claims a later epoch of the cluster, which is not believed");
+            return tracing::warn!(%error, "ignored a later epoch of the cluster that another manager announced without a valid proof");
         }
         self.later.send_if_modified(|later| {
             let is_news = is_news(later);
@@ -76,7 +76,7 @@ impl Fence {
             true => drop(self.removed.send_replace(Some(removal.what))),
             false => {
                 let by = removal.by;
-                tracing::warn!(%by, "another manager claims that this one was removed, which is not believed");
+                tracing::warn!(%by, "ignored the message that this manager was removed: no full manager that this one knows has signed it");
             }
         }
     }

@@ -22,16 +22,16 @@ pub struct Teller {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, thiserror::Error)]
 pub enum Unbelieved {
     /// Its place is that of another source.
-    #[error("it has a place among the events of another source")]
+    #[error("its position is one of another source")]
     Source,
     /// Its source began to count in the future.
-    #[error("its source began to count in the future")]
+    #[error("its source would have begun in the future")]
     Life,
     /// Only the audit log tells of this.
-    #[error("only the audit log tells of what it says")]
+    #[error("only the audit log may report events of this kind")]
     Audit,
     /// It is about a manager for which its source does not speak.
-    #[error("its source does not speak for the manager that it is about")]
+    #[error("its source may not report on the manager that it is about")]
     Manager,
     /// A witness can't have seen it.
     #[error("a witness can't have seen it")]

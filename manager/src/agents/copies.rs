@@ -36,7 +36,7 @@ impl Copies {
         if !self.is_news(endpoint) {
             return;
         }
-        tracing::warn!(%endpoint, %from, "somebody shows a credential of this endpoint that was replaced");
+        tracing::warn!(%endpoint, %from, "a request showed a credential of this endpoint that was replaced: there may be a copy of its keys");
         let network = state.endpoint(endpoint).map(|endpoint| endpoint.network);
         let mut event = Event { endpoint: Some(endpoint), manager: Some(self.me), network, ..event() };
         event.details.insert("from".to_owned(), from.to_string().into());

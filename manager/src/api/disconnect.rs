@@ -72,8 +72,7 @@ pub fn router(api: Api) -> Router {
 
 async fn answer(Shared(api): Shared<Api>, Extension(peer): Extension<Peer>, id: String) -> Result<StatusCode, Refused> {
     let manager = full_member(&peer, &api.cluster)?;
-    let none = |_| Refused::new(StatusCode::BAD_REQUEST, "bad-request", "run the same version of Festoon on both");
-    let id = id.parse().map_err(none)?;
+    let id = id.parse().map_err(|_| Refused::not_understood())?;
     cut(&api, id).await?;
     tracing::info!(endpoint = %id, %manager, "an endpoint was cut off, as an admin wanted of another manager");
     Ok(StatusCode::NO_CONTENT)

@@ -12,9 +12,9 @@ use tokio::sync::mpsc;
 use crate::agents::Copies;
 use crate::audit::{self, Differing, Heads, Trail};
 use crate::certificate::{self, Keeper, Told};
-use crate::cluster::{self, Cluster, Https, Parts, unix_now};
+use crate::cluster::{self, Cluster, Https, Parts, Supervisor, unix_now};
 use crate::config::Config;
-use crate::data_dir::DataDir;
+use crate::data_dir::{DataDir, Identity};
 use crate::deliver::{self, Deliveries};
 use crate::events::{self, Events, Record};
 use crate::https::{KnownHosts, Later};
@@ -49,91 +49,92 @@ pub(super) struct Base {
     pub(super) work: Pin<Box<dyn Future<Output = anyhow::Error> + Send>>,
 }
 
-/// Opens the registry and binds the listener.
-#[expect(clippy::too_many_lines, reason = "it puts the parts together, a line or two for each, and decides nothing")]
+/// What runs as long as the manager does.
+struct Work {
+    https: https::Server,
+    routes: https::Routes,
+    keeper: Keeper,
+    cluster: Cluster,
+    supervisor: Supervisor,
+    snapshots: Snapshots,
+    record: Record,
+    trail: Trail,
+    heads: Heads,
+    metrics: Metrics,
+    deliveries: Deliveries,
+}
+
+impl Work {
+    /// Ends with the reason why it can't go on.
+    async fn run(self) -> anyhow::Error {
+        let Self { https, routes, keeper, cluster, supervisor, snapshots, record, trail, heads, metrics, deliveries } =
+            self;
+        let (me, known) = (keeper.me, https.known_hosts());
+        tokio::select! {
+            () = https.run(routes) => anyhow!("the HTTPS listener ended"),
+            () = keep_keys(keeper, cluster.clone()) => anyhow!("the registry ended"),
+            () = cluster::announce_program(cluster.clone(), me) => anyhow!("the registry ended"),
+            () = know_managers(cluster, known) => anyhow!("the registry ended"),
+            () = record.run() => anyhow!("the record of events ended"),
+            () = trail.run() => anyhow!("the registry ended"),
+            never = supervisor.run() => match never {},
+            never = snapshots.run() => match never {},
+            never = metrics.serve() => match never {},
+            never = heads.run() => match never {},
+            never = deliveries.run() => match never {},
+        }
+    }
+}
+
+/// Opens the registry, binds the listener, and puts together what runs beside them.
 pub(super) async fn start(data: &DataDir, config: &Config) -> anyhow::Result<Base> {
     let identity = data.identity()?;
     let me = identity.manager;
-    certificate::make_lost_again(data, me, unix_now()).await?;
-    let credentials = Credentials::load(data)?;
-    let parts = cluster::build(data, &identity, &credentials).await?;
-    // The registry is open: no other manager is on this directory.
-    data.remove_unfinished();
-    let cluster = parts.cluster.clone();
-    let port = https_port(&cluster.snapshot(), me).unwrap_or(identity.https_port);
-    let https = https::build(&config.https, port, &credentials).await;
-    let https = https.with_context(|| format!("can't listen on TCP port {port}"))?;
-    tracing::info!(manager = %me, https = %https.local_addr()?, "listening");
-    let (vault, managers) = (parts.vault.clone(), parts.managers.clone());
-    let snapshots = Snapshots::new(&config.snapshots, data, me, cluster.clone(), vault.clone());
-    let schedule = snapshots.clone().run();
-    let keeper = Keeper {
-        me,
-        vault: vault.clone(),
-        credentials: credentials.clone(),
-        managers: managers.clone(),
-        told: Told::default(),
-    };
-    let trail = Trail::new(me, cluster.clone(), parts.managers.clone());
-    let record = events::open(data, me, cluster.clone(), parts.managers.clone(), trail.watch())?;
+    let (credentials, parts) = open(data, &identity).await?;
+    let https = listen(config, &identity, &parts.cluster, &credentials).await?;
+    let keeper = keeper(me, &parts, &credentials);
+    let snapshots = Snapshots::new(&config.snapshots, data, me, parts.cluster.clone(), parts.vault.clone());
+    let trail = Trail::new(me, parts.cluster.clone(), parts.managers.clone());
+    let record = events::open(data, me, parts.cluster.clone(), parts.managers.clone(), trail.watch())?;
+    let deliveries = deliver::build(&config.delivery, data, for_deliveries(me, &parts, &record))?;
     let differing = Differing::default();
     let heads = heads(me, &parts, &record, &differing);
-    let (events, sightings) = (record.events.clone(), record.sightings.clone());
-    let copies = Copies::new(me, record.own.clone());
-    let (registry, told) = (cluster.clone(), events.clone());
-    let way = deliver::Parts { me, cluster: registry, managers, vault, events: told, own_events: record.own.clone() };
-    let deliveries = deliver::build(&config.delivery, data, way)?;
-    let (registry, data) = (cluster.clone(), data.clone());
-    let (kept, told, sent) = (snapshots.clone(), events.clone(), deliveries.clone());
     let sources = Sources {
         me,
-        cluster: registry,
-        snapshots: kept,
+        cluster: parts.cluster.clone(),
+        snapshots: snapshots.clone(),
         credentials,
-        events: told,
-        deliveries: sent,
-        data,
+        events: record.events.clone(),
+        deliveries: deliveries.clone(),
+        data: data.clone(),
         differing,
     };
     let metrics = Metrics::new(config.metrics.clone(), sources);
-    let told = metrics.clone().serve();
-    let (later, later_for_managers, managers) = (Later::default(), Later::default(), parts.managers.clone());
-    let everybody = agents::router(cluster.clone(), keeper.told.clone(), copies);
-    let everybody = everybody.merge(cluster::join_router(&parts)).merge(later.router());
-    let managers_ask = for_managers(&parts, &keeper, &events, &deliveries, &later_for_managers);
-    let served = https::Routes {
-        everybody: metrics.requests().observe(everybody, Way::Https),
-        managers: metrics.requests().observe(managers_ask, Way::Https),
+    let (later, later_for_managers) = (Later::default(), Later::default());
+    let everybody = for_everybody(&parts, &keeper, &record, &later);
+    let among_managers = for_managers(&parts, &keeper, &record.events, &deliveries, &later_for_managers);
+    let routes = observed(&metrics, everybody, among_managers);
+    let (events, sightings, audit) = (record.events.clone(), record.sightings.clone(), trail.reader());
+    let Parts { cluster, managers, supervisor, .. } = parts;
+    let work = Work {
+        https,
+        routes,
+        keeper: keeper.clone(),
+        cluster: cluster.clone(),
+        supervisor,
+        snapshots: snapshots.clone(),
+        record,
+        trail,
+        heads,
+        metrics: metrics.clone(),
+        deliveries: deliveries.clone(),
     };
-    let hosts = know_managers(cluster.clone(), https.known_hosts());
-    let https = https.run(served);
-    let delivering = deliveries.clone().run();
-    let audit = trail.reader();
-    let (record, trail) = (record.run(), trail.run());
-    let Parts { supervisor, .. } = parts;
-    let keys = keep_keys(keeper.clone(), cluster.clone());
-    let program = cluster::announce_program(cluster.clone(), me);
-    let work = async move {
-        tokio::select! {
-            () = https => anyhow!("the HTTPS listener ended"),
-            () = keys => anyhow!("the registry ended"),
-            () = program => anyhow!("the registry ended"),
-            () = hosts => anyhow!("the registry ended"),
-            () = record => anyhow!("the record of events ended"),
-            () = trail => anyhow!("the registry ended"),
-            never = supervisor.run() => match never {},
-            never = schedule => match never {},
-            never = told => match never {},
-            never = heads.run() => match never {},
-            never = delivering => match never {},
-        }
-    };
-    let work = Box::pin(work);
+    let work = Box::pin(work.run());
     Ok(Base {
         me,
         cluster,
-        keeper,
         snapshots,
+        keeper,
         events,
         audit,
         metrics,
@@ -144,6 +145,54 @@ pub(super) async fn start(data: &DataDir, config: &Config) -> anyhow::Result<Bas
         later_for_managers,
         work,
     })
+}
+
+/// Opens the registry with the keys of this manager.
+async fn open(data: &DataDir, identity: &Identity) -> anyhow::Result<(Credentials, Parts)> {
+    certificate::make_lost_again(data, identity.manager, unix_now()).await?;
+    let credentials = Credentials::load(data)?;
+    let parts = cluster::build(data, identity, &credentials).await?;
+    // The registry is open: no other manager is on this directory.
+    data.remove_unfinished();
+    Ok((credentials, parts))
+}
+
+/// Binds the HTTPS listener.
+async fn listen(
+    config: &Config,
+    identity: &Identity,
+    cluster: &Cluster,
+    credentials: &Credentials,
+) -> anyhow::Result<https::Server> {
+    let me = identity.manager;
+    let port = https_port(&cluster.snapshot(), me).unwrap_or(identity.https_port);
+    let https = https::build(&config.https, port, credentials).await;
+    let https = https.with_context(|| format!("can't listen on TCP port {port}"))?;
+    tracing::info!(manager = %me, https = %https.local_addr()?, "listening");
+    Ok(https)
+}
+
+/// What keeps this manager's certificate.
+fn keeper(me: ManagerId, parts: &Parts, credentials: &Credentials) -> Keeper {
+    Keeper {
+        me,
+        vault: parts.vault.clone(),
+        credentials: credentials.clone(),
+        managers: parts.managers.clone(),
+        told: Told::default(),
+    }
+}
+
+/// What delivers events works with this.
+fn for_deliveries(me: ManagerId, parts: &Parts, record: &Record) -> deliver::Parts {
+    deliver::Parts {
+        me,
+        cluster: parts.cluster.clone(),
+        managers: parts.managers.clone(),
+        vault: parts.vault.clone(),
+        events: record.events.clone(),
+        own_events: record.own.clone(),
+    }
 }
 
 /// What tells and compares the heads of the audit log.
@@ -157,6 +206,14 @@ fn heads(me: ManagerId, parts: &Parts, record: &Record, differing: &Differing) -
     }
 }
 
+/// What agents and newcomers ask.
+fn for_everybody(parts: &Parts, keeper: &Keeper, record: &Record, later: &Later) -> Router {
+    let copies = Copies::new(keeper.me, record.own.clone());
+    agents::router(parts.cluster.clone(), keeper.told.clone(), copies)
+        .merge(cluster::join_router(parts))
+        .merge(later.router())
+}
+
 /// What managers ask one another.
 fn for_managers(parts: &Parts, keeper: &Keeper, events: &Events, deliveries: &Deliveries, later: &Later) -> Router {
     Router::new()
@@ -166,6 +223,15 @@ fn for_managers(parts: &Parts, keeper: &Keeper, events: &Events, deliveries: &De
         .merge(deliver::router(deliveries.clone()))
         .merge(certificate::router(parts.cluster.clone(), keeper.clone()))
         .merge(later.router())
+}
+
+/// Counts the requests of both.
+fn observed(metrics: &Metrics, everybody: Router, managers: Router) -> https::Routes {
+    let requests = metrics.requests();
+    https::Routes {
+        everybody: requests.observe(everybody, Way::Https),
+        managers: requests.observe(managers, Way::Https),
+    }
 }
 
 /// Keeps certificates and the data key as they should be, and has what is past forgotten. Ends with the registry.

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::State as Shared;
-use axum::http::StatusCode;
 use axum::routing::post;
 use axum::{Extension, Json, Router};
 use festoon_control::registry::audit::Entry;
@@ -43,9 +42,7 @@ async fn answer(
     question: Bytes,
 ) -> Result<Json<Answer>, Refused> {
     member(&peer, &cluster)?;
-    let Question { after, last } = serde_json::from_slice(&question).map_err(|_| {
-        Refused::new(StatusCode::BAD_REQUEST, "bad-request", "run the same version of Festoon on both managers")
-    })?;
+    let Question { after, last } = serde_json::from_slice(&question).map_err(|_| Refused::not_understood())?;
     // Whoever asks can do without: others have them too.
     let Some(log) = cluster.audit_log() else { return Ok(Json::default()) };
     let entries = log.read(after, last, PART).await.unwrap_or_default();

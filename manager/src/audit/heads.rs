@@ -13,7 +13,6 @@ use std::time::Duration;
 use anyhow::Context as _;
 use axum::body::Bytes;
 use axum::extract::State as Of;
-use axum::http::StatusCode;
 use axum::routing::post;
 use axum::{Extension, Json, Router};
 use festoon_control::registry::State;
@@ -82,9 +81,7 @@ async fn answer(
     question: Bytes,
 ) -> Result<Json<Answer>, Refused> {
     member(&peer, &cluster)?;
-    let Question { number } = serde_json::from_slice(&question).map_err(|_| {
-        Refused::new(StatusCode::BAD_REQUEST, "bad-request", "run the same version of Festoon on both managers")
-    })?;
+    let Question { number } = serde_json::from_slice(&question).map_err(|_| Refused::not_understood())?;
     let state = cluster.snapshot();
     let epoch = state.epoch().number;
     let head = state.audited();
@@ -165,7 +162,7 @@ impl Heads {
                 }
                 Ok(_) => {}
                 Err(error) => {
-                    tracing::debug!(manager = %other, %error, "a manager does not tell the head of its audit log");
+                    tracing::debug!(manager = %other, %error, "another manager did not say which entry it has in its audit log");
                 }
             }
         }
@@ -188,7 +185,7 @@ impl Heads {
         }
         tracing::error!(
             manager = %other, number, ours = %hash, %theirs,
-            "that manager has ANOTHER audit log: export both, and check each with `festoon-manager audit verify --heads`"
+            "the audit log of that manager DIFFERS from this one's: export both, and check each with `festoon-manager audit verify --heads`"
         );
         // A witness speaks for itself alone.
         if state.manager(self.me).is_none_or(|manager| manager.role == ManagerRole::Witness) {

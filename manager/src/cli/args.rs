@@ -32,7 +32,7 @@ use crate::config::{ParseDurationError, parse_duration};
 
 /// The managers of a Festoon cluster: this one, and all of it
 #[derive(Debug, Parser)]
-#[command(name = "festoon-manager", version, arg_required_else_help = true, after_long_help = EXIT_CODES)]
+#[command(name = "festoon-manager", version, arg_required_else_help = true, after_long_help = long_help())]
 pub struct Cli {
     #[command(flatten)]
     pub(super) connection: Connection,
@@ -70,13 +70,15 @@ Exit codes:
   5  not logged in, or not allowed
   6  no manager answers
 
-Names of commands may be in the singular too: `network list` is `networks list`.
+Names of commands may be in the singular too: `network list` is `networks list`.";
 
-Secrets:
-  A join token, or a URL with a password in it, is given as `-` (the first line of the standard input), as
-  `@FILE` (the first line of a file that only you can read), or in the environment. As an argument it works
-  too, but then others can read it: every user of this machine with `ps`, and later the shell's history.
-  Passwords are asked for, or read from the standard input where nobody can be asked.";
+/// What the long help says in addition.
+fn long_help() -> String {
+    let secrets = festoon_secrets::HELP;
+    format!(
+        "{EXIT_CODES}\n\n{secrets}\n  Passwords are asked for, or read from the standard input where nobody can be asked."
+    )
+}
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Subcommand {
@@ -232,8 +234,8 @@ pub(super) struct InitArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct JoinArgs {
-    /// From `festoon-manager tokens add --manager`: `-` reads it from the standard input, `@FILE` from a file [default: that in the
-    /// environment's FESTOON_JOIN_TOKEN]
+    /// From `festoon-manager tokens add --manager`: `-` reads it from the standard input, `@FILE` from a file [default: the
+    /// token in FESTOON_JOIN_TOKEN]
     #[arg(value_name = "-|@FILE|TOKEN")]
     pub(super) token: Option<Source>,
     #[command(flatten)]
@@ -242,8 +244,8 @@ pub(super) struct JoinArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct WitnessArgs {
-    /// From `festoon-manager tokens add --manager`: `-` reads it from the standard input, `@FILE` from a file [default: that in the
-    /// environment's FESTOON_JOIN_TOKEN]
+    /// From `festoon-manager tokens add --manager`: `-` reads it from the standard input, `@FILE` from a file [default: the
+    /// token in FESTOON_JOIN_TOKEN]
     #[arg(value_name = "-|@FILE|TOKEN")]
     pub(super) token: Option<Source>,
     /// Its name

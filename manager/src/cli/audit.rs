@@ -43,12 +43,13 @@ pub(super) enum AuditCommand {
     },
     /// See that in a log that was written down no line is removed or altered; needs no manager
     ///
-    /// The chain alone does not show that all of it was written anew. For that, keep its heads elsewhere: every event destination
-    /// gets them as events of the kind audit.head, and each manager logs them as `audit head`.
+    /// The chain alone does not reveal a log that was rewritten as a whole. To detect that, keep its heads (the hash of the newest
+    /// entry at some time) elsewhere: every event destination gets them as events of the kind audit.head, and each manager logs
+    /// them as `audit head`.
     Verify {
         /// The file
         file: PathBuf,
-        /// Heads that were kept elsewhere, as events in JSON or lines of a manager's log: a file, or - for the standard input
+        /// A file with heads that were kept elsewhere, or - for the standard input: events in JSON, or lines of a manager's log
         #[arg(long, value_name = "FILE")]
         heads: Option<PathBuf>,
     },
@@ -97,7 +98,7 @@ async fn list(session: &Session, last: u16, after: u64) -> anyhow::Result<()> {
     let first = entries.first().and_then(|entry| entry["number"].as_u64());
     if let Some(up_to) = first.map(|first| first.saturating_sub(1)).filter(|up_to| *up_to > after) {
         warn(&format!(
-            "Those up to number {up_to} are not listed: `audit list --last N` lists more, and `audit export` writes all down, as far as this manager has them."
+            "Entries up to number {up_to} are not listed: `audit list --last N` lists more, and `audit export` writes all that this manager has."
         ));
     }
     Ok(())
@@ -140,9 +141,7 @@ async fn export(session: &Session, file: &Path, after: Option<u64>) -> anyhow::R
     lines(session, after, write).await?;
     output.finish()?;
     if let Some(up_to) = first.map(|first| first.saturating_sub(1)).filter(|up_to| *up_to > after.unwrap_or_default()) {
-        warn(&format!(
-            "Entries up to number {up_to} are not on this manager: what is written down begins behind them."
-        ));
+        warn(&format!("Entries up to number {up_to} are not on this manager: the export begins after them."));
     }
     Ok(())
 }
@@ -170,20 +169,23 @@ fn verify_against(file: &Path, text: &str, heads: &Path) -> anyhow::Result<()> {
     let kept = audit::anchors_in(&kept.with_context(|| format!("can't read {}", heads.display()))?);
     let fit = audit::verify_against(text.lines(), &kept).with_context(|| file.display().to_string())?;
     print_people(&format!(
-        "{} is whole up to entry {}, and fits {} heads that were kept elsewhere.",
+        "{} is whole up to entry {}, and matches {} heads that were kept elsewhere.",
         file.display(),
         fit.last,
         fit.fitting
     ))?;
     if fit.anchored < fit.last {
         print_people(&format!(
-            "No head was kept of entries {} to {}: nothing vouches for those yet.",
+            "There is no kept head of entries {} to {}: nothing confirms those yet.",
             fit.anchored + 1,
             fit.last
         ))?;
     }
     if fit.older > 0 {
-        print_people(&format!("{} heads are of entries before the first in the file.", fit.older))?;
+        print_people(&format!(
+            "{} heads were not checked: they are of entries before the first one in the file.",
+            fit.older
+        ))?;
     }
     Ok(())
 }

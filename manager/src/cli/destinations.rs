@@ -40,8 +40,8 @@ pub(super) enum DestinationsCommand {
         /// Its name
         name: String,
         /// Where it is: https://HOST/PATH for webhooks, amqps://USER@HOST/VHOST for a broker, without the password, which is
-        /// asked for. If it has a secret in it: `-` reads it from the standard input, `@FILE` from a file [default: that in the
-        /// environment's FESTOON_DESTINATION_URL]
+        /// asked for. If it has a secret in it: `-` reads it from the standard input, `@FILE` from a file [default: the
+        /// URL in FESTOON_DESTINATION_URL]
         url: Option<Source>,
         /// What kind of place it is, if its URL does not say
         #[arg(long, value_enum)]

@@ -115,9 +115,8 @@ fn tell(
     )?;
     writeln!(
         out,
-        "restored, and whoever has it and a snapshot has the whole cluster. It also proves a cluster that goes on"
+        "restored, and whoever has it and a snapshot has the whole cluster. It is also needed to promote a witness.\n"
     )?;
-    writeln!(out, "from a witness or a snapshot.\n")?;
     writeln!(
         out,
         "The set-up secret, shown this once. It makes the first owner, from any machine (`festoon-manager login --set-up`):\n"

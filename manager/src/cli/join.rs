@@ -47,19 +47,8 @@ struct Newcomer {
     priority: u8,
 }
 
-/// Says that a token on the command line can be read by others, and takes it away from there.
-fn hide(token: Option<&Source>) {
-    if let Some(warning) = Source::warning(token, TOKEN, TOKEN_VARIABLE) {
-        eprintln!("festoon-manager: {warning}");
-    }
-    if let Some(Source::Argument(token)) = token {
-        let error = festoon_secrets::hide_argument(TOKEN_VARIABLE, token);
-        eprintln!("festoon-manager: warning: the token stays visible while this program runs: {error}");
-    }
-}
-
 async fn join(root: &Path, token: Option<&Source>, newcomer: Newcomer) -> anyhow::Result<()> {
-    hide(token);
+    Source::hide(token, "festoon-manager", TOKEN, TOKEN_VARIABLE);
     let token: JoinToken = Source::read(token, TOKEN, TOKEN_VARIABLE)?.parse()?;
     if token.kind != TokenKind::Manager {
         bail!("this join token is for an endpoint: make one with `festoon-manager tokens add --manager`");

@@ -69,9 +69,12 @@ fn read_key(path: &Path) -> anyhow::Result<(EpochSigner, SigningKey)> {
     };
     let key: SigningKey = text.trim().parse().ok().with_context(is_no_key)?;
     let directory = path.parent().unwrap_or(Path::new("."));
-    let owner = DataDir::open(directory)
-        .and_then(|data| data.identity())
-        .with_context(|| format!("whose key {} is stands in identity.toml, which must be beside it", path.display()))?;
+    let owner = DataDir::open(directory).and_then(|data| data.identity()).with_context(|| {
+        format!(
+            "{} must lie in the --data-dir of its manager: identity.toml there says whose key it is",
+            path.display()
+        )
+    })?;
     Ok((EpochSigner::Manager(owner.manager), key))
 }
 

@@ -25,13 +25,15 @@ pub(super) fn told(event: &Event, names: &Names) -> String {
             format!("{} on {here} {what}", endpoint(event, names))
         }
         "endpoint.copied" => {
-            format!("{}: its former credential was shown from {} to {here}", endpoint(event, names), text("from"))
+            format!("{}: a former credential of it was used from {} at {here}", endpoint(event, names), text("from"))
         }
         "link.up" | "link.down" => format!("{here} to {}", text("to")),
         "manager.lost" | "manager.returned" => format!("{here} (seen by {})", text("seen_by")),
-        "events.suppressed" => format!("{} of {}, the last {}", text("count"), endpoint(event, names), text("last")),
+        "events.suppressed" => {
+            format!("{} of {} left out, the last {}", text("count"), endpoint(event, names), text("last"))
+        }
         "audit.head" => format!("entry {} on {here}, {}", text("number"), text("hash")),
-        "audit.differs" => format!("entry {} on {here} is another than on {}", text("number"), text("seen_by")),
+        "audit.differs" => format!("entry {} on {here} differs from that on {}", text("number"), text("seen_by")),
         "events.lost" => format!("{} on {here}", text("count")),
         _ => {
             let subject = event.details.get("subject").map_or_else(String::new, subject);

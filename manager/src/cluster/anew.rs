@@ -43,7 +43,7 @@ pub enum AnewError {
     NotRenewed(String),
     /// A witness can't begin an epoch by itself.
     #[error(
-        "this manager is a witness, which can't let the cluster go on by itself: give the recovery key, or signing.key of a full manager of this cluster, with --key-file"
+        "this manager is a witness, which can't be promoted without a key: name a file with the recovery key, or the signing.key of a full manager of this cluster, with --key-file"
     )]
     NoKey,
     /// The registry refuses.

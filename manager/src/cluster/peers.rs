@@ -27,7 +27,9 @@ impl Peers {
         let written = now.as_ref().map_or(Ok(()), |roster| write(&self.data, roster));
         match written {
             Ok(()) => self.written = now,
-            Err(error) => tracing::warn!(%error, "who the other managers are is not on disk"),
+            Err(error) => {
+                tracing::warn!(%error, "peers.json can't be written: without it and the registry, this manager would not find the others")
+            }
         }
     }
 }

@@ -93,7 +93,7 @@ async fn offer(
     question: Bytes,
 ) -> Result<Json<Offer>, Refused> {
     let Member { id, .. } = member_or_expired(&peer, &cluster)?;
-    let Question { incarnation } = serde_json::from_slice(&question).map_err(|_| not_understood())?;
+    let Question { incarnation } = serde_json::from_slice(&question).map_err(|_| Refused::not_understood())?;
     Ok(Json(next(&cluster, id, incarnation)))
 }
 
@@ -110,13 +110,10 @@ async fn renew(
     signed: Bytes,
 ) -> Result<StatusCode, Refused> {
     let Member { id, .. } = member_or_expired(&peer, &cluster)?;
-    let Signed { incarnation, at, proposal, vouch } = serde_json::from_slice(&signed).map_err(|_| not_understood())?;
+    let Signed { incarnation, at, proposal, vouch } =
+        serde_json::from_slice(&signed).map_err(|_| Refused::not_understood())?;
     let change = change(id, incarnation, at);
     cluster.propose_signed(Proposal { id: ProposalId(proposal), change, vouch: Some(vouch) }).await?;
     tracing::warn!(manager = %id, incarnation, "a manager begins anew, without the copy of the registry that it had");
     Ok(StatusCode::NO_CONTENT)
-}
-
-fn not_understood() -> Refused {
-    Refused::new(StatusCode::BAD_REQUEST, "bad-request", "run the same version of Festoon on both managers")
 }

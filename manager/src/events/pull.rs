@@ -13,7 +13,6 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::State as Of;
-use axum::http::StatusCode;
 use axum::routing::post;
 use axum::{Extension, Json, Router};
 use festoon_events::standing::{Teller, Unbelieved, check};
@@ -83,9 +82,8 @@ async fn answer(
     question: Bytes,
 ) -> Result<Json<Answer>, Refused> {
     member(&peer, &events.cluster)?;
-    let refused = || Refused::new(StatusCode::BAD_REQUEST, "bad-request", "run the same version of Festoon on both");
-    let Question { after, of, waits } = serde_json::from_slice(&question).map_err(|_| refused())?;
-    let mut after: Cursor = after.parse().map_err(|_| refused())?;
+    let Question { after, of, waits } = serde_json::from_slice(&question).map_err(|_| Refused::not_understood())?;
+    let mut after: Cursor = after.parse().map_err(|_| Refused::not_understood())?;
     let mut news = events.store.watch();
     let end = Instant::now() + WAIT;
     loop {
@@ -279,7 +277,7 @@ impl Pull {
                 Ok(()) => believed.push((position, event)),
                 Err(reason) => {
                     if self.complaints.insert(reason) {
-                        tracing::warn!(manager = %self.of, %position, %reason, "an event of another manager is not believed");
+                        tracing::warn!(manager = %self.of, %position, %reason, "dropped an event that another manager sent");
                     }
                 }
             }

@@ -37,6 +37,12 @@ impl Refused {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "something is wrong with this manager: see its log")
     }
 
+    /// Another manager asks something that this one can't read.
+    pub fn not_understood() -> Self {
+        let text = "this manager can't read the request: run the same version of Festoon on both managers";
+        Self::new(StatusCode::BAD_REQUEST, "bad-request", text)
+    }
+
     /// The request took too long.
     pub fn timeout() -> Self {
         Self::new(StatusCode::REQUEST_TIMEOUT, "timeout", "the request took too long: send it again")

@@ -12,7 +12,7 @@ pub(super) fn write(page: &mut Page, sources: &Sources, state: &State) {
     let differing = sources.differing.now();
     let mut family = page.gauge(
         "festoon_audit_chain_differs",
-        "Whether another manager had another entry at the same place of its audit log when they were compared last.",
+        "1 if another manager had a different entry at the same place of its audit log when they were last compared, else 0.",
     );
     for manager in state.managers().filter(|manager| manager.id != sources.me) {
         family.add(&[("manager", &manager.id)], differing.contains(&manager.id));

@@ -2,9 +2,10 @@
 //!
 //! Three things meet here. The forwarder knows tunnels and next hops but not why a packet goes there; the mesh knows which
 //! manager carries which endpoint but neither tunnels nor probes; liveness knows one link. This file carries news from
-//! one to the other, and answers the messages of endpoints.
+//! one to the other; `endpoints` talks with the endpoints.
 
 mod doors;
+mod endpoints;
 mod figures;
 mod record;
 mod roster;
@@ -25,8 +26,8 @@ use festoon_dataplane::liveness::{Action, Liveness, Verdict};
 use festoon_dataplane::packet::offload::VnetHeader;
 use festoon_dataplane::{Effects, Node, UnderlayPath, split_datagrams};
 use festoon_proto::map::{ManagerMap, ManagerMapDelta, MapVersion};
-use festoon_proto::signal::{AttachReply, ManagerState, Message, Probe, ProbeReply, Suspect};
-use festoon_proto::{Attachment, EndpointId, Generation, ManagerId, PrivateKey};
+use festoon_proto::signal::{ManagerState, Message, Probe, ProbeReply};
+use festoon_proto::{Attachment, EndpointId, ManagerId, PrivateKey};
 
 use doors::Doors;
 use roster::Roster;
@@ -40,12 +41,6 @@ pub use tally::Tally;
 
 /// Probes of endpoints a manager wants to answer in a second. More endpoints are asked to probe less often.
 const PROBES_PER_SECOND: usize = 20_000;
-/// A stock client that is seen at two managers moves at most this often.
-const CLIENT_MOVE_INTERVAL: Duration = Duration::from_secs(1);
-/// Endpoints that are told of a mere suspicion, at most, and how often: each of them sends a burst of probes then. More
-/// are told only of a death.
-const EARLY_WARNINGS: usize = 1_000;
-const EARLY_WARNING_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The keys of a node's tunnels and links.
 #[derive(Debug, Clone)]
@@ -262,43 +257,6 @@ impl ManagerNode {
         }
     }
 
-    /// A stock client says nothing of attachments: where it is heard, there it is.
-    fn attach_client(&mut self, now: Instant, endpoint: EndpointId) {
-        let Some(known) = self.roster.endpoint_mut(endpoint) else { return };
-        if known.moved_at.is_some_and(|at| now < at + CLIENT_MOVE_INTERVAL) {
-            return;
-        }
-        known.moved_at = Some(now);
-        if !self.may_change(now, endpoint) {
-            return;
-        }
-        // Also above the generation with which it left.
-        let generation = self.mesh.generation(endpoint).map_or(Generation(1), Generation::next);
-        self.attach(now, Attachment { endpoint, manager: self.me, generation }, None, None);
-    }
-
-    fn handle_endpoint(&mut self, now: Instant, endpoint: EndpointId, message: &Message, effects: &mut Effects) {
-        if !self.may_speak(now, endpoint) {
-            return;
-        }
-        let to = Neighbour::Endpoint(endpoint);
-        match *message {
-            Message::Probe(probe) => {
-                let version = self.roster.endpoint_version(endpoint);
-                let reply = self.answer(probe, version, self.mesh.attachment(endpoint), to);
-                self.forwarder.signal(to, &reply, effects);
-            }
-            Message::Attach(attach) => {
-                if let Some(attachment) = self.handle_attach(now, endpoint, attach) {
-                    self.forwarder.signal(to, &Message::AttachReply(AttachReply { attachment }), effects);
-                }
-            }
-            Message::Detach(detach) => self.handle_detach(now, endpoint, detach),
-            // The rest is for endpoints, or between managers.
-            _ => {}
-        }
-    }
-
     fn handle_manager(&mut self, now: Instant, manager: ManagerId, message: Message, effects: &mut Effects) {
         let Some(link) = self.links.get_mut(&manager) else { return };
         link.handle_traffic(now);
@@ -403,31 +361,6 @@ impl ManagerNode {
         }
         if moved {
             self.report_drained();
-        }
-    }
-
-    /// While they are few, endpoints of a manager that is only suspected look for themselves already.
-    fn warn_early(&mut self, now: Instant, manager: ManagerId, effects: &mut Effects) {
-        let is_soon = self.warned_at.get(&manager).is_some_and(|&at| now < at + EARLY_WARNING_INTERVAL);
-        let theirs = self.agents_of(manager);
-        if !is_soon && theirs.len() <= EARLY_WARNINGS {
-            self.warned_at.insert(manager, now);
-            self.warn(theirs, manager, effects);
-        }
-    }
-
-    fn agents_of(&self, manager: ManagerId) -> Vec<EndpointId> {
-        self.mesh.carried_by(manager).iter().copied().filter(|&id| self.roster.is_agent(id)).collect()
-    }
-
-    /// Endpoints that a manager carries look for themselves at once whether it is there, instead of at their next probe.
-    fn warn(&mut self, theirs: Vec<EndpointId>, manager: ManagerId, effects: &mut Effects) {
-        for endpoint in theirs {
-            let neighbour = Neighbour::Endpoint(endpoint);
-            // One that has no session here could not be told: a handshake would have to come from its side.
-            if self.forwarder.neighbour(neighbour).is_some_and(|stats| stats.session_age.is_some()) {
-                self.forwarder.signal(neighbour, &Message::Suspect(Suspect { manager }), effects);
-            }
         }
     }
 }

@@ -15,7 +15,7 @@ use festoon_dataplane::forwarder::{HostArrival, HostForwarder};
 use festoon_proto::map::EndpointMap;
 use festoon_proto::signal::MoveReason;
 use festoon_proto::token::{SecretHash, TokenKind};
-use festoon_proto::{ClusterId, NetworkId};
+use festoon_proto::{ClusterId, Generation, NetworkId};
 use proptest::prelude::*;
 
 use super::*;

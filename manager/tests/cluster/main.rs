@@ -7,6 +7,7 @@ mod access;
 mod accounts;
 mod addresses;
 mod api;
+mod asks_first;
 mod audit;
 mod canaries;
 mod cli;

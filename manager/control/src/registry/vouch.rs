@@ -51,7 +51,7 @@ pub enum VouchError {
     NotMember(ManagerId),
     /// The signature is not that manager's.
     #[error(
-        "the signature of manager {0} under this change is wrong: see that signing.key in its --data-dir is the one it joined with"
+        "the signature of manager {0} on this change is wrong: check that signing.key in its --data-dir is the key it joined with"
     )]
     Signature(ManagerId),
     /// It was signed in another epoch.
@@ -64,7 +64,7 @@ pub enum VouchError {
     },
     /// It was signed long ago.
     #[error(
-        "this change was signed by a manager whose copy of the registry is too old: try again when it has caught up"
+        "the manager that signed this change has an outdated copy of the registry: try again when it has caught up"
     )]
     Stale,
     /// The manager is a witness.
@@ -72,7 +72,7 @@ pub enum VouchError {
     Witness(ManagerId),
     /// The manager does not speak for the author.
     #[error(
-        "manager {0} can't make this change in the name of another: run the same version of Festoon on all managers"
+        "manager {0} may not make this change on behalf of its author: run the same version of Festoon on all managers"
     )]
     Author(ManagerId),
     /// An epoch does not begin by a change.

@@ -37,7 +37,7 @@ pub(in crate::cli) struct Connection {
     /// The CA that the managers' certificates come from: SHA-256 in hexadecimal, as `ca show` has it
     #[arg(long, global = true, value_name = "SHA256", env = "FESTOON_CA_FINGERPRINT", hide_short_help = true)]
     pub(in crate::cli) ca_fingerprint: Option<Fingerprint>,
-    /// A file with an API token, or - for the standard input. The environment may have the token itself, in FESTOON_TOKEN, which comes behind this option
+    /// A file with an API token, or - for the standard input. The token itself may be in FESTOON_TOKEN; this option comes first
     #[arg(long, global = true, value_name = "FILE", env = "FESTOON_TOKEN_FILE", hide_short_help = true)]
     token_file: Option<PathBuf>,
     /// Whether the command line itself says which manager, and not the environment.

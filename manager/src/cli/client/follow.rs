@@ -31,7 +31,7 @@ impl Follower {
         let Some(known) = known else { return };
         if let Err(error) = self.keep(&known) {
             eprintln!(
-                "festoon-manager: warning: the CA of the cluster is being replaced, and no profile can keep the new one: {error:#}"
+                "festoon-manager: warning: the cluster is replacing its CA, and the new one can't be saved in your profiles: {error:#}"
             );
         }
     }

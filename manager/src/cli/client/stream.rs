@@ -48,7 +48,7 @@ pub(in crate::cli) async fn follow(
             Err(error) if !has_begun => return Err(error.into()),
             Err(_) => {}
         }
-        crate::cli::output::warn("festoon-manager: the stream of events broke; going on in a second");
+        crate::cli::output::warn("festoon-manager: the stream of events was interrupted; connecting again in a second");
         tokio::time::sleep(PAUSE).await;
     }
 }

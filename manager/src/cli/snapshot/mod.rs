@@ -60,8 +60,8 @@ pub(super) enum SnapshotCommand {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct KeyArgs {
-    /// A file with the recovery key (AGE-SECRET-KEY-1...) on a line of its own, or - for the standard input [default: the key in the
-    /// environment's FESTOON_RECOVERY_KEY]
+    /// A file with the recovery key (AGE-SECRET-KEY-1...) on a line of its own, or - for the standard input [default: the key in
+    /// FESTOON_RECOVERY_KEY]
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
 }

@@ -29,12 +29,12 @@ pub enum AnchorError {
     Empty,
     /// There are no heads.
     #[error(
-        "there are no heads to check the audit log against: give events of the kind audit.head as JSON, or log lines that have `audit head`"
+        "there are no heads to check the audit log against: expected events of the kind audit.head as JSON, or log lines that contain `audit head`"
     )]
     NoAnchors,
     /// Another entry is where a head is.
     #[error(
-        "entry {number} does not fit: its hash is {found}, and the head that was kept of it says {kept} (epoch {epoch}). {}", since(.fits.as_ref())
+        "entry {number} does not match: its hash is {found}, but the kept head of epoch {epoch} has {kept}. {}", since(.fits.as_ref())
     )]
     Other {
         /// The number of the entry.
@@ -49,7 +49,7 @@ pub enum AnchorError {
         fits: Option<u64>,
     },
     /// The audit log ends before a head.
-    #[error("entry {first} is missing: the audit log ends before it, and a head of entry {number} was kept")]
+    #[error("entry {first} is missing: the audit log ends before it, although there is a kept head of entry {number}")]
     Missing {
         /// The first that is missing.
         first: u64,
@@ -57,14 +57,14 @@ pub enum AnchorError {
         number: u64,
     },
     /// All heads are older than the audit log.
-    #[error("all heads that were kept are older than the first entry, {0}: export more entries")]
+    #[error("all kept heads are older than the first entry, {0}: export older entries too")]
     Older(u64),
 }
 
 fn since(fits: Option<&u64>) -> String {
     fits.map_or_else(
-        || "No head before it fits, so any entry up to it may have been replaced".to_owned(),
-        |fits| format!("Entries up to {fits} fit, so what was replaced begins behind that one"),
+        || "No earlier head matches, so any entry up to this one may have been replaced".to_owned(),
+        |fits| format!("Entries up to {fits} match, so entries after that one were replaced"),
     )
 }
 
@@ -188,7 +188,7 @@ mod tests {
         assert!(verify(forged.iter().map(String::as_str)).is_ok());
         let error = against(&forged, &heads).unwrap_err();
         let AnchorError::Other { number: 7, fits: Some(4), .. } = error else { panic!("{error}") };
-        assert!(error.to_string().contains("entry 7 does not fit"), "{error}");
+        assert!(error.to_string().contains("entry 7 does not match"), "{error}");
     }
 
     #[test]
