@@ -1,6 +1,6 @@
 //! Where an agent keeps its things. Several agents on one machine differ in their state directory.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
@@ -103,18 +103,23 @@ impl FromStr for Listed {
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
             "none" => Ok(Self::None),
-            prefix => prefix
-                .parse::<IpNet>()
-                .map(|prefix| Self::Prefix(prefix.trunc()))
-                .map_err(|_| format!("{text:?} is not a prefix like 172.31.16.0/20, and not `none`")),
+            text => prefix(text)
+                .map(Self::Prefix)
+                .ok_or_else(|| format!("{text:?} is not a prefix like 172.31.16.0/20, and not `none`")),
         }
     }
 }
 
+/// A prefix as people write it: a single address is one too.
+pub fn prefix(text: &str) -> Option<IpNet> {
+    let address = || text.parse::<IpAddr>().map(IpNet::from);
+    text.parse().or_else(|_| address()).map(|prefix: IpNet| prefix.trunc()).ok()
+}
+
 /// The prefixes of a list.
 pub fn prefixes(listed: &[Listed]) -> Vec<IpNet> {
-    let prefix = |one: &Listed| if let Listed::Prefix(prefix) = one { Some(*prefix) } else { None };
-    listed.iter().filter_map(prefix).collect()
+    let of = |one: &Listed| if let Listed::Prefix(prefix) = one { Some(*prefix) } else { None };
+    listed.iter().filter_map(of).collect()
 }
 
 /// A length of time as people write it.

@@ -4,6 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use ipnet::IpNet;
+
+use crate::config::prefix;
 use serde::{Deserialize, Serialize};
 
 use super::spans::Spans;
@@ -33,10 +35,9 @@ impl FromStr for Consent {
             "private" => Ok(Self::Private),
             "all" => Ok(Self::All),
             "none" => Ok(Self::None),
-            prefix => prefix
-                .parse::<IpNet>()
-                .map(|prefix| Self::Inside(prefix.trunc()))
-                .map_err(|_| format!("{text:?} is none of private, all, none, and not a prefix like 192.168.7.0/24")),
+            text => prefix(text)
+                .map(Self::Inside)
+                .ok_or_else(|| format!("{text:?} is none of private, all, none, and not a prefix like 192.168.7.0/24")),
         }
     }
 }

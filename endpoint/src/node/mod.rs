@@ -88,7 +88,8 @@ pub struct EndpointNode {
     measurements: Measurements,
     /// What each manager last saw of us.
     observed: BTreeMap<ManagerId, SocketAddr>,
-    only_measures: bool,
+    /// It has no manager, and wants none: it only measures, or is about to end.
+    is_detached: bool,
     map: Arc<EndpointMap>,
     /// The interval the active manager asks for, if it is longer than the map's.
     asked_interval: Duration,
@@ -113,7 +114,7 @@ impl EndpointNode {
             liveness: BTreeMap::new(),
             measurements: Measurements::default(),
             observed: BTreeMap::new(),
-            only_measures: config.only_measures,
+            is_detached: config.only_measures,
             newest_map: map.version,
             map: Arc::clone(&map),
             asked_interval: Duration::ZERO,
@@ -279,7 +280,7 @@ impl EndpointNode {
             });
         }
         while let Some((manager, attach)) = self.uplink.poll_transmit() {
-            if self.only_measures {
+            if self.is_detached {
                 continue;
             }
             let gap = self.gap.filter(|_| attach.why != MoveReason::Overtaken);
@@ -356,6 +357,8 @@ impl Node for EndpointNode {
                 self.liveness.values_mut().for_each(|liveness| liveness.handle_change(now));
             }
             Command::Detach => {
+                // A manager that says afterwards that it does not carry this endpoint is right.
+                self.is_detached = true;
                 if let Some(active) = self.uplink.active() {
                     let detach = Message::Detach(Detach { generation: self.uplink.generation() });
                     self.forwarder.signal(active, &detach, effects);

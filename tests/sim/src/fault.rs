@@ -46,6 +46,8 @@ pub enum Fault {
         /// Whether it is told.
         told: bool,
     },
+    /// An endpoint's agent is told to end, and runs on for a while.
+    Leave(EndpointId),
     /// A node has a new key, and all hear of it by and by. The one before is good too.
     NewKey(NodeId),
     /// The one before is no longer good.

@@ -148,6 +148,23 @@ fn draining_loses_nothing() {
     }
 }
 
+/// Taking back what it changed on its host takes a while, in which the agent goes on hearing its manager.
+#[test]
+fn one_that_leaves_stays_away() {
+    for seed in 0..SEEDS {
+        let mut run = Run::new(world(seed, &[100], Conditions::good()));
+        pass(&mut run, WARM + millis(10 * seed));
+        let endpoints: Vec<_> = run.world().cluster().agents().iter().map(|agent| agent.id).collect();
+        endpoints.into_iter().for_each(|endpoint| run.world().apply(Fault::Leave(endpoint)));
+        pass(&mut run, seconds(2));
+        // It says so when nobody is left, and there is no other manager that anybody could go to.
+        run.world().apply(Fault::Drain(M1));
+        pass(&mut run, seconds(1));
+        let drained = |(_, seen): &(Duration, Observation)| *seen == Observation::Drained(M1);
+        assert!(run.world().observations().iter().any(drained), "seed {seed}");
+    }
+}
+
 #[test]
 fn neither_loss_nor_jitter_is_a_reason_to_move() {
     let near = Conditions { latency: millis(1)..millis(2), ..Conditions::good() };

@@ -3,9 +3,14 @@
 use std::fs;
 
 use festoon_tests::lab::Lab;
-use festoon_tests::overlay::{Introduction, Manager, Overlay, Spec};
+use festoon_tests::overlay::{Agent, Introduction, Manager, Overlay, Spec, wait_until_slowly};
 
-use crate::wait_all_reach;
+use crate::{SOON, wait_all_reach};
+
+fn knows_recovery_key(agent: &Agent) -> anyhow::Result<bool> {
+    let map: serde_json::Value = serde_json::from_slice(&fs::read(agent.state_dir().join("map.json"))?)?;
+    Ok(map["recovery_key"].is_string())
+}
 
 #[test]
 fn agents_find_a_restored_manager_by_themselves() -> anyhow::Result<()> {
@@ -14,6 +19,10 @@ fn agents_find_a_restored_manager_by_themselves() -> anyhow::Result<()> {
         let (key, file) = (lab.dir().join("recovery.key"), lab.dir().join("backup.age"));
         fs::write(&key, overlay.managers[0].run(&["snapshots", "key", "--yes"])?)?;
         overlay.managers[1].run(&["snapshots", "create", &file.to_string_lossy()])?;
+        // Agents believe what is restored with the key that their map names.
+        wait_until_slowly(SOON, "all agents know of the recovery key", || {
+            overlay.agents.iter().try_fold(true, |all, agent| Ok(all && knows_recovery_key(agent)?))
+        })?;
         // The registry of the snapshot does not know this one's key.
         overlay.agents[0].run(&["rotate-key"])?;
         let addresses = |overlay: &Overlay<'_>| {

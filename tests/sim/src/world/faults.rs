@@ -33,6 +33,7 @@ impl World {
             Fault::Drain(manager) => self.set_draining(manager, true),
             Fault::Undrain(manager) => self.set_draining(manager, false),
             Fault::Roam { endpoint, told } => self.roam(endpoint, told),
+            Fault::Leave(endpoint) => self.leave(endpoint),
             Fault::NewKey(node) => self.new_key(node),
             Fault::ForgetKey(node) => self.forget_key(node),
         }
@@ -117,6 +118,15 @@ impl World {
                 if draining { manager::Command::Drain(1) } else { manager::Command::SetDraining(false) },
                 &mut self.effects,
             );
+            self.carry_out(id, None);
+        }
+    }
+
+    fn leave(&mut self, endpoint: EndpointId) {
+        let (instant, id) = (self.start + self.now, NodeId::Endpoint(endpoint));
+        let Some(host) = self.hosts.get_mut(&id) else { return };
+        if let Program::Endpoint(node) = &mut host.program {
+            node.handle_command(instant, endpoint::Command::Detach, &mut self.effects);
             self.carry_out(id, None);
         }
     }
