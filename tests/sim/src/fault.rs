@@ -75,6 +75,7 @@ impl fmt::Display for Fault {
             Self::Thaw(manager) => write!(f, "thaw {manager}"),
             Self::Drain(manager) => write!(f, "drain {manager}"),
             Self::Undrain(manager) => write!(f, "undrain {manager}"),
+            Self::Leave(endpoint) => write!(f, "{endpoint} leaves"),
             Self::NewKey(node) => write!(f, "new key of {node}"),
             Self::ForgetKey(node) => write!(f, "end of the key before of {node}"),
             Self::Roam { endpoint, told: true } => write!(f, "roam {endpoint}"),
