@@ -18,7 +18,7 @@ mod secret;
 mod set_up;
 mod slow;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 pub mod totp;

@@ -105,7 +105,8 @@ pub(super) async fn start(data: &DataDir, config: &Config) -> anyhow::Result<Bas
         everybody: metrics.requests().observe(everybody, Way::Https),
         managers: metrics.requests().observe(managers_ask, Way::Https),
     };
-    let hosts = know_managers(cluster.clone(), https.known_hosts());
+    let hosts = know_managers(cluster.clone(), https.known_hosts(), parts.managers.clone());
+    let ends = https.keep_ending(cluster.clone());
     let https = https.run(served);
     let delivering = deliveries.clone().run();
     let audit = trail.reader();
@@ -119,6 +120,7 @@ pub(super) async fn start(data: &DataDir, config: &Config) -> anyhow::Result<Bas
             () = keys => anyhow!("the registry ended"),
             () = program => anyhow!("the registry ended"),
             () = hosts => anyhow!("the registry ended"),
+            () = ends => anyhow!("the registry ended"),
             () = record => anyhow!("the record of events ended"),
             () = trail => anyhow!("the registry ended"),
             never = supervisor.run() => match never {},
@@ -178,12 +180,14 @@ async fn keep_keys(keeper: Keeper, cluster: Cluster) {
     }
 }
 
-/// Has the listener tell the hosts of managers from strangers, also before one has asked anything. Ends with the registry.
-async fn know_managers(cluster: Cluster, known: KnownHosts) {
+/// Has the listener tell the hosts of managers from strangers, also before one has asked anything, and closes our own
+/// connections to managers that were removed. Ends with the registry.
+async fn know_managers(cluster: Cluster, known: KnownHosts, managers: Https) {
     let mut states = cluster.watch();
     loop {
         let state = std::sync::Arc::clone(&*states.borrow_and_update());
         state.managers().flat_map(|manager| &manager.https).for_each(|at| known.note(at.ip()));
+        managers.leave_removed(&state);
         // What is not said again is forgotten.
         if let Ok(Err(_)) = tokio::time::timeout(KNOWN_AGAIN, states.changed()).await {
             return;

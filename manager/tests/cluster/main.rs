@@ -11,6 +11,7 @@ mod audit;
 mod canaries;
 mod cli;
 mod destinations;
+mod endings;
 mod events;
 mod files;
 mod harness;
