@@ -10,6 +10,7 @@ mod audit;
 mod caller;
 mod change;
 mod cluster;
+mod compromised;
 mod config;
 mod credentials;
 mod disconnect;
