@@ -60,6 +60,11 @@ pub(super) struct Connection {
 pub struct Ending(watch::Receiver<bool>);
 
 impl Ending {
+    /// Whether that is so.
+    pub fn has_come(&self) -> bool {
+        *self.0.borrow()
+    }
+
     /// Waits for that, or until the connection is closed. May be cancelled at any time.
     pub async fn wait(mut self) {
         // An error says that the connection is closed.

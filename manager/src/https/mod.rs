@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{DefaultBodyLimit, Request};
+use axum::http::{HeaderValue, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Router};
@@ -29,7 +30,7 @@ use rustls::pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
@@ -51,9 +52,12 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 /// A connection whose other end takes nothing for so long is given up, also if it says that it still lives.
 const SILENCE_LIMIT: Duration = Duration::from_secs(30);
-/// When the holder of a connection may not use it any more: how long the answer that is under way may take, which may be the
-/// one to its own removal; and how long a connection lives that such a holder makes anew, so that it is told why.
+/// When the holder of a connection may not use it any more: for how long one more request is answered on it, with a refusal, and
+/// how long the answer that is then under way may take. That may be the one to its own removal, and whoever has just been
+/// answered may be sending the next request.
 const LAST_WORDS: Duration = Duration::from_millis(250);
+/// Says that this is the last answer on a connection.
+const CLOSE: HeaderValue = HeaderValue::from_static("close");
 /// A pause after a failed accept, which means that we are out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// More than any stranger has to say. What he says may end in the log, as a change that is refused, and some hundred of those
@@ -193,7 +197,7 @@ impl Server {
                 }
                 Err(error) => {
                     tracing::warn!(%error, "a connection can't be accepted");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    sleep(ACCEPT_PAUSE).await;
                 }
             }
         }
@@ -201,10 +205,13 @@ impl Server {
 }
 
 async fn bound_time(request: Request, next: Next) -> Response {
-    match timeout(REQUEST_TIMEOUT, next.run(request)).await {
-        Ok(response) => response,
-        Err(_) => Refused::timeout().into_response(),
+    let ending = request.extensions().get().map(Peer::ending);
+    let response = timeout(REQUEST_TIMEOUT, next.run(request)).await;
+    let mut response = response.unwrap_or_else(|_| Refused::timeout().into_response());
+    if ending.is_some_and(|ending| ending.has_come()) {
+        response.headers_mut().insert(header::CONNECTION, CLOSE);
     }
+    response
 }
 
 /// One connection. Ends when the client closes it or takes too long, or when another needs its place.
@@ -263,14 +270,13 @@ type Answering = http1::Connection<TokioIo<TlsStream<TcpStream>>, TowerToHyperSe
 
 /// Answers requests until the client closes the connection, or its holder may not use it any more.
 async fn answer(mut connection: Pin<&mut Answering>, ending: Ending) -> hyper::Result<()> {
-    let began = Instant::now();
     tokio::select! {
         ended = connection.as_mut() => return ended,
         () = ending.wait() => {}
     }
     tokio::select! {
         ended = connection.as_mut() => return ended,
-        () = sleep_until(began + LAST_WORDS) => connection.as_mut().graceful_shutdown(),
+        () = sleep(LAST_WORDS) => connection.as_mut().graceful_shutdown(),
     }
     // Whatever is still under way is cut off.
     timeout(LAST_WORDS, connection).await.unwrap_or(Ok(()))

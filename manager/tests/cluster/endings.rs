@@ -134,10 +134,11 @@ async fn those_of_a_removed_manager() {
     }
     first.must(&["managers", "remove", "m3", "--yes"]);
     all_close_after(Instant::now(), watched).await;
-    // Another connection is good for a refusal, which says why.
+    // Another connection is good for a refusal, which says why, and no more.
     let mut again = Kept::open(&first, stolen, cluster_tls_name(ManagerId(1))).await;
     again.send(EVENTS, &question(&Cursor::default().to_string(), false)).await;
-    assert!(again.head().await.starts_with("HTTP/1.1 403 "));
+    let refused = again.head().await;
+    assert!(refused.starts_with("HTTP/1.1 403 "), "{refused}");
     all_close_after(Instant::now(), vec![again.watched("a new one".to_owned())]).await;
 }
 
@@ -258,5 +259,8 @@ async fn those_of_users_and_programs() {
     until("the first has it", || first.status()["version"] == second.status()["version"]).await;
     let watched = User::with_session(&elsewhere, ca).keeps(both, "a session that is logged out").await;
     elsewhere.must(Method::DELETE, "/session", None, 204).await;
-    all_close_after(Instant::now(), watched).await;
+    let acknowledged = Instant::now();
+    // Whoever asks again on the same connection is refused there, and not cut off.
+    assert_eq!(elsewhere.refused(Method::GET, "/session", None).await, (401, "session-ended".to_owned()));
+    all_close_after(acknowledged, watched).await;
 }
