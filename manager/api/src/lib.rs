@@ -46,7 +46,7 @@ pub use network::{Network, NetworkCreate, NetworkUpdate};
 pub use page::{Cursor, CursorError, DEFAULT_LIMIT, MAX_LIMIT, Page};
 pub use problem::Problem;
 pub use secret::SecretText;
-pub use session::{CallerKind, LogIn, LogInWays, Session, SetUp, SetUpSecret, Whoami};
+pub use session::{CallerKind, LogIn, LogInWays, Session, SessionConfirm, SetUp, SetUpSecret, Whoami};
 pub use settings::{Oidc, OidcUpdate, Settings, SettingsUpdate};
 pub use snapshot::Snapshot;
 pub use time::{ParseTimeError, Time};

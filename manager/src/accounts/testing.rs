@@ -84,6 +84,7 @@ pub(crate) fn state() -> State {
         name: "ci".to_owned(),
         user: UserId(2),
         grant: of_n1(Role::Viewer),
+        is_sensitive: false,
         now: UnixMs(1),
         expires: END,
     };
@@ -119,6 +120,7 @@ fn log_in(user: u32, checked: u64) -> Command {
         from: FROM,
         agent: String::new(),
         now: UnixMs(1),
+        confirmed: UnixMs(1),
         expires: END,
     })
 }

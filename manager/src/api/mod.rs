@@ -12,6 +12,7 @@ mod change;
 mod cluster;
 mod compromised;
 mod config;
+mod confirmation;
 mod credentials;
 mod disconnect;
 mod endpoints;
@@ -146,6 +147,7 @@ fn accounts() -> OpenApiRouter<Api> {
     log_in()
         .routes(needs(Need::Somewhere(Role::Viewer), routes!(session::show)))
         .routes(needs(Need::Somewhere(Role::Viewer), routes!(session::log_out)))
+        .routes(needs(Need::Somewhere(Role::Viewer), routes!(confirmation::confirm_session)))
         .routes(needs(Need::Somewhere(Role::Viewer), routes!(users::list)))
         .routes(needs(Need::Everywhere(Role::Owner), routes!(users::create)))
         .routes(needs(Need::Somewhere(Role::Viewer), routes!(users::show)))

@@ -72,7 +72,7 @@ impl Desk {
     }
 
     /// What a command that fails ends with, and the line it says.
-    fn fails(&self, arguments: &[&str]) -> (i32, String) {
+    pub(crate) fn fails(&self, arguments: &[&str]) -> (i32, String) {
         let output = self.run(arguments, "");
         (output.status.code().unwrap(), text(&output.stderr))
     }
@@ -87,7 +87,7 @@ impl Desk {
 }
 
 /// The fingerprint of the CA, as an admin reads it on a manager.
-fn fingerprint(manager: &Manager) -> String {
+pub(crate) fn fingerprint(manager: &Manager) -> String {
     let shown: Value = serde_json::from_str(&manager.must(&["ca", "show", "-o", "json"])).unwrap();
     shown["authorities"][0]["fingerprint"].as_str().unwrap().to_owned()
 }
@@ -96,7 +96,7 @@ fn fingerprint(manager: &Manager) -> String {
 fn owner_token(manager: &Manager) -> String {
     let here = Desk::at(manager);
     here.must_with(&["users", "add", "root", "--role", "owner"], &format!("{PASSWORD}\n"));
-    here.must(&["api-tokens", "add", "laptop", "--user", "root", "--role", "owner"]).trim().to_owned()
+    here.must(&["api-tokens", "add", "laptop", "--user", "root", "--role", "owner", "--sensitive"]).trim().to_owned()
 }
 
 /// Every command that changes or shows something of the cluster, with a part of what it prints.

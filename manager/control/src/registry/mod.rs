@@ -49,8 +49,8 @@ pub use authorities::{Authority, AuthorityError, AuthorityRole};
 pub use change::{Author, Carried, Change, ChangeError, MAX_BATCH, Unchanged, Who, carry_out};
 pub use command::{
     AddAuthority, AddClient, AddEventDestination, AddNetwork, AddUser, AnnounceProgram, BeginEpoch, Bootstrap, Command,
-    CreateApiToken, CreateToken, DataKeyCopy, Deed, JoinEndpoint, JoinManager, LogIn, ManagerSpec, NewTotp,
-    NoteDelivery, OfferRoutes, Outcome, Proof, PutSecret, RedeliverDeadLetters, RemoveEndpoint, RenewManager,
+    ConfirmSession, CreateApiToken, CreateToken, DataKeyCopy, Deed, JoinEndpoint, JoinManager, LogIn, ManagerSpec,
+    NewTotp, NoteDelivery, OfferRoutes, Outcome, Proof, PutSecret, RedeliverDeadLetters, RemoveEndpoint, RenewManager,
     RotateEndpointKey, RotateManagerKey, RotateSealKey, SetKeyring, SetUp, TokenPreset, UnixMs, UpdateEndpoint,
     UpdateEventDestination, UpdateManager, UpdateNetwork, UpdateUser,
 };
