@@ -28,7 +28,7 @@ use tokio::sync::Semaphore;
 
 use crate::certificate::Told;
 use crate::cluster::Cluster;
-use crate::https::{ApiJson, Peer, Refused};
+use crate::https::{ApiJson, Holder, Peer, Refused};
 
 pub use copies::Copies;
 
@@ -97,7 +97,7 @@ impl Agents {
                 return Err(unauthorized(NO_ENDPOINT));
             }
         }
-        peer.prove();
+        peer.prove(Holder::Endpoint(endpoint, hash));
         Ok((state, endpoint, hash))
     }
 
@@ -141,7 +141,7 @@ async fn join(
     };
     tracing::info!(%endpoint, remote = %peer.remote, "an endpoint joined");
     let map = map_of(&agents.cluster.snapshot(), endpoint)?;
-    peer.prove();
+    peer.prove(Holder::Endpoint(endpoint, request.credential_hash));
     agents.told.note(&map);
     Ok(Json(JoinResponse { map }))
 }

@@ -74,7 +74,8 @@ def token(base, secret):
     must(session.post(f"{base}/setup", json={"secret": secret, "name": "root", "password": PASSWORD}))
     whoami = must(session.post(f"{base}/session", json={"name": "root", "password": PASSWORD})).json()
     session.headers["X-Festoon-Csrf"] = whoami["csrf_token"]
-    return must(session.post(f"{base}/api-tokens", json={"name": "fuzz", "role": "owner"})).json()["secret"]
+    wanted = {"name": "fuzz", "role": "owner", "sensitive": True}
+    return must(session.post(f"{base}/api-tokens", json=wanted)).json()["secret"]
 
 
 def ask_everything(schemathesis, base, bearer, examples, report):

@@ -22,6 +22,9 @@ pub struct ApiToken {
     /// In which networks; in all, and outside of them, if this is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub networks: Option<BTreeSet<NetworkId>>,
+    /// Whether it may also do what a session has to be confirmed for, such as making owners.
+    #[serde(default)]
+    pub sensitive: bool,
     /// When it was made.
     pub created: Time,
     /// From when on it is refused.
@@ -45,6 +48,10 @@ pub struct ApiTokenCreate {
     /// In which networks; in all of its user, if this is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub networks: Option<BTreeSet<NetworkId>>,
+    /// Whether it may also do what a session has to be confirmed for: make owners, change what owners log in with, make join tokens
+    /// for managers, download snapshots, change the recovery key. Only a session that is confirmed makes such a token.
+    #[serde(default)]
+    pub sensitive: bool,
     /// For how many seconds it is good, a year at most; 90 days if it is not said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 1, maximum = 31536000)]

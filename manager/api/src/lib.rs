@@ -41,12 +41,12 @@ pub use event_destination::{
 };
 pub use id::{ApiTokenId, EndpointId, EventDestinationId, JoinTokenId, ManagerId, NetworkId, SessionId, UserId};
 pub use join_token::{JoinToken, JoinTokenCreate, JoinTokenCreated, JoinTokenKind};
-pub use manager::{Manager, ManagerRole, ManagerState, ManagerUpdate};
+pub use manager::{CaReplacement, CompromisedRemoved, Manager, ManagerRole, ManagerState, ManagerUpdate};
 pub use network::{Network, NetworkCreate, NetworkUpdate};
 pub use page::{Cursor, CursorError, DEFAULT_LIMIT, MAX_LIMIT, Page};
 pub use problem::Problem;
 pub use secret::SecretText;
-pub use session::{CallerKind, LogIn, LogInWays, Session, SetUp, SetUpSecret, Whoami};
+pub use session::{CallerKind, LogIn, LogInWays, Session, SessionConfirm, SetUp, SetUpSecret, Whoami};
 pub use settings::{Oidc, OidcUpdate, Settings, SettingsUpdate};
 pub use snapshot::Snapshot;
 pub use time::{ParseTimeError, Time};

@@ -105,3 +105,27 @@ pub struct ManagerUpdate {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub draining: Option<bool>,
 }
+
+/// What became of the CA when a manager was removed that fell into the wrong hands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CaReplacement {
+    /// The next CA was made, and is trusted beside the one of now.
+    Begun,
+    /// The manager was a witness: it never knew the CA's key.
+    NotNeeded,
+    /// It could not begin: see `problem`.
+    NotBegun,
+}
+
+/// A manager was removed that fell into the wrong hands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CompromisedRemoved {
+    /// What became of the CA.
+    pub ca: CaReplacement,
+    /// Why the replacement of the CA did not begin, and what to do about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+    /// What an admin has to do next, in this order.
+    pub next: Vec<String>,
+}

@@ -49,6 +49,17 @@ pub struct LogIn {
     pub code: Option<SecretText>,
 }
 
+/// Somebody proves once more, on a session, who it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SessionConfirm {
+    /// With which password.
+    pub password: SecretText,
+    /// With which code of the second factor, or recovery code, if there is a second factor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<SecretText>,
+}
+
 /// How one may log in. Anybody may know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LogInWays {
@@ -95,6 +106,9 @@ pub struct Whoami {
     /// When that ends by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<Time>,
+    /// Until when a session may do what it has to be confirmed for; it may not if this is past or left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirmed_until: Option<Time>,
     /// What a page has to send as `X-Festoon-Csrf` whenever it changes something. Only with a session.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub csrf_token: Option<String>,

@@ -59,17 +59,29 @@ impl Caller {
 
     /// The same caller with what it may do now, if it may still do anything: it may have logged out, or its token expired.
     pub fn still(&self, state: &State, now: UnixMs) -> Option<Self> {
-        let grant = match self.author.who {
+        let (grant, until) = self.standing(state)?;
+        (now < until).then_some(Self { author: self.author, grant })
+    }
+
+    /// Until when it may do exactly what it may do now, if the registry stays as it is in `state`; none if that is over.
+    pub fn unchanged_until(&self, state: &State) -> Option<UnixMs> {
+        self.standing(state).filter(|(grant, _)| *grant == self.grant).map(|(_, until)| until)
+    }
+
+    /// What it may do as the registry has it, and until when.
+    fn standing(&self, state: &State) -> Option<(Grant, UnixMs)> {
+        match self.author.who {
             Who::User { session, .. } => {
-                let session = state.session(session).filter(|session| now < session.expires)?;
-                state.user(session.user).filter(|user| user.is_enabled)?.grant.clone()
+                let session = state.session(session)?;
+                let user = state.user(session.user).filter(|user| user.is_enabled)?;
+                Some((user.grant.clone(), session.expires))
             }
             Who::ApiToken { token, .. } => {
-                state.grant_of(state.api_token(token).filter(|token| now < token.expires)?)?
+                let token = state.api_token(token)?;
+                Some((state.grant_of(token)?, token.expires))
             }
-            _ => self.grant.clone(),
-        };
-        Some(Self { author: self.author, grant })
+            _ => Some((self.grant.clone(), UnixMs(u64::MAX))),
+        }
     }
 
     /// Its session; none of a program.

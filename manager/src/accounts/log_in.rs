@@ -91,15 +91,30 @@ impl Accounts {
         let user = state.user_named(&attempt.name).filter(|user| user.is_enabled);
         let is_known = user.is_some_and(|user| user.knows(attempt.from));
         let counted = Try { name: &attempt.name, from: attempt.from, is_known };
-        self.limits().count(counted, now)?;
-        let stored = user.and_then(|user| user.password.clone());
-        let queue = if is_known { Queue::Known } else { Queue::Anybody };
-        let is_right = self.passwords.verify(attempt.password.clone(), stored, queue).await?;
-        let user = user.filter(|_| is_right).ok_or(LogInError::Wrong)?;
-        let proof = self.prove(&state, user, attempt.code.as_ref().map(|code| code.as_str()), now)?;
+        let shown = (attempt.password.clone(), attempt.code.as_ref().map(|code| code.as_str()));
+        let proof = self.check(&state, user, shown, counted, now).await?;
+        let user = user.ok_or(LogInError::Wrong)?;
         let logged_in = self.begin(user, proof, &attempt, now).await?;
         self.limits().give_back(counted);
         Ok(logged_in)
+    }
+
+    /// What has been proved by somebody who says that it is `user`, and shows this password and this code. The try counts; one that
+    /// turns out well is for the caller to give back.
+    pub(super) async fn check(
+        &self,
+        state: &State,
+        user: Option<&User>,
+        (password, code): (Zeroizing<String>, Option<&str>),
+        counted: Try<'_>,
+        now: UnixMs,
+    ) -> Result<Proof, LogInError> {
+        self.limits().count(counted, now)?;
+        let stored = user.and_then(|user| user.password.clone());
+        let queue = if counted.is_known { Queue::Known } else { Queue::Anybody };
+        let is_right = self.passwords.verify(password, stored, queue).await?;
+        let user = user.filter(|_| is_right).ok_or(LogInError::Wrong)?;
+        self.prove(state, user, code, now)
     }
 
     /// What a user has shown whose password is right.
@@ -125,6 +140,7 @@ impl Accounts {
             from: attempt.from,
             agent: attempt.agent.clone(),
             now,
+            confirmed: now,
             expires: now.after(SESSION_MS),
         };
         match self.cluster.propose(by_newcomer(Command::LogIn(command), attempt.from)).await {

@@ -7,6 +7,7 @@
 //! and a password that was changed a moment ago elsewhere is no longer good here.
 
 mod caller;
+mod confirmation;
 pub mod cookie;
 mod credentials;
 mod limits;
@@ -18,12 +19,13 @@ mod secret;
 mod set_up;
 mod slow;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 pub mod totp;
 
 pub use caller::{CSRF_HEADER, Call, Caller, Denied, authenticate};
+pub use confirmation::{CONFIRMED_MS, ConfirmationError, Shown, Unconfirmed};
 pub use credentials::{ConfirmError, NewPasswordError, ProveError};
 pub use limits::TooMany;
 pub use log_in::{Accounts, Attempt, LogInError, LoggedIn};

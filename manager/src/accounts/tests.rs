@@ -1,6 +1,8 @@
 //! Logging in, over a real registry.
 
-use festoon_control::registry::{AddUser, Command, LocalUser, NewTotp, SecretName, State, UnixMs, UpdateUser};
+use festoon_control::registry::{
+    AddUser, Author, Command, CreateApiToken, LocalUser, NewTotp, Outcome, SecretName, State, UnixMs, UpdateUser, Who,
+};
 use festoon_proto::access::{Grant, Role, Scope};
 use festoon_proto::{ClusterId, EpochId, ManagerId, UserId};
 use tempfile::TempDir;
@@ -164,4 +166,72 @@ async fn the_first_owner_is_made_once() {
     assert_eq!(kind(world.set_up(&second).await), "set-up-already");
     world.try_as("root", PASSWORD, None, NOW).await.unwrap();
     assert!(world.accounts.new_set_up_secret(by).await.is_err());
+}
+
+/// Whoever has this session.
+fn caller_with(world: &World, logged_in: &LoggedIn) -> Caller {
+    let who = Who::User { user: logged_in.user, session: logged_in.session.id };
+    let grant = world.cluster.snapshot().user(logged_in.user).unwrap().grant.clone();
+    Caller { author: Author { who, from: Some(FROM) }, grant }
+}
+
+impl World {
+    async fn confirm(&self, caller: &Caller, password: &str, now: UnixMs) -> Result<(), ConfirmationError> {
+        let shown = Shown { password: secret(password), code: None, from: FROM };
+        self.accounts.confirm(caller, shown, now).await
+    }
+}
+
+#[tokio::test]
+async fn a_session_is_confirmed_for_ten_minutes_and_then_needs_the_password_again() {
+    let world = World::with_user().await;
+    let ann = caller_with(&world, &world.try_as("ann", PASSWORD, None, NOW).await.unwrap());
+    let check = |now: UnixMs| ann.check_confirmed(&world.cluster.snapshot(), now);
+    assert_eq!(check(NOW.after(CONFIRMED_MS - 1)), Ok(()), "the login was a confirmation");
+    let later = NOW.after(CONFIRMED_MS);
+    assert_eq!(check(later), Err(Unconfirmed::Session));
+    assert!(matches!(world.confirm(&ann, "wrong", later).await, Err(ConfirmationError::Wrong)));
+    assert_eq!(check(later), Err(Unconfirmed::Session));
+    world.confirm(&ann, PASSWORD, later).await.unwrap();
+    assert_eq!((check(later), check(later.after(CONFIRMED_MS))), (Ok(()), Err(Unconfirmed::Session)));
+
+    let local = Caller::local(ManagerId(1), LocalUser::new(0, "root"));
+    assert_eq!(local.check_confirmed(&world.cluster.snapshot(), later), Ok(()), "root needs no login at all");
+    assert!(matches!(world.confirm(&local, PASSWORD, later).await, Err(ConfirmationError::NoSession)));
+    let session = ann.session().unwrap();
+    world.cluster.propose(Command::LogOut(session)).await.unwrap();
+    assert_eq!(check(later), Err(Unconfirmed::Session));
+    assert!(matches!(world.confirm(&ann, PASSWORD, later).await, Err(ConfirmationError::NoSession)));
+}
+
+#[tokio::test]
+async fn whoever_has_a_session_does_not_guess_more_often_than_whoever_has_none() {
+    let world = World::with_user().await;
+    let ann = caller_with(&world, &world.try_as("ann", PASSWORD, None, NOW).await.unwrap());
+    let mut wrong = 0;
+    // From a host that its user logged in from before there are more tries than from elsewhere.
+    while let Err(ConfirmationError::Wrong) = world.confirm(&ann, "wrong", NOW).await {
+        wrong += 1;
+    }
+    assert_eq!(wrong, 30);
+    let refused = world.confirm(&ann, PASSWORD, NOW).await;
+    assert!(matches!(refused, Err(ConfirmationError::LogIn(LogInError::TooMany(_)))), "{refused:?}");
+    let log_in = world.try_as("ann", PASSWORD, None, NOW).await;
+    assert!(matches!(log_in, Err(LogInError::TooMany(_))), "both count together: {log_in:?}");
+}
+
+#[tokio::test]
+async fn a_token_does_what_has_to_be_confirmed_only_if_it_was_made_for_that() {
+    let world = World::with_user().await;
+    let check = async |is_sensitive: bool| {
+        let hash = Secret::generate().hash();
+        let (name, user, expires) = ("ci".to_owned(), UserId(1), NOW.after(1000));
+        let grant = Grant { role: Role::Viewer, networks: Scope::All };
+        let token = CreateApiToken { hash, name, user, grant: grant.clone(), is_sensitive, now: NOW, expires };
+        let made = world.cluster.propose(Command::CreateApiToken(token)).await.unwrap();
+        let Outcome::ApiToken(token) = made else { panic!("{made:?}") };
+        let program = Caller { author: Author { who: Who::ApiToken { token, user }, from: None }, grant };
+        program.check_confirmed(&world.cluster.snapshot(), NOW)
+    };
+    assert_eq!((check(false).await, check(true).await), (Err(Unconfirmed::ApiToken), Ok(())));
 }

@@ -6,7 +6,7 @@ use axum::extract::State as Shared;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use festoon_api::{ApiToken, ApiTokenCreate, ApiTokenCreated, ApiTokenId, Grant, Page, UserId};
-use festoon_control::registry::{ApiToken as Record, Command, CreateApiToken, Outcome, State, Subject, UnixMs};
+use festoon_control::registry::{ApiToken as Record, Command, CreateApiToken, Outcome, State, Subject, UnixMs, Who};
 use festoon_proto::access::Grant as Granted;
 use serde::Deserialize;
 
@@ -79,6 +79,9 @@ pub(super) async fn create(
 ) -> Result<impl IntoResponse, Refused> {
     let state = api.cluster.snapshot();
     let key = key.of(&caller, &state, &request);
+    if request.sensitive {
+        check_sensitive(&api, &caller)?;
+    }
     let secret = Secret::generate();
     let command = command((&state, api.cluster.now()), &caller, request, &secret)?;
     let wanted = Wanted::new(&caller, Command::CreateApiToken(command)).key(key);
@@ -122,13 +125,22 @@ pub(super) async fn remove(
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// Whether a token may be made that does what a session has to be confirmed for. No token makes one: it would have no end.
+fn check_sensitive(api: &Api, caller: &Caller) -> Result<(), Refused> {
+    if matches!(caller.author.who, Who::ApiToken { .. }) {
+        let text = "no API token makes a sensitive one: log in and make it yourself";
+        return Err(Refused::new(StatusCode::FORBIDDEN, "needs-session", text));
+    }
+    api.check_confirmed(caller)
+}
+
 fn command(
     (state, now): (&State, UnixMs),
     caller: &Caller,
     request: ApiTokenCreate,
     secret: &Secret,
 ) -> Result<CreateApiToken, Refused> {
-    let ApiTokenCreate { name, user, role, networks, expires_in_s } = request;
+    let ApiTokenCreate { name, user, role, networks, sensitive, expires_in_s } = request;
     let nobody = || {
         let text = "say whose token it is to be: whoever asks is no user";
         Refused::new(StatusCode::UNPROCESSABLE_ENTITY, "bad-user", text)
@@ -144,7 +156,7 @@ fn command(
         return Err(not_allowed());
     }
     let expires = now.after(expires_in_s.unwrap_or(USUAL_S).saturating_mul(1000));
-    Ok(CreateApiToken { hash: secret.hash(), name, user, grant, now, expires })
+    Ok(CreateApiToken { hash: secret.hash(), name, user, grant, is_sensitive: sensitive, now, expires })
 }
 
 fn view(token: &Record) -> ApiToken {
@@ -155,6 +167,7 @@ fn view(token: &Record) -> ApiToken {
         user: token.user.into(),
         role,
         networks,
+        sensitive: token.is_sensitive,
         created: time(token.created),
         expires: time(token.expires),
         version: token.changed.0,

@@ -1,7 +1,6 @@
 //! Events, as far as the caller may see them.
 
-use std::time::Duration;
-
+use axum::Extension;
 use axum::extract::State as Shared;
 use axum::http::HeaderMap;
 use axum::response::Response;
@@ -12,10 +11,7 @@ use super::query::ApiQuery;
 use super::{Api, Caller};
 use crate::cluster::Cluster;
 use crate::events::http::{self, EventPage, Query, Reader};
-use crate::https::Refused;
-
-/// How soon it shows that a session or a token has expired. What somebody ends shows at once.
-const LOOK: Duration = Duration::from_secs(5);
+use crate::https::{Ending, Peer, Refused};
 
 /// What happened: a page of it; or what happens from now on, as server-sent events, to whoever accepts `text/event-stream`.
 /// Whoever was cut off goes on at any manager, with the last id as `Last-Event-ID`.
@@ -25,10 +21,12 @@ const LOOK: Duration = Duration::from_secs(5);
 pub(super) async fn list(
     Shared(api): Shared<Api>,
     caller: Caller,
+    peer: Option<Extension<Peer>>,
     headers: HeaderMap,
     ApiQuery(query): ApiQuery<Query>,
 ) -> Result<Response, Refused> {
-    let reader = Following { cluster: api.cluster.clone(), caller };
+    let ending = peer.map(|Extension(peer)| peer.ending());
+    let reader = Following { cluster: api.cluster.clone(), caller, ending };
     http::events(&api.events, query, &headers, reader).await
 }
 
@@ -36,6 +34,8 @@ pub(super) async fn list(
 struct Following {
     cluster: Cluster,
     caller: Caller,
+    /// Of its connection; none on the admin socket, where nobody's time ends.
+    ending: Option<Ending>,
 }
 
 impl Following {
@@ -50,10 +50,9 @@ impl Reader for Following {
     }
 
     async fn ended(&self) {
-        let mut states = self.cluster.watch();
-        while self.now().is_some() {
-            // Either way it is looked at again.
-            let _ = tokio::time::timeout(LOOK, states.changed()).await;
+        match &self.ending {
+            Some(ending) => ending.clone().wait().await,
+            None => std::future::pending().await,
         }
     }
 }

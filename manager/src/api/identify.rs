@@ -8,7 +8,7 @@ use axum::response::{IntoResponse as _, Response};
 use super::Api;
 use super::access::Known;
 use crate::accounts::{Call, Denied, authenticate};
-use crate::https::{Peer, Refused};
+use crate::https::{Holder, Peer, Refused};
 
 /// Says who makes a request. One that is not meant for us, or that a page elsewhere makes, goes no further, whatever it is for.
 pub(super) async fn identify(
@@ -23,8 +23,8 @@ pub(super) async fn identify(
     if let Err(denied @ (Denied::Host | Denied::Origin)) = known {
         return Refused::from(denied).into_response();
     }
-    if known.is_ok() {
-        peer.prove();
+    if let Ok(caller) = &known {
+        peer.prove(Holder::Caller(caller.clone()));
     }
     request.extensions_mut().insert(Known(known));
     next.run(request).await

@@ -54,6 +54,9 @@ pub(super) async fn create(
     let secret = TokenSecret::from_bytes(rand::random());
     let command = command((&state, api.cluster.now()), &caller, request, &secret)?;
     let kind = command.kind;
+    if kind == TokenKind::Manager {
+        api.check_confirmed(&caller)?;
+    }
     let Outcome::JoinToken(id) = api.change(Wanted::new(&caller, Command::CreateToken(command)).key(key)).await? else {
         return Err(Refused::internal());
     };

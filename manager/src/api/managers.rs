@@ -3,8 +3,8 @@
 use axum::Json;
 use axum::extract::State as Shared;
 use axum::http::StatusCode;
-use axum::response::IntoResponse;
-use festoon_api::{Manager, ManagerId, ManagerUpdate, Page};
+use axum::response::{IntoResponse, Response};
+use festoon_api::{CompromisedRemoved, Manager, ManagerId, ManagerUpdate, Page};
 use festoon_control::registry::{Command, Subject, UpdateManager};
 
 use super::caller::unknown;
@@ -12,7 +12,9 @@ use super::change::Wanted;
 use super::headers::{ETag, IfMatch};
 use super::list::Paging;
 use super::query::{ApiPath, ApiQuery};
-use super::{Api, Caller, view};
+use super::{Api, Caller, compromised, view};
+use serde::Deserialize;
+
 use crate::cluster::ProposeError;
 use crate::https::{ApiJson, Refused};
 use crate::local::see_that_others_carry;
@@ -59,20 +61,39 @@ pub(super) async fn update(
     one(&api, id).await
 }
 
-/// Removes a manager from the cluster.
+/// How a manager is removed.
+#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Removal {
+    /// Whether it fell into the wrong hands. Then the CA is replaced too, for the manager knew its key: the answer says whether that
+    /// has begun, and what an admin has to do next.
+    compromised: bool,
+}
+
+/// Removes a manager from the cluster. Its connections are closed, and the data key is replaced.
 #[utoipa::path(delete, path = "/managers/{manager}", tag = "managers",
-    params(("manager" = ManagerId, Path), ("If-Match" = Option<String>, Header)), responses((status = 204)))]
+    params(("manager" = ManagerId, Path), Removal, ("If-Match" = Option<String>, Header)),
+    responses((status = 204), (status = 200, description = "It was removed as compromised.", body = CompromisedRemoved)))]
 pub(super) async fn remove(
     Shared(api): Shared<Api>,
     caller: Caller,
     ApiPath(ManagerId(id)): ApiPath<ManagerId>,
+    ApiQuery(Removal { compromised }): ApiQuery<Removal>,
     if_match: IfMatch,
-) -> Result<StatusCode, Refused> {
-    api.cluster.snapshot().manager(id).ok_or_else(|| unknown("manager", &id.to_string()))?;
+) -> Result<Response, Refused> {
+    let state = api.cluster.snapshot();
+    let knew_secrets = state.manager(id).ok_or_else(|| unknown("manager", &id.to_string()))?.is_full();
+    if compromised {
+        compromised::refuse_at_itself(&api, id)?;
+    }
     see_that_others_carry(&api.cluster, id).await?;
     let only_if = if_match.optional(Subject::Manager(id));
     api.change(Wanted::new(&caller, Command::RemoveManager(id)).only_if(only_if)).await?;
-    Ok(StatusCode::NO_CONTENT)
+    if !compromised {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
+    Ok(Json(compromised::after_removal(&api, &caller, knew_secrets).await).into_response())
 }
 
 /// Has a manager take no endpoints and move away those it has.

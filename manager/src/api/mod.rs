@@ -10,7 +10,9 @@ mod audit;
 mod caller;
 mod change;
 mod cluster;
+mod compromised;
 mod config;
+mod confirmation;
 mod credentials;
 mod disconnect;
 mod endpoints;
@@ -145,6 +147,7 @@ fn accounts() -> OpenApiRouter<Api> {
     log_in()
         .routes(needs(Need::Somewhere(Role::Viewer), routes!(session::show)))
         .routes(needs(Need::Somewhere(Role::Viewer), routes!(session::log_out)))
+        .routes(needs(Need::Somewhere(Role::Viewer), routes!(confirmation::confirm_session)))
         .routes(needs(Need::Somewhere(Role::Viewer), routes!(users::list)))
         .routes(needs(Need::Everywhere(Role::Owner), routes!(users::create)))
         .routes(needs(Need::Somewhere(Role::Viewer), routes!(users::show)))

@@ -25,15 +25,25 @@ pub(super) async fn ways(Shared(api): Shared<Api>) -> Json<LogInWays> {
     Json(LogInWays { set_up: state.has_owner(), oidc: OidcSettings::is_set(&state) })
 }
 
+/// What a login at the identity provider is for.
+#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Beginning {
+    /// Whether it has to confirm who sits there: the provider asks then, also if the user is logged in there already.
+    confirm: bool,
+}
+
 /// Sends a browser to the identity provider, to log in there.
-#[utoipa::path(get, path = "/session/oidc", tag = "session", security(()),
+#[utoipa::path(get, path = "/session/oidc", tag = "session", security(()), params(Beginning),
     responses((status = 303, headers(("Location" = String), ("Set-Cookie" = String)))))]
 pub(super) async fn begin(
     Shared(api): Shared<Api>,
     Whence(from): Whence,
     headers: HeaderMap,
+    ApiQuery(Beginning { confirm }): ApiQuery<Beginning>,
 ) -> Result<impl IntoResponse, Refused> {
-    let begun = api.accounts.begin_oidc(&callback(&headers)?, from, api.cluster.now()).await?;
+    let begun = api.accounts.begin_oidc(&callback(&headers)?, from, confirm, api.cluster.now()).await?;
     let cookie = begun.pending.set_cookie().ok_or_else(Refused::internal)?;
     let to = HeaderValue::from_str(&begun.to).map_err(|_| Refused::internal())?;
     Ok(see_other(to, [cookie]))

@@ -92,7 +92,10 @@ fn refusals(method: &str, path: &str, operation: &Operation) -> Vec<(&'static st
     let (is_change, has_body) = (method != "GET", operation.request_body.is_some());
     let is_about_one = path.contains('{');
     let is_oidc = path.contains("/session/oidc");
-    let is_of_accounts = path.contains("/users/{user}") || path.ends_with("/setup") || path.ends_with("/session");
+    let is_of_accounts = path.contains("/users/{user}")
+        || path.ends_with("/setup")
+        || path.ends_with("/session")
+        || path.ends_with("/session/confirm");
     let table = [
         (
             has_query || has_body || is_about_one || has("Idempotency-Key") || has("If-Match"),

@@ -9,6 +9,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{AppendHeaders, IntoResponse};
 use festoon_api::{CallerKind, LogIn, SetUp, SetUpSecret, User, Whoami};
 use festoon_control::registry::{Command, State, Who};
+use festoon_proto::SessionId;
 
 use super::caller::unknown;
 use super::change::Wanted;
@@ -16,7 +17,7 @@ use super::headers::ETag;
 use super::view::{self, time};
 use super::{Api, Caller};
 use crate::accounts::{
-    Attempt, FirstOwner, LogInError, SetUpError, TooMany, cookie, parse_set_up, password::ComputeError,
+    Attempt, CONFIRMED_MS, FirstOwner, LogInError, SetUpError, TooMany, cookie, parse_set_up, password::ComputeError,
     password::PasswordError, set_up_text,
 };
 use crate::https::{ApiJson, Peer, Refused};
@@ -122,8 +123,15 @@ fn whoami(state: &State, caller: &Caller) -> Whoami {
         role,
         networks,
         expires: expires.map(time),
+        confirmed_until: caller.session().and_then(|id| confirmed_until(state, id)),
         csrf_token: None,
     }
+}
+
+/// Until when a session counts as confirmed; none if it is not known when it was.
+fn confirmed_until(state: &State, session: SessionId) -> Option<festoon_api::Time> {
+    let confirmed = state.session(session)?.confirmed;
+    (confirmed.0 > 0).then(|| time(confirmed.after(CONFIRMED_MS)))
 }
 
 impl std::convert::From<TooMany> for Refused {

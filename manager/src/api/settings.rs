@@ -33,6 +33,9 @@ pub(super) async fn update(
     ApiJson(request): ApiJson<SettingsUpdate>,
 ) -> Result<impl IntoResponse, Refused> {
     let only_if = if_match.required(Subject::Cluster)?;
+    if request.recovery_recipient.is_some() {
+        api.check_confirmed(&caller)?;
+    }
     let version = api.cluster.snapshot().vault().changed();
     if only_if.is_some_and(|only_if| only_if.since != version) {
         return Err(ProposeError::Refused(ChangeError::Stale(Subject::Cluster).into()).into());

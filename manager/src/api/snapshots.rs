@@ -39,6 +39,7 @@ pub(super) async fn read(
     caller: Caller,
     ApiPath(name): ApiPath<String>,
 ) -> Result<impl IntoResponse, Refused> {
+    api.check_confirmed(&caller)?;
     let bytes = api.snapshots.read(name).await?;
     api.note(&caller, Deed::DownloadSnapshot).await;
     Ok((AGE, bytes))
@@ -48,6 +49,7 @@ pub(super) async fn read(
 #[utoipa::path(get, path = "/snapshot", tag = "snapshots",
     responses((status = 200, content((Vec<u8> = "application/octet-stream")))))]
 pub(super) async fn take(Shared(api): Shared<Api>, caller: Caller) -> Result<impl IntoResponse, Refused> {
+    api.check_confirmed(&caller)?;
     let bytes = api.snapshots.take().await?;
     api.note(&caller, Deed::DownloadSnapshot).await;
     Ok((AGE, bytes))

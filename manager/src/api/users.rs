@@ -60,6 +60,9 @@ pub(super) async fn create(
     ApiJson(request): ApiJson<UserCreate>,
 ) -> Result<impl IntoResponse, Refused> {
     let UserCreate { name, role, networks, password, identity } = request;
+    if role == festoon_api::Role::Owner {
+        api.check_confirmed(&caller)?;
+    }
     // The password is no part of it: a hash of the request stays in the registry, and a password could be guessed from it.
     let told =
         UserCreate { name: name.clone(), role, networks: networks.clone(), password: None, identity: identity.clone() };
@@ -103,8 +106,12 @@ pub(super) async fn update(
     if caller.user() == Some(id) && (request.password.is_some() || request.identity.is_some()) {
         return Err(own_credentials());
     }
-    let called = caller.account(&api.cluster.snapshot(), id)?.name.to_string();
-    let called = request.name.clone().unwrap_or(called);
+    let state = api.cluster.snapshot();
+    let user = caller.account(&state, id)?;
+    if concerns_owners(user, &request) {
+        api.check_confirmed(&caller)?;
+    }
+    let called = request.name.clone().unwrap_or_else(|| user.name.to_string());
     let password = match request.password {
         Some(Some(password)) => Some(Some(api.accounts.new_password(password.into_secret(), &called).await?)),
         Some(None) => Some(None),
@@ -121,6 +128,17 @@ pub(super) async fn update(
     };
     api.change(Wanted::new(&caller, Command::UpdateUser(command)).only_if(only_if)).await?;
     one(&api, &caller, id)
+}
+
+/// Whether a change makes an owner, lets one back in, or changes what one logs in with.
+fn concerns_owners(user: &Record, update: &UserUpdate) -> bool {
+    let (was_owner, becomes_owner) = (user.grant.role == Role::Owner, update.role == Some(festoon_api::Role::Owner));
+    let has_other_credentials = update.password.is_some() || update.identity.is_some();
+    let comes_back = update.enabled == Some(true) && !user.is_enabled;
+    match was_owner {
+        true => has_other_credentials || comes_back,
+        false => becomes_owner,
+    }
 }
 
 /// Removes a user, with its sessions and tokens.

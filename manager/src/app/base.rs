@@ -53,6 +53,7 @@ pub(super) struct Base {
 struct Work {
     https: https::Server,
     routes: https::Routes,
+    managers: Https,
     keeper: Keeper,
     cluster: Cluster,
     supervisor: Supervisor,
@@ -67,14 +68,16 @@ struct Work {
 impl Work {
     /// Ends with the reason why it can't go on.
     async fn run(self) -> anyhow::Error {
-        let Self { https, routes, keeper, cluster, supervisor, snapshots, record, trail, heads, metrics, deliveries } =
-            self;
+        let Self { https, routes, managers, keeper, cluster, supervisor, .. } = self;
+        let Self { snapshots, record, trail, heads, metrics, deliveries, .. } = self;
         let (me, known) = (keeper.me, https.known_hosts());
+        let ends = https.keep_ending(cluster.clone());
         tokio::select! {
             () = https.run(routes) => anyhow!("the HTTPS listener ended"),
             () = keep_keys(keeper, cluster.clone()) => anyhow!("the registry ended"),
             () = cluster::announce_program(cluster.clone(), me) => anyhow!("the registry ended"),
-            () = know_managers(cluster, known) => anyhow!("the registry ended"),
+            () = ends => anyhow!("the registry ended"),
+            () = know_managers(cluster, known, managers) => anyhow!("the registry ended"),
             () = record.run() => anyhow!("the record of events ended"),
             () = trail.run() => anyhow!("the registry ended"),
             never = supervisor.run() => match never {},
@@ -119,6 +122,7 @@ pub(super) async fn start(data: &DataDir, config: &Config) -> anyhow::Result<Bas
     let work = Work {
         https,
         routes,
+        managers: managers.clone(),
         keeper: keeper.clone(),
         cluster: cluster.clone(),
         supervisor,
@@ -244,12 +248,14 @@ async fn keep_keys(keeper: Keeper, cluster: Cluster) {
     }
 }
 
-/// Has the listener tell the hosts of managers from strangers, also before one has asked anything. Ends with the registry.
-async fn know_managers(cluster: Cluster, known: KnownHosts) {
+/// Has the listener tell the hosts of managers from strangers, also before one has asked anything, and closes our own
+/// connections to managers that were removed. Ends with the registry.
+async fn know_managers(cluster: Cluster, known: KnownHosts, managers: Https) {
     let mut states = cluster.watch();
     loop {
         let state = std::sync::Arc::clone(&*states.borrow_and_update());
         state.managers().flat_map(|manager| &manager.https).for_each(|at| known.note(at.ip()));
+        managers.leave_removed(&state);
         // What is not said again is forgotten.
         if let Ok(Err(_)) = tokio::time::timeout(KNOWN_AGAIN, states.changed()).await {
             return;

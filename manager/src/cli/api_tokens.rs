@@ -36,6 +36,10 @@ pub(super) enum ApiTokensCommand {
         /// Whose it is to be; one's own if it is not said
         #[arg(long)]
         user: Option<String>,
+        /// It may also do what a session has to be confirmed for: make owners, change what owners log in with, make join tokens for
+        /// managers, download snapshots, change the recovery key. Only a user makes such a token, and is asked for the password
+        #[arg(long)]
+        sensitive: bool,
         /// How long it is good for: 30m, 12h, 90d; a year at most
         #[arg(long, default_value = "90d", value_parser = lifetime)]
         expires: Duration,
@@ -60,10 +64,11 @@ pub(super) async fn run(session: &Session, command: ApiTokensCommand) -> anyhow:
             session.list::<ApiToken>(&query, &list).await
         }
         ApiTokensCommand::Show { token } => session.show(&find::<ApiToken>(client, &token).await?).await,
-        ApiTokensCommand::Add { name, grant, user, expires } => {
+        ApiTokensCommand::Add { name, grant, user, sensitive, expires } => {
             let (user, networks) = (user_id(user).await?, scope(client, &grant.networks).await?);
             let expires_in_s = Some(expires.as_secs());
-            let request = ApiTokenCreate { name, user, role: grant.role.into(), networks, expires_in_s };
+            let role = grant.role.into();
+            let request = ApiTokenCreate { name, user, role, networks, sensitive, expires_in_s };
             let created: ApiTokenCreated = client.create(ApiToken::PATH, &request).await?;
             session.output.show(&created, || format!("{}\n", created.secret))
         }
@@ -120,6 +125,7 @@ impl Record for ApiToken {
             ("user", names.user(self.user)),
             ("role", role(self.role).to_owned()),
             ("networks", names.scope(self.networks.as_ref())),
+            ("sensitive", if self.sensitive { "yes" } else { "no" }.to_owned()),
             ("created", format!("{} ({})", self.created, when(self.created, names.now))),
             ("expires", format!("{} ({})", self.expires, when(self.expires, names.now))),
             ("version", self.version.to_string()),

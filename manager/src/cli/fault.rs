@@ -74,7 +74,7 @@ const fn of_fault(fault: &Fault) -> Exit {
 fn of_client(error: &ClientError) -> Exit {
     match error {
         ClientError::NotRunning(_) | ClientError::Unreachable(_) | ClientError::NoAnswer => Exit::Unreachable,
-        ClientError::NotAllowed(_) | ClientError::BadCredential => Exit::NotAllowed,
+        ClientError::NotAllowed(_) | ClientError::BadCredential | ClientError::Unconfirmed(_) => Exit::NotAllowed,
         ClientError::Output(_) | ClientError::Nonsense => Exit::Failed,
         ClientError::Refused(problem) => match problem.status {
             401 | 403 => Exit::NotAllowed,
@@ -107,6 +107,7 @@ mod tests {
             (refused(412).into(), 4),
             (refused(401).into(), 5),
             (refused(403).into(), 5),
+            (ClientError::Unconfirmed("X").into(), 5),
             (ClientError::NotRunning("x".into()).into(), 6),
             (Err::<(), _>(ClientError::NoAnswer).context("more").unwrap_err(), 6),
         ] {

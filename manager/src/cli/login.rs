@@ -220,6 +220,7 @@ pub(super) async fn whoami(session: &Session) -> anyhow::Result<()> {
             ("role", super::users::role(whoami.role).to_owned()),
             ("networks", names.scope(whoami.networks.as_ref())),
             ("until", or_dash(whoami.expires.map(|at| format!("{at} ({})", when(at, now()))))),
+            ("confirmed", or_dash(whoami.confirmed_until.map(|at| format!("until {at} ({})", when(at, now()))))),
         ];
         details(whoami.name.as_deref().unwrap_or("root"), &lines)
     })

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use axum::http::Method;
 use clap::Subcommand;
-use festoon_api::{Manager, ManagerRole, ManagerState, ManagerUpdate};
+use festoon_api::{CaReplacement, CompromisedRemoved, Manager, ManagerRole, ManagerState, ManagerUpdate};
 
 use super::args::{https_address, overlap, underlay_address};
-use super::client::{Client, Query};
+use super::client::{Ask, Client, Query, api};
 use super::drain;
 use super::find::find;
 use super::output::{Column, confirm, list_of, or_dash, print, span};
@@ -71,6 +71,9 @@ pub(super) enum ManagersCommand {
     Remove {
         /// Its name or id
         manager: String,
+        /// It fell into the wrong hands: begin to replace the CA as well, whose key it knew, and say what has to be done next
+        #[arg(long)]
+        compromised: bool,
     },
 }
 
@@ -139,13 +142,38 @@ pub(super) async fn run(session: &Session, command: ManagersCommand) -> anyhow::
             drain::set(session, &find::<Manager>(client, &manager).await?, false).await
         }
         ManagersCommand::RotateKey { .. } => Ok(()),
-        ManagersCommand::Remove { manager } => {
+        ManagersCommand::Remove { manager, compromised: true } => {
+            remove_compromised(session, &find::<Manager>(client, &manager).await?).await
+        }
+        ManagersCommand::Remove { manager, compromised: false } => {
             let manager = find::<Manager>(client, &manager).await?;
             session.remove(&manager, "it carries nothing any more and can't come back").await?;
             let text = "If it fell into the wrong hands, replace the CA too: `festoon-manager ca rotate` begins it.";
             session.output.say(text)
         }
     }
+}
+
+/// Removes a manager whose files somebody else has.
+async fn remove_compromised(session: &Session, manager: &Manager) -> anyhow::Result<()> {
+    let title = manager.title();
+    let cost = "it carries nothing any more and can't come back, and the CA begins to be replaced";
+    confirm(&format!("manager {title} is to be removed; {cost}"), session.is_sure)?;
+    let path = Query::of(&manager.path()).with("compromised", Some(true));
+    let removed: CompromisedRemoved = session.client.ask(&Ask::new(Method::DELETE, &api(path.as_str()))).await?;
+    session.output.show(&removed, || compromised(&title, &removed))
+}
+
+/// What was done, and what has to be done next.
+fn compromised(title: &str, removed: &CompromisedRemoved) -> String {
+    let ca = match (removed.ca, &removed.problem) {
+        (CaReplacement::Begun, _) => "The next CA was made, and is trusted from now on.".to_owned(),
+        (CaReplacement::NotNeeded, _) => "It was a witness and knew no secrets: the CA stays.".to_owned(),
+        (CaReplacement::NotBegun, Some(problem)) => format!("The CA is not being replaced: {problem}."),
+        (CaReplacement::NotBegun, None) => "The CA is not being replaced.".to_owned(),
+    };
+    let steps = removed.next.iter().zip(1..).map(|(step, number)| format!("{number}. {step}\n"));
+    format!("{title} is removed. {ca}\nWhat has to be done next:\n{}", steps.collect::<String>())
 }
 
 async fn rotate_key(client: &Client, overlap: Duration, is_sure: bool) -> anyhow::Result<()> {

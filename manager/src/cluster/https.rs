@@ -81,6 +81,12 @@ impl Https {
         lock(&self.0.listening_at).keys().copied().chain(in_registry).collect()
     }
 
+    /// Closes the connections to managers that were removed.
+    pub fn leave_removed(&self, state: &State) {
+        let is_removed = |id| state.was_given_to_manager(id) && state.manager(id).is_none();
+        lock(&self.0.clients).by_address.retain(|(id, _), _| !is_removed(*id));
+    }
+
     /// Sends `body` to `path` of a manager, and gives its answer.
     pub async fn post(&self, to: ManagerId, path: &str, body: Bytes, limit: Duration) -> Result<Vec<u8>, CallError> {
         let mut failure = CallError::from(NoWay::NoAddress(to));

@@ -13,10 +13,10 @@ use axum::response::sse::{self, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
 use festoon_events::{BadCursor, Cursor, Details, Event, Filter, Kind, Position};
 use festoon_proto::{EndpointId, ManagerId, NetworkId};
-use futures_util::stream;
+use futures_util::{StreamExt as _, stream};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::Events;
 use super::stream::wanted;
@@ -156,6 +156,8 @@ async fn follow(
         None => events.end().await?,
     };
     let (out, waiting) = mpsc::channel(BUFFER);
+    // What still waits for a reader that may see nothing any more is not sent.
+    let (following, ended) = oneshot::channel::<Infallible>();
     let events = events.clone();
     tokio::spawn(async move {
         let wanted = wanted(filter, |event: &Event| reader.may_see(event));
@@ -163,9 +165,11 @@ async fn follow(
             () = feed(events, after, wanted, out) => {}
             () = reader.ended() => {}
         }
+        drop(following);
     });
     let stream =
         stream::unfold(waiting, async |mut waiting| Some((Ok::<_, Infallible>(waiting.recv().await?), waiting)));
+    let stream = stream.take_until(ended);
     let keep_alive = KeepAlive::new().interval(KEEP_ALIVE);
     Ok(Sse::new(Box::pin(stream)).keep_alive(keep_alive).into_response())
 }

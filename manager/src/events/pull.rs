@@ -93,6 +93,8 @@ async fn answer(
             && part.events.is_empty()
             && !matches!(tokio::time::timeout_at(end, news.changed()).await, Err(_) | Ok(Err(_)));
         if !is_waiting {
+            // It may have been removed while it waited.
+            member(&peer, &events.cluster)?;
             return Ok(Json(Answer { events: part.events, told: part.told.to_string() }));
         }
         after = part.passed;

@@ -2,9 +2,11 @@
 //!
 //! Every connection is a task of its own, from the TLS handshake on, so a slow client holds up nobody. What a client may
 //! use is bounded: connections (see `places`), time for the handshake, for a request's head and for a whole request, size of
-//! a body.
+//! a body. A connection ends when whoever uses it may not any more (see `ending`).
 
 mod body;
+mod ending;
+mod holder;
 mod lately;
 mod later;
 mod places;
@@ -12,27 +14,35 @@ mod refused;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{DefaultBodyLimit, Request};
+use axum::http::{HeaderValue, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Router};
+use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use rustls::pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 pub use body::ApiJson;
+pub use ending::Ending;
+pub use holder::Holder;
 pub use later::Later;
 pub use refused::{PROBLEM_JSON, Refused};
 
+use crate::cluster::Cluster;
 use crate::pki::{CLUSTER_ALPN, Credentials};
+use ending::{Connection, Connections};
 use places::{Ended, Place, Places};
 
 /// Two round trips around the world, and then some.
@@ -42,6 +52,12 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 /// A connection whose other end takes nothing for so long is given up, also if it says that it still lives.
 const SILENCE_LIMIT: Duration = Duration::from_secs(30);
+/// When the holder of a connection may not use it any more: for how long one more request is answered on it, with a refusal, and
+/// how long the answer that is then under way may take. That may be the one to its own removal, and whoever has just been
+/// answered may be sending the next request.
+const LAST_WORDS: Duration = Duration::from_millis(250);
+/// Says that this is the last answer on a connection.
+const CLOSE: HeaderValue = HeaderValue::from_static("close");
 /// A pause after a failed accept, which means that we are out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// More than any stranger has to say. What he says may end in the log, as a change that is refused, and some hundred of those
@@ -67,13 +83,20 @@ pub struct Peer {
     /// Its certificate, which a CA of the cluster signed and which may have expired; none if it showed none.
     pub certificate: Option<CertificateDer<'static>>,
     place: Arc<Place>,
+    connection: Arc<Connection>,
 }
 
 impl Peer {
     /// A request showed who is at the other end: an agent, or whoever may use the API. From now on the connection gives way
-    /// to nobody, and others from its address have room apart from strangers.
-    pub fn prove(&self) {
+    /// to nobody, and others from its address have room apart from strangers. It ends when `holder` may not use it any more.
+    pub fn prove(&self, holder: Holder) {
         self.place.prove(Instant::now());
+        self.connection.hold(holder);
+    }
+
+    /// Tells when whoever is at the other end may not use the connection any more.
+    pub fn ending(&self) -> Ending {
+        self.connection.ending()
     }
 }
 
@@ -112,6 +135,7 @@ pub struct Server {
     listener: TcpListener,
     credentials: Credentials,
     places: Places,
+    connections: Connections,
 }
 
 /// Binds the listener. `port` is that of the registry.
@@ -127,7 +151,8 @@ pub async fn build(config: &Config, port: u16, credentials: &Credentials) -> io:
         },
     };
     raise_file_limit();
-    Ok(Server { listener, credentials: credentials.clone(), places: Places::default() })
+    let (places, connections) = (Places::default(), Connections::default());
+    Ok(Server { listener, credentials: credentials.clone(), places, connections })
 }
 
 /// As many open files as the system lets this process have: a connection is one. A shell often gives 1,024.
@@ -143,6 +168,12 @@ impl Server {
     /// The hosts whose connections have room apart from strangers.
     pub fn known_hosts(&self) -> KnownHosts {
         KnownHosts(self.places.clone())
+    }
+
+    /// Keeps ending the connections of those who may not use them any more. Ends with the registry. May be cancelled at any
+    /// time.
+    pub fn keep_ending(&self, cluster: Cluster) -> impl Future<Output = ()> + Send + use<> {
+        self.connections.clone().keep_ending(cluster)
     }
 
     /// Where it listens.
@@ -161,11 +192,12 @@ impl Server {
                         continue;
                     };
                     let acceptor = TlsAcceptor::from(Arc::clone(&self.credentials.now().server));
-                    tokio::spawn(serve(stream, remote, acceptor, routes.clone(), (place, ended)));
+                    let served = (routes.clone(), self.connections.clone());
+                    tokio::spawn(serve(stream, remote, acceptor, served, (place, ended)));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "a connection can't be accepted");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    sleep(ACCEPT_PAUSE).await;
                 }
             }
         }
@@ -173,10 +205,13 @@ impl Server {
 }
 
 async fn bound_time(request: Request, next: Next) -> Response {
-    match timeout(REQUEST_TIMEOUT, next.run(request)).await {
-        Ok(response) => response,
-        Err(_) => Refused::timeout().into_response(),
+    let ending = request.extensions().get().map(Peer::ending);
+    let response = timeout(REQUEST_TIMEOUT, next.run(request)).await;
+    let mut response = response.unwrap_or_else(|_| Refused::timeout().into_response());
+    if ending.is_some_and(|ending| ending.has_come()) {
+        response.headers_mut().insert(header::CONNECTION, CLOSE);
     }
+    response
 }
 
 /// One connection. Ends when the client closes it or takes too long, or when another needs its place.
@@ -184,16 +219,22 @@ async fn serve(
     stream: TcpStream,
     remote: SocketAddr,
     tls: TlsAcceptor,
-    routes: Routes,
+    served: (Routes, Connections),
     (place, ended): (Place, Ended),
 ) {
     tokio::select! {
-        () = converse(stream, remote, tls, routes, place) => {}
+        () = converse(stream, remote, tls, served, place) => {}
         _ = ended => tracing::debug!(%remote, "a connection gave way to another"),
     }
 }
 
-async fn converse(stream: TcpStream, remote: SocketAddr, tls: TlsAcceptor, routes: Routes, place: Place) {
+async fn converse(
+    stream: TcpStream,
+    remote: SocketAddr,
+    tls: TlsAcceptor,
+    (routes, connections): (Routes, Connections),
+    place: Place,
+) {
     // Without it an answer waits for the acknowledgement of what went before.
     let _ = stream.set_nodelay(true);
     let _ = SockRef::from(&stream).set_tcp_user_timeout(Some(SILENCE_LIMIT));
@@ -213,12 +254,30 @@ async fn converse(stream: TcpStream, remote: SocketAddr, tls: TlsAcceptor, route
         (false, _) => routes.everybody,
     };
     let certificate = certificate.map(CertificateDer::into_owned);
-    let routes = routes.layer(Extension(Peer { remote, certificate, place: Arc::new(place) }));
-    let connection = hyper::server::conn::http1::Builder::new()
+    let connection = Arc::new(connections.add(certificate.clone()));
+    let ending = connection.ending();
+    let routes = routes.layer(Extension(Peer { remote, certificate, place: Arc::new(place), connection }));
+    let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes));
-    if let Err(error) = connection.await {
+    if let Err(error) = answer(pin!(connection), ending).await {
         tracing::debug!(%remote, %error, "a connection broke");
     }
+}
+
+type Answering = http1::Connection<TokioIo<TlsStream<TcpStream>>, TowerToHyperService<Router>>;
+
+/// Answers requests until the client closes the connection, or its holder may not use it any more.
+async fn answer(mut connection: Pin<&mut Answering>, ending: Ending) -> hyper::Result<()> {
+    tokio::select! {
+        ended = connection.as_mut() => return ended,
+        () = ending.wait() => {}
+    }
+    tokio::select! {
+        ended = connection.as_mut() => return ended,
+        () = sleep(LAST_WORDS) => connection.as_mut().graceful_shutdown(),
+    }
+    // Whatever is still under way is cut off.
+    timeout(LAST_WORDS, connection).await.unwrap_or(Ok(()))
 }

@@ -17,8 +17,7 @@ use tokio::task::JoinSet;
 use super::{Admin, Opener};
 use crate::certificate::{Answer, SHOWN, Shown};
 use crate::https::{ApiJson, Refused};
-use crate::pki::Authority;
-use crate::vault::{VaultError, add_authority};
+use crate::vault::begin_ca_rotation;
 
 /// `GET`: a [`CaReport`].
 pub const CA: &str = "/v1/ca";
@@ -116,11 +115,9 @@ pub(super) async fn show(Shared(admin): Shared<Admin>) -> Result<Json<CaReport>,
 }
 
 pub(super) async fn rotate(Shared(admin): Shared<Admin>, opener: Opener) -> Result<Json<CaReport>, Refused> {
-    let state = admin.cluster.snapshot();
-    let authority = Authority::generate(state.cluster().ok_or_else(Refused::internal)?).map_err(VaultError::from)?;
-    let command = add_authority(&authority, &admin.keeper.vault.data_key(&state)?)?;
-    admin.propose(opener, Command::AddAuthority(command)).await?;
-    tracing::info!(fingerprint = %authority.fingerprint(), "an admin made the next CA");
+    let by = admin.author(opener);
+    let fingerprint = begin_ca_rotation(&admin.cluster, &admin.keeper.vault, by).await?;
+    tracing::info!(%fingerprint, "an admin made the next CA");
     report(&admin).await.map(Json)
 }
 
@@ -213,6 +210,8 @@ fn untold(state: &State, told: &BTreeSet<EndpointId>) -> (usize, Vec<String>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pki::Authority;
+    use crate::vault::add_authority;
     use crate::vault::tests::{founded, then, vault};
 
     fn shown(issuer: Fingerprint, trusted: &[Fingerprint]) -> Shown {

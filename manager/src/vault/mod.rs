@@ -10,6 +10,7 @@
 
 mod certify;
 mod data_key;
+mod next_authority;
 mod recovery;
 mod rekey;
 mod seal;
@@ -27,6 +28,7 @@ use crate::pki::PkiError;
 
 pub use certify::{add_authority, trusted_pem};
 pub use data_key::{DATA_KEY_LEN, DataKey};
+pub use next_authority::{NextAuthorityError, begin_ca_rotation};
 pub use recovery::{RecoveryKey, is_recipient, recovery_recipient};
 pub use rekey::{keep_data_key_inside, new_keyring};
 pub use seal::SealKey;

@@ -36,7 +36,7 @@ use Role::{Admin, Operator, Owner, Viewer};
 const SECRET_NAMES: [&str; 4] = ["first-network", "first-endpoint", "first-token", "bystander"];
 
 /// How a caller that may not use a route is told so.
-const DENIED: [&str; 12] = [
+const DENIED: [&str; 14] = [
     "not-logged-in",
     "bad-api-token",
     "api-token-expired",
@@ -46,6 +46,8 @@ const DENIED: [&str; 12] = [
     "wrong-origin",
     "csrf",
     "not-allowed",
+    "confirmation-needed",
+    "token-not-sensitive",
     "network-unknown",
     "endpoint-unknown",
     "user-unknown",
@@ -59,10 +61,16 @@ struct Row {
     method: Method,
     route: &'static str,
     body: Option<Value>,
+    /// Whether it gives power over the whole cluster: a session has to be confirmed for it.
+    is_sensitive: bool,
 }
 
 fn row(need: Need, method: Method, route: &'static str, body: Value) -> Row {
-    Row { need, method, route, body: Some(body).filter(|body| !body.is_null()) }
+    Row { need, method, route, body: Some(body).filter(|body| !body.is_null()), is_sensitive: false }
+}
+
+fn sensitive(need: Need, method: Method, route: &'static str, body: Value) -> Row {
+    Row { is_sensitive: true, ..row(need, method, route, body) }
 }
 
 #[rustfmt::skip]
@@ -81,6 +89,7 @@ fn table() -> Vec<Row> {
         get(Nothing, "/session/oidc/callback"),
         row(Everywhere(Owner), post.clone(), "/setup/secret", Value::Null),
         get(Somewhere(Viewer), "/session"),
+        row(Somewhere(Viewer), post.clone(), "/session/confirm", json!({"password": "wrong"})),
         get(Somewhere(Viewer), "/cluster"),
         get(Somewhere(Viewer), "/networks"),
         row(Everywhere(Admin), post.clone(), "/networks", json!({"name": "first-network", "prefixes": ["10.9.0.0/24"]})),
@@ -100,6 +109,7 @@ fn table() -> Vec<Row> {
         get(Somewhere(Viewer), "/routes"),
         get(Somewhere(Viewer), "/join-tokens"),
         row(InFirst(Operator), post.clone(), "/join-tokens", json!({"network": "n1", "tags": ["no tag"]})),
+        sensitive(Everywhere(Admin), post.clone(), "/join-tokens", json!({"kind": "manager", "tags": ["no tag"]})),
         get(InFirst(Viewer), "/join-tokens/{join_token}"),
         row(InFirst(Operator), delete.clone(), "/join-tokens/{join_token}", Value::Null),
         get(Somewhere(Viewer), "/managers"),
@@ -112,13 +122,16 @@ fn table() -> Vec<Row> {
         get(Everywhere(Admin), "/audit"),
         get(Everywhere(Admin), "/snapshots"),
         row(Everywhere(Admin), post.clone(), "/snapshots", Value::Null),
-        get(Everywhere(Admin), "/snapshots/{snapshot}"),
-        get(Everywhere(Admin), "/snapshot"),
+        sensitive(Everywhere(Admin), Method::GET, "/snapshots/{snapshot}", Value::Null),
+        sensitive(Everywhere(Admin), Method::GET, "/snapshot", Value::Null),
         get(Everywhere(Admin), "/settings"),
         row(Everywhere(Owner), patch.clone(), "/settings", json!({})),
+        sensitive(Everywhere(Owner), patch.clone(), "/settings", json!({"recovery_recipient": "x"})),
         get(Somewhere(Viewer), "/users"),
         row(Everywhere(Owner), post.clone(), "/users", json!({"name": "bystander", "role": "viewer"})),
+        sensitive(Everywhere(Owner), post.clone(), "/users", json!({"name": "bystander", "role": "owner"})),
         get(Everywhere(Owner), "/users/{user}"),
+        sensitive(Everywhere(Owner), patch.clone(), "/users/{user}", json!({"role": "owner"})),
         row(Everywhere(Owner), patch, "/users/{user}", json!({})),
         row(Everywhere(Owner), delete.clone(), "/users/{user}", Value::Null),
         row(Everywhere(Owner), put.clone(), "/users/{user}/password", json!({"current": "x", "new": PASSWORD})),
@@ -164,6 +177,7 @@ enum Flaw {
     Host,
     Origin,
     NoCsrf,
+    NotSensitive,
 }
 
 struct Caller {
@@ -188,6 +202,7 @@ impl Caller {
             && match self.flaw {
                 Flaw::Host | Flaw::Origin => false,
                 Flaw::NoCsrf => row.method == Method::GET || row.need == Nothing,
+                Flaw::NotSensitive => !row.is_sensitive,
                 Flaw::Nothing | Flaw::NoCredential => true,
             }
     }
@@ -233,7 +248,8 @@ async fn callers(manager: &Manager, root: &Web) -> Vec<Caller> {
         root.showing(shows)
     };
     let wrong = root.shows.csrf.as_ref().map(|csrf| csrf.chars().rev().collect::<String>());
-    let program = token("owner", json!({})).await.0;
+    let program = token("owner", json!({"sensitive": true})).await.0;
+    let usual = token("owner", json!({})).await.0;
     let programs = |change: &dyn Fn(&mut Shows)| {
         let mut shows = program.shows.clone();
         change(&mut shows);
@@ -303,6 +319,7 @@ async fn callers(manager: &Manager, root: &Web) -> Vec<Caller> {
             role: Admin,
             is_foreign: false,
         },
+        owner(Flaw::NotSensitive, "an owner's token that is not sensitive", usual),
         owner(Flaw::Nothing, "an owner's token", program),
         owner(Flaw::Nothing, "an owner", root.clone()),
     ]

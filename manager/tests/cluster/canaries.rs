@@ -90,7 +90,8 @@ async fn no_secret_is_in_a_log_an_answer_or_the_audit_log() {
     secrets.push(secret);
     secrets.extend(codes);
 
-    let token = word(&root.post("/api-tokens", json!({"name": "ci", "role": "owner"})).await["secret"]);
+    let token =
+        word(&root.post("/api-tokens", json!({"name": "ci", "role": "owner", "sensitive": true})).await["secret"]);
     let program = root.showing(Shows::bearer(&token));
     let config = word(&program.post("/endpoints", json!({"name": "laptop"})).await["config"]);
     let key = config.lines().find_map(|line| line.strip_prefix("PrivateKey = ")).unwrap().to_owned();

@@ -84,7 +84,7 @@ impl Desk {
 }
 
 /// The fingerprint of the CA, as an admin reads it on a manager.
-fn fingerprint(manager: &Manager) -> String {
+pub(crate) fn fingerprint(manager: &Manager) -> String {
     let shown: Value = serde_json::from_str(&manager.must(&["ca", "show", "-o", "json"])).unwrap();
     shown["authorities"][0]["fingerprint"].as_str().unwrap().to_owned()
 }
@@ -93,7 +93,7 @@ fn fingerprint(manager: &Manager) -> String {
 pub(crate) fn owner_token(manager: &Manager) -> String {
     let here = Desk::at(manager);
     here.must_with(&["users", "add", "root", "--role", "owner"], &format!("{PASSWORD}\n"));
-    here.must(&["api-tokens", "add", "laptop", "--user", "root", "--role", "owner"]).trim().to_owned()
+    here.must(&["api-tokens", "add", "laptop", "--user", "root", "--role", "owner", "--sensitive"]).trim().to_owned()
 }
 
 /// Every command that changes or shows something of the cluster, with a part of what it prints.

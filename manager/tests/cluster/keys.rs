@@ -216,3 +216,55 @@ async fn a_manager_that_is_removed_is_locked_out_of_later_secrets() {
         assert!(vault.authority(&state).is_ok());
     }
 }
+
+/// What the audit log says was done, in order.
+fn done(manager: &Manager) -> Vec<String> {
+    let entries = manager.must(&["audit", "export", "-"]);
+    let entries = entries.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    entries.map(|entry| entry["action"].as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn with_a_compromised_manager_its_secrets_begin_to_go() {
+    let first = Manager::init("m1").started().await;
+    let second = Manager::join("m2", &first).await;
+    let mut third = Manager::join("m3", &second).await;
+    let witness = crate::membership::join_witness(&first).await;
+    until("it is known", || third.status()["managers"].as_array().unwrap().len() == 4).await;
+    let remove = ["managers", "remove", "m3", "--compromised", "--yes"];
+    assert!(third.must_fail(&remove).contains("ask another manager"), "it would make the next CA");
+    assert!(
+        first.run(&["managers", "remove", "m3", "--compromised"]).status.code() == Some(2),
+        "it has to be confirmed"
+    );
+
+    let said = second.must(&remove);
+    for expected in [
+        "m3 (m3) is removed",
+        "The next CA was made",
+        "1. Run `festoon-manager ca promote`",
+        "new recovery key",
+        "password",
+    ] {
+        assert!(said.contains(expected), "{said}");
+    }
+    assert!(!third.ended("it hears of it").await.success());
+    let authorities = |manager: &Manager| ca(manager)["authorities"].as_array().unwrap().len();
+    until("the next CA is trusted", || authorities(&first) == 2).await;
+    let done = done(&second);
+    let at = |action: &str| done.iter().rposition(|done| done == action).unwrap();
+    let order = [at("manager.remove"), at("cluster.rotate-data-key"), at("ca.add")];
+    assert!(order.is_sorted(), "the new CA's key is stored under the new data key: {done:?}");
+
+    // A replacement that is on already uses a CA whose key this one knows.
+    let fourth = Manager::join("m5", &first).await;
+    until("it is known", || first.status()["managers"].as_array().unwrap().len() == 4).await;
+    let said = second.must(&["managers", "remove", "m5", "--compromised", "--yes"]);
+    assert!(said.contains("is removed. The CA is not being replaced: the CA is being replaced already"), "{said}");
+    assert!(said.contains("1. The removed manager knows the next CA too"), "{said}");
+    second.must(&["ca", "retire", "--next"]);
+    let said = first.must(&["managers", "remove", "w", "--compromised", "--yes", "-o", "json"]);
+    let said: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert_eq!((&said["ca"], authorities(&first)), (&"not_needed".into(), 1), "a witness knows no secret");
+    drop((fourth, witness));
+}

@@ -12,6 +12,7 @@ mod audit;
 mod canaries;
 mod cli;
 mod destinations;
+mod endings;
 mod events;
 mod files;
 mod harness;

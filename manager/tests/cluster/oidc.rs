@@ -7,9 +7,10 @@ use std::process::{Child, Command, Stdio};
 use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 
-use crate::cli::Desk;
+use crate::cli::{Desk, fingerprint};
 use crate::harness::{Manager, free_port, problem};
-use crate::web::{Shows, Web};
+use crate::terminal::Terminal;
+use crate::web::{PASSWORD, Shows, Web};
 
 const SECRET: &str = "canary-client-secret-of-the-provider";
 
@@ -107,7 +108,11 @@ fn cookies(response: &Response) -> Vec<String> {
 
 /// Begins a login, and gives where to go and the cookie.
 async fn begin(web: &Web) -> (String, String) {
-    let begun = web.send(Method::GET, "/session/oidc", None).await;
+    begin_at(web, "/session/oidc").await
+}
+
+async fn begin_at(web: &Web, path: &str) -> (String, String) {
+    let begun = web.send(Method::GET, path, None).await;
     let set = begun.headers()["set-cookie"].to_str().unwrap().to_owned();
     assert_eq!(begun.status(), StatusCode::SEE_OTHER);
     assert!(set.starts_with("__Host-festoon-oidc=") && set.contains("Secure; HttpOnly; SameSite=Lax"), "{set}");
@@ -180,4 +185,94 @@ async fn only_who_was_linked_logs_in_at_a_provider_and_only_in_the_browser_that_
     {
         assert!(!text.contains(SECRET), "the client's secret is in {place}");
     }
+}
+
+/// Whoever logs in as ann at the provider, with its session.
+async fn log_in_as_ann(anybody: &Web, browser: &mut Browser, path: &str, base: &str) -> Web {
+    let (to, cookie) = begin_at(anybody, path).await;
+    let back = browser.log_in(&to, "ann", &format!("{base}/session/oidc/callback")).await;
+    let done = finish(anybody, Some(&cookie), back.strip_prefix(base).unwrap()).await;
+    assert_eq!(done.status(), StatusCode::SEE_OTHER);
+    let cookie = Some(cookies(&done).remove(0));
+    let ann = anybody.showing(Shows { cookie, ..Shows::default() });
+    let csrf = Some(ann.get("/session").await["csrf_token"].as_str().unwrap().to_owned());
+    ann.showing(Shows { csrf, ..ann.shows.clone() })
+}
+
+/// The command line of somebody with this session.
+fn desk_of(manager: &Manager, session: &Shows) -> Desk {
+    let (cookie, csrf) = (session.cookie.as_ref().unwrap(), session.csrf.as_ref().unwrap());
+    let profile = manager.file("ann.toml");
+    let text = format!(
+        "current = \"ann\"\n[profiles.ann]\nservers = [\"https://{}\"]\nca = [\"{}\"]\nsession = {{ cookie = \"{cookie}\", csrf = \"{csrf}\" }}\n",
+        manager.https,
+        fingerprint(manager),
+    );
+    std::fs::write(&profile, text).unwrap();
+    std::fs::set_permissions(&profile, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    Desk::new(vec![("FESTOON_CONFIG", profile.to_str().unwrap().to_owned())])
+}
+
+/// A session of a login whose provider does not say when it saw its user is one that was never confirmed.
+#[tokio::test]
+async fn what_gives_power_over_the_cluster_is_confirmed() {
+    let manager = Manager::init("m1").started().await;
+    let anybody = Web::of(&manager);
+    let root = anybody.set_up(&manager).await;
+    let base = format!("https://manager.festoon.internal:{}/api/v1", manager.https.port());
+    let provider = Provider::start(&format!("{base}/session/oidc/callback"));
+    let oidc = json!({"issuer": provider.issuer, "client_id": "festoon", "client_secret": SECRET});
+    let patch = root.request(Method::PATCH, "/settings").header("if-match", "*").json(&json!({"oidc": oidc}));
+    assert_eq!(patch.send().await.unwrap().status(), StatusCode::OK);
+    let identity = json!({"issuer": provider.issuer, "subject": "ann"});
+    root.post("/users", json!({"name": "ann", "role": "owner", "identity": identity, "password": PASSWORD})).await;
+
+    let mut browser = Browser::new();
+    let ann = log_in_as_ann(&anybody, &mut browser, "/session/oidc", &base).await;
+    assert!(ann.get("/session").await["confirmed_until"].is_null());
+    ann.post("/users", json!({"name": "bob", "role": "viewer", "password": PASSWORD})).await;
+    ann.post("/join-tokens", json!({})).await;
+    let eve = || json!({"name": "eve", "role": "owner"});
+    for (method, path, body) in [
+        (Method::POST, "/users", eve()),
+        (Method::PATCH, "/users/u3", json!({"role": "owner"})),
+        (Method::PATCH, "/users/u1", json!({"password": "another horse battery"})),
+        (Method::POST, "/users/u1/totp/remove", json!({})),
+        (Method::POST, "/join-tokens", json!({"kind": "manager"})),
+        (Method::POST, "/api-tokens", json!({"name": "x", "role": "viewer", "sensitive": true})),
+        (Method::PATCH, "/settings", json!({"recovery_recipient": "x"})),
+        (Method::GET, "/snapshot", Value::Null),
+        (Method::GET, "/snapshots/none.age", Value::Null),
+    ] {
+        let request = ann.request(method, path).header("if-match", "*").json(&body);
+        let refused = problem(request.send().await.unwrap()).await;
+        assert_eq!((refused.status, refused.kind.as_str()), (403, "confirmation-needed"), "{path}");
+        assert!(refused.title.contains("POST /api/v1/session/confirm"), "{}", refused.title);
+    }
+
+    let desk = desk_of(&manager, &ann.shows);
+    let (code, said) = desk.fails(&["tokens", "add", "--manager"]);
+    assert!(code == 5 && said.contains("FESTOON_PASSWORD"), "{said}");
+    let mut terminal = Terminal::new(&desk, &["tokens", "add", "--manager"]);
+    terminal.shows("Your password: ").await;
+    terminal.types("wrong\n");
+    assert_eq!(terminal.ended().await.code(), Some(5));
+    let mut terminal = Terminal::new(&desk, &["tokens", "add", "--manager"]);
+    terminal.shows("Your password: ").await;
+    terminal.types(&format!("{PASSWORD}\n"));
+    assert!(terminal.ended().await.success());
+    terminal.shows("festoon1").await;
+    assert!(!terminal.shown().contains(PASSWORD));
+    assert!(ann.get("/session").await["confirmed_until"].is_string());
+    ann.post("/users", eve()).await;
+
+    // The provider asks again, though the browser is logged in there.
+    let again = log_in_as_ann(&anybody, &mut browser, "/session/oidc", &base).await;
+    let wrong = Some(json!({"password": "wrong"}));
+    assert_eq!(again.refused(Method::POST, "/session/confirm", wrong).await, (403, "wrong-password".to_owned()));
+    assert_eq!(again.refused(Method::GET, "/snapshot", None).await.1, "confirmation-needed");
+    let (to, _) = begin_at(&anybody, "/session/oidc?confirm=true").await;
+    assert!(to.contains("prompt=login") && to.contains("max_age=0"), "{to}");
+    let confirmed = log_in_as_ann(&anybody, &mut browser, "/session/oidc?confirm=true", &base).await;
+    assert_eq!(confirmed.send(Method::GET, "/snapshot", None).await.status(), StatusCode::OK);
 }

@@ -16,7 +16,7 @@ use crate::harness::{Manager, PROGRAM, until};
 use crate::web::PASSWORD;
 
 /// A terminal with a program on it.
-struct Terminal {
+pub(crate) struct Terminal {
     keyboard: File,
     line: File,
     shown: Arc<Mutex<String>>,
@@ -24,7 +24,7 @@ struct Terminal {
 }
 
 impl Terminal {
-    fn new(desk: &Desk, arguments: &[&str]) -> Self {
+    pub(crate) fn new(desk: &Desk, arguments: &[&str]) -> Self {
         Self::with_errors(None, desk, arguments)
     }
 
@@ -52,15 +52,15 @@ impl Terminal {
         Self { keyboard, line, shown, child }
     }
 
-    fn shown(&self) -> String {
+    pub(crate) fn shown(&self) -> String {
         self.shown.lock().unwrap().clone()
     }
 
-    async fn shows(&self, text: &str) {
+    pub(crate) async fn shows(&self, text: &str) {
         until(&format!("{text:?} is shown"), || self.shown().contains(text)).await;
     }
 
-    fn types(&mut self, text: &str) {
+    pub(crate) fn types(&mut self, text: &str) {
         self.keyboard.write_all(text.as_bytes()).unwrap();
     }
 
@@ -73,7 +73,7 @@ impl Terminal {
         tcgetattr(&self.line).unwrap().local_modes.contains(LocalModes::ECHO | LocalModes::ISIG)
     }
 
-    async fn ended(&mut self) -> ExitStatus {
+    pub(crate) async fn ended(&mut self) -> ExitStatus {
         let mut status = None;
         until("the program ends", || {
             status = self.child.try_wait().unwrap();

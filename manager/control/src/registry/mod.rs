@@ -51,8 +51,8 @@ pub use change::{Author, Carried, Change, ChangeError, MAX_BATCH, Unchanged, Who
 pub use clock::{CLOCK_TOLERANCE_MS, ClockError};
 pub use command::{
     AddAuthority, AddClient, AddEventDestination, AddNetwork, AddUser, AnnounceProgram, BeginEpoch, Bootstrap, Command,
-    CreateApiToken, CreateToken, DataKeyCopy, Deed, JoinEndpoint, JoinManager, LogIn, ManagerSpec, NewTotp,
-    NoteDelivery, OfferRoutes, Outcome, Proof, PutSecret, RedeliverDeadLetters, RemoveEndpoint, RenewManager,
+    ConfirmSession, CreateApiToken, CreateToken, DataKeyCopy, Deed, JoinEndpoint, JoinManager, LogIn, ManagerSpec,
+    NewTotp, NoteDelivery, OfferRoutes, Outcome, Proof, PutSecret, RedeliverDeadLetters, RemoveEndpoint, RenewManager,
     RotateEndpointKey, RotateManagerKey, RotateSealKey, SetKeyring, SetUp, TokenPreset, UnixMs, UpdateEndpoint,
     UpdateEventDestination, UpdateManager, UpdateNetwork, UpdateUser,
 };

@@ -11,7 +11,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use festoon_control::registry::{LogIn, OidcIdentity, Outcome, Proof, Refusal, State, UnixMs};
-use openidconnect::core::{CoreAuthenticationFlow, CoreClient, CoreProviderMetadata};
+use openidconnect::core::{CoreAuthPrompt, CoreAuthenticationFlow, CoreClient, CoreProviderMetadata};
 use openidconnect::{
     AuthorizationCode, ClientId, ClientSecret, CsrfToken, IssuerUrl, Nonce, PkceCodeChallenge, PkceCodeVerifier,
     RedirectUrl, Scope, TokenResponse as _,
@@ -99,7 +99,16 @@ impl Accounts {
     }
 
     /// Begins a login. The provider will send the browser to `callback`.
-    pub async fn begin_oidc(&self, callback: &str, from: IpAddr, now: UnixMs) -> Result<Begun, OidcError> {
+    ///
+    /// To confirm that it is the user who sits there, the provider has to ask for what it knows the user by, also if that is
+    /// logged in there already.
+    pub async fn begin_oidc(
+        &self,
+        callback: &str,
+        from: IpAddr,
+        is_confirmation: bool,
+        now: UnixMs,
+    ) -> Result<Begun, OidcError> {
         let settings = self.oidc(&self.cluster.snapshot())?.ok_or(OidcError::None)?;
         // Each costs a question to the provider.
         self.count_nameless(from, now)?;
@@ -110,11 +119,14 @@ impl Accounts {
         let (state, nonce) = (pending.state().to_owned(), pending.nonce().to_owned());
         let verifier = PkceCodeVerifier::new(pending.verifier().to_owned());
         let scopes = settings.scopes.iter().filter(|scope| *scope != "openid").cloned().map(Scope::new);
-        let (to, ..) = client
+        let request = client
             .authorize_url(CoreAuthenticationFlow::AuthorizationCode, || CsrfToken::new(state), || Nonce::new(nonce))
             .add_scopes(scopes)
-            .set_pkce_challenge(PkceCodeChallenge::from_code_verifier_sha256(&verifier))
-            .url();
+            .set_pkce_challenge(PkceCodeChallenge::from_code_verifier_sha256(&verifier));
+        let (to, ..) = match is_confirmation {
+            true => request.add_prompt(CoreAuthPrompt::Login).set_max_age(Duration::ZERO).url(),
+            false => request.url(),
+        };
         Ok(Begun { to: to.to_string(), pending })
     }
 
@@ -128,8 +140,8 @@ impl Accounts {
             return Err(OidcError::Refused(error.chars().filter(|c| !c.is_control()).take(100).collect()));
         }
         let code = answer.code.ok_or(OidcError::NotBegun)?;
-        let identity = within_limit(identify(&settings, &pending, &code, &answer.callback)).await?;
-        let logged_in = self.begin_as(identity, (answer.from, answer.agent), now).await?;
+        let (identity, seen) = within_limit(identify(&settings, &pending, &code, &answer.callback)).await?;
+        let logged_in = self.begin_as(identity, (answer.from, answer.agent), seen, now).await?;
         // Both halves were counted.
         self.give_back_nameless(answer.from);
         self.give_back_nameless(answer.from);
@@ -140,6 +152,7 @@ impl Accounts {
         &self,
         identity: OidcIdentity,
         (from, agent): (IpAddr, String),
+        seen: UnixMs,
         now: UnixMs,
     ) -> Result<LoggedIn, OidcError> {
         let state = self.cluster.snapshot();
@@ -154,6 +167,7 @@ impl Accounts {
             from,
             agent,
             now,
+            confirmed: seen,
             expires: now.after(SESSION_MS),
         };
         let command = festoon_control::registry::Command::LogIn(command);
@@ -182,13 +196,14 @@ async fn discover(settings: &OidcSettings) -> Result<CoreProviderMetadata, OidcE
     CoreProviderMetadata::discover_async(issuer, &ask).await.map_err(provider)
 }
 
-/// Who it is, by the ID token that the provider gives for this code: signed by it, for us, for this login, of now.
+/// Who it is, by the ID token that the provider gives for this code: signed by it, for us, for this login, of now. And when the user
+/// logged in there, as far as the provider says: it may have been long before (OpenID Connect Core, section 2, `auth_time`).
 async fn identify(
     settings: &OidcSettings,
     pending: &Pending,
     code: &str,
     callback: &str,
-) -> Result<OidcIdentity, OidcError> {
+) -> Result<(OidcIdentity, UnixMs), OidcError> {
     let metadata = discover(settings).await?;
     let secret = settings.client_secret.as_ref().map(|secret| ClientSecret::new(secret.as_secret().to_owned()));
     let client = CoreClient::from_provider_metadata(metadata, ClientId::new(settings.client_id.clone()), secret)
@@ -201,7 +216,9 @@ async fn identify(
     let id_token = tokens.id_token().ok_or_else(|| OidcError::Provider("it gives no ID token".to_owned()))?;
     let nonce = Nonce::new(pending.nonce().to_owned());
     let claims = id_token.claims(&client.id_token_verifier(), &nonce).map_err(provider)?;
-    Ok(OidcIdentity { issuer: claims.issuer().to_string(), subject: claims.subject().to_string() })
+    let seen = claims.auth_time().map_or(0, |at| u64::try_from(at.timestamp_millis()).unwrap_or_default());
+    let identity = OidcIdentity { issuer: claims.issuer().to_string(), subject: claims.subject().to_string() };
+    Ok((identity, UnixMs(seen)))
 }
 
 fn redirect(callback: &str) -> Result<RedirectUrl, OidcError> {

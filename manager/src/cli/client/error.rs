@@ -25,6 +25,11 @@ pub(in crate::cli) enum ClientError {
     /// The connection broke after the request was sent.
     #[error("the manager does not answer, and it is not known whether it did what was asked: look, or see its log")]
     NoAnswer,
+    /// A session has to be confirmed, and nobody is there to do it.
+    #[error(
+        "your session has to be confirmed for this, and there is no terminal to ask for your password at: set {0}, or use an API token that was made with `api-tokens add --sensitive`"
+    )]
+    Unconfirmed(&'static str),
     /// What was to be shown can't be a header.
     #[error("the API token or session has characters that none has: copy all of it, and nothing else")]
     BadCredential,

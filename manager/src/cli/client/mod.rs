@@ -4,6 +4,7 @@
 //! creating with an idempotency key, can be asked again anywhere.
 
 mod choose;
+mod confirm;
 mod error;
 mod follow;
 mod profile;
@@ -209,14 +210,18 @@ impl Client {
 
     /// `GET`s `path` and writes what comes to `output`, piece by piece. An answer that breaks off is an error.
     pub(super) async fn download(&self, path: &str, output: &mut impl Write) -> Result<(), ClientError> {
-        let copy = async {
-            let mut body = self.open(&Ask::new(Method::GET, path)).await?.into_body();
-            while let Some(piece) = next_piece(&mut body).await? {
-                output.write_all(&piece).map_err(ClientError::Output)?;
-            }
-            Ok(())
-        };
-        tokio::time::timeout(self.limit, copy).await.map_err(|_| ClientError::NoAnswer)?
+        // Of a refusal nothing is written.
+        self.confirmed(async || {
+            let copy = async {
+                let mut body = self.open(&Ask::new(Method::GET, path)).await?.into_body();
+                while let Some(piece) = next_piece(&mut body).await? {
+                    output.write_all(&piece).map_err(ClientError::Output)?;
+                }
+                Ok(())
+            };
+            tokio::time::timeout(self.limit, copy).await.map_err(|_| ClientError::NoAnswer)?
+        })
+        .await
     }
 
     /// Asks, and reads the answer.
@@ -228,6 +233,11 @@ impl Client {
     }
 
     async fn bytes(&self, ask: &Ask) -> Result<Vec<u8>, ClientError> {
+        self.confirmed(async || self.bytes_once(ask).await).await
+    }
+
+    /// A person who is asked in between may take as long as it takes.
+    async fn bytes_once(&self, ask: &Ask) -> Result<Vec<u8>, ClientError> {
         let exchange = async { whole(self.open(ask).await?).await };
         tokio::time::timeout(self.limit, exchange).await.map_err(|_| ClientError::NoAnswer)?
     }

@@ -27,9 +27,9 @@ pub(in crate::registry) fn create(state: &mut State, command: &CreateApiToken) -
     if state.api_tokens().filter(|token| token.user == command.user).count() >= MAX_API_TOKENS {
         return Err(AccountError::TooManyApiTokens(MAX_API_TOKENS));
     }
-    let CreateApiToken { hash, name, user, grant, now, expires } = command.clone();
+    let CreateApiToken { hash, name, user, grant, is_sensitive, now, expires } = command.clone();
     let (id, changed) = (state.next_api_token(), state.version());
-    state.add_api_token(ApiToken { id, name, user, grant, hash, created: now, expires, changed });
+    state.add_api_token(ApiToken { id, name, user, grant, is_sensitive, hash, created: now, expires, changed });
     Ok(id)
 }
 

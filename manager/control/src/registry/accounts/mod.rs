@@ -15,6 +15,6 @@ pub use error::AccountError;
 pub(super) use record::Accounts;
 pub use record::{ApiToken, OidcIdentity, PasswordHash, Session, Totp, User, site_of};
 pub use sessions::{MAX_SESSION_MS, MAX_SESSIONS};
-pub(super) use sessions::{log_in, log_out, log_out_all};
+pub(super) use sessions::{confirm, log_in, log_out, log_out_all};
 pub use users::check_set_up;
 pub(super) use users::{add, remove, set_set_up_secret, set_up, update};

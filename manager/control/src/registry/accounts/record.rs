@@ -127,6 +127,8 @@ pub struct ApiToken {
     pub user: UserId,
     /// What it may do, as far as its user may.
     pub grant: Grant,
+    /// Whether it may also do what a session has to be confirmed for.
+    pub is_sensitive: bool,
     /// The hash of its secret.
     pub hash: SecretHash,
     /// When it was made.
@@ -148,6 +150,8 @@ pub struct Session {
     pub hash: SecretHash,
     /// Since when.
     pub created: UnixMs,
+    /// When its user last proved on it who it is; long ago, if that is not known.
+    pub confirmed: UnixMs,
     /// From when on it is refused.
     pub expires: UnixMs,
     /// From which address.

@@ -4,7 +4,7 @@ use festoon_proto::harmless::is_harmless;
 use festoon_proto::{SessionId, UserId};
 
 use super::super::state::State;
-use super::super::{LogIn, Proof};
+use super::super::{ConfirmSession, LogIn, Proof};
 use super::{AccountError, Session, User};
 
 /// How long a session may last, at most: 30 days.
@@ -33,13 +33,32 @@ pub(in crate::registry) fn log_in(state: &mut State, command: &LogIn) -> Result<
     for oldest in all.iter().take((all.len() + 1).saturating_sub(MAX_SESSIONS)) {
         state.remove_session(*oldest);
     }
-    let LogIn { user, hash, from, agent, now, expires, .. } = command.clone();
+    let LogIn { user, hash, from, agent, now, confirmed, expires, .. } = command.clone();
     let (id, agent) = (state.next_session(), agent.chars().filter(|c| is_harmless(*c)).take(MAX_AGENT).collect());
-    state.add_session(Session { id, user, hash, created: now, expires, from, agent });
+    let confirmed = confirmed.min(now);
+    state.add_session(Session { id, user, hash, created: now, confirmed, expires, from, agent });
     Ok(id)
 }
 
-/// Whether this is enough to log in. What is good once is used up.
+/// The session itself proves nothing: whoever confirms it shows what a login needs.
+pub(in crate::registry) fn confirm(state: &mut State, command: &ConfirmSession) -> Result<(), AccountError> {
+    let id = command.session;
+    let session = state.session(id).filter(|session| command.now < session.expires).cloned();
+    let session = session.ok_or(AccountError::NoSession(id))?;
+    let mut user = state.user(session.user).cloned().ok_or(AccountError::Changed)?;
+    if !user.is_enabled || user.credentials_changed != command.checked {
+        return Err(AccountError::Changed);
+    }
+    use_up(&mut user, &command.proof)?;
+    if matches!(command.proof, Proof::RecoveryCode(_)) {
+        user.changed = state.version();
+    }
+    state.put_user(user);
+    state.add_session(Session { confirmed: command.now.max(session.confirmed), ..session });
+    Ok(())
+}
+
+/// Whether this proves that it is the user. What is good once is used up.
 fn use_up(user: &mut User, proof: &Proof) -> Result<(), AccountError> {
     if let Proof::Identity(identity) = proof {
         return if user.identity.as_ref() == Some(identity) { Ok(()) } else { Err(AccountError::Changed) };

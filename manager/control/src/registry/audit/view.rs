@@ -218,6 +218,8 @@ struct ApiTokenView<'a> {
     user: String,
     #[serde(flatten)]
     grant: GrantView,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    sensitive: bool,
     expires_unix_ms: UnixMs,
 }
 
@@ -227,6 +229,7 @@ impl<'a> ApiTokenView<'a> {
             name: &token.name,
             user: token.user.to_string(),
             grant: GrantView::of(&token.grant),
+            sensitive: token.is_sensitive,
             expires_unix_ms: token.expires,
         }
     }

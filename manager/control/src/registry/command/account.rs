@@ -2,10 +2,10 @@
 
 use std::net::IpAddr;
 
-use festoon_proto::UserId;
 use festoon_proto::access::{Grant, Role, Scope};
 use festoon_proto::map::MapVersion;
 use festoon_proto::token::SecretHash;
+use festoon_proto::{SessionId, UserId};
 use serde::{Deserialize, Serialize};
 
 use super::super::accounts::{OidcIdentity, PasswordHash};
@@ -92,6 +92,8 @@ pub struct CreateApiToken {
     pub user: UserId,
     /// What it may do: no more than its user.
     pub grant: Grant,
+    /// Whether it may also do what a session has to be confirmed for.
+    pub is_sensitive: bool,
     /// Now.
     pub now: UnixMs,
     /// From when on it is refused.
@@ -116,11 +118,26 @@ pub struct LogIn {
     pub agent: String,
     /// Now.
     pub now: UnixMs,
+    /// When that was proved: now, or for an identity provider that says so, when it last saw the user log in.
+    pub confirmed: UnixMs,
     /// When the session ends by itself.
     pub expires: UnixMs,
 }
 
-/// What somebody who logs in has shown.
+/// See [`Command::ConfirmSession`](super::Command::ConfirmSession).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfirmSession {
+    /// Which session.
+    pub session: SessionId,
+    /// How its user proved who it is.
+    pub proof: Proof,
+    /// As in [`LogIn::checked`].
+    pub checked: MapVersion,
+    /// Now.
+    pub now: UnixMs,
+}
+
+/// What somebody has shown who logs in, or confirms a session.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Proof {
     /// The password of a user without a second factor.

@@ -24,7 +24,7 @@ use festoon_proto::{
 };
 use serde::{Deserialize, Serialize};
 
-pub use account::{AddUser, CreateApiToken, LogIn, NewTotp, Proof, SetUp, UpdateUser};
+pub use account::{AddUser, ConfirmSession, CreateApiToken, LogIn, NewTotp, Proof, SetUp, UpdateUser};
 pub use destination::{AddEventDestination, NoteDelivery, RedeliverDeadLetters, UpdateEventDestination};
 pub use endpoint::{
     AddClient, CreateToken, JoinEndpoint, OfferRoutes, RemoveEndpoint, RotateEndpointKey, TokenPreset, UpdateEndpoint,
@@ -145,6 +145,8 @@ pub enum Command {
     Note(Deed),
     /// What was signed with the recovery key is checked with this from now on.
     SetRecoveryKey(VerifyingKey),
+    /// A user has proved once more, on a session, who it is.
+    ConfirmSession(ConfirmSession),
 }
 
 /// Something that somebody did.
@@ -193,6 +195,7 @@ impl Command {
             Self::AddUser(command) => Some(command.now),
             Self::CreateApiToken(command) => Some(command.now),
             Self::LogIn(command) => Some(command.now),
+            Self::ConfirmSession(command) => Some(command.now),
             Self::AddEventDestination(command) => Some(command.now),
             Self::RedeliverDeadLetters(command) => Some(command.now),
             Self::Expire(now) => Some(*now),

@@ -58,13 +58,19 @@ fn log_in(user: u32, proof: Proof, checked: u64) -> LogIn {
         from: HOST,
         agent: "curl\n".to_owned(),
         now: UnixMs(1),
+        confirmed: UnixMs(1),
         expires: UnixMs(HOUR),
     }
 }
 
+fn confirm(session: u64, proof: Proof, checked: u64, now: u64) -> Command {
+    let (session, checked, now) = (SessionId(session), MapVersion(checked), UnixMs(now));
+    Command::ConfirmSession(ConfirmSession { session, proof, checked, now })
+}
+
 fn token_of(user: u32, grant: Grant) -> CreateApiToken {
     let (name, now, expires) = ("ci".to_owned(), UnixMs(1), UnixMs(DAY));
-    CreateApiToken { hash: hash(8), name, user: UserId(user), grant, now, expires }
+    CreateApiToken { hash: hash(8), name, user: UserId(user), grant, is_sensitive: false, now, expires }
 }
 
 /// Refused, with this word.
@@ -260,6 +266,55 @@ fn sessions_end() {
 }
 
 #[test]
+fn a_session_is_confirmed_by_what_a_login_needs() {
+    let begin = [add("a", Role::Owner, &[]), Command::LogIn(log_in(1, Proof::Password, 3))];
+    let then = |more: &[Command]| [&begin[..], more].concat();
+    let confirmed = |more: &[Command]| done(&then(more)).session(SessionId(1)).map(|session| session.confirmed);
+    assert_eq!(confirmed(&[]), Some(UnixMs(1)));
+    assert_eq!(confirmed(&[confirm(1, Proof::Password, 3, 70)]), Some(UnixMs(70)));
+    let both = [confirm(1, Proof::Password, 3, 70), confirm(1, Proof::Password, 3, 60)];
+    assert_eq!(confirmed(&both), Some(UnixMs(70)), "the clock of one manager is behind");
+    assert_eq!(confirmed(&[confirm(1, Proof::Password, 3, 70), Command::LogOut(SessionId(1))]), None);
+    assert_eq!(
+        confirmed(&[confirm(1, Proof::Password, 3, 70), Command::Expire(UnixMs(HOUR))]),
+        None,
+        "it ends when it did"
+    );
+    let disable = [add("b", Role::Owner, &[]), Command::UpdateUser(UpdateUser { is_enabled: Some(false), ..of(1) })];
+    for (more, kind) in [
+        (vec![confirm(2, Proof::Password, 3, 70)], "session-unknown"),
+        (vec![confirm(1, Proof::Password, 3, HOUR)], "session-unknown"),
+        (vec![confirm(1, Proof::Password, 2, 70)], "account-changed"),
+        (vec![confirm(1, Proof::Identity(identity("1")), 3, 70)], "account-changed"),
+        (vec![confirm(1, Proof::Code { step: 9 }, 3, 70)], "account-changed"),
+        ([&disable[..], &[confirm(1, Proof::Password, 3, 70)]].concat(), "session-unknown"),
+    ] {
+        refused(&then(&more), kind);
+    }
+    let long_ago = LogIn { confirmed: UnixMs(0), ..log_in(1, Proof::Password, 3) };
+    let to_come = LogIn { confirmed: UnixMs(99), ..log_in(1, Proof::Password, 3) };
+    let state = done(&[begin[0].clone(), Command::LogIn(long_ago), Command::LogIn(to_come)]);
+    let times: Vec<_> = state.sessions().map(|session| session.confirmed).collect();
+    assert_eq!(times, [UnixMs(0), UnixMs(1)], "never later than now");
+}
+
+#[test]
+fn a_code_that_confirmed_a_session_is_good_for_no_login() {
+    let factor = Command::UpdateUser(UpdateUser { totp: Some(Some(totp(100, &[1, 2]))), ..of(1) });
+    let login = |proof| Command::LogIn(log_in(1, proof, 5));
+    let begin = [keyring(), add("a", Role::Owner, &[]), factor, login(Proof::Code { step: 101 })];
+    let then = |more: &[Command]| [&begin[..], more].concat();
+    refused(&then(&[confirm(1, Proof::Password, 5, 70)]), "code-needed");
+    refused(&then(&[confirm(1, Proof::Code { step: 101 }, 5, 70)]), "code-used");
+    let code = confirm(1, Proof::Code { step: 102 }, 5, 70);
+    refused(&then(&[code.clone(), login(Proof::Code { step: 102 })]), "code-used");
+    let recovery = confirm(1, Proof::RecoveryCode(hash(1)), 5, 70);
+    refused(&then(&[recovery.clone(), recovery.clone()]), "code-used");
+    let state = done(&then(&[code, recovery]));
+    assert_eq!(state.user(UserId(1)).unwrap().totp.as_ref().map(|totp| totp.recovery.len()), Some(1));
+}
+
+#[test]
 fn the_audit_log_says_who_logged_in_and_shows_no_secret() {
     let mut state = State::default();
     let mut lines = Vec::new();
@@ -319,6 +374,7 @@ pub(super) fn any_account_command() -> impl Strategy<Value = Command> {
             let (now, expires) = (UnixMs(now), UnixMs(now + HOUR));
             Command::LogIn(LogIn { now, expires, ..log_in(n, proof, checked) })
         }),
+        (1_u64..6, 3_u64..9, 0..2 * HOUR).prop_map(|(n, checked, now)| confirm(n, Proof::Password, checked, now)),
         (1_u64..6).prop_map(|n| Command::LogOut(SessionId(n))),
         user.prop_map(|n| Command::LogOutAll(UserId(n))),
     ]
