@@ -188,10 +188,14 @@ impl Scene<'_> {
         holding.wait_for_log("all are open")?;
         let repeating = start("ask-repeat", &self.file(&format!("{who}-repeated"), &repeated)?)?;
         let_pass(CALM);
+        let asked = unix_ms();
         remove()?;
         let acknowledged = unix_ms();
         let_pass(AFTERMATH);
         let closings: Vec<Closing> = holding.finish()?;
+        let is_early = |closing: &&Closing| closing.closed_unix_ms.is_some_and(|at| at < asked);
+        let early = closings.iter().find(is_early);
+        anyhow::ensure!(early.is_none(), "it was closed before anybody was removed: {early:?}");
         let insisted: Vec<Insisted> = repeating.finish()?;
         Ok(judge(who, acknowledged, &closings, &insisted))
     }
