@@ -185,8 +185,8 @@ impl Lan {
             self.host.run("ip", &[family, "rule", "del", "lookup", &table])?;
         }
         wait_until_slowly(HEALED, "the rules are there again", || {
-            let there = |family: &str| Ok(self.host.run("ip", &[family, "rule"])?.contains(&table));
-            Ok::<_, anyhow::Error>(there("-4")? && there("-6")?)
+            let rules = self.host.run("ip", &["-4", "rule"])?.contains(&table);
+            Ok(rules && self.host.run("ip", &["-6", "rule"])?.contains(&table))
         })
     }
 }
