@@ -7,7 +7,7 @@ use super::routes::{Listener, Right, Row};
 
 /// Of the pages beside the document.
 const OTHERS: [(&str, &str, Right); 2] =
-    [("GET", "/api/v1/openapi.json", Right::Nothing), ("GET", "/api/docs/", Right::Viewer)];
+    [("GET", "/api/v1/openapi.json", Nothing), ("GET", "/api/docs/", Viewer)];
 
 use Right::{More, Nothing, Viewer, ViewerOfFirst};
 

@@ -5,7 +5,7 @@ use festoon_proto::token::{SecretHash, TokenSecret};
 use festoon_proto::{EpochId, ManagerId, PrivateKey, SigningKey};
 use serde::Serialize;
 
-use super::position::{Endpoint, Member, Position};
+use super::position::{Endpoint, Joined, Member, Position};
 use super::refusal::CONSENSUS;
 use super::routes::{Right, Row};
 
@@ -49,31 +49,41 @@ fn any_key() -> PrivateKey {
     PrivateKey::from_bytes(rand::random())
 }
 
+fn any_endpoint() -> Endpoint {
+    Endpoint { public_key: any_key().public_key(), credential: SecretHash::of(&rand::random::<[u8; 32]>()) }
+}
+
+/// Whoever joined before says the same again.
 fn join(position: &Position) -> JoinRequest {
-    let credential_hash = SecretHash::of(&rand::random::<[u8; 32]>());
-    let name = "intruder".to_owned();
-    JoinRequest { secret: secret(position), public_key: any_key().public_key(), credential_hash, name }
+    let Endpoint { public_key, credential } = position.endpoint.unwrap_or_else(any_endpoint);
+    JoinRequest { secret: secret(position), public_key, credential_hash: credential, name: "intruder".to_owned() }
 }
 
 /// Whoever may rotate says what is so already, which changes nothing. Others would like to have the identity.
 fn rotation(position: &Position) -> RotateRequest {
     let own = position.endpoint.filter(|_| position.rights.contains(&Right::Endpoint));
-    let taken =
-        || Endpoint { public_key: any_key().public_key(), credential: SecretHash::of(&rand::random::<[u8; 32]>()) };
-    let Endpoint { public_key, credential } = own.unwrap_or_else(taken);
+    let Endpoint { public_key, credential } = own.unwrap_or_else(any_endpoint);
     RotateRequest { public_key, credential_hash: credential, overlap_s: 0 }
 }
 
+/// The same.
 fn manager_join(position: &Position, csr: &str) -> ManagerJoinRequest {
     let at = |port| vec![std::net::SocketAddr::from(([198, 18, 9, 9], port))];
+    let any = || Joined {
+        public_key: any_key().public_key(),
+        seal_key: any_key().public_key(),
+        signing_key: SigningKey::from_seed(rand::random()).verifying_key(),
+        csr: csr.to_owned(),
+    };
+    let Joined { public_key, seal_key, signing_key, csr } = position.joined.clone().unwrap_or_else(any);
     ManagerJoinRequest {
         secret: secret(position),
         name: "intruder".to_owned(),
         role: ManagerRole::Full,
-        public_key: any_key().public_key(),
-        seal_key: Some(any_key().public_key()),
-        signing_key: SigningKey::from_seed(rand::random()).verifying_key(),
-        csr_pem: csr.to_owned(),
+        public_key,
+        seal_key: Some(seal_key),
+        signing_key,
+        csr_pem: csr,
         underlay: at(51820),
         https: at(8443),
         priority: 255,

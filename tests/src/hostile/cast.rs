@@ -42,8 +42,9 @@ fn strangers(lab: &Lab, world: &World<'_>) -> anyhow::Result<Vec<Position>> {
 }
 
 fn managers(world: &World<'_>) -> anyhow::Result<Vec<Position>> {
+    let tokens = &world.tokens;
     Ok(vec![
-        Position::new("a removed manager").with_manager(&world.removed)?,
+        Position::new("a removed manager").with_manager(&world.removed)?.joined_with(&tokens.of_removed)?,
         Position::new("a removed witness").with_manager(&world.removed_witness)?,
         // It is a manager of the cluster still, and can come back. In the epoch of now it has no say.
         Position::new("a manager that is fenced off").may(&[Member, Full]).with_manager(&world.fenced)?,
@@ -54,7 +55,7 @@ fn managers(world: &World<'_>) -> anyhow::Result<Vec<Position>> {
 fn endpoints(world: &World<'_>) -> anyhow::Result<Vec<Position>> {
     let copied = Position::new("the former keys of an endpoint");
     Ok(vec![
-        Position::new("a removed endpoint").with_agent(&world.gone)?,
+        Position::new("a removed endpoint").with_agent(&world.gone)?.joined_with(&world.tokens.of_gone)?,
         Position::new("a disabled endpoint").with_agent(&world.disabled)?,
         copied.with_agent_files(world.copied.state_dir(), &world.former_identity)?,
         Position::new("an endpoint").may(&[Endpoint]).with_agent(&world.guest)?,

@@ -9,12 +9,15 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use festoon_proto::http::Credential;
 use festoon_proto::map::EndpointMap;
 use festoon_proto::token::{JoinToken, SecretHash};
-use festoon_proto::{EpochId, ManagerId, PrivateKey, PublicKey};
+use festoon_proto::{EpochId, ManagerId, PrivateKey, PublicKey, SigningKey, VerifyingKey};
+use rcgen::{CertificateParams, KeyPair};
 use serde::Deserialize;
 
 use super::routes::Right;
 use crate::overlay::{Agent, Manager};
 
+/// Behind a private key in PEM.
+const END: &str = "-----END PRIVATE KEY-----";
 /// Everything is changed by who shows this and may.
 const WHATEVER_IT_IS: &str = "*";
 /// Nothing is changed by who shows this.
@@ -41,6 +44,17 @@ pub(super) struct Position {
     pub(super) endpoint: Option<Endpoint>,
     /// The private key of its tunnels.
     pub(super) tunnel: Option<PrivateKey>,
+    /// What it joined with as a manager.
+    pub(super) joined: Option<Joined>,
+}
+
+/// What a manager showed when it joined: whoever shows that again with the same token gets the same answer for a while.
+#[derive(Debug, Clone)]
+pub(super) struct Joined {
+    pub(super) public_key: PublicKey,
+    pub(super) seal_key: PublicKey,
+    pub(super) signing_key: VerifyingKey,
+    pub(super) csr: String,
 }
 
 /// A manager, as it speaks in consensus.
@@ -72,6 +86,7 @@ impl Position {
             member: None,
             endpoint: None,
             tunnel: None,
+            joined: None,
         }
     }
 
@@ -111,6 +126,11 @@ impl Position {
         self.rights.contains(&Right::Viewer) && self.headers.iter().any(|(name, _)| name == "cookie")
     }
 
+    /// It has the token that it once joined with.
+    pub(super) fn joined_with(self, token: &str) -> anyhow::Result<Self> {
+        Ok(Self { token: Some(token.trim().parse()?), ..self })
+    }
+
     /// It has a join token, and shows that where others show a secret as well.
     pub(super) fn with_token(self, token: &str) -> anyhow::Result<Self> {
         Ok(Self { token: Some(token.trim().parse()?), ..self }.bearing(token.trim()))
@@ -122,8 +142,9 @@ impl Position {
         let identity = Some(dir.join("tls.pem"));
         // A witness has none.
         let tunnel = fs::read_to_string(dir.join("wireguard.key")).ok();
-        let tunnel = tunnel.map(|key| key.trim().parse()).transpose()?;
-        Ok(Self { identity, tunnel, member: Some(Member::read(dir)?), ..self })
+        let tunnel: Option<PrivateKey> = tunnel.map(|key| key.trim().parse()).transpose()?;
+        let joined = tunnel.as_ref().map(|key| Joined::read(dir, key.public_key())).transpose()?;
+        Ok(Self { identity, tunnel, joined, member: Some(Member::read(dir)?), ..self })
     }
 
     /// It has all files of an agent.
@@ -145,6 +166,21 @@ impl Position {
         let credential = Credential::new(map.endpoint, credential_secret);
         let endpoint = Some(Endpoint { public_key: key.public_key(), credential: credential.hash() });
         Ok(Self { endpoint, tunnel: Some(key), ..self }.bearing(&credential.to_secret_string()))
+    }
+}
+
+impl Joined {
+    fn read(dir: &Path, public_key: PublicKey) -> anyhow::Result<Self> {
+        let read =
+            |file: &str| fs::read_to_string(dir.join(file)).with_context(|| format!("{} has no {file}", dir.display()));
+        let seal_key: PrivateKey = read("seal.key")?.trim().parse()?;
+        let signing_key: SigningKey = read("signing.key")?.trim().parse()?;
+        let pem = read("tls.pem")?;
+        let start = pem.find("-----BEGIN PRIVATE KEY-----").context("tls.pem has no key")?;
+        let end = pem.find(END).context("tls.pem has no key")? + END.len();
+        let key = KeyPair::from_pem(pem.get(start..end).context("tls.pem has no key")?)?;
+        let csr = CertificateParams::default().serialize_request(&key)?.pem()?;
+        Ok(Self { public_key, seal_key: seal_key.public_key(), signing_key: signing_key.verifying_key(), csr })
     }
 }
 

@@ -85,7 +85,7 @@ impl Scene<'_> {
         agent.down()?;
         let now = Position::new("now").may(&[Right::Endpoint]).with_agent(&agent)?;
         let before = Position::new("before").with_agent_files(agent.state_dir(), &former)?;
-        let joined = Position::new("joined").with_token(&token)?;
+        let joined = before.clone().joined_with(&token)?;
         let mut hold = self.hold("endpoint", &now, &["/agent/v1/leave"])?;
         hold.repeated.extend(self.hold("endpoint", &before, &[])?.repeated);
         hold.repeated.extend(self.hold("endpoint", &joined, &[])?.repeated);
@@ -101,10 +101,9 @@ impl Scene<'_> {
         let rights: &[Right] =
             if is_witness { &[Right::Member, Right::Voter] } else { &[Right::Member, Right::Full, Right::Voter] };
         let position = Position::new(who).may(rights).with_manager(&manager)?;
-        let joined = Position::new("joined").with_token(&token)?;
+        let position = position.joined_with(&token)?;
         // That would begin it anew, which it may.
-        let mut hold = self.hold(who, &position, &["/cluster/v1/renew"])?;
-        hold.repeated.extend(self.hold(who, &joined, &[])?.repeated);
+        let hold = self.hold(who, &position, &["/cluster/v1/renew"])?;
         self.remove(hold, || self.run(&["managers", "remove", who, "--yes"]))
     }
 

@@ -41,6 +41,9 @@ pub(super) struct Tokens {
     pub(super) spent_for_manager: String,
     pub(super) expired: String,
     pub(super) removed: String,
+    /// Those that the removed came in with.
+    pub(super) of_removed: String,
+    pub(super) of_gone: String,
 }
 
 /// What users and programs show.
@@ -68,7 +71,8 @@ impl<'a> World<'a> {
         let first = overlay.first_manager()?;
         let spent_for_manager = first.run(&["tokens", "add", "--manager"])?;
         let mut fenced = join(lab, &overlay, "m3", &spent_for_manager)?;
-        let removed = join(lab, &overlay, "m4", &manager_token(first)?)?;
+        let of_removed = manager_token(first)?;
+        let removed = join(lab, &overlay, "m4", &of_removed)?;
         let mut witness = join_witness(lab, &overlay, "w1")?;
         let removed_witness = join_witness(lab, &overlay, "w2")?;
         let mut overlay = overlay;
@@ -79,13 +83,13 @@ impl<'a> World<'a> {
         wait_voters(&overlay.managers[0], 3)?;
         wait_carried(&overlay)?;
         let (spent, guest) = stopped_agent(lab, &overlay, "guest")?;
-        let (_, gone) = stopped_agent(lab, &overlay, "gone")?;
+        let (of_gone, gone) = stopped_agent(lab, &overlay, "gone")?;
         let (_, disabled) = stopped_agent(lab, &overlay, "disabled")?;
         let (former_identity, copied) = copied_agent(lab, &overlay)?;
         let first = overlay.first_manager()?;
         first.run(&["endpoints", "remove", "gone", "--yes"])?;
         first.run(&["endpoints", "disable", "disabled", "--yes"])?;
-        let tokens = Tokens::make(first, spent, spent_for_manager)?;
+        let tokens = Tokens { of_removed, of_gone, ..Tokens::make(first, spent, spent_for_manager)? };
         let attacker = overlay.clouds[1].host("attacker")?;
         let accounts = Accounts::make(&overlay, &attacker)?;
         Ok(Self {
@@ -190,7 +194,8 @@ impl Tokens {
         let token: festoon_proto::token::JoinToken = removed.parse()?;
         let id = festoon_proto::JoinTokenId::of(&token.secret.hash()).to_string();
         first.run(&["tokens", "remove", &id, "--yes"])?;
-        Ok(Self { spent, spent_for_manager, expired, removed })
+        let (of_removed, of_gone) = (String::new(), String::new());
+        Ok(Self { spent, spent_for_manager, expired, removed, of_removed, of_gone })
     }
 }
 
