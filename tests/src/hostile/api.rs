@@ -6,8 +6,7 @@
 use super::routes::{Listener, Right, Row};
 
 /// Of the pages beside the document.
-const OTHERS: [(&str, &str, Right); 2] =
-    [("GET", "/api/v1/openapi.json", Nothing), ("GET", "/api/docs/", Viewer)];
+const OTHERS: [(&str, &str, Right); 2] = [("GET", "/api/v1/openapi.json", Nothing), ("GET", "/api/docs/", Viewer)];
 
 use Right::{More, Nothing, Viewer, ViewerOfFirst};
 
@@ -71,7 +70,7 @@ const OPERATIONS: &[(&str, &str, Right, &str)] = &[
     ("DELETE", "/users/{user}/sessions", More, ""),
     ("DELETE", "/users/{user}/sessions/{session}", More, ""),
     ("GET", "/api-tokens", Viewer, ""),
-    ("POST", "/api-tokens", More, r#"{"name": "no name", "role": "viewer", "user": "u1"}"#),
+    ("POST", "/api-tokens", More, r#"{"name": "no name", "role": "viewer", "user": "{user}"}"#),
     ("GET", "/api-tokens/{api_token}", More, ""),
     ("DELETE", "/api-tokens/{api_token}", More, ""),
     ("GET", "/event-destinations", More, ""),

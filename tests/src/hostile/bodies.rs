@@ -71,7 +71,7 @@ fn manager_join(position: &Position, csr: &str) -> ManagerJoinRequest {
     let at = |port| vec![std::net::SocketAddr::from(([198, 18, 9, 9], port))];
     let any = || Joined {
         public_key: any_key().public_key(),
-        seal_key: any_key().public_key(),
+        seal_key: Some(any_key().public_key()),
         signing_key: SigningKey::from_seed(rand::random()).verifying_key(),
         csr: csr.to_owned(),
     };
@@ -79,9 +79,9 @@ fn manager_join(position: &Position, csr: &str) -> ManagerJoinRequest {
     ManagerJoinRequest {
         secret: secret(position),
         name: "intruder".to_owned(),
-        role: ManagerRole::Full,
+        role: if seal_key.is_some() { ManagerRole::Full } else { ManagerRole::Witness },
         public_key,
-        seal_key: Some(seal_key),
+        seal_key,
         signing_key,
         csr_pem: csr,
         underlay: at(51820),

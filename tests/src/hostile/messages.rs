@@ -20,6 +20,8 @@ use crate::tools::signals::{Heeded, Speech};
 
 /// Generations and sequences at the ends of what there is.
 const EDGES: [u64; 3] = [0, 1, u64::MAX];
+/// A generation that an agent can have come to, and none has.
+const BELIEVED: u64 = 1 << 40;
 /// An endpoint and a manager that do not exist.
 const NO_ENDPOINT: EndpointId = EndpointId(999);
 const NO_MANAGER: ManagerId = ManagerId(99);
@@ -121,7 +123,7 @@ pub(super) fn run(world: &World<'_>, positions: &[Position], tally: &mut Tally) 
         targets.push(Neighbour { id: manager.id, name: manager.id.to_string(), speech });
     }
     ensure!(targets.len() == ids.len(), "the map of the guest has not all managers");
-    prove(world, &targets)?;
+    prove(world, &targets, map.endpoint)?;
     let before = tally.cases;
     for position in positions {
         let is_endpoint = position.rights.contains(&Right::Endpoint);
@@ -174,21 +176,25 @@ fn is_due(message: &Message, answer: &Message, own: EndpointId) -> bool {
     }
 }
 
-/// The messages are right: a manager is answered those that managers say, and an endpoint those of endpoints.
-fn prove(world: &World<'_>, targets: &[Neighbour]) -> anyhow::Result<()> {
+/// The messages are right: what a manager says is believed, and an endpoint is answered.
+fn prove(world: &World<'_>, targets: &[Neighbour], guest: EndpointId) -> anyhow::Result<()> {
     let manager = Position::new("a manager").with_manager(&world.fenced)?;
     let endpoint = Position::new("an endpoint").with_agent(&world.guest)?;
-    for target in targets {
-        let flood = floods(&[], &[ManagerId(world.fenced.id)]).pop().context("a flood")?;
-        let said = [Message::Probe(Probe { sequence: 5 }), Message::Flood(flood)];
+    for (number, target) in targets.iter().enumerate() {
+        // Each time a higher one, so that it is this message which is believed.
+        let generation = Generation(BELIEVED + 16 * number as u64);
+        let attachment = Attachment { endpoint: guest, manager: ManagerId(world.fenced.id), generation };
+        let said: Vec<Message> = floods(&[attachment], &[]).into_iter().map(Message::Flood).collect();
         let answers = speak(&world.attacker, target, manager.tunnel.as_ref(), &said)?.answers;
-        let answers = answers.with_context(|| format!("{} does not know a manager", target.name))?;
-        let is_ack = |answer: &Message| matches!(answer, Message::FloodAck(ack) if ack.sequence == 1);
-        ensure!(answers.iter().flatten().any(is_ack), "a manager's news is not taken: {answers:?}");
+        ensure!(answers.is_some(), "{} does not know a manager", target.name);
         let said = [Message::Attach(Attach { generation: Generation(1), why: MoveReason::Started, gap_ms: None })];
         let answers = speak(&world.attacker, target, endpoint.tunnel.as_ref(), &said)?.answers.unwrap_or_default();
-        let is_reply = |answer: &Message| matches!(answer, Message::AttachReply(_));
-        ensure!(answers.iter().flatten().any(is_reply), "{} carries no endpoint: {answers:?}", target.id);
+        let knows = |answer: &Message| matches!(answer, Message::AttachReply(reply) if reply.attachment.generation >= generation);
+        ensure!(
+            answers.iter().flatten().any(knows),
+            "{} does not believe a manager, or answers no endpoint: {answers:?}",
+            target.id
+        );
     }
     Ok(())
 }

@@ -52,7 +52,8 @@ pub(super) struct Position {
 #[derive(Debug, Clone)]
 pub(super) struct Joined {
     pub(super) public_key: PublicKey,
-    pub(super) seal_key: PublicKey,
+    /// None of a witness.
+    pub(super) seal_key: Option<PublicKey>,
     pub(super) signing_key: VerifyingKey,
     pub(super) csr: String,
 }
@@ -173,14 +174,19 @@ impl Joined {
     fn read(dir: &Path, public_key: PublicKey) -> anyhow::Result<Self> {
         let read =
             |file: &str| fs::read_to_string(dir.join(file)).with_context(|| format!("{} has no {file}", dir.display()));
-        let seal_key: PrivateKey = read("seal.key")?.trim().parse()?;
+        let seal_key: Option<PrivateKey> = read("seal.key").ok().map(|key| key.trim().parse()).transpose()?;
         let signing_key: SigningKey = read("signing.key")?.trim().parse()?;
         let pem = read("tls.pem")?;
         let start = pem.find("-----BEGIN PRIVATE KEY-----").context("tls.pem has no key")?;
         let end = pem.find(END).context("tls.pem has no key")? + END.len();
         let key = KeyPair::from_pem(pem.get(start..end).context("tls.pem has no key")?)?;
         let csr = CertificateParams::default().serialize_request(&key)?.pem()?;
-        Ok(Self { public_key, seal_key: seal_key.public_key(), signing_key: signing_key.verifying_key(), csr })
+        Ok(Self {
+            public_key,
+            seal_key: seal_key.map(|key| key.public_key()),
+            signing_key: signing_key.verifying_key(),
+            csr,
+        })
     }
 }
 

@@ -109,8 +109,9 @@ impl Scene<'_> {
 
     fn api_token(&self) -> anyhow::Result<Removal> {
         let mut admin = self.overlay.first_manager()?.admin();
-        admin.api("POST", "/users", &json!({"name": "root", "role": "owner", "password": "correct horse battery"}))?;
-        let made = admin.api("POST", "/api-tokens", &json!({"name": "program", "user": "u1", "role": "admin"}))?;
+        let user = json!({"name": "root", "role": "owner", "password": "correct horse battery"});
+        let user = text(&admin.api("POST", "/users", &user)?["id"])?;
+        let made = admin.api("POST", "/api-tokens", &json!({"name": "program", "user": user, "role": "admin"}))?;
         let (secret, id) = (text(&made["secret"])?, text(&made["api_token"]["id"])?);
         let hold = self.of_the_api("api_token", Position::new("token").bearing(&secret));
         self.remove(hold, || {

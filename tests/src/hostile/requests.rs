@@ -102,7 +102,12 @@ impl Attack<'_> {
     }
 
     fn request(&self, row: &Row, position: &Position, body: Vec<u8>) -> Request {
-        let path = self.names.iter().fold(row.path.clone(), |path, (name, value)| path.replace(name, value));
+        let named =
+            |text: &str| self.names.iter().fold(text.to_owned(), |text, (name, value)| text.replace(name, value));
+        let path = named(&row.path);
+        // Others are not text.
+        let body =
+            if row.path.starts_with("/api/") { named(&String::from_utf8_lossy(&body)).into_bytes() } else { body };
         Request { method: row.method.to_owned(), path, headers: position.headers.clone(), body }
     }
 }

@@ -208,14 +208,14 @@ impl Accounts {
             let made = admin.api("POST", "/users", &wanted)?;
             made["id"].as_str().map(str::to_owned).context("a user without an id")
         };
-        user("root", "owner")?;
+        let root = user("root", "owner")?;
         user("bystander", "viewer")?;
         user("viewer", "viewer")?;
         let disabled = user("disabled", "owner")?;
         user("leaver", "owner")?;
-        admin.api("POST", "/networks", &json!({"name": "second", "prefixes": ["10.2.0.0/24"]}))?;
+        let second = admin.api("POST", "/networks", &json!({"name": "second", "prefixes": ["10.2.0.0/24"]}))?;
         let mut token = |more: Value| {
-            let mut wanted = json!({"name": "program", "user": "u1"});
+            let mut wanted = json!({"name": "program", "user": root});
             let all = wanted.as_object_mut().context("an object")?;
             all.extend(more.as_object().cloned().unwrap_or_default());
             let made = admin.api("POST", "/api-tokens", &wanted)?;
@@ -224,7 +224,7 @@ impl Accounts {
         };
         let (owner, _) = token(json!({"role": "owner"}))?;
         let (viewer, _) = token(json!({"role": "viewer"}))?;
-        let (foreign, _) = token(json!({"role": "viewer", "networks": ["n2"]}))?;
+        let (foreign, _) = token(json!({"role": "viewer", "networks": [second["id"]]}))?;
         let (expired, _) = token(json!({"role": "owner", "expires_in_s": 1}))?;
         let (removed, id) = token(json!({"role": "owner"}))?;
         admin.api("DELETE", &format!("/api-tokens/{id}"), &Value::Null)?;
