@@ -39,6 +39,24 @@ enum Speaker {
     Nobody,
 }
 
+/// As whom a manager knows a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// It does not, so there is no session.
+    Nobody,
+    /// As this endpoint.
+    Endpoint(EndpointId),
+    /// As a manager.
+    Manager,
+}
+
+/// All messages; of a manager all but those that say something of the links of others. These are believed, as the neighbours of
+/// the others cannot all be asked.
+fn said_by(standing: Standing, all: &[Message]) -> Vec<Message> {
+    let is_said = |message: &&Message| !matches!(message, Message::Flood(flood) if standing == Standing::Manager && !flood.links.is_empty());
+    all.iter().filter(is_said).cloned().collect()
+}
+
 /// Every kind of message is here, or this does not compile. Then [`messages`] needs some of the new kind too.
 const fn speaker(message: &Message) -> Speaker {
     match message {
@@ -126,12 +144,16 @@ pub(super) fn run(world: &World<'_>, positions: &[Position], tally: &mut Tally) 
     prove(world, &targets, map.endpoint)?;
     let before = tally.cases;
     for position in positions {
-        let is_endpoint = position.rights.contains(&Right::Endpoint);
-        let own = map.endpoint;
+        let is = |right| position.rights.contains(&right);
+        let standing = match (is(Right::Endpoint), is(Right::Full)) {
+            (true, _) => Standing::Endpoint(map.endpoint),
+            (_, true) => Standing::Manager,
+            _ => Standing::Nobody,
+        };
+        let said = said_by(standing, &all);
         for target in &targets {
-            let heeded = speak(&world.attacker, target, position.tunnel.as_ref(), &all)?;
-            let who = format!("{} to {}", position.name, target.name);
-            judge(tally, &who, &all, &heeded, is_endpoint.then_some(own));
+            let heeded = speak(&world.attacker, target, position.tunnel.as_ref(), &said)?;
+            judge(tally, &format!("{} to {}", position.name, target.name), &said, &heeded, standing);
         }
     }
     Ok(tally.cases - before)
@@ -150,14 +172,14 @@ fn speak(from: &Host, target: &Neighbour, own: Option<&PrivateKey>, messages: &[
     all.pop().with_context(|| format!("{} heard nothing", target.name))
 }
 
-fn judge(tally: &mut Tally, who: &str, messages: &[Message], heeded: &Heeded, endpoint: Option<EndpointId>) {
+fn judge(tally: &mut Tally, who: &str, messages: &[Message], heeded: &Heeded, standing: Standing) {
     let nothing = Vec::new();
     for (place, message) in messages.iter().enumerate() {
         tally.cases += 1;
         let answers = heeded.answers.as_ref().and_then(|all| all.get(place)).unwrap_or(&nothing);
-        let is_right = match endpoint {
-            Some(own) => heeded.answers.is_some() && answers.iter().all(|answer| is_due(message, answer, own)),
-            None => heeded.answers.is_none(),
+        let is_right = match standing {
+            Standing::Nobody => heeded.answers.is_none(),
+            _ => heeded.answers.is_some() && answers.iter().all(|answer| is_due(message, answer, standing)),
         };
         if !is_right {
             tally.wrong.push(format!("{who}: {message:?} gets {answers:?}"));
@@ -165,13 +187,21 @@ fn judge(tally: &mut Tally, who: &str, messages: &[Message], heeded: &Heeded, en
     }
 }
 
-/// Whether a manager may answer an endpoint so.
-fn is_due(message: &Message, answer: &Message, own: EndpointId) -> bool {
-    match (speaker(message), message, answer) {
-        (Speaker::Neighbours, Message::Probe(probe), Message::ProbeReply(reply)) => {
-            reply.sequence == probe.sequence && reply.attachment.is_none_or(|known| known.endpoint == own)
+/// Whether a manager may answer so.
+fn is_due(message: &Message, answer: &Message, standing: Standing) -> bool {
+    match (speaker(message), message, answer, standing) {
+        (Speaker::Neighbours, Message::Probe(probe), Message::ProbeReply(reply), _) => {
+            let is_own = |known: Attachment| matches!(standing, Standing::Endpoint(own) if own == known.endpoint);
+            reply.sequence == probe.sequence && reply.attachment.is_none_or(is_own)
         }
-        (Speaker::Endpoints, Message::Attach(_), Message::AttachReply(reply)) => reply.attachment.endpoint == own,
+        (Speaker::Endpoints, Message::Attach(_), Message::AttachReply(reply), Standing::Endpoint(own)) => {
+            reply.attachment.endpoint == own
+        }
+        // It may tell a manager what it knows whenever it likes.
+        (_, _, Message::Flood(_) | Message::Probe(_), Standing::Manager) => true,
+        (Speaker::Managers, Message::Flood(flood), Message::FloodAck(ack), Standing::Manager) => {
+            ack.sequence == flood.sequence
+        }
         _ => false,
     }
 }
@@ -234,14 +264,15 @@ mod tests {
         let reply = |endpoint| Message::AttachReply(AttachReply { attachment: of(endpoint) });
         let attach = Message::Attach(Attach { generation: Generation(1), why: MoveReason::Started, gap_ms: None });
         let ack = Message::FloodAck(FloodAck { sequence: 1 });
-        assert!(is_due(&attach, &reply(own), own));
-        assert!(!is_due(&attach, &reply(EndpointId(5)), own) && !is_due(&ack, &reply(own), own));
-        assert!(!is_due(&attach, &ack, own));
+        let (endpoint, manager) = (Standing::Endpoint(own), Standing::Manager);
+        assert!(is_due(&attach, &reply(own), endpoint));
+        assert!(!is_due(&attach, &reply(EndpointId(5)), endpoint) && !is_due(&ack, &reply(own), endpoint));
+        assert!(!is_due(&attach, &ack, endpoint) && !is_due(&attach, &reply(own), manager));
         let heeded = Heeded { answers: Some(vec![vec![ack]]) };
         let mut tally = Tally::default();
-        judge(&mut tally, "x", std::slice::from_ref(&attach), &heeded, Some(own));
-        judge(&mut tally, "x", std::slice::from_ref(&attach), &heeded, None);
-        judge(&mut tally, "x", &[attach], &Heeded { answers: None }, None);
+        judge(&mut tally, "x", std::slice::from_ref(&attach), &heeded, endpoint);
+        judge(&mut tally, "x", std::slice::from_ref(&attach), &heeded, Standing::Nobody);
+        judge(&mut tally, "x", &[attach], &Heeded { answers: None }, Standing::Nobody);
         assert_eq!((tally.cases, tally.wrong.len()), (3, 2));
     }
 }

@@ -19,6 +19,7 @@ mod trail;
 mod world;
 
 use anyhow::{Context, ensure};
+use serde_json::{Value, json};
 
 use crate::lab::Lab;
 use position::Position;
@@ -86,17 +87,17 @@ fn ask_all(world: &World<'_>, attack: &Attack<'_>, positions: &[Position], tally
 /// One of everything, by the name of the parameter in paths.
 fn names(world: &World<'_>) -> anyhow::Result<Vec<(&'static str, String)>> {
     let mut admin = world.overlay.first_manager()?.admin();
-    let mut id_of = |list: &str, at: &str, name: &str| {
-        let page = admin.api("GET", list, &serde_json::Value::Null)?;
+    let wanted = json!({"name": "spare", "network": "n1"});
+    let made = admin.api("POST", "/join-tokens", &wanted)?;
+    let join_token = made["join_token"]["id"].as_str().context("a token without an id")?.to_owned();
+    let mut id_of = |list: &str, name: &str| {
+        let page = admin.api("GET", list, &Value::Null)?;
         let items = page["items"].as_array().context("this is no list")?;
-        let found = items.iter().find(|item| item[at] == name).or_else(|| items.first().filter(|_| name.is_empty()));
-        let id = found.and_then(|item| item["id"].as_str()).map(str::to_owned);
-        id.with_context(|| format!("there is no {name} in {list}"))
+        let found = items.iter().find(|item| item["name"] == name).and_then(|item| item["id"].as_str());
+        found.map(str::to_owned).with_context(|| format!("there is no {name} in {list}"))
     };
-    let (endpoint, user) = (id_of("/endpoints", "name", "a")?, id_of("/users", "name", "bystander")?);
-    let api_token = id_of("/api-tokens", "name", "program")?;
-    world.overlay.first_manager()?.token()?;
-    let join_token = id_of("/join-tokens", "name", "")?;
+    let (endpoint, user) = (id_of("/endpoints", "a")?, id_of("/users", "bystander")?);
+    let api_token = id_of("/api-tokens", "program")?;
     Ok(vec![
         ("{network}", "n1".to_owned()),
         ("{endpoint}", endpoint),
