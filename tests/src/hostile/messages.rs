@@ -151,25 +151,35 @@ pub(super) fn run(world: &World<'_>, positions: &[Position], tally: &mut Tally) 
             _ => Standing::Nobody,
         };
         let said = said_by(standing, &all);
-        for target in &targets {
-            let heeded = speak(&world.attacker, target, position.tunnel.as_ref(), &said)?;
+        for (target, heeded) in targets.iter().zip(speak(&world.attacker, &targets, position.tunnel.as_ref(), &said)?) {
             judge(tally, &format!("{} to {}", position.name, target.name), &said, &heeded, standing);
         }
     }
     Ok(tally.cases - before)
 }
 
-/// Says `messages` to a manager. Whoever holds no key takes any.
-fn speak(from: &Host, target: &Neighbour, own: Option<&PrivateKey>, messages: &[Message]) -> anyhow::Result<Heeded> {
+/// Says `messages` to managers, at the same time. Whoever holds no key takes any.
+fn speak(
+    from: &Host,
+    targets: &[Neighbour],
+    own: Option<&PrivateKey>,
+    messages: &[Message],
+) -> anyhow::Result<Vec<Heeded>> {
     let any = PrivateKey::from_bytes(rand::random());
     let own = own.unwrap_or(&any).to_secret_base64();
-    let speech = Speech { own, messages: messages.to_vec(), ..target.speech.clone() };
+    let speech = |target: &Neighbour| Speech { own: own.clone(), messages: messages.to_vec(), ..target.speech.clone() };
     let input = tempfile::NamedTempFile::new()?;
-    fs::write(input.path(), serde_json::to_vec(&[speech])?)?;
+    fs::write(input.path(), serde_json::to_vec(&targets.iter().map(speech).collect::<Vec<_>>())?)?;
     let args = ["signals".to_owned(), format!("--input={}", input.path().display())];
     let said = from.run(&tool("festoon-labtool")?.to_string_lossy(), &args)?;
-    let mut all: Vec<Heeded> = serde_json::from_str(&said)?;
-    all.pop().with_context(|| format!("{} heard nothing", target.name))
+    let all: Vec<Heeded> = serde_json::from_str(&said)?;
+    ensure!(all.len() == targets.len(), "{} managers were told, not {}", all.len(), targets.len());
+    Ok(all)
+}
+
+/// The same, to one.
+fn speak_to(from: &Host, target: &Neighbour, own: Option<&PrivateKey>, said: &[Message]) -> anyhow::Result<Heeded> {
+    speak(from, std::slice::from_ref(target), own, said)?.pop().context("nobody heard it")
 }
 
 fn judge(tally: &mut Tally, who: &str, messages: &[Message], heeded: &Heeded, standing: Standing) {
@@ -215,10 +225,10 @@ fn prove(world: &World<'_>, targets: &[Neighbour], guest: EndpointId) -> anyhow:
         let generation = Generation(BELIEVED + 16 * number as u64);
         let attachment = Attachment { endpoint: guest, manager: ManagerId(world.fenced.id), generation };
         let said: Vec<Message> = floods(&[attachment], &[]).into_iter().map(Message::Flood).collect();
-        let answers = speak(&world.attacker, target, manager.tunnel.as_ref(), &said)?.answers;
+        let answers = speak_to(&world.attacker, target, manager.tunnel.as_ref(), &said)?.answers;
         ensure!(answers.is_some(), "{} does not know a manager", target.name);
         let said = [Message::Attach(Attach { generation: Generation(1), why: MoveReason::Started, gap_ms: None })];
-        let answers = speak(&world.attacker, target, endpoint.tunnel.as_ref(), &said)?.answers.unwrap_or_default();
+        let answers = speak_to(&world.attacker, target, endpoint.tunnel.as_ref(), &said)?.answers.unwrap_or_default();
         let knows = |answer: &Message| matches!(answer, Message::AttachReply(reply) if reply.attachment.generation >= generation);
         ensure!(
             answers.iter().flatten().any(knows),

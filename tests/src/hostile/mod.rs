@@ -10,6 +10,7 @@ mod bodies;
 mod cast;
 mod last;
 mod messages;
+mod metrics;
 mod position;
 pub mod refusal;
 pub mod removed;
@@ -17,6 +18,8 @@ mod requests;
 mod routes;
 mod trail;
 mod world;
+
+use std::thread;
 
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
@@ -61,6 +64,7 @@ pub fn run(lab: &Lab) -> anyhow::Result<Outcome> {
     if since != standing {
         tally.wrong.push(format!("messages changed something: from {standing} to {since}"));
     }
+    metrics::ask(&world, &mut tally)?;
     tally.wrong.extend(trail::since(&world, before)?);
     let controls = cast::controls(&world)?;
     ask_all(&world, &attack, &controls, &mut tally)?;
@@ -75,10 +79,16 @@ fn ask_all(world: &World<'_>, attack: &Attack<'_>, positions: &[Position], tally
     let full = world.overlay.managers.iter().map(|manager| Target::new(manager, false));
     let targets = full.chain([Target::new(&world.witness, true)]).collect::<anyhow::Result<Vec<_>>>()?;
     for position in positions {
-        for target in &targets {
-            attack
-                .run(position, target, tally)
-                .with_context(|| format!("{} at {}", position.name, target.manager.name()))?;
+        let ask = |target: &Target<'_>| {
+            let asked = attack.run(position, target);
+            asked.with_context(|| format!("{} at {}", position.name, target.manager.name()))
+        };
+        let asked: Vec<_> = thread::scope(|scope| {
+            let threads: Vec<_> = targets.iter().map(|target| scope.spawn(move || ask(target))).collect();
+            threads.into_iter().map(thread::ScopedJoinHandle::join).collect()
+        });
+        for one in asked {
+            tally.add(one.map_err(|_| anyhow::anyhow!("a thread broke off"))??);
         }
     }
     Ok(())

@@ -1,6 +1,7 @@
 //! Somebody is removed who asks every manager for everything with all that it was ever given, and holds connections and streams
 //! open.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -212,10 +213,10 @@ fn judge(who: &'static str, acknowledged: u64, closings: &[Closing], insisted: &
     let last = |times: &mut dyn Iterator<Item = Option<u64>>| times.map(since).fold(0.0, f64::max);
     let still: Vec<&str> =
         closings.iter().filter(|closing| closing.closed_unix_ms.is_none()).map(|closing| &*closing.name).collect();
-    let mut seen = format!("still open: {still:?}");
-    for (what, count) in insisted.iter().flat_map(|one| &one.seen) {
-        seen.push_str(&format!("; {count} x {what}"));
-    }
+    let mut counts = BTreeMap::<&str, u64>::new();
+    insisted.iter().flat_map(|one| &one.seen).for_each(|(what, count)| *counts.entry(what).or_default() += count);
+    let counts: Vec<String> = counts.iter().map(|(what, count)| format!("{count} x {what}")).collect();
+    let seen = format!("still open: {still:?}; all answers: {}", counts.join(", "));
     Removal {
         who,
         answered_s: last(&mut insisted.iter().map(|one| one.answered_unix_ms)),
@@ -247,7 +248,7 @@ fn keep_open(manager: &Manager, listener: Listener, all: &Conversation, position
         let name = format!("{what} at {}", manager.name());
         Some(Held { name, conversation: Conversation { requests: vec![request], ..all.clone() }, until })
     };
-    let waiting = format!(r#"{{"after": "", "of": {}, "waits": true}}"#, NOBODY);
+    let waiting = format!(r#"{{"after": "AQA", "of": {NOBODY}, "waits": true}}"#);
     let is = |right| position.rights.contains(&right);
     let held = match listener {
         Listener::Everybody if is(Right::Endpoint) => vec![of("idle", "/agent/v1/map", None, Until::Answer)],

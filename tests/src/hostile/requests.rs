@@ -66,7 +66,8 @@ pub(super) struct Tally {
 
 impl Attack<'_> {
     /// Everything that `position` can ask of `target`.
-    pub(super) fn run(&self, position: &Position, target: &Target<'_>, tally: &mut Tally) -> anyhow::Result<()> {
+    pub(super) fn run(&self, position: &Position, target: &Target<'_>) -> anyhow::Result<Tally> {
+        let mut tally = Tally::default();
         for listener in [Listener::Everybody, Listener::Managers] {
             let mut cases = Vec::new();
             let mut requests = Vec::new();
@@ -98,7 +99,7 @@ impl Attack<'_> {
                 tally.note(row, case, answer);
             }
         }
-        Ok(())
+        Ok(tally)
     }
 
     fn request(&self, row: &Row, position: &Position, body: Vec<u8>) -> Request {
@@ -135,7 +136,7 @@ impl Tally {
         // That junk is junk is told to everybody, and says nothing else.
         let is_told = case.is_junk && answer.status.is_some_and(|status| NOT_UNDERSTOOD.contains(&status));
         let is_answered = !is_refusal(&case.path, answer) && (case.may || !is_told);
-        if is_answered {
+        if is_answered && !case.is_junk && answer.status.is_some_and(|status| row.is_proved_by(status)) {
             self.prove(row);
         }
         // What is not known now says nothing.
@@ -144,6 +145,13 @@ impl Tally {
             let body: String = String::from_utf8_lossy(&answer.body).chars().take(160).collect();
             self.wrong.push(format!("{}: {:?} {} {body}", case.what, answer.status, answer.kind));
         }
+    }
+
+    /// What came of others counts too.
+    pub(super) fn add(&mut self, other: Self) {
+        self.cases += other.cases;
+        self.wrong.extend(other.wrong);
+        other.answered.into_iter().for_each(|(row, times)| *self.answered.entry(row).or_default() += times);
     }
 
     /// Somebody was answered there.

@@ -155,14 +155,16 @@ fn wait_voters(manager: &Manager, count: usize) -> anyhow::Result<()> {
     })
 }
 
-/// Waits until the agent could go to both managers that are there. The overlay has another, which is down for good.
+/// Waits until the agent is with the manager that is preferred, and could go to the other: then it stays. The overlay has one more
+/// manager, which is down for good.
 fn wait_carried(overlay: &Overlay<'_>) -> anyhow::Result<()> {
     let agent = overlay.agents.first().context("no agent")?;
-    wait_until_slowly(SOON, "the agent knows both managers", || {
+    let preferred = overlay.first_manager()?.id;
+    wait_until_slowly(2 * SOON, "the agent is with the preferred manager", || {
         let status = agent.status()?;
         let is_usable =
             |manager: &Manager| status.managers.iter().any(|uplink| uplink.id == manager.id && uplink.is_usable());
-        Ok(status.active.is_some() && overlay.managers.iter().all(is_usable))
+        Ok(status.active == Some(preferred) && overlay.managers.iter().all(is_usable))
     })
 }
 

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::thread;
 use std::time::Duration;
 
 use clap::Args;
@@ -50,13 +51,17 @@ pub struct Heeded {
     pub answers: Option<Vec<Vec<Message>>>,
 }
 
-/// Runs `signals`.
+/// Runs `signals`: all speeches at the same time.
 ///
 /// # Errors
 /// When the input makes no sense, or a manager falls silent that spoke before.
 pub fn say(args: &SignalsArgs, stop: &Stop) -> anyhow::Result<Vec<Heeded>> {
     let speeches: Vec<Speech> = serde_json::from_slice(&std::fs::read(&args.input)?)?;
-    speeches.iter().map(|speech| hold(speech, stop)).collect()
+    thread::scope(|scope| {
+        let threads: Vec<_> = speeches.iter().map(|speech| scope.spawn(|| hold(speech, stop))).collect();
+        let ended = threads.into_iter().map(|thread| thread.join());
+        ended.map(|heeded| heeded.unwrap_or_else(|_| anyhow::bail!("a speech broke off"))).collect()
+    })
 }
 
 fn hold(speech: &Speech, stop: &Stop) -> anyhow::Result<Heeded> {
