@@ -114,7 +114,7 @@ impl Scene<'_> {
         let user = text(&admin.api("POST", "/users", &user)?["id"])?;
         let made = admin.api("POST", "/api-tokens", &json!({"name": "program", "user": user, "role": "admin"}))?;
         let (secret, id) = (text(&made["secret"])?, text(&made["api_token"]["id"])?);
-        let hold = self.of_the_api("api_token", Position::new("token").bearing(&secret));
+        let hold = self.of_the_api("api_token", &Position::new("token").bearing(&secret));
         self.remove(hold, || {
             self.overlay.first_manager()?.admin().api("DELETE", &format!("/api-tokens/{id}"), &Value::Null)?;
             Ok(String::new())
@@ -129,7 +129,7 @@ impl Scene<'_> {
         let host = self.overlay.clouds[0].host("browser")?;
         let session = super::world::Session::begin(&host, first, "leaver")?;
         let position = Position::new("session").with_session(&session.cookie, &session.csrf);
-        let hold = self.of_the_api("user", position);
+        let hold = self.of_the_api("user", &position);
         self.remove(hold, || {
             self.overlay.first_manager()?.admin().api("DELETE", &format!("/users/{id}"), &Value::Null)?;
             Ok(String::new())
@@ -162,7 +162,7 @@ impl Scene<'_> {
     }
 
     /// Of every manager: the API, and its stream of events.
-    fn of_the_api(&self, who: &'static str, position: Position) -> Hold {
+    fn of_the_api(&self, who: &'static str, position: &Position) -> Hold {
         let mut hold = Hold { who, held: Vec::new(), repeated: Vec::new() };
         let following = position.clone().showing("accept", "text/event-stream");
         for manager in &self.overlay.managers {
@@ -170,7 +170,7 @@ impl Scene<'_> {
                 conversation(manager, Listener::Everybody, position, vec![request("GET", path, position, Vec::new())])
             };
             let name = |what: &str| format!("{what} at {}", manager.name());
-            let (list, stream) = (get("/api/v1/networks", &position), get("/api/v1/events", &following));
+            let (list, stream) = (get("/api/v1/networks", position), get("/api/v1/events", &following));
             hold.held.push(Held { name: name("idle"), conversation: list.clone(), until: Until::Answer });
             hold.held.push(Held { name: name("events"), conversation: stream, until: Until::Head });
             hold.repeated.push(list);
