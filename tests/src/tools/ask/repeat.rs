@@ -12,8 +12,8 @@ use crate::clock::{now, unix_ms};
 use crate::hostile::refusal::is_refusal;
 use crate::tools::stop::Stop;
 
-/// Between two requests of one conversation. An endpoint may ask a manager 20 times a second.
-const PAUSE: Duration = Duration::from_millis(60);
+/// Between two requests of one conversation. An endpoint may ask a manager 20 times a second, and a third of what it asks counts.
+const PAUSE: Duration = Duration::from_millis(25);
 
 /// What a conversation that was repeated got.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
