@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use axum::extract::State as Shared;
 use axum::http::{HeaderMap, StatusCode, header};
-use axum::routing::{get, post, put};
 use axum::{Extension, Json, Router};
 use festoon_control::compile::endpoint_map;
 use festoon_control::registry::{
@@ -16,10 +15,7 @@ use festoon_control::registry::{
 };
 use festoon_proto::EndpointId;
 use festoon_proto::epoch::EpochProof;
-use festoon_proto::http::{
-    AGENT_EPOCH, AGENT_JOIN, AGENT_LEAVE, AGENT_MAP, AGENT_ROTATE, AGENT_ROUTES, Credential, JoinRequest, JoinResponse,
-    OfferRequest, RotateRequest,
-};
+use festoon_proto::http::{Credential, JoinRequest, JoinResponse, OfferRequest, RotateRequest};
 use festoon_proto::map::EndpointMap;
 use festoon_proto::token::SecretHash;
 use ipnet::IpNet;
@@ -28,6 +24,7 @@ use tokio::sync::Semaphore;
 
 use crate::certificate::Told;
 use crate::cluster::Cluster;
+use crate::https::route::{self, Serve as _};
 use crate::https::{ApiJson, Holder, Peer, Refused};
 
 pub use copies::Copies;
@@ -113,12 +110,12 @@ impl Agents {
 pub fn router(cluster: Cluster, told: Told, copies: Copies) -> Router {
     let unproved = Arc::new(Semaphore::new(UNPROVED));
     Router::new()
-        .route(AGENT_JOIN, post(join))
-        .route(AGENT_MAP, get(map))
-        .route(AGENT_EPOCH, get(epoch))
-        .route(AGENT_ROTATE, post(rotate_key))
-        .route(AGENT_ROUTES, put(offer))
-        .route(AGENT_LEAVE, post(leave))
+        .serve(route::AGENT_JOIN, join)
+        .serve(route::AGENT_MAP, map)
+        .serve(route::AGENT_EPOCH, epoch)
+        .serve(route::AGENT_ROTATE, rotate_key)
+        .serve(route::AGENT_ROUTES, offer)
+        .serve(route::AGENT_LEAVE, leave)
         .with_state(Agents { cluster, told, limits: Limits::default(), unproved, copies })
 }
 

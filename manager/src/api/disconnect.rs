@@ -5,7 +5,6 @@ use std::time::Duration;
 use axum::body::Bytes;
 use axum::extract::State as Shared;
 use axum::http::StatusCode;
-use axum::routing::post;
 use axum::{Extension, Router};
 use festoon_api::EndpointId;
 use festoon_control::registry::Deed;
@@ -14,10 +13,9 @@ use festoon_proto::ManagerId;
 use super::query::ApiPath;
 use super::{Api, Caller};
 use crate::cluster::full_member;
+use crate::https::route::{self, Serve as _};
 use crate::https::{Peer, Refused};
 
-/// `POST`, managers only: cut off the endpoint whose id is the body.
-const DISCONNECT: &str = "/cluster/v1/disconnect";
 /// For the manager that carries it to do so.
 const LIMIT: Duration = Duration::from_secs(2);
 
@@ -35,7 +33,7 @@ pub(super) async fn disconnect(
         Some(manager) if manager == api.manager => cut(&api, id).await?,
         Some(manager) => {
             let body = Bytes::from(id.to_string());
-            api.managers.post(manager, DISCONNECT, body, LIMIT).await.map_err(|error| {
+            api.managers.post(manager, route::DISCONNECT.path(), body, LIMIT).await.map_err(|error| {
                 tracing::warn!(%manager, ?error, "an endpoint can't be cut off");
                 let text = "the manager that carries this endpoint does not answer: try again, or disable the endpoint";
                 Refused::new(StatusCode::SERVICE_UNAVAILABLE, "manager-silent", text)
@@ -67,7 +65,7 @@ async fn cut(api: &Api, id: festoon_proto::EndpointId) -> Result<(), Refused> {
 
 /// The route under `/cluster/v1/`.
 pub fn router(api: Api) -> Router {
-    Router::new().route(DISCONNECT, post(answer)).with_state(api)
+    Router::new().serve(route::DISCONNECT, answer).with_state(api)
 }
 
 async fn answer(Shared(api): Shared<Api>, Extension(peer): Extension<Peer>, id: String) -> Result<StatusCode, Refused> {

@@ -4,17 +4,15 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::State as Shared;
-use axum::routing::post;
 use axum::{Extension, Json, Router};
 use festoon_control::registry::audit::Entry;
 use festoon_proto::ManagerId;
 use serde::{Deserialize, Serialize};
 
 use crate::cluster::{Cluster, Https, member};
+use crate::https::route::{self, Serve as _};
 use crate::https::{Peer, Refused};
 
-/// `POST`, managers only: entries of the audit log.
-const ASK: &str = "/cluster/v1/audit";
 /// Entries that are read, or asked for, at once.
 pub(super) const PART: usize = 500;
 /// How long an answer is waited for.
@@ -33,7 +31,7 @@ struct Answer {
 
 /// The route under `/cluster/v1/`.
 pub(super) fn router(cluster: Cluster) -> Router {
-    Router::new().route(ASK, post(answer)).with_state(cluster)
+    Router::new().serve(route::AUDIT, answer).with_state(cluster)
 }
 
 async fn answer(
@@ -52,7 +50,7 @@ async fn answer(
 /// The entries behind `after` and up to `last` that a manager has; none if it does not answer.
 pub(super) async fn ask(managers: &Https, of: ManagerId, after: u64, last: u64) -> Vec<Entry> {
     let question = serde_json::to_vec(&Question { after, last }).unwrap_or_default();
-    let answer = match managers.post(of, ASK, question.into(), LIMIT).await {
+    let answer = match managers.post(of, route::AUDIT.path(), question.into(), LIMIT).await {
         Ok(answer) => serde_json::from_slice(&answer).unwrap_or_default(),
         Err(error) => {
             tracing::debug!(manager = %of, %error, "a manager tells nothing of the audit log");

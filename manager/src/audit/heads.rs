@@ -13,7 +13,6 @@ use std::time::Duration;
 use anyhow::Context as _;
 use axum::body::Bytes;
 use axum::extract::State as Of;
-use axum::routing::post;
 use axum::{Extension, Json, Router};
 use festoon_control::registry::State;
 use festoon_control::registry::audit::{Hash, Head};
@@ -25,10 +24,9 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::cluster::{Cluster, Https, member, unix_now};
+use crate::https::route::{self, Serve as _};
 use crate::https::{Peer, Refused};
 
-/// `POST`, managers only: the hash of an entry.
-const ASK: &str = "/cluster/v1/audit-head";
 /// How often heads are compared with those of the others.
 const COMPARE_EVERY: Duration = Duration::from_secs(60);
 /// How often a head that is another than before is told.
@@ -72,7 +70,7 @@ impl Differing {
 
 /// The route under `/cluster/v1/`.
 pub(super) fn router(cluster: Cluster) -> Router {
-    Router::new().route(ASK, post(answer)).with_state(cluster)
+    Router::new().serve(route::AUDIT_HEAD, answer).with_state(cluster)
 }
 
 async fn answer(
@@ -170,7 +168,7 @@ impl Heads {
 
     async fn ask(&self, of: ManagerId, number: u64) -> anyhow::Result<Answer> {
         let question = serde_json::to_vec(&Question { number })?;
-        let answer = self.managers.post(of, ASK, question.into(), LIMIT).await?;
+        let answer = self.managers.post(of, route::AUDIT_HEAD.path(), question.into(), LIMIT).await?;
         serde_json::from_slice(&answer).context("its answer can't be read")
     }
 

@@ -13,9 +13,9 @@ use festoon_proto::{Fingerprint, ManagerId};
 use tokio::sync::watch;
 
 use super::due::due;
-use super::routes::CERTIFICATE;
 use super::told::Told;
 use crate::cluster::Https;
+use crate::https::route;
 use crate::pki::{Credentials, CredentialsError, PkiError, SigningRequest, TlsKey};
 use crate::vault::{Vault, VaultError, trusted_pem};
 
@@ -110,7 +110,8 @@ impl Keeper {
     async fn ask(&self, state: &State, request: String) -> Result<String, String> {
         let mut failures = Vec::new();
         for other in state.full_managers().filter(|manager| manager.id != self.me) {
-            let asked = self.managers.post(other.id, CERTIFICATE, Bytes::from(request.clone()), ASK_LIMIT).await;
+            let asked =
+                self.managers.post(other.id, route::CERTIFICATE.path(), Bytes::from(request.clone()), ASK_LIMIT).await;
             match asked.map(String::from_utf8) {
                 Ok(Ok(chain)) => return Ok(chain),
                 Ok(Err(_)) => failures.push(format!("{}: it sends no certificate", other.name)),

@@ -12,6 +12,6 @@ mod told;
 pub use due::{Due, due};
 pub use keeper::{KeepError, Keeper};
 pub use lost::{LostError, make_lost_again};
-pub(crate) use routes::{Answer, SHOWN};
+pub(crate) use routes::Answer;
 pub use routes::{Shown, router};
 pub use told::Told;

@@ -4,20 +4,15 @@ use std::collections::BTreeSet;
 
 use axum::extract::State as Shared;
 use axum::http::StatusCode;
-use axum::routing::post;
 use axum::{Extension, Json, Router};
 use festoon_proto::{EndpointId, Fingerprint};
 use serde::{Deserialize, Serialize};
 
 use super::Keeper;
 use crate::cluster::{Cluster, full_member, member_or_expired};
+use crate::https::route::{self, Serve as _};
 use crate::https::{Peer, Refused};
 use crate::pki::{Credentials, SigningRequest};
-
-/// `POST`, managers only: a signing request in PEM gets a certificate for whoever asks, and those behind it, in PEM.
-pub(super) const CERTIFICATE: &str = "/cluster/v1/certificate";
-/// `POST`, managers only: an [`Answer`].
-pub(crate) const SHOWN: &str = "/cluster/v1/certificate/shown";
 
 /// How far a manager is while the CA is replaced.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,7 +37,7 @@ impl Shown {
     }
 }
 
-/// What a manager says to [`SHOWN`].
+/// What a manager says to [`CERTIFICATE_SHOWN`](route::CERTIFICATE_SHOWN).
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Answer {
     pub(crate) shown: Shown,
@@ -67,7 +62,10 @@ struct Routes {
 
 /// The routes under `/cluster/v1/certificate`.
 pub fn router(cluster: Cluster, keeper: Keeper) -> Router {
-    Router::new().route(CERTIFICATE, post(certify)).route(SHOWN, post(shown)).with_state(Routes { cluster, keeper })
+    Router::new()
+        .serve(route::CERTIFICATE, certify)
+        .serve(route::CERTIFICATE_SHOWN, shown)
+        .with_state(Routes { cluster, keeper })
 }
 
 async fn certify(

@@ -80,6 +80,7 @@ struct World {
 }
 
 impl World {
+    #[expect(clippy::disallowed_methods, reason = "no manager serves this route")]
     async fn new() -> Self {
         let state = joined(&founded().0);
         let states = watch::Sender::new(Arc::new(state.clone()));

@@ -166,6 +166,9 @@ pub(super) enum Subcommand {
     Profiles,
     /// Show the OpenAPI document of the API
     ApiDocument,
+    /// Show the routes that the OpenAPI document does not have
+    #[command(hide = true)]
+    InternalRoutes,
     /// Print what a shell needs to complete commands
     Completions {
         /// Which shell

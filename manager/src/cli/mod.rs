@@ -34,6 +34,7 @@ mod users;
 use crate::cluster::Part;
 use crate::config::Config;
 use crate::data_dir::DataDir;
+use crate::https::route;
 use crate::{api, app, cluster, telemetry};
 
 pub use args::Cli;
@@ -74,6 +75,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Subcommand::Destinations(command) => Box::pin(destinations::run(&session()?, command)).await,
         Subcommand::Audit(command) => audit::run(session, command).await,
         Subcommand::ApiDocument => print(&api::document_text()),
+        Subcommand::InternalRoutes => print(&route::text()),
         Subcommand::Completions { shell } => manual::completions(shell),
         Subcommand::Man { directory } => manual::write(&directory),
         Subcommand::Version => print(concat!("festoon-manager ", env!("CARGO_PKG_VERSION"), "\n")),

@@ -12,10 +12,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::current::{Member, after};
-use super::renewal::{OFFER, Offer, Question, RENEW};
+use super::renewal::{Offer, Question};
 use super::take_part::{label_of, member_of};
 use super::{BuildError, Cluster, DiskError, Https, disk, peers, unix_now};
 use crate::data_dir::{DataDir, DataDirError, Identity, UNREPLICATED};
+use crate::https::route;
 
 /// The answer needs a change of the registry.
 const ASK_LIMIT: Duration = Duration::from_secs(4);
@@ -169,7 +170,8 @@ async fn ask_one(
     let failed = |error: CallError| NoRenewal::Here(error.to_string());
     let question = Question { incarnation: identity.incarnation.saturating_add(1) };
     let question = serde_json::to_vec(&question).unwrap_or_default();
-    let answer = transport.post(manager, OFFER, question.into(), ASK_LIMIT).await.map_err(failed)?;
+    let answer =
+        transport.post(manager, route::RENEW_OFFER.path(), question.into(), ASK_LIMIT).await.map_err(failed)?;
     let offer: Offer = serde_json::from_slice(&answer).map_err(version)?;
     if offer.epoch < least {
         return Err(NoRenewal::Here(format!("it is still in epoch {}", offer.epoch)));
@@ -185,7 +187,7 @@ async fn ask_one(
     }
     let key = data.signing_key().map_err(fatal)?;
     let signed = serde_json::to_vec(&offer.sign(&key, identity.manager, identity.cluster)).unwrap_or_default();
-    transport.post(manager, RENEW, signed.into(), ASK_LIMIT).await.map_err(failed)?;
+    transport.post(manager, route::RENEW.path(), signed.into(), ASK_LIMIT).await.map_err(failed)?;
     let began_from = offer.proof.map_or(0, |proof| proof.from.0);
     Ok(Renewed { incarnation: offer.incarnation, epoch: offer.epoch, began_from })
 }

@@ -12,8 +12,8 @@ use festoon_proto::ManagerId;
 use festoon_proto::address::cluster_tls_name;
 use tokio::sync::watch;
 
-use super::routes::ASK;
 use crate::bounded::{self, ReadError};
+use crate::https::route;
 use crate::pki::{Credentials, Tls};
 
 /// Of an answer: a page of the log, of events or of the audit log has less.
@@ -146,7 +146,7 @@ impl Https {
 
 impl Transport for Https {
     async fn call(&self, to: ManagerId, request: Vec<u8>, limit: Duration) -> Result<Vec<u8>, CallError> {
-        self.post(to, ASK, Bytes::from(request), limit).await
+        self.post(to, route::ASK.path(), Bytes::from(request), limit).await
     }
 }
 

@@ -6,7 +6,7 @@
 use axum::body::Bytes;
 use axum::extract::{Extension, State as Shared};
 use axum::http::StatusCode;
-use axum::{Json, Router, routing::post};
+use axum::{Json, Router};
 use festoon_cluster::{Proposal, ProposalId};
 use festoon_control::registry::{Author, Change, Command, RenewManager, State, UnixMs, Vouch, Who};
 use festoon_proto::epoch::EpochProof;
@@ -16,14 +16,10 @@ use serde::{Deserialize, Serialize};
 
 use super::member::{Member, member_or_expired};
 use super::{Cluster, unix_now};
+use crate::https::route::{self, Serve as _};
 use crate::https::{Peer, Refused};
 
-/// `POST`, managers only: a [`Question`]; gets an [`Offer`].
-pub(super) const OFFER: &str = "/cluster/v1/renew/offer";
-/// `POST`, managers only: a [`Signed`].
-pub(super) const RENEW: &str = "/cluster/v1/renew";
-
-/// A manager is about to begin anew.
+/// A manager is about to begin anew: what it says to [`RENEW_OFFER`](route::RENEW_OFFER), which gets an [`Offer`].
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(super) struct Question {
     /// The lowest incarnation that is new to it.
@@ -43,7 +39,7 @@ pub(super) struct Offer {
     pub(super) seen: MapVersion,
 }
 
-/// A manager begins anew, and signs it.
+/// A manager begins anew, and signs it: what it says to [`RENEW`](route::RENEW).
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(super) struct Signed {
     incarnation: u32,
@@ -84,7 +80,7 @@ fn change(manager: ManagerId, incarnation: u32, at: UnixMs) -> Change {
 
 /// The routes under `/cluster/v1/renew`.
 pub(super) fn router(cluster: Cluster) -> Router {
-    Router::new().route(OFFER, post(offer)).route(RENEW, post(renew)).with_state(cluster)
+    Router::new().serve(route::RENEW_OFFER, offer).serve(route::RENEW, renew).with_state(cluster)
 }
 
 async fn offer(

@@ -2,25 +2,24 @@
 
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, FromRequestParts, State as Shared};
+use axum::handler::Handler as _;
 use axum::http::StatusCode;
 use axum::http::request::Parts as Head;
-use axum::routing::post;
 use axum::{Extension, Json, Router};
 use festoon_control::registry::{
     Author, Change, Command, JoinManager, ManagerError, ManagerRole, ManagerSpec, Outcome, Refusal, Who,
 };
-use festoon_proto::http::{MANAGER_JOIN, ManagerJoinRequest, ManagerJoinResponse};
+use festoon_proto::http::{ManagerJoinRequest, ManagerJoinResponse};
 use festoon_proto::token::SecretHash;
 use festoon_proto::{Fingerprint, ManagerId};
 
 use super::member::claimed_member;
 use super::{Cluster, Parts, ProposeError, renewal};
+use crate::https::route::{self, Serve as _};
 use crate::https::{ApiJson, Peer, Refused};
 use crate::pki::SigningRequest;
 use crate::vault::{Vault, VaultError, trusted_pem};
 
-/// `POST`, managers only: one question of consensus, and its answer.
-pub(super) const ASK: &str = "/cluster/v1/ask";
 /// The most that one question takes: a part of a snapshot, or some hundred commands.
 const MAX_QUESTION: usize = 16 << 20;
 
@@ -38,14 +37,14 @@ struct Routes {
 /// The routes under `/cluster/v1/`, for managers alone.
 pub fn router(parts: &Parts) -> Router {
     Router::new()
-        .route(ASK, post(ask).layer(DefaultBodyLimit::max(MAX_QUESTION)))
+        .serve(route::ASK, ask.layer(DefaultBodyLimit::max(MAX_QUESTION)))
         .with_state(Routes::of(parts))
         .merge(renewal::router(parts.cluster.clone()))
 }
 
 /// The route by which a manager joins, which has nothing but a token.
 pub fn join_router(parts: &Parts) -> Router {
-    Router::new().route(MANAGER_JOIN, post(join)).with_state(Routes::of(parts))
+    Router::new().serve(route::MANAGER_JOIN, join).with_state(Routes::of(parts))
 }
 
 /// The manager that asks. Before anything else of a request is read it is certain that it comes from one: a question is

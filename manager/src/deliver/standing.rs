@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::extract::State as Shared;
-use axum::routing::post;
 use axum::{Extension, Json, Router};
 use festoon_events::Cursor;
 use festoon_proto::{EventDestinationId, ManagerId};
@@ -13,10 +12,9 @@ use serde::{Deserialize, Serialize};
 use super::Deliveries;
 use super::role::deliverer;
 use crate::cluster::full_member;
+use crate::https::route::{self, Serve as _};
 use crate::https::{Peer, Refused};
 
-/// `POST`, managers only: how all deliveries go.
-const ASK: &str = "/cluster/v1/deliveries";
 /// How long the one that delivers is waited for.
 const LIMIT: Duration = Duration::from_secs(2);
 
@@ -54,7 +52,7 @@ pub(super) type Standings = BTreeMap<EventDestinationId, Standing>;
 
 /// The route under `/cluster/v1/`.
 pub fn router(deliveries: Deliveries) -> Router {
-    Router::new().route(ASK, post(answer)).with_state(deliveries)
+    Router::new().serve(route::DELIVERIES, answer).with_state(deliveries)
 }
 
 async fn answer(
@@ -74,7 +72,7 @@ impl Deliveries {
     }
 
     async fn ask(&self, manager: ManagerId) -> Option<Standings> {
-        let answer = self.0.managers.post(manager, ASK, axum::body::Bytes::new(), LIMIT).await;
+        let answer = self.0.managers.post(manager, route::DELIVERIES.path(), axum::body::Bytes::new(), LIMIT).await;
         let answer = answer.inspect_err(|error| tracing::debug!(%manager, %error, "it does not say how it delivers"));
         serde_json::from_slice(&answer.ok()?).ok()
     }

@@ -13,7 +13,6 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::State as Of;
-use axum::routing::post;
 use axum::{Extension, Json, Router};
 use festoon_events::standing::{Teller, Unbelieved, check};
 use festoon_events::{Copies, Cursor, Event, Place, Position, Source};
@@ -28,10 +27,9 @@ use super::Events;
 use super::store::{Store, StoreError};
 use super::writer::Arrival;
 use crate::cluster::{Cluster, Https, member, unix_now};
+use crate::https::route::{self, Serve as _};
 use crate::https::{Peer, Refused};
 
-/// `POST`, managers only: what this manager tells behind a cursor.
-const ASK: &str = "/cluster/v1/events";
 /// Events in one answer.
 const PART: usize = 1_000;
 /// How long a question waits for something to tell.
@@ -73,7 +71,7 @@ type Known = Arc<Mutex<Shared>>;
 
 /// The route under `/cluster/v1/`.
 pub fn router(events: Events) -> Router {
-    Router::new().route(ASK, post(answer)).with_state(events)
+    Router::new().serve(route::EVENTS, answer).with_state(events)
 }
 
 async fn answer(
@@ -312,7 +310,7 @@ impl Pull {
         waits: bool,
     ) -> anyhow::Result<(Vec<(Position, Event)>, Cursor)> {
         let question = serde_json::to_vec(&Question { after: after.to_string(), of: source, waits })?;
-        let answer = self.managers.post(self.of, ASK, question.into(), LIMIT).await?;
+        let answer = self.managers.post(self.of, route::EVENTS.path(), question.into(), LIMIT).await?;
         let Answer { events, told } = serde_json::from_slice(&answer)?;
         anyhow::ensure!(events.len() <= PART, "manager {} answered with more events than it may", self.of);
         Ok((events, told.parse()?))

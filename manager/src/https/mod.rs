@@ -11,6 +11,7 @@ mod lately;
 mod later;
 mod places;
 mod refused;
+pub mod route;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};

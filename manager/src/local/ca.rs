@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
 
 use super::{Admin, Opener};
-use crate::certificate::{Answer, SHOWN, Shown};
-use crate::https::{ApiJson, Refused};
+use crate::certificate::{Answer, Shown};
+use crate::https::{ApiJson, Refused, route};
 use crate::vault::begin_ca_rotation;
 
 /// `GET`: a [`CaReport`].
@@ -185,7 +185,9 @@ async fn ask_all(admin: &Admin, state: &State) -> BTreeMap<ManagerId, Answer> {
     let mut asked = JoinSet::new();
     for id in state.managers().map(|manager| manager.id).filter(|id| *id != admin.manager) {
         let managers = admin.keeper.managers.clone();
-        asked.spawn(async move { (id, managers.post(id, SHOWN, Bytes::new(), ASK_LIMIT).await) });
+        asked.spawn(
+            async move { (id, managers.post(id, route::CERTIFICATE_SHOWN.path(), Bytes::new(), ASK_LIMIT).await) },
+        );
     }
     let mut answers = BTreeMap::from([(admin.manager, Answer::of(&admin.keeper))]);
     while let Some(answered) = asked.join_next().await {

@@ -9,22 +9,20 @@ use std::time::Duration;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State as Shared};
 use axum::http::StatusCode;
-use axum::routing::{get, post};
 use axum::{Json, Router};
 use festoon_control::registry::{Author, Change, Command, Outcome, Who};
 use festoon_proto::ManagerId;
 use tokio::net::UnixListener;
 use tokio::sync::{mpsc, oneshot};
 
-use super::api::{LEAVE, OWN_KEY, PROMOTE, REJOIN, STATUS};
-use super::ca::{self, CA, CA_PROMOTE, CA_RETIRE, CA_ROTATE};
 use super::opener::Opener;
-use super::{membership, own_key};
+use super::{ca, membership, own_key};
 use crate::api::Api;
 use crate::certificate::Keeper;
 use crate::cluster::{Cluster, ProposeError};
 use crate::driver::NodeHandle;
 use crate::https::Refused;
+use crate::https::route::{self, Serve as _};
 use crate::metrics::{Requests, Way};
 use crate::own_key::OwnKey;
 use crate::snapshot::Snapshots;
@@ -99,15 +97,16 @@ impl Server {
     pub async fn run(self, admin: Admin) -> io::Result<()> {
         let requests = admin.requests.clone();
         let routes = Router::new()
-            .route(STATUS, get(status))
-            .route(LEAVE, post(membership::leave))
-            .route(PROMOTE, get(membership::promotion).post(membership::promote))
-            .route(REJOIN, post(membership::rejoin))
-            .route(CA, get(ca::show))
-            .route(CA_ROTATE, post(ca::rotate))
-            .route(CA_PROMOTE, post(ca::promote))
-            .route(CA_RETIRE, post(ca::retire))
-            .route(OWN_KEY, post(own_key::rotate))
+            .serve(route::STATUS, status)
+            .serve(route::LEAVE, membership::leave)
+            .serve(route::PROMOTION, membership::promotion)
+            .serve(route::PROMOTE, membership::promote)
+            .serve(route::REJOIN, membership::rejoin)
+            .serve(route::CA, ca::show)
+            .serve(route::CA_ROTATE, ca::rotate)
+            .serve(route::CA_PROMOTE, ca::promote)
+            .serve(route::CA_RETIRE, ca::retire)
+            .serve(route::OWN_KEY, own_key::rotate)
             .with_state(admin.clone())
             .merge(crate::api::local_router(admin.api));
         let routes = requests.observe(routes, Way::Socket);

@@ -12,6 +12,7 @@ mod events;
 mod flood;
 mod floods;
 mod half_open;
+mod hostile;
 mod kill9;
 mod lan_attacker;
 mod leader;
@@ -22,6 +23,7 @@ mod one_way;
 mod partition;
 mod races;
 mod registry_kills;
+mod removed;
 mod report;
 mod resize;
 mod restart;
@@ -50,7 +52,7 @@ struct Measurement {
     run: fn(&Lab, &mut Report) -> anyhow::Result<()>,
 }
 
-const ALL: [Measurement; 31] = [
+const ALL: [Measurement; 33] = [
     Measurement { name: "kill9", run: kill9::measure },
     Measurement { name: "blackhole", run: blackhole::measure },
     Measurement { name: "one_way", run: one_way::measure },
@@ -75,6 +77,8 @@ const ALL: [Measurement; 31] = [
     Measurement { name: "bad_datagrams", run: bad_datagrams::measure },
     Measurement { name: "bad_keys", run: bad_keys::measure },
     Measurement { name: "bad_tokens", run: bad_tokens::measure },
+    Measurement { name: "hostile", run: hostile::measure },
+    Measurement { name: "removed", run: removed::measure },
     Measurement { name: "spoofed", run: spoofed::measure },
     Measurement { name: "lan_attacker", run: lan_attacker::measure },
     Measurement { name: "handshake_flood", run: floods::handshakes },

@@ -184,6 +184,41 @@ impl Flood {
     }
 }
 
+/// Any other tool, until finished.
+#[derive(Debug)]
+pub struct Tool {
+    program: Program,
+    report: PathBuf,
+}
+
+impl Tool {
+    /// Starts `festoon-labtool` with these arguments.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start(host: &Host, args: &[String]) -> anyhow::Result<Self> {
+        let (program, report) = spawn(host, args)?;
+        Ok(Self { program, report })
+    }
+
+    /// Waits until it has said this.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub fn wait_for_log(&mut self, text: &str) -> anyhow::Result<()> {
+        self.program.wait_for_log(START, text).map(drop)
+    }
+
+    /// Stops it, and gives its report.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn finish<T: DeserializeOwned>(mut self) -> anyhow::Result<T> {
+        self.program.close_stdin();
+        finish(&mut self.program, &self.report)
+    }
+}
+
 fn spawn(host: &Host, what: &[String]) -> anyhow::Result<(Program, PathBuf)> {
     let site = host.site();
     let report = site.dir.join(format!("report{}.json", site.next_serial()));

@@ -52,7 +52,7 @@ pub use command::tool;
 pub use delay::{Delay, Delayed};
 pub use fault::{Fault, Slowed};
 pub use host::Host;
-pub use measure::{Echo, Flood, Receiver, Stream};
+pub use measure::{Echo, Flood, Receiver, Stream, Tool};
 pub use namespace::Namespace;
 pub use narrow::Narrowed;
 pub use path::Path;

@@ -7,8 +7,8 @@ use std::time::Duration;
 use anyhow::Context;
 
 use super::admin::Admin;
-use super::in_file;
 use super::status::{Listed, ManagerStatus};
+use super::{in_file, wait_until_slowly};
 use crate::lab::{Host, Program, tool};
 
 const START: Duration = Duration::from_secs(10);
@@ -63,6 +63,29 @@ impl Manager {
         let token = in_file(dir.parent().unwrap_or(Path::new(".")), token)?;
         let args = ["join".to_owned(), token].into_iter().chain(me.options());
         Self::enter(host, dir, me, &args.collect::<Vec<_>>())
+    }
+
+    /// Runs a witness of the cluster that `token` is from: it votes, and no more.
+    ///
+    /// # Errors
+    /// When it is not let in.
+    pub fn witness(host: &Host, dir: PathBuf, me: &Introduction, token: &str) -> anyhow::Result<Self> {
+        let token = in_file(dir.parent().unwrap_or(Path::new(".")), token)?;
+        let mut witness = Self { host: host.clone(), id: 0, name: me.name.clone(), data_dir: dir, program: None };
+        let (name, https) = (format!("--name={}", me.name), format!("--https={}", me.underlay));
+        witness.run(&["witness", &token, &name, &https])?;
+        witness.start_witness()?;
+        witness.id = witness.status()?.manager;
+        Ok(witness)
+    }
+
+    /// Starts a witness and waits until it answers. It never says that it serves.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub fn start_witness(&mut self) -> anyhow::Result<()> {
+        self.spawn()?;
+        wait_until_slowly(START, "an answer of the witness", || Ok(self.status().is_ok()))
     }
 
     /// Makes the first manager of a cluster that lost all of them, from a snapshot and the recovery key.

@@ -1,30 +1,25 @@
 //! An endpoint that was let in and turned hostile: it has an agent's identity, and says and sends what no agent does.
 
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use clap::{Args, ValueEnum};
-use festoon_dataplane::UnderlayPath;
-use festoon_dataplane::batch::UnderlayBatch;
-use festoon_dataplane::drop_reason::DropCounters;
-use festoon_dataplane::peers::{PeerId, Peers, Received};
 use festoon_proto::map::EndpointMap;
 use festoon_proto::signal::{Attach, Detach, Message, MoveReason};
 use festoon_proto::{Attachment, Generation, ManagerId, PrivateKey};
 use serde::{Deserialize, Serialize};
 
-use super::stop::{POLL, Stop};
+use super::stop::Stop;
+use super::tunnel::{Heard, Tunnel};
 use crate::clock::now;
 
 /// How long it takes to have a session and to be carried, at most.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The protocol of the payload: UDP.
 const UDP: u8 = 17;
-/// Room for any datagram and the packet in it.
-const LARGEST_DATAGRAM: usize = 66_000;
 
 /// `hostile`.
 #[derive(Debug, Args)]
@@ -85,9 +80,11 @@ pub fn run(args: &HostileArgs, stop: &Stop) -> anyhow::Result<HostileReport> {
     let mut endpoint = Endpoint::open(&args.state_dir, ManagerId(args.manager))?;
     eprintln!("carried as {}", endpoint.settle(stop)?.generation);
     let interval = Duration::try_from_secs_f64(1.0 / args.rate).context("--rate is no rate")?;
-    endpoint.to = args.port.map_or(endpoint.at, |port| SocketAddr::new(endpoint.at.ip(), port));
+    let at = endpoint.tunnel.at;
+    endpoint.tunnel.to = args.port.map_or(at, |port| SocketAddr::new(at.ip(), port));
+    (endpoint.tunnel.sent, endpoint.tunnel.refused) = (0, 0);
     endpoint.report = HostileReport::default();
-    endpoint.socket.set_nonblocking(true)?;
+    endpoint.tunnel.socket.set_nonblocking(true)?;
     let mut due = now();
     for number in 0_u64.. {
         if !stop.pause_until(due) {
@@ -97,24 +94,17 @@ pub fn run(args: &HostileArgs, stop: &Stop) -> anyhow::Result<HostileReport> {
         while endpoint.receive()? {}
         due += interval;
     }
-    Ok(endpoint.report)
+    let Tunnel { sent, refused, .. } = endpoint.tunnel;
+    Ok(HostileReport { sent, refused, ..endpoint.report })
 }
 
-/// One end of a tunnel.
+/// An endpoint that has an agent's identity.
 struct Endpoint {
-    socket: UdpSocket,
-    peers: Peers<()>,
-    manager: PeerId,
+    tunnel: Tunnel,
     id: ManagerId,
-    /// The manager's underlay address.
-    at: SocketAddr,
-    /// Where datagrams go.
-    to: SocketAddr,
     source: Ipv4Addr,
     generation: Generation,
     known: Option<Attachment>,
-    buffer: Vec<u8>,
-    plain: Vec<u8>,
     report: HostileReport,
 }
 
@@ -128,28 +118,9 @@ impl Endpoint {
         let at = *manager.underlay.first().context("the manager has no address")?;
         let v4 = |address: &IpAddr| if let IpAddr::V4(address) = address { Some(*address) } else { None };
         let source = map.addresses.iter().find_map(v4).context("the endpoint has no IPv4 address")?;
-        let any: SocketAddr = if at.is_ipv6() { "[::]:0".parse()? } else { "0.0.0.0:0".parse()? };
-        let socket = UdpSocket::bind(any)?;
-        socket.set_read_timeout(Some(POLL))?;
-        let mut peers = Peers::new(&key, false);
-        let peer = peers.insert(manager.public_key, ()).context("no room for a manager")?;
-        peers.set_candidates(peer, &[at]);
-        let (buffer, plain) = (vec![0; LARGEST_DATAGRAM], vec![0; LARGEST_DATAGRAM]);
+        let tunnel = Tunnel::open(&key, manager.public_key, at)?;
         let (generation, report) = (Generation(1), HostileReport::default());
-        Ok(Self {
-            socket,
-            peers,
-            manager: peer,
-            id,
-            at,
-            to: at,
-            source,
-            generation,
-            known: None,
-            buffer,
-            plain,
-            report,
-        })
+        Ok(Self { tunnel, id, source, generation, known: None, report })
     }
 
     /// Waits until the manager carries it: one that knows a higher generation says which, and the next is above it.
@@ -164,19 +135,18 @@ impl Endpoint {
                 _ => {}
             }
         }
-        bail!("the manager at {} does not carry this endpoint", self.at)
+        bail!("the manager at {} does not carry this endpoint", self.tunnel.at)
     }
 
     fn act(&mut self, args: &HostileArgs, number: u64) -> anyhow::Result<()> {
         match args.what {
             Flood::Packets => {
                 let target = args.targets[usize::try_from(number)? % args.targets.len()];
-                let packet = packet(self.source, target, args.size, number as u16);
-                self.send(|peers, manager, batch| peers.send(manager, &packet, batch).is_ok())
+                self.tunnel.send(&packet(self.source, target, args.size, number as u16))
             }
             Flood::Attaches if number % 2 == 1 => {
                 let generation = self.generation;
-                self.say(&Message::Detach(Detach { generation }))
+                self.tunnel.say(&Message::Detach(Detach { generation }))
             }
             Flood::Attaches => {
                 self.generation = self.generation.next();
@@ -188,50 +158,20 @@ impl Endpoint {
     }
 
     fn attach(&mut self, generation: Generation) -> anyhow::Result<()> {
-        self.say(&Message::Attach(Attach { generation, why: MoveReason::Started, gap_ms: None }))
-    }
-
-    fn say(&mut self, message: &Message) -> anyhow::Result<()> {
-        self.send(|peers, manager, batch| peers.signal(manager, message, batch).is_ok())
-    }
-
-    /// Sends what `make` leaves to be sent.
-    fn send(&mut self, make: impl FnOnce(&mut Peers<()>, PeerId, &mut UnderlayBatch) -> bool) -> anyhow::Result<()> {
-        let mut batch = UnderlayBatch::new(1);
-        ensure!(make(&mut self.peers, self.manager, &mut batch), "a packet was not encrypted: the session is lost");
-        self.transmit(&batch);
-        Ok(())
-    }
-
-    fn transmit(&mut self, batch: &UnderlayBatch) {
-        for datagram in batch.groups().flat_map(|group| group.datagrams().collect::<Vec<_>>()) {
-            match self.socket.send_to(datagram, self.to) {
-                Ok(_) => self.report.sent += 1,
-                Err(_) => self.report.refused += 1,
-            }
-        }
+        self.tunnel.say(&Message::Attach(Attach { generation, why: MoveReason::Started, gap_ms: None }))
     }
 
     /// Takes a datagram, if there is one.
     fn receive(&mut self) -> anyhow::Result<bool> {
-        let (len, remote) = match self.socket.recv_from(&mut self.buffer) {
-            Ok(received) => received,
-            // Nothing came, or an ICMP error did.
-            Err(_) => return Ok(false),
-        };
-        let (mut batch, mut drops) = (UnderlayBatch::new(1), DropCounters::default());
-        let path = UnderlayPath { remote, local: None };
-        let datagram = self.buffer.get(..len).context("more than the buffer holds")?;
-        match self.peers.receive(now(), path, datagram, &mut self.plain, &mut batch, &mut drops) {
-            Received::Packet { .. } => self.report.packets_back += 1,
-            Received::Signal { message: Message::AttachReply(reply), .. } => {
+        match self.tunnel.receive()? {
+            Heard::Nothing => return Ok(false),
+            Heard::Packet => self.report.packets_back += 1,
+            Heard::Signal(Message::AttachReply(reply)) => {
                 self.report.attach_replies += 1;
                 self.known = Some(reply.attachment);
             }
-            _ => {}
+            Heard::Signal(_) | Heard::Protocol => {}
         }
-        while self.peers.handle_handshake(now(), &mut batch, &mut drops).is_some() {}
-        self.transmit(&batch);
         Ok(true)
     }
 }

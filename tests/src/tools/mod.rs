@@ -1,6 +1,7 @@
 //! What `festoon-labtool` does inside a lab host. Every command runs until its count, its duration, SIGTERM or (with
 //! `--until-eof`) the end of its standard input, and then always writes its report as one JSON object.
 
+pub mod ask;
 pub mod echo;
 pub mod flood;
 pub mod forge;
@@ -14,8 +15,10 @@ pub mod pattern;
 pub mod raw;
 pub mod receive;
 pub mod relay;
+pub mod signals;
 pub mod stop;
 pub mod stream;
+mod tunnel;
 pub mod udp;
 pub mod webhooks;
 
@@ -67,6 +70,14 @@ enum Tool {
     UdpFlood(flood::FloodArgs),
     /// Misuses the identity of an agent: floods its manager.
     Hostile(hostile::HostileArgs),
+    /// Sends HTTP requests with any certificate, and reports the answers.
+    Ask(ask::AskArgs),
+    /// Holds such connections open, and reports when the other end closes them.
+    AskHold(ask::AskArgs),
+    /// Repeats such requests, and reports since when they are refused.
+    AskRepeat(ask::AskArgs),
+    /// Says signal messages in tunnels, with any key, and reports the answers.
+    Signals(signals::SignalsArgs),
     /// Sends whole IP packets as they are.
     RawSend(raw::RawArgs),
     /// Holds TCP connections that say nothing.
@@ -102,6 +113,10 @@ pub fn main() -> anyhow::Result<()> {
         Tool::UdpJunk(args) => write_report(out, &junk::send(&args, &stop)?),
         Tool::UdpFlood(args) => write_report(out, &flood::send(&args, &stop)?),
         Tool::Hostile(args) => write_report(out, &hostile::run(&args, &stop)?),
+        Tool::Ask(args) => write_report(out, &ask::ask(&args, &stop)?),
+        Tool::AskHold(args) => write_report(out, &ask::hold(&args, &stop)?),
+        Tool::AskRepeat(args) => write_report(out, &ask::insist(&args, &stop)?),
+        Tool::Signals(args) => write_report(out, &signals::say(&args, &stop)?),
         Tool::RawSend(args) => write_report(out, &raw::send(&args, &stop)?),
         Tool::TcpHold(args) => write_report(out, &hold::hold(&args, &stop)),
         Tool::TcpServe(args) => receive::serve(&args, &stop, out),

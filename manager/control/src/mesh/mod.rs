@@ -323,6 +323,9 @@ impl Mesh {
         if links.neighbours.len() > MAX_NEIGHBOURS {
             return; // No manager says this, and it could not be passed on.
         }
+        if !self.topology.is_possible(&links) {
+            return; // Its origin could not outbid it.
+        }
         let topic = Topic::Links(links.origin);
         let order = self.topology.merge(links);
         self.spread(topic, Some(from), order);

@@ -15,6 +15,12 @@ const HOP_COST: u64 = RTT_NOISE.as_micros() as u64;
 /// Link states kept of managers that are not members: the registry may yet say that they are.
 const MAX_STRANGERS: usize = 32;
 
+/// The highest sequence that the first statement of a manager may have, about whom nothing is known: milliseconds since 1970 reach
+/// it in the year 10889.
+const FIRST_SEQUENCE: u64 = 1 << 48;
+/// By how much a sequence may grow from one statement to the next: more than from 1970 until now, where a clock may have been.
+const SEQUENCE_LEAP: u64 = 1 << 42;
+
 /// The way to a manager.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Path {
@@ -83,6 +89,13 @@ impl Topology {
         self.states.retain(|origin, _| !self.removed.contains(origin));
         self.members = members;
         gone
+    }
+
+    /// Whether a manager can have come to this sequence. It begins with the time in milliseconds, and grows by one with each
+    /// statement. A sequence near the last one there is would be the end of all that the manager could say of itself.
+    pub(super) fn is_possible(&self, state: &LinkState) -> bool {
+        let known = self.states.get(&state.origin);
+        state.sequence <= known.map_or(FIRST_SEQUENCE, |known| known.sequence.saturating_add(SEQUENCE_LEAP))
     }
 
     /// Holds `state` if it is newer, and says how it compares with what was known: `Greater` is news. [`Topology::refresh`]

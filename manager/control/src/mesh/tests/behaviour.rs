@@ -187,6 +187,34 @@ fn a_restarted_manager_learns_everything_and_outbids_its_earlier_life() {
     }
 }
 
+/// Whoever speaks for another with the last sequence there is would have the last word for good.
+#[test]
+fn no_manager_has_the_last_word_on_another() {
+    let mut net = Net::full(3, 1);
+    net.settle();
+    let known = |net: &Net| net.mesh(1).topology.link_state(m(2)).map_or(0, |state| state.sequence);
+    for (number, leap) in [u64::MAX, (1 << 42) + 1, 1 << 42, 1].into_iter().enumerate() {
+        let forged = LinkState {
+            origin: m(2),
+            sequence: known(&net).saturating_add(leap),
+            state: ManagerState::Draining,
+            neighbours: Vec::new(),
+        };
+        let flood = Flood {
+            sequence: 1_000 + number as u64,
+            attachments: Vec::new(),
+            detachments: Vec::new(),
+            links: vec![forged],
+            wants_all: false,
+        };
+        net.with(1, |mesh, now| mesh.handle_flood(now, m(3), flood));
+        net.settle();
+        assert_eq!(net.mesh(1).state_of(m(2)), Some(ManagerState::Serving), "after a leap by {leap}");
+        assert_eq!(net.mesh(1).next_hop(m(2)), Some(m(2)));
+        net.assert_agreement();
+    }
+}
+
 #[test]
 fn what_arrives_before_the_link_is_up_is_believed_and_said_again_afterwards() {
     let mut net = Net::new(2, 1);
