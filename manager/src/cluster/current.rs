@@ -274,7 +274,8 @@ impl Cluster {
     pub(super) async fn may_promote(&self) -> Result<Option<EpochId>, AnewError> {
         let member = self.member();
         // Whether the others are enough is known for certain only by asking them: a leader may be about to be elected.
-        match member.propose(Command::Expire(UnixMs(0))).await {
+        // What is proposed changes nothing, and no clock can be in its way.
+        match member.propose(Command::Batch(Vec::new())).await {
             Ok(_) | Err(ProposeError::Refused(_)) => Err(AnewError::HasQuorum),
             Err(ProposeError::Fenced { theirs, .. }) if is_anybody_in_later(&member).await => {
                 Err(AnewError::Fenced(theirs))

@@ -71,6 +71,8 @@ fn status_of(kind: &str) -> StatusCode {
         "user-unknown" | "api-token-unknown" | "session-unknown" => StatusCode::NOT_FOUND,
         "set-up-secret" | "endpoint-disabled" | "endpoint-not-its-own" => StatusCode::FORBIDDEN,
         "changed-meanwhile" => StatusCode::PRECONDITION_FAILED,
+        // Another manager may have a clock that is right.
+        "clock-differs" | "time-unknown" => StatusCode::SERVICE_UNAVAILABLE,
         "idempotency-key-reused" => StatusCode::UNPROCESSABLE_ENTITY,
         kind if kind.starts_with("bad-") => StatusCode::UNPROCESSABLE_ENTITY,
         _ => StatusCode::CONFLICT,

@@ -21,7 +21,7 @@ const OPERATIONS: &[(&str, &str, Right, &str)] = &[
     ("GET", "/session/oidc/callback", Nothing, ""),
     ("POST", "/setup/secret", More, ""),
     ("GET", "/session", Viewer, ""),
-    ("POST", "/session/confirm", Viewer, r#"{"password": "correct horse battery"}"#),
+    ("POST", "/session/confirm", Viewer, r#"{"password": "not this one, a viewer"}"#),
     ("GET", "/cluster", Viewer, ""),
     ("GET", "/networks", Viewer, ""),
     ("POST", "/networks", More, r#"{"name": "second", "prefixes": ["10.9.0.0/24"]}"#),

@@ -58,6 +58,8 @@ pub fn run(lab: &Lab) -> anyhow::Result<Outcome> {
     let attackers = cast::attackers(lab, &world)?;
     let before = trail::last(&world)?;
     ask_all(&world, &attack, &attackers, &mut tally)?;
+    // On a machine that is busy it may have moved meanwhile, and moves back.
+    world::wait_carried(&world.overlay)?;
     let standing = messages::standing(&world.overlay)?;
     let heard = messages::run(&world, &attackers, &mut tally)?;
     let since = messages::standing(&world.overlay)?;

@@ -157,7 +157,7 @@ fn wait_voters(manager: &Manager, count: usize) -> anyhow::Result<()> {
 
 /// Waits until the agent is with the manager that is preferred, and could go to the other: then it stays. The overlay has one more
 /// manager, which is down for good.
-fn wait_carried(overlay: &Overlay<'_>) -> anyhow::Result<()> {
+pub(super) fn wait_carried(overlay: &Overlay<'_>) -> anyhow::Result<()> {
     let agent = overlay.agents.first().context("no agent")?;
     let preferred = overlay.first_manager()?.id;
     wait_until_slowly(2 * SOON, "the agent is with the preferred manager", || {
