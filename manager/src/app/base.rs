@@ -94,7 +94,7 @@ pub(super) async fn start(data: &DataDir, config: &Config) -> anyhow::Result<Bas
     let identity = data.identity()?;
     let me = identity.manager;
     let (credentials, parts) = open(data, &identity).await?;
-    let https = listen(config, &identity, &parts.cluster, &credentials).await?;
+    let https = listen(config, &identity, &parts.cluster, &credentials)?;
     let keeper = keeper(me, &parts, &credentials);
     let snapshots = Snapshots::new(&config.snapshots, data, me, parts.cluster.clone(), parts.vault.clone());
     let trail = Trail::new(me, parts.cluster.clone(), parts.managers.clone());
@@ -162,7 +162,7 @@ async fn open(data: &DataDir, identity: &Identity) -> anyhow::Result<(Credential
 }
 
 /// Binds the HTTPS listener.
-async fn listen(
+fn listen(
     config: &Config,
     identity: &Identity,
     cluster: &Cluster,
@@ -170,7 +170,7 @@ async fn listen(
 ) -> anyhow::Result<https::Server> {
     let me = identity.manager;
     let port = https_port(&cluster.snapshot(), me).unwrap_or(identity.https_port);
-    let https = https::build(&config.https, port, credentials).await;
+    let https = https::build(&config.https, port, credentials);
     let https = https.with_context(|| format!("can't listen on TCP port {port}"))?;
     tracing::info!(manager = %me, https = %https.local_addr()?, "listening");
     Ok(https)

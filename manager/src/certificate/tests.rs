@@ -86,7 +86,7 @@ impl World {
         let states = watch::Sender::new(Arc::new(state.clone()));
         let [first, second] = [1, 2].map(|number| Member::new(number, &state, states.subscribe()));
         let config = https::Config { listen: Some(([127, 0, 0, 1], 0).into()), ..https::Config::default() };
-        let server = https::build(&config, 0, &first.keeper.credentials).await.unwrap();
+        let server = https::build(&config, 0, &first.keeper.credentials).unwrap();
         let at = server.local_addr().unwrap();
         let routes = Router::new().route("/who", post(who));
         tokio::spawn(server.run(https::Routes { everybody: routes.clone(), managers: routes }));

@@ -28,7 +28,7 @@ impl Peers {
         match written {
             Ok(()) => self.written = now,
             Err(error) => {
-                tracing::warn!(%error, "peers.json can't be written: without it and the registry, this manager would not find the others")
+                tracing::warn!(%error, "peers.json can't be written: without it and the registry, this manager would not find the others");
             }
         }
     }

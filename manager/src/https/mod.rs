@@ -30,7 +30,7 @@ use hyper_util::service::TowerToHyperService;
 use rustls::pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
 use socket2::SockRef;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -130,6 +130,9 @@ impl Routes {
     }
 }
 
+/// Connections that the kernel holds until they are taken: when there is no room, whoever comes tries again after a second.
+const BACKLOG: u32 = 4096;
+
 /// The listener, bound.
 #[derive(Debug)]
 pub struct Server {
@@ -139,21 +142,27 @@ pub struct Server {
     connections: Connections,
 }
 
-/// Binds the listener. `port` is that of the registry.
-pub async fn build(config: &Config, port: u16, credentials: &Credentials) -> io::Result<Server> {
+/// Binds the listener. `port` is that of the registry. Must run inside tokio.
+pub fn build(config: &Config, port: u16, credentials: &Credentials) -> io::Result<Server> {
     let listener = match config.listen {
-        Some(at) => TcpListener::bind(at).await?,
+        Some(at) => bind(at)?,
         // A host may have no IPv6 at all.
-        None => match TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).await {
-            Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
-                TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).await?
-            }
+        None => match bind((Ipv6Addr::UNSPECIFIED, port).into()) {
+            Err(error) if error.kind() != io::ErrorKind::AddrInUse => bind((Ipv4Addr::UNSPECIFIED, port).into())?,
             bound => bound?,
         },
     };
     raise_file_limit();
     let (places, connections) = (Places::default(), Connections::default());
     Ok(Server { listener, credentials: credentials.clone(), places, connections })
+}
+
+fn bind(at: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if at.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // The connections of a manager that was just stopped may still be closing.
+    socket.set_reuseaddr(true)?;
+    socket.bind(at)?;
+    socket.listen(BACKLOG)
 }
 
 /// As many open files as the system lets this process have: a connection is one. A shell often gives 1,024.
