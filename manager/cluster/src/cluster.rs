@@ -8,7 +8,7 @@ use festoon_control::registry::{State, UnixMs, audit};
 use festoon_proto::epoch::{EpochProof, Roster};
 use festoon_proto::map::MapVersion;
 use festoon_proto::{EpochId, ManagerId, SigningKey};
-use openraft::error::{InitializeError, InstallSnapshotError, RaftError};
+use openraft::error::{InitializeError, RaftError};
 use openraft::storage::RaftLogStorage as _;
 use openraft::{Config, EmptyNode, Raft, RaftMetrics, SnapshotPolicy};
 use tokio::sync::watch;
@@ -17,14 +17,14 @@ use tokio::task::{JoinHandle, JoinSet};
 use crate::clock::Clock;
 use crate::compare::Comparison;
 use crate::fence::Fence;
+use crate::guard::Parts;
 use crate::hand_over;
 use crate::handled::Handled;
 use crate::health::{Health, SILENT};
 use crate::members::{self, Turn};
-use crate::message::{Answer, Envelope, Rejection, Removal, Request, decode, encode};
+use crate::message::{Answer, Removal, Request};
 use crate::network::Network;
 use crate::own_log::{OwnLog, Tail, UntilEnd};
-use crate::propose::Attempt;
 use crate::reach::Reach;
 use crate::read_index::Confirmed;
 use crate::settings::{ProposalIds, Settings};
@@ -84,11 +84,12 @@ pub struct Cluster<T> {
     pub(crate) raft: Raft<TypeConfig>,
     pub(crate) ids: ProposalIds,
     pub(crate) signer: Signer,
-    state: watch::Receiver<Arc<State>>,
+    pub(crate) state: watch::Receiver<Arc<State>>,
     pub(crate) network: Network<T>,
     pub(crate) turn: Turn,
     pub(crate) silence: Silence,
-    handled: Handled,
+    pub(crate) handled: Handled,
+    pub(crate) parts: Parts,
     pub(crate) confirmed: Confirmed,
     pub(crate) comparison: Comparison,
     pub(crate) clock: Clock,
@@ -169,7 +170,7 @@ impl<T: Transport> Cluster<T> {
         let follow = Arc::new(Task(tokio::spawn(follow)));
         let (log, begun_with) = (UntilEnd::new(own_log), Arc::new(begun_with));
         let ids = ProposalIds::new(settings.seed);
-        let (handled, confirmed) = (Handled::default(), Confirmed::default());
+        let (handled, parts, confirmed) = (Handled::default(), Parts::default(), Confirmed::default());
         Ok(Self {
             raft,
             ids,
@@ -179,6 +180,7 @@ impl<T: Transport> Cluster<T> {
             turn,
             silence,
             handled,
+            parts,
             confirmed,
             comparison,
             clock,
@@ -277,89 +279,6 @@ impl<T: Transport> Cluster<T> {
         }
     }
 
-    /// Answers a request that another manager's [`Transport`] brought. `from` is who that manager is for certain.
-    pub async fn answer(&self, from: ManagerId, request: &[u8]) -> Vec<u8> {
-        let answer = match decode::<Envelope>(request) {
-            Some(envelope) if envelope.from.manager == from => self.answer_to(envelope).await,
-            _ => Err(Rejection::NotUnderstood),
-        };
-        encode(&answer.unwrap_or_else(Answer::Rejected))
-    }
-
-    async fn answer_to(&self, envelope: Envelope) -> Result<Answer, Rejection> {
-        self.admit(&envelope)?;
-        self.network.reach.heard(envelope.from);
-        match envelope.request {
-            Request::Append(rpc) => self.raft.append_entries(rpc).await.map(Answer::Append).map_err(stopped),
-            Request::Vote(rpc) => {
-                let answer = self.raft.vote(rpc).await.map_err(stopped)?;
-                if answer.vote_granted {
-                    self.network.tally.grants_vote();
-                }
-                Ok(Answer::Vote(answer))
-            }
-            Request::Snapshot(rpc) => match self.raft.install_snapshot(rpc).await {
-                Ok(answer) => Ok(Answer::Snapshot(Ok(answer))),
-                Err(RaftError::APIError(error)) => Ok(Answer::Snapshot(Err::<_, InstallSnapshotError>(error))),
-                Err(RaftError::Fatal(_)) => Err(Rejection::Stopped),
-            },
-            Request::Propose { proposal, attempt, .. } if !self.handled.is_first(proposal.id, attempt) => {
-                Err(Rejection::Repeated)
-            }
-            Request::Propose { proposal, is_again, .. } => {
-                self.write(*proposal, is_again).await.map(Answer::Applied).map_err(|attempt| match attempt {
-                    Attempt::Stopped => Rejection::Stopped,
-                    Attempt::StillNeeded(silent) => Rejection::StillNeeded(silent),
-                    Attempt::NotTaken => Rejection::NotTaken,
-                    Attempt::Unknown => Rejection::NotLeader,
-                })
-            }
-            Request::Health => Ok(Answer::Health(self.health())),
-            Request::Digests => Ok(Answer::Digests(self.comparison.digests().await)),
-            Request::Clock => Ok(Answer::Clock(self.clock.own_now())),
-        }
-    }
-
-    /// Whether sender and addressee are in the same epoch, and the addressee is this incarnation of this manager.
-    fn admit(&self, envelope: &Envelope) -> Result<(), Rejection> {
-        let Network { me, fence, .. } = &self.network;
-        if envelope.epoch > fence.epoch() {
-            if let Some(proof) = envelope.proof.filter(|proof| proof.epoch == envelope.epoch) {
-                fence.close(&proof);
-            }
-            return Err(Rejection::EarlierEpoch(fence.epoch()));
-        }
-        if self.is_removed(envelope.from.manager) {
-            return Err(self.removal(envelope.from.manager));
-        }
-        if envelope.epoch < fence.later().unwrap_or(fence.epoch()) {
-            let proof = fence.later_proof().or_else(|| self.network.proof());
-            return Err(proof.map_or(Rejection::NotReady, Rejection::LaterEpoch));
-        }
-        if envelope.to != *me {
-            return Err(Rejection::OtherMember(*me));
-        }
-        Ok(())
-    }
-
-    fn removal(&self, removed: ManagerId) -> Rejection {
-        let state = self.snapshot();
-        let removal = Removal { epoch: self.network.fence.epoch(), began_from: state.epoch().began_from() };
-        self.signer.removal(&state, removed, removal).map_or(Rejection::NotMember, Rejection::Removed)
-    }
-
-    /// Whether a manager was in the cluster and is not any more, not even to those that vote: one that leaves may lead
-    /// until the others know.
-    fn is_removed(&self, manager: ManagerId) -> bool {
-        let state = self.state.borrow();
-        let votes = || {
-            let metrics = self.raft.metrics();
-            let membership = Arc::clone(&metrics.borrow().membership_config);
-            membership.nodes().any(|(id, _)| id.manager == manager)
-        };
-        state.was_given_to_manager(manager) && state.manager(manager).is_none() && !votes()
-    }
-
     /// Waits until another manager says that this one was removed from the cluster. May be cancelled at any time.
     pub async fn removed(&self) -> Removal {
         self.network.fence.removed().await
@@ -429,10 +348,6 @@ impl<T: Transport> Cluster<T> {
         }
         self.log.take()
     }
-}
-
-fn stopped<E>(_: E) -> Rejection {
-    Rejection::Stopped
 }
 
 /// Asks all others while the leader is silent. A manager that was removed while it was away hears of it only so: it gets

@@ -31,6 +31,11 @@ impl Fence {
         Self { me, epoch, trust, later, removed: Arc::default() }
     }
 
+    /// As [`Trust::was_removed`].
+    pub(crate) fn was_removed(&self, manager: ManagerId) -> bool {
+        self.trust.was_removed(manager)
+    }
+
     /// The epoch of our log.
     pub(crate) const fn epoch(&self) -> EpochId {
         self.epoch

@@ -4,10 +4,12 @@
 //! and a way to other managers ([`Transport`]). So the simulation runs the same code on a virtual network and a disk that
 //! fails.
 
+mod answer;
 mod clock;
 mod cluster;
 mod compare;
 mod fence;
+mod guard;
 mod hand_over;
 mod handled;
 mod health;

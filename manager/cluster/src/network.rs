@@ -22,6 +22,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::fence::Fence;
+use crate::guard::is_possible;
 use crate::message::{Answer, Envelope, Rejection, Request, decode, encode};
 use crate::reach::Reach;
 use crate::tally::Tally;
@@ -176,9 +177,12 @@ impl<T: Transport> RaftNetwork<TypeConfig> for Connection<T> {
         let pending = self.pending.take().filter(|pending| pending.begins(&rpc)).unwrap_or_else(|| self.send(rpc));
         let pending = self.pending.insert(pending);
         let answer = (&mut pending.answer).await;
-        let sent = pending.last;
+        let (sent, term) = (pending.last, pending.vote.leader_id.term);
         self.pending = None;
         match answer {
+            Ok(Ok(Answer::Append(AppendEntriesResponse::HigherVote(vote)))) if !is_possible(&vote, term) => {
+                Err(failure(Err(AskError::Nonsense)))
+            }
             Ok(Ok(Answer::Append(AppendEntriesResponse::Success))) if sent != last => {
                 Ok(AppendEntriesResponse::PartialSuccess(sent))
             }
@@ -197,8 +201,9 @@ impl<T: Transport> RaftNetwork<TypeConfig> for Connection<T> {
         InstallSnapshotResponse<MemberId>,
         RPCError<MemberId, EmptyNode, RaftError<MemberId, InstallSnapshotError>>,
     > {
+        let term = rpc.vote.leader_id.term;
         match self.ask(Request::Snapshot(rpc), &option).await {
-            Ok(Answer::Snapshot(Ok(answer))) => Ok(answer),
+            Ok(Answer::Snapshot(Ok(answer))) if is_possible(&answer.vote, term) => Ok(answer),
             // Sent on from where the other end is.
             Ok(Answer::Snapshot(Err(error))) => {
                 Err(RPCError::RemoteError(RemoteError::new(self.target, RaftError::APIError(error))))
@@ -212,9 +217,10 @@ impl<T: Transport> RaftNetwork<TypeConfig> for Connection<T> {
         rpc: VoteRequest<MemberId>,
         option: RPCOption,
     ) -> Result<VoteResponse<MemberId>, RPCError<MemberId, EmptyNode, RaftError<MemberId>>> {
-        self.network.tally.asks_for_vote(rpc.vote.leader_id.term);
+        let term = rpc.vote.leader_id.term;
+        self.network.tally.asks_for_vote(term);
         match self.ask(Request::Vote(rpc), &option).await {
-            Ok(Answer::Vote(answer)) => Ok(answer),
+            Ok(Answer::Vote(answer)) if is_possible(&answer.vote, term) => Ok(answer),
             other => Err(failure(other)),
         }
     }

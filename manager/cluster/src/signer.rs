@@ -75,6 +75,12 @@ impl Trust {
         })
     }
 
+    /// Whether `manager` had been removed when this member joined, or by what its copy says.
+    pub(crate) fn was_removed(&self, manager: ManagerId) -> bool {
+        let is_gone = |roster: Roster| manager <= roster.last_manager && !roster.managers.contains_key(&manager);
+        self.roster().is_some_and(is_gone)
+    }
+
     /// Whether `manager` only votes.
     pub(crate) fn is_witness(&self, manager: ManagerId) -> bool {
         let role = self.roster().and_then(|roster| roster.managers.get(&manager).map(|entry| entry.role));

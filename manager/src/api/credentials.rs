@@ -8,7 +8,6 @@ use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use festoon_api::{PasswordChange, RecoveryCodes, SecretText, TotpConfirm, TotpEnrolment, User, UserId, UserProof};
 use festoon_control::registry::{Command, NewTotp, State, Subject, Unchanged, UpdateUser, User as Record};
-use festoon_proto::access::Role;
 use zeroize::Zeroizing;
 
 use super::change::Wanted;
@@ -105,8 +104,8 @@ pub(super) async fn new_recovery_codes(
     set_totp(&api, &caller, user, made).await
 }
 
-/// The user whose credentials are to change. It has shown its password if it is the caller itself; who changes those of an owner
-/// otherwise has proved lately who it is.
+/// The user whose credentials are to change. It has shown its password if it is the caller itself. Who has a second factor, and who
+/// changes what somebody logs in with that lets managers in, has proved lately who it is: the password alone takes no factor away.
 async fn account<'a>(
     api: &Api,
     caller: &Caller,
@@ -117,7 +116,10 @@ async fn account<'a>(
     // A token of its own is no proof of who holds it.
     if caller.user() == Some(id) && user.password.is_some() {
         prove(api, user, password, from).await?;
-    } else if user.grant.role == Role::Owner {
+        if user.totp.is_some() {
+            api.check_confirmed(caller)?;
+        }
+    } else if users::lets_managers_in(&user.grant) {
         api.check_confirmed(caller)?;
     }
     Ok(user)

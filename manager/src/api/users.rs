@@ -60,7 +60,8 @@ pub(super) async fn create(
     ApiJson(request): ApiJson<UserCreate>,
 ) -> Result<impl IntoResponse, Refused> {
     let UserCreate { name, role, networks, password, identity } = request;
-    if role == festoon_api::Role::Owner {
+    let grant = Granted { role: role.into(), networks: Grant::scope(networks.clone()) };
+    if lets_managers_in(&grant) {
         api.check_confirmed(&caller)?;
     }
     // The password is no part of it: a hash of the request stays in the registry, and a password could be guessed from it.
@@ -71,7 +72,6 @@ pub(super) async fn create(
         Some(password) => Some(api.accounts.new_password(password.into_secret(), &name).await?),
         None => None,
     };
-    let grant = Granted { role: role.into(), networks: Grant::scope(networks) };
     let command = AddUser { name, grant, password, identity: identity.map(oidc), now: api.cluster.now() };
     let Outcome::User(id) = api.change(Wanted::new(&caller, Command::AddUser(command)).key(key)).await? else {
         return Err(Refused::internal());
@@ -108,7 +108,7 @@ pub(super) async fn update(
     }
     let state = api.cluster.snapshot();
     let user = caller.account(&state, id)?;
-    if concerns_owners(user, &request) {
+    if concerns_the_cluster(user, &request) {
         api.check_confirmed(&caller)?;
     }
     let called = request.name.clone().unwrap_or_else(|| user.name.to_string());
@@ -130,14 +130,21 @@ pub(super) async fn update(
     one(&api, &caller, id)
 }
 
-/// Whether a change makes an owner, lets one back in, or changes what one logs in with.
-fn concerns_owners(user: &Record, update: &UserUpdate) -> bool {
-    let (was_owner, becomes_owner) = (user.grant.role == Role::Owner, update.role == Some(festoon_api::Role::Owner));
+/// Whether whoever has this may let managers in, and so have all that the cluster knows: owners, and admins of all networks.
+pub(super) fn lets_managers_in(grant: &Granted) -> bool {
+    grant.allows(Role::Admin, None)
+}
+
+/// Whether a change makes somebody who lets managers in, lets one back in, changes what one logs in with, or makes an owner less.
+/// An owner that was made less could be made anything without being asked again.
+fn concerns_the_cluster(user: &Record, update: &UserUpdate) -> bool {
+    let role = update.role.map_or(user.grant.role, Into::into);
+    let networks = update.networks.clone().map_or_else(|| user.grant.networks.clone(), Grant::scope);
     let has_other_credentials = update.password.is_some() || update.identity.is_some();
     let comes_back = update.enabled == Some(true) && !user.is_enabled;
-    match was_owner {
-        true => has_other_credentials || comes_back,
-        false => becomes_owner,
+    match lets_managers_in(&user.grant) {
+        true => has_other_credentials || comes_back || role < user.grant.role,
+        false => lets_managers_in(&Granted { role, networks }),
     }
 }
 
