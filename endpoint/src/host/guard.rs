@@ -36,6 +36,8 @@ fn write(out: &mut String, slot: Slot, interface: &str, desired: &Desired) -> fm
     let guarded: Vec<IpNet> = desired.guarded.iter().copied().map(IpNet::from).collect();
     write_sets(out, "overlay", &overlay)?;
     write_sets(out, "own", &guarded)?;
+    let underlay: Vec<IpNet> = desired.underlay.iter().copied().map(IpNet::from).collect();
+    write_sets(out, "underlay", &underlay)?;
     write_sets(out, "behind", &desired.behind)?;
     write_arrivals(out, interface, desired)?;
     write_departures(out, interface, desired)?;
@@ -68,6 +70,7 @@ fn write_arrivals(out: &mut String, interface: &str, desired: &Desired) -> fmt::
     }
     write_direct(out, desired, "saddr", "sport")?;
     for (ip, family) in FAMILIES {
+        writeln!(out, "\t\t{ip} daddr @underlay{family} {ip} saddr != @overlay{family} accept")?;
         writeln!(out, "\t\t{ip} saddr @overlay{family} counter drop")?;
         writeln!(out, "\t\t{ip} daddr @overlay{family} {ip} saddr != @behind{family} counter drop")?;
     }
@@ -115,6 +118,7 @@ mod tests {
             tunnel: vec!["172.31.0.0/16".parse().unwrap(), "fd31::/64".parse().unwrap()],
             closed: vec!["10.9.0.0/24".parse().unwrap()],
             guarded: vec!["172.31.0.5".parse().unwrap()],
+            underlay: vec!["172.31.9.7".parse().unwrap()],
             behind: vec!["192.168.77.0/24".parse().unwrap()],
             inner_bridges: vec!["docker0".into()],
             direct: vec![Direct { address: "172.31.0.9".parse().unwrap(), protocol: Protocol::Tcp, port: 8443 }],
@@ -131,6 +135,8 @@ mod tests {
             "ip saddr 172.31.0.9 tcp sport 8443 accept",
             "ip daddr 172.31.0.9 tcp dport 8443 accept",
             "ip6 daddr @own6 counter drop",
+            "elements = { 172.31.9.7/32 }",
+            "ip daddr @underlay4 ip saddr != @overlay4 accept",
             "ip daddr @overlay4 ip saddr != @behind4 counter drop",
             "meta mark & 0xff000000 == 0x46000000 accept",
         ] {

@@ -61,6 +61,8 @@ pub struct Desired {
     pub direct: Vec<Direct>,
     /// Own overlay addresses that nobody may use but over the tunnel.
     pub guarded: Vec<IpAddr>,
+    /// The host's own addresses beside the overlay that lie in what the overlay has.
+    pub underlay: Vec<IpAddr>,
     /// Sources behind this host that may send into the overlay through it.
     pub behind: Vec<IpNet>,
     /// Interfaces behind which there are only guests of this host.
@@ -107,6 +109,7 @@ pub fn plan(map: &EndpointMap, home: &Home, choice: &Choice, facts: &Facts) -> P
         closed: closed.prefixes(),
         direct: direct(map, &all),
         guarded: map.addresses.iter().copied().filter(|address| !is_underlay(address)).collect(),
+        underlay: underlay(map, facts, &all),
         behind: approved
             .chain(choice.forward_from.iter().copied())
             .collect::<Vec<_>>()
@@ -203,6 +206,13 @@ fn foreign(map: &EndpointMap, facts: &Facts, tunnel: &Spans, own: &Spans) -> Vec
         found.push((prefix, Note { code: Code::ForeignRoute, prefix, text }));
     }
     found
+}
+
+/// A host may have come to a network whose addresses the overlay has too. What its neighbours there send gets no packet, but the
+/// rest of the world still answers to the host's address.
+fn underlay(map: &EndpointMap, facts: &Facts, overlay: &Spans) -> Vec<IpAddr> {
+    let own = facts.subnets.iter().map(|subnet| subnet.address);
+    own.filter(|address| overlay.contains(*address) && !map.addresses.contains(address)).collect()
 }
 
 /// The managers' addresses that the overlay has too.

@@ -176,3 +176,15 @@ fn an_overlay_address_that_is_an_underlay_address_too_does_not_cut_the_host_off(
     let plan = plan(&map, &Home::of(&facts, Vec::new()), &choice(&[], &["private"]), &facts);
     assert_eq!(plan.desired.guarded, Vec::<IpAddr>::new());
 }
+
+/// A laptop that is carried to a network with the overlay's numbers.
+#[test]
+fn a_host_whose_own_address_the_overlay_has_is_still_reached_by_the_rest_of_the_world() {
+    let map = overlay(&["172.31.0.0/16"], &[]);
+    let facts = on(&["172.31.9.7/24"], &[("0.0.0.0/0", Some("172.31.9.1"))]);
+    for (home, underlay) in [(Home::default(), vec!["172.31.9.7"]), (Home::of(&facts, Vec::new()), Vec::new())] {
+        let plan = plan(&map, &home, &choice(&[], &["private"]), &facts);
+        let underlay: Vec<IpAddr> = underlay.into_iter().map(|address| address.parse().unwrap()).collect();
+        assert_eq!(plan.desired.underlay, underlay);
+    }
+}
