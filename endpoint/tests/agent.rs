@@ -48,6 +48,15 @@ struct Agent {
     notices: UnixDatagram,
 }
 
+/// A test that fails leaves no agent behind, for which whoever reads its output would wait.
+impl Drop for Agent {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
 impl Agent {
     fn start(state: &Path) -> Self {
         Self::start_with(state, &["up"])

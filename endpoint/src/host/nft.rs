@@ -15,6 +15,8 @@ use super::slot::Slot;
 /// Where distributions have it. A service may have been started without a useful `PATH`.
 const PLACES: [&str; 5] = ["/usr/sbin", "/sbin", "/usr/bin", "/bin", "/usr/local/sbin"];
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How often in a row the filter is set while somebody else changes it.
+const TRIES: u32 = 3;
 
 /// The packet filter could not be set or read.
 #[derive(Debug, thiserror::Error)]
@@ -66,14 +68,27 @@ impl Guard {
             return Ok(());
         }
         let healed = self.known.take().is_some_and(|(set, _)| set == script);
-        run(&["-f", "-"], &script).await?;
+        // Somebody may change it between one and the other: what is listed then must not be taken for what was set.
+        for _ in 0..TRIES {
+            run(&["-f", "-"], &script).await?;
+            self.known =
+                list(self.slot).await.filter(|listed| is_whole(&script, listed)).map(|listed| (script.clone(), listed));
+            if self.known.is_some() {
+                break;
+            }
+        }
         if healed {
             tracing::warn!("something changed or removed the packet filter of this agent; it has been set again");
         }
-        // None if it was changed at once again; then the next look sets it.
-        self.known = list(self.slot).await.map(|listed| (script, listed));
+        // Nobody knows it after so many tries; then the next look sets it.
         Ok(())
     }
+}
+
+/// Whether a listing has as many verdicts and sets with elements as the script that was set: nft writes what it lists in other words
+/// than scripts, which differ between its versions.
+fn is_whole(script: &str, listed: &str) -> bool {
+    ["accept", "drop", "elements ="].iter().all(|word| script.matches(word).count() == listed.matches(word).count())
 }
 
 /// Takes the filter away.
@@ -140,4 +155,19 @@ fn exchange(child: &mut Child, input: String) -> impl FnOnce() -> io::Result<(St
 
 pub(super) fn find() -> Option<PathBuf> {
     PLACES.iter().map(|place| PathBuf::from(place).join("nft")).find(|path| path.is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_somebody_else_left_of_the_filter_is_not_taken_for_it() {
+        let script = guard::script(Slot::of("festoon0"), "festoon0", &Desired::default());
+        let (_, table) = script.split_once("table inet festoon").unwrap();
+        assert!(is_whole(&script, table));
+        let flushed: String = table.lines().filter(|line| !line.contains("drop")).collect();
+        assert!(!is_whole(&script, &flushed));
+        assert!(!is_whole(&script, ""));
+    }
 }
