@@ -7,7 +7,7 @@ use std::time::Duration;
 use festoon_control::registry::{State, UnixMs, audit};
 use festoon_proto::epoch::{EpochProof, Roster};
 use festoon_proto::map::MapVersion;
-use festoon_proto::{EpochId, ManagerId, SigningKey};
+use festoon_proto::{EpochId, SigningKey};
 use openraft::error::{InitializeError, RaftError};
 use openraft::storage::RaftLogStorage as _;
 use openraft::{Config, EmptyNode, Raft, RaftMetrics, SnapshotPolicy};
