@@ -68,6 +68,7 @@ fn system_now() -> UnixMs {
 #[derive(Debug, Clone)]
 pub(crate) struct Clock {
     own: OwnClock,
+    takes_any_date: bool,
     begun: Instant,
     /// By how much the clocks of others were ahead of our monotonic clock when they were heard last, in milliseconds.
     heard: Arc<Mutex<BTreeMap<MemberId, i64>>>,
@@ -76,8 +77,8 @@ pub(crate) struct Clock {
 }
 
 impl Clock {
-    pub(crate) fn new(own: OwnClock) -> Self {
-        Self { own, begun: Instant::now(), heard: Arc::default(), agreed: watch::Sender::new(None) }
+    pub(crate) fn new(own: OwnClock, takes_any_date: bool) -> Self {
+        Self { own, takes_any_date, begun: Instant::now(), heard: Arc::default(), agreed: watch::Sender::new(None) }
     }
 
     /// The time of the cluster; that of our own clock until a majority has agreed.
@@ -101,7 +102,7 @@ impl Clock {
 
     /// That the dates of a change are right, as far as can be known within `limit`.
     pub(crate) async fn check(&self, change: &Change, limit: Duration) -> Result<(), ClockError> {
-        if change.dates().next().is_none() {
+        if self.takes_any_date || change.dates().next().is_none() {
             return Ok(());
         }
         let mut agreed = self.agreed.subscribe();
@@ -223,7 +224,7 @@ mod tests {
     fn clock() -> (Arc<Mutex<u64>>, Clock, BTreeSet<MemberId>) {
         let shown = Arc::new(Mutex::new(1_700_000_000_000));
         let own = Arc::clone(&shown);
-        let clock = Clock::new(OwnClock::new(move || UnixMs(*own.lock().unwrap())));
+        let clock = Clock::new(OwnClock::new(move || UnixMs(*own.lock().unwrap())), false);
         (shown, clock, (1..=3).map(member).collect())
     }
 

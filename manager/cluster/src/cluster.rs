@@ -136,12 +136,7 @@ fn config(me: MemberId, is_witness: bool, settings: &Settings) -> Config {
 
 impl<T: Transport> Cluster<T> {
     /// Takes part in the registry with what is on disk. Must run inside tokio.
-    pub async fn start(identity: Identity, log: LogStore, machine: Machine, transport: T) -> Result<Self, StartError> {
-        Self::start_with(Settings::default(), identity, log, machine, transport).await
-    }
-
-    /// As [`Cluster::start`], with other settings than a program has.
-    pub async fn start_with(
+    pub async fn start(
         settings: Settings,
         identity: Identity,
         mut log: LogStore,
@@ -164,7 +159,7 @@ impl<T: Transport> Cluster<T> {
         let (turn, silence) = (Turn::default(), Silence::default());
         let members = (Arc::clone(&turn), silence.clone());
         let compare = (comparison.clone(), settings.compare_every);
-        let clock = Clock::new(settings.clock);
+        let clock = Clock::new(settings.clock, settings.takes_any_date);
         let follow = follow(raft.clone(), state.clone(), members, network.clone(), (compare, clock.clone()));
         let signer = Signer::new(me.manager, signing_key);
         let follow = Arc::new(Task(tokio::spawn(follow)));

@@ -22,12 +22,20 @@ pub struct Settings {
     pub seed: [u8; 32],
     /// The clock of the machine.
     pub clock: OwnClock,
+    /// Changes are taken whatever their dates are: for tests that make up the time.
+    pub takes_any_date: bool,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        let clock = OwnClock::default();
-        Self { snapshot_after: 5000, keep: 5000, compare_every: Duration::from_secs(300), seed: rand::random(), clock }
+        Self {
+            snapshot_after: 5000,
+            keep: 5000,
+            compare_every: Duration::from_secs(300),
+            seed: rand::random(),
+            clock: OwnClock::default(),
+            takes_any_date: false,
+        }
     }
 }
 

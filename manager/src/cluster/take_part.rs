@@ -1,7 +1,7 @@
 //! Opening the registry on disk: whose it is, and what is done if it is another's.
 
 use festoon_cluster::storage::{Execution, Label, Storage};
-use festoon_cluster::{MemberId, StartError};
+use festoon_cluster::{MemberId, Settings, StartError};
 
 use super::check::{Part, check_apart};
 use super::current::Member;
@@ -45,7 +45,12 @@ pub(super) async fn take_part(data: &DataDir, identity: &mut Identity, transport
     let (me, epoch, later) = (member_of(identity), identity.epoch, identity.fenced_by);
     let (signing_key, roster) = (data.signing_key()?, peers::load(data)?);
     let identity = festoon_cluster::Identity { me, epoch, later, signing_key, roster };
-    Ok(Member::start(identity, log, machine, transport).await?)
+    Ok(Member::start(settings(), identity, log, machine, transport).await?)
+}
+
+/// Tests in this crate make up the time.
+fn settings() -> Settings {
+    Settings { takes_any_date: cfg!(test), ..Settings::default() }
 }
 
 /// A registry that is gone must not become an empty one: this manager would vote as if it had promised nothing.

@@ -257,7 +257,9 @@ async fn of_two_a_damaged_copy_comes_back_once_the_other_is_promoted_a_witness_t
             // Its own key is that of a witness, and what a stranger has is no key of this cluster.
             let own = other.root.join("signing.key");
             assert!(
-                other.must_fail(&["promote", "--yes", "--key-file", own.to_str().unwrap()]).contains("is signed by")
+                other
+                    .must_fail(&["promote", "--yes", "--key-file", own.to_str().unwrap()])
+                    .contains("is signed neither by")
             );
             let strange = Manager::init("strange");
             let strange = strange.root.join("signing.key");

@@ -119,7 +119,7 @@ async fn it_is_restored_under_another_name_too() {
     let quiet = manager.run(&["audit", "export", "-", "--after", &last]);
     assert!(quiet.status.success() && quiet.stderr.is_empty(), "nothing is missing behind that: {quiet:?}");
     let listed = manager.run(&["audit", "list"]);
-    assert!(text(&listed.stderr).contains("as far as this manager has them"), "{listed:?}");
+    assert!(text(&listed.stderr).contains("writes all that this manager has"), "{listed:?}");
     // Once more, from the same snapshot: its agents must not keep the map of the first time.
     let mut again = manager.replaced();
     let minutes = after.version.0 >> 24;

@@ -101,7 +101,7 @@ async fn two(registries: [State; 2]) -> [Cluster<Wire>; 2] {
         let settings = Settings { compare_every: EVERY, ..Settings::default() };
         let signing_key = signing_key(me.manager.0 as u8);
         let identity = Identity { me, epoch, later: None, signing_key, roster: None };
-        let cluster = Cluster::start_with(settings, identity, log, machine, wire).await.unwrap();
+        let cluster = Cluster::start(settings, identity, log, machine, wire).await.unwrap();
         members.lock().unwrap().insert(me.manager, cluster.clone());
         clusters.push(cluster);
     }

@@ -142,7 +142,7 @@ impl World {
         // Its commands carry the times that these tests chose.
         let net = Arc::clone(&self.net);
         let settings = Settings { clock: OwnClock::new(move || net.clock(me.manager)), ..Settings::default() };
-        let cluster = Cluster::start_with(settings, identity, log, machine, wire).await.unwrap();
+        let cluster = Cluster::start(settings, identity, log, machine, wire).await.unwrap();
         self.net.members.lock().unwrap().insert(me.manager, cluster.clone());
         cluster
     }

@@ -216,12 +216,12 @@ impl Machine {
         let (snapshot_after, keep) = world.snapshots;
         let (machine, clock_of) = (Arc::clone(self), Arc::clone(world));
         let clock = OwnClock::new(move || machine.clock(&clock_of));
-        let settings = Settings { snapshot_after, keep, compare_every: COMPARE, seed, clock };
+        let settings = Settings { snapshot_after, keep, compare_every: COMPARE, seed, clock, takes_any_date: false };
         storage.machine.tell(witness(Arc::clone(world), self.id));
         let wire = Wire { me: self.id, life, net: Arc::clone(&world.net) };
         let signing_key = signing_key(self.id);
         let identity = Identity { me, epoch: EPOCH, later: None, signing_key, roster: None };
-        let started = Cluster::start_with(settings, identity, storage.log, storage.machine, wire).await;
+        let started = Cluster::start(settings, identity, storage.log, storage.machine, wire).await;
         let cluster = started.map_err(|error| error.to_string())?;
         if self.disk().losses() > losses {
             return Err("the power went".to_owned());
