@@ -10,7 +10,7 @@ use openraft::raft::InstallSnapshotRequest;
 use crate::message::Rejection;
 use crate::types::{MemberId, TypeConfig};
 
-/// By how much a term may be ahead of the one that is known: elections of a member that was away for a hundred years.
+/// By how much a term may be ahead of the one that is known. At an election a second that takes 136 years.
 const TERM_LEAP: u64 = 1 << 32;
 /// No term is higher: counting on from there must not overflow.
 const LAST_TERM: u64 = 1 << 62;

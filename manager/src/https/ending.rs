@@ -18,7 +18,7 @@ use crate::cluster::Cluster;
 
 /// Between two looks at all connections, at least: many changes in a row cost no more than ten looks a second.
 const PAUSE: Duration = Duration::from_millis(100);
-/// Between two looks, at most: the system's clock may have been set.
+/// Between two looks, at most: the time of the cluster may leap.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// The open connections of a listener. A clone is the same.
