@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use festoon_dataplane::io::{DriverHandle, TunPort, UdpConfig, UdpPort, spawn};
+use festoon_dataplane::io::{DriverHandle, Priority, TunPort, UdpConfig, UdpPort, spawn};
 use festoon_proto::{Generation, ManagerId};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_blocking;
@@ -135,7 +135,7 @@ impl OwnNode {
         let now = Instant::now();
         let node = EndpointNode::new(&node, Arc::new(membership.map), now);
         let (events, unread) = mpsc::channel(EVENTS);
-        let driver = spawn(node, udp, None::<TunPort>, events)?;
+        let driver = spawn(node, udp, None::<TunPort>, events, Priority::Normal)?;
         Ok(Self { driver, listen_port, _events: unread, _lock: lock })
     }
 

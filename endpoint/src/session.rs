@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use festoon_dataplane::io::{DriverHandle, TunConfig, TunPort, UdpConfig, UdpPort, spawn};
+use festoon_dataplane::io::{DriverHandle, Priority, TunConfig, TunPort, UdpConfig, UdpPort, spawn};
 use festoon_metrics::Process;
 use festoon_proto::map::EndpointMap;
 use festoon_proto::{Generation, ManagerId, PublicKey};
@@ -218,7 +218,7 @@ impl Session {
             problems: Vec::new(),
             notes: Vec::new(),
             unguarded: None,
-            driver: spawn(node, udp, Some(tun), events)?,
+            driver: spawn(node, udp, Some(tun), events, Priority::Normal)?,
             settings: Settings::from(config),
             log,
             want: watch::Sender::new(Want { lost: true, ..Want::default() }),

@@ -58,7 +58,7 @@ fn list(prefixes: impl Iterator<Item = IpNet>) -> String {
 #[cfg(test)]
 mod tests {
     use festoon_proto::map::{MapVersion, NetworkInfo, Timing};
-    use festoon_proto::{ClusterId, EndpointId, EpochId, NetworkId, PrivateKey, PublicKey};
+    use festoon_proto::{ClusterId, EndpointId, EpochId, NetworkId, PrivateKey, PublicKey, VerifyingKey};
 
     use super::*;
 
@@ -68,6 +68,7 @@ mod tests {
             name: format!("cloud-{id}"),
             public_key: PublicKey::from_bytes([id as u8; 32]),
             previous_key: None,
+            signing_key: VerifyingKey([id as u8; 32]),
             underlay: vec![([192, 0, 2, id as u8], 51820).into()],
             https: Vec::new(),
             priority,

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::Context as _;
-use festoon_dataplane::io::{DriverError, DriverHandle, IoCounters, IoCounts, TunPort, UdpConfig, UdpPort, spawn};
+use festoon_dataplane::io::{
+    DriverError, DriverHandle, IoCounters, IoCounts, Priority, TunPort, UdpConfig, UdpPort, spawn,
+};
 use festoon_proto::map::{ManagerMap, ManagerMapDelta};
 use festoon_proto::{EndpointId, ManagerId};
 use serde::{Deserialize, Serialize};
@@ -77,7 +79,7 @@ pub fn build(
     let now = Instant::now();
     let node = ManagerNode::new(&node, map, now);
     let (sender, events) = mpsc::channel(EVENT_QUEUE);
-    let handle = spawn(node, udp, None::<TunPort>, sender)?;
+    let handle = spawn(node, udp, None::<TunPort>, sender, Priority::First)?;
     let (drain, drained) = watch::channel(0);
     tokio::spawn(sort(events, drain, sightings));
     Ok(Driver { handle, drained, drains: 0 })

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::http::ManagerRole;
 use crate::map::MapVersion;
-use crate::{ClusterId, EpochId, ManagerId, Signature, SigningKey, VerifyingKey};
+use crate::{ClusterId, EpochId, Fingerprint, ManagerId, Signature, SigningKey, VerifyingKey};
 
 /// In front of what is signed.
 const LABEL: &str = "festoon epoch 1";
@@ -119,9 +119,17 @@ pub struct Roster {
     pub last_manager: ManagerId,
     /// Checks what was signed with the recovery key.
     pub recovery_key: Option<VerifyingKey>,
+    /// The SHA-256 of the change that the cluster began with: whoever has no copy yet takes no other for it.
+    pub founding: Option<Fingerprint>,
 }
 
 impl Roster {
+    /// The signing key of a full manager.
+    pub fn full_manager(&self, id: ManagerId) -> Option<VerifyingKey> {
+        let entry = self.managers.get(&id)?;
+        (entry.role == ManagerRole::Full).then_some(entry.signing_key)
+    }
+
     /// Whether a later epoch is believed on this proof.
     pub fn check(&self, proof: &EpochProof) -> Result<(), EpochClaimError> {
         let epoch = proof.epoch;
@@ -129,9 +137,7 @@ impl Roster {
             return Err(EpochClaimError::Implausible(epoch));
         }
         let key = match proof.signer {
-            EpochSigner::Manager(id) => {
-                self.managers.get(&id).filter(|entry| entry.role == ManagerRole::Full).map(|entry| entry.signing_key)
-            }
+            EpochSigner::Manager(id) => self.full_manager(id),
             EpochSigner::Recovery => self.recovery_key,
         };
         let key = key.ok_or(EpochClaimError::UnknownSigner(epoch))?;
@@ -163,6 +169,7 @@ mod tests {
             managers: BTreeMap::from([entry(1, ManagerRole::Full), entry(2, ManagerRole::Witness)]),
             last_manager: ManagerId(2),
             recovery_key: Some(key(9).verifying_key()),
+            founding: Some(Fingerprint([5; 32])),
         }
     }
 

@@ -17,6 +17,7 @@ pub mod map;
 pub mod signal;
 mod signature;
 mod text;
+mod tie;
 pub mod token;
 
 pub use attachment::{Attachment, Generation};
@@ -27,3 +28,4 @@ pub use ids::{
 };
 pub use key::{PrivateKey, PublicKey};
 pub use signature::{ParseSigningKeyError, Signature, SigningKey, VerifyingKey};
+pub use tie::{Introduced, Introduction, Tie, introduced};

@@ -46,6 +46,8 @@ pub struct ManagerInfo {
     /// The identity it had before, while that is good too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous_key: Option<PublicKey>,
+    /// What it signs with: the key of its certificate, above all.
+    pub signing_key: VerifyingKey,
     /// Where its tunnels are reached over UDP, best first.
     pub underlay: Vec<SocketAddr>,
     /// Where its HTTPS listener is reached over TCP, best first.

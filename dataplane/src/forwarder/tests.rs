@@ -8,7 +8,7 @@ use festoon_proto::map::{
     Changes, EndpointInfo, EndpointKind, EndpointMap, ManagerInfo, ManagerMap, ManagerMapDelta, MapVersion,
     NetworkInfo, Timing,
 };
-use festoon_proto::{ClusterId, EndpointId, EpochId, ManagerId, NetworkId, PrivateKey};
+use festoon_proto::{ClusterId, EndpointId, EpochId, ManagerId, NetworkId, PrivateKey, VerifyingKey};
 
 mod limits;
 mod rotation;
@@ -57,6 +57,7 @@ fn managers() -> Vec<ManagerInfo> {
             name: id.to_string(),
             public_key: key(1, id.0 as u8).public_key(),
             previous_key: None,
+            signing_key: VerifyingKey([0; 32]),
             underlay: vec![manager_address(id)],
             https: Vec::new(),
             priority: 1,

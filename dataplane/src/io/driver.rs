@@ -26,6 +26,32 @@ const COMMAND_QUEUE: usize = 256;
 /// Stands for "no timer": far enough that waking up then costs nothing.
 const FAR: Duration = Duration::from_secs(3600);
 
+/// Ten steps above other threads (see sched(7)): packets go first, and still leave the others a tenth of a busy core.
+const FIRST: i32 = -10;
+
+/// How the packet thread shares the processor with others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Priority {
+    /// As every other thread.
+    Normal,
+    /// Before other threads, if the program may say so (`CAP_SYS_NICE` or `RLIMIT_NICE`): for a machine that is there to
+    /// carry packets.
+    First,
+}
+
+impl Priority {
+    /// Gives it to the calling thread.
+    fn take(self) {
+        if self == Self::Normal {
+            return;
+        }
+        // On Linux this is about the calling thread alone.
+        if let Err(error) = rustix::process::setpriority_process(None, FIRST) {
+            tracing::info!(%error, "the packet thread has the priority of every other: it may have no more");
+        }
+    }
+}
+
 /// Why a driver cannot start, or stopped by itself.
 #[derive(Debug, thiserror::Error)]
 pub enum DriverError {
@@ -61,6 +87,7 @@ pub fn spawn<N, U, O>(
     mut underlay: U,
     mut overlay: O,
     events: mpsc::Sender<N::Event>,
+    priority: Priority,
 ) -> Result<DriverHandle<N>, DriverError>
 where
     N: Node + Send + 'static,
@@ -83,6 +110,7 @@ where
     let thread = thread::Builder::new()
         .name("packets".to_owned())
         .spawn(move || {
+            priority.take();
             let result = runtime.block_on(run(machine, stopped));
             // Nobody may be waiting for it any more.
             drop(finish.send(result.map_err(DriverError::Port)));

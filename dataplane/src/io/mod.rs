@@ -17,7 +17,7 @@ mod turn;
 mod udp;
 
 pub use counters::{IoCounters, IoCounts};
-pub use driver::{DriverError, DriverHandle, spawn};
+pub use driver::{DriverError, DriverHandle, Priority, spawn};
 pub use port::{OverlayPort, Progress, Received, UnderlayPort};
 pub use tun::{TunConfig, TunError, TunPort};
 pub use udp::{UdpConfig, UdpPort};

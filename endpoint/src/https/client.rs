@@ -5,13 +5,13 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use festoon_proto::Fingerprint;
 use festoon_proto::epoch::EpochProof;
 use festoon_proto::http::{
     AGENT_EPOCH, AGENT_JOIN, AGENT_LEAVE, AGENT_MAP, AGENT_ROTATE, AGENT_ROUTES, Credential, JoinRequest, JoinResponse,
     OfferRequest, Problem, RotateRequest,
 };
-use festoon_proto::map::EndpointMap;
-use festoon_proto::{Fingerprint, ManagerId};
+use festoon_proto::map::{EndpointMap, ManagerInfo};
 use httpdate::parse_http_date;
 use reqwest::header::DATE;
 use reqwest::tls::TlsInfo;
@@ -105,15 +105,19 @@ pub struct Client {
 
 impl Client {
     /// A client for this manager, which listens there, of the cluster that has these CAs.
-    pub fn of_manager(manager: ManagerId, at: SocketAddr, authorities: &[Fingerprint]) -> Result<Self, RequestError> {
-        Self::new(Place { at, manager: Some(manager) }, authorities)
+    pub fn of_manager(
+        manager: &ManagerInfo,
+        at: SocketAddr,
+        authorities: &[Fingerprint],
+    ) -> Result<Self, RequestError> {
+        Self::new(Place::of(manager, at), authorities)
     }
 
     /// A client for the manager in this place, of the cluster that has these CAs.
     pub(super) fn new(place: Place, authorities: &[Fingerprint]) -> Result<Self, RequestError> {
         let (manager, name) = (place.at, place.tls_name());
         let failed = |reason: String| RequestError::Failed { manager, reason };
-        let tls = tls_config(authorities).map_err(|error| failed(error.to_string()))?;
+        let tls = tls_config(authorities, place.signing_key).map_err(|error| failed(error.to_string()))?;
         let http = reqwest::Client::builder()
             .tls_backend_preconfigured(tls)
             .resolve(&name, manager)

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use festoon_proto::address::{MANAGER_TLS_NAME, agent_tls_name};
 use festoon_proto::epoch::{EpochProof, EpochSigner};
-use festoon_proto::map::EndpointMap;
+use festoon_proto::map::{EndpointMap, ManagerInfo};
 use festoon_proto::token::JoinToken;
 use festoon_proto::{ClusterId, EpochId, Fingerprint, ManagerId, VerifyingKey};
 
@@ -24,6 +24,8 @@ pub(super) struct Place {
     pub(super) at: SocketAddr,
     /// Which manager is there; with a token alone nobody knows.
     pub(super) manager: Option<ManagerId>,
+    /// What that one signs with, if a map says so.
+    pub(super) signing_key: Option<VerifyingKey>,
 }
 
 #[derive(Debug, Clone)]
@@ -37,7 +39,7 @@ pub(super) struct Known {
 impl Managers {
     /// Those of a join token: any full manager whose certificate the token's CA signed.
     pub fn of_token(token: &JoinToken) -> Self {
-        let places = token.managers.iter().map(|&at| Place { at, manager: None }).collect();
+        let places = token.managers.iter().map(|&at| Place { at, manager: None, signing_key: None }).collect();
         Self { places, authorities: vec![token.ca_fingerprint], known: None }
     }
 
@@ -45,10 +47,7 @@ impl Managers {
     pub fn of_map(map: &EndpointMap, first: Option<ManagerId>) -> Self {
         let (active, others): (Vec<_>, Vec<_>) = map.managers.iter().partition(|manager| Some(manager.id) == first);
         let all = active.iter().chain(&others);
-        let places = all.flat_map(|manager| {
-            let id = Some(manager.id);
-            manager.https.iter().map(move |&at| Place { at, manager: id })
-        });
+        let places = all.flat_map(|manager| manager.https.iter().map(|&at| Place::of(manager, at)));
         let known = Known {
             cluster: map.cluster,
             epoch: map.epoch,
@@ -60,6 +59,11 @@ impl Managers {
 }
 
 impl Place {
+    /// One of the addresses of a manager.
+    pub(super) fn of(manager: &ManagerInfo, at: SocketAddr) -> Self {
+        Self { at, manager: Some(manager.id), signing_key: Some(manager.signing_key) }
+    }
+
     /// The name that the certificate there must have.
     pub(super) fn tls_name(&self) -> String {
         self.manager.map_or_else(|| MANAGER_TLS_NAME.to_owned(), agent_tls_name)

@@ -77,11 +77,11 @@ where
 /// The manager that is in the place of another since the cluster was restored, if it proves that. It is told no secret before.
 async fn restored(managers: &Managers, place: Place) -> Option<Place> {
     let known = managers.known.as_ref()?;
-    let stranger = Place { manager: None, ..place };
+    let stranger = Place { manager: None, signing_key: None, ..place };
     let proof = Client::new(stranger, &managers.authorities).ok()?.epoch().await.ok()??;
     let manager = known.restored(&proof)?;
     tracing::warn!(%manager, at = %place.at, epoch = %proof.epoch, "the cluster was restored from a snapshot: this manager is new, and proved it with the recovery key");
-    Some(Place { manager: Some(manager), ..place })
+    Some(Place { manager: Some(manager), ..stranger })
 }
 
 #[cfg(test)]

@@ -5,14 +5,20 @@ use std::sync::Arc;
 
 use festoon_proto::address::{MANAGER_TLS_NAME, agent_tls_name};
 use festoon_proto::http::Credential;
-use festoon_proto::{EndpointId, Fingerprint, ManagerId};
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use festoon_proto::{EndpointId, Fingerprint, ManagerId, SigningKey, Tie};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, PublicKeyData as _, SanType};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
 use super::*;
+use crate::sample;
+
+/// What all managers of these tests sign with, as in the sample map.
+fn signer() -> SigningKey {
+    SigningKey::from_seed([9; 32])
+}
 
 pub(crate) struct Ca {
     params: CertificateParams,
@@ -45,7 +51,10 @@ impl Ca {
     pub(crate) async fn serve(&self, name: &str, response: &str) -> SocketAddr {
         let response: Arc<str> = response.into();
         let key = KeyPair::generate().unwrap();
-        let leaf = CertificateParams::new([name.to_owned()]).unwrap().signed_by(&key, &self.issuer).unwrap();
+        let mut params = CertificateParams::new([name.to_owned()]).unwrap();
+        let tie = Tie::new(&signer(), Fingerprint::of(&key.subject_public_key_info()), Vec::new());
+        params.subject_alt_names.push(SanType::URI(tie.to_uri().try_into().unwrap()));
+        let leaf = params.signed_by(&key, &self.issuer).unwrap();
         let chain = [leaf.der(), self.certificate.der()].into_iter().chain(&self.more).cloned().collect();
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -87,7 +96,11 @@ const BROKEN: &str = "HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\nconnectio
 
 /// Managers m1, m2, ... at these addresses, as a map has them that believes these CAs.
 fn managers(at: &[SocketAddr], authorities: &[Fingerprint]) -> Managers {
-    let places = (1..).zip(at).map(|(id, &at)| Place { at, manager: Some(ManagerId(id)) });
+    let places = (1..).zip(at).map(|(id, &at)| Place {
+        at,
+        manager: Some(ManagerId(id)),
+        signing_key: Some(signer().verifying_key()),
+    });
     Managers { places: places.collect(), authorities: authorities.to_vec(), known: None }
 }
 
@@ -115,6 +128,23 @@ async fn another_ca_or_another_name_is_not() {
         let error = leave(&[misnamed], ours.fingerprint()).await.unwrap_err().to_string();
         assert!(error.contains("it is not a manager of this cluster"), "{name}: {error}");
     }
+}
+
+#[tokio::test]
+async fn a_certificate_of_the_ca_that_its_manager_does_not_stand_for_is_not_believed() {
+    let ca = Ca::new("ours");
+    let at = ca.serve(&agent_tls_name(ManagerId(1)), OK).await;
+    let credential = Credential::new(EndpointId(1), [1; 32]);
+    let ask = async |signing_key| {
+        let places = vec![Place { at, manager: Some(ManagerId(1)), signing_key }];
+        let managers = Managers { places, authorities: vec![ca.fingerprint()], known: None };
+        ask_any(&managers, |manager| manager.leave(&credential)).await
+    };
+    ask(Some(signer().verifying_key())).await.unwrap();
+    ask(None).await.unwrap();
+    let other = SigningKey::from_seed([8; 32]).verifying_key();
+    let error = ask(Some(other)).await.unwrap_err().to_string();
+    assert!(error.contains("it is not a manager of this cluster"), "{error}");
 }
 
 #[tokio::test]
@@ -167,6 +197,7 @@ async fn managers_are_asked_in_turn_until_one_answers() {
 #[tokio::test]
 async fn a_check_compares_clocks_and_reads_the_certificate() {
     let ca = Ca::new("ours");
+    let first = sample::map().managers.swap_remove(0);
     let credential = Credential::new(EndpointId(1), [1; 32]);
     for (date, behind, ahead) in [
         ("date: Thu, 01 Jan 2015 00:00:00 GMT\r\n", false, true),
@@ -177,13 +208,12 @@ async fn a_check_compares_clocks_and_reads_the_certificate() {
         let answer = format!("HTTP/1.1 204 No Content\r\n{date}connection: close\r\n\r\n");
         let manager = ca.serve(&agent_tls_name(ManagerId(1)), &answer).await;
         let checked =
-            Client::of_manager(ManagerId(1), manager, &[ca.fingerprint()]).unwrap().check(&credential).await.unwrap();
+            Client::of_manager(&first, manager, &[ca.fingerprint()]).unwrap().check(&credential).await.unwrap();
         let clock = checked.clock_ahead_s.unwrap_or(0);
         assert_eq!((clock < -DAY, clock > DAY), (behind, ahead), "{date:?}: {checked:?}");
         assert!(checked.certificate_until.unwrap() > checked.now, "{checked:?}");
     }
     let gone = ca.serve(&agent_tls_name(ManagerId(1)), GONE).await;
-    let refused =
-        Client::of_manager(ManagerId(1), gone, &[ca.fingerprint()]).unwrap().check(&credential).await.unwrap_err();
+    let refused = Client::of_manager(&first, gone, &[ca.fingerprint()]).unwrap().check(&credential).await.unwrap_err();
     assert!(refused.is_removed(), "{refused}");
 }

@@ -165,14 +165,14 @@ async fn ask_all(membership: Arc<Membership>) -> Vec<Vec<Https>> {
 
 async fn ask(membership: Arc<Membership>, manager: ManagerInfo) -> Vec<Https> {
     let mut listeners = Vec::new();
-    for address in manager.https {
-        let outcome = outcome(check(&membership, manager.id, address).await);
+    for &address in &manager.https {
+        let outcome = outcome(check(&membership, &manager, address).await);
         listeners.push(Https { address, outcome });
     }
     listeners
 }
 
-async fn check(membership: &Membership, manager: ManagerId, at: SocketAddr) -> Result<Checked, RequestError> {
+async fn check(membership: &Membership, manager: &ManagerInfo, at: SocketAddr) -> Result<Checked, RequestError> {
     Client::of_manager(manager, at, &membership.map.authorities)?.check(&membership.credential).await
 }
 

@@ -1,7 +1,7 @@
 //! The map of some agent, for the tests of this package, inside of it and outside.
 
 use festoon_proto::map::{EndpointMap, ManagerInfo, MapVersion, NetworkInfo, Timing};
-use festoon_proto::{ClusterId, EndpointId, EpochId, Fingerprint, ManagerId, NetworkId, PublicKey};
+use festoon_proto::{ClusterId, EndpointId, EpochId, Fingerprint, ManagerId, NetworkId, PublicKey, SigningKey};
 
 /// Of `web` (e7), with the manager `frankfurt` (m1), which nobody reaches. Its network holds that manager's underlay address.
 pub(crate) fn map() -> EndpointMap {
@@ -10,6 +10,7 @@ pub(crate) fn map() -> EndpointMap {
         name: "frankfurt".into(),
         public_key: PublicKey::from_bytes([9; 32]),
         previous_key: None,
+        signing_key: SigningKey::from_seed([9; 32]).verifying_key(),
         underlay: vec!["192.0.2.1:51820".parse().unwrap()],
         https: vec!["127.0.0.1:9".parse().unwrap()],
         priority: 100,

@@ -15,8 +15,10 @@ pub enum JoinTokenKind {
     /// An endpoint, with `festoon join`.
     #[default]
     Endpoint,
-    /// A manager, with `festoon-manager join`.
+    /// A full manager, with `festoon-manager join`.
     Manager,
+    /// A witness, with `festoon-manager witness`.
+    Witness,
 }
 
 /// A join token, without its secret.

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use festoon_proto::ManagerId;
-use openraft::error::{InstallSnapshotError, RaftError};
 
 use crate::cluster::Cluster;
 use crate::guard;
@@ -39,14 +38,10 @@ impl<T: Transport> Cluster<T> {
                 }
                 Ok(Answer::Vote(answer))
             }
-            Request::Snapshot(rpc) => {
-                guard::check(&rpc.vote, from, term)?;
-                self.parts.check(&rpc)?;
-                match self.raft.install_snapshot(rpc).await {
-                    Ok(answer) => Ok(Answer::Snapshot(Ok(answer))),
-                    Err(RaftError::APIError(error)) => Ok(Answer::Snapshot(Err::<_, InstallSnapshotError>(error))),
-                    Err(RaftError::Fatal(_)) => Err(Rejection::Stopped),
-                }
+            Request::Snapshot(heading, part) => {
+                guard::check(&part.vote, from, term)?;
+                self.network.fence.check_snapshot(&heading, from.manager)?;
+                self.receiving.take(&self.raft, *heading, part).await.map(Answer::Snapshot)
             }
             Request::Propose { proposal, attempt, .. } if !self.handled.is_first(proposal.id, attempt) => {
                 Err(Rejection::Repeated)
@@ -113,3 +108,6 @@ impl<T: Transport> Cluster<T> {
 fn stopped<E>(_: E) -> Rejection {
     Rejection::Stopped
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use festoon_control::registry::{State, UnixMs, audit};
 use festoon_proto::epoch::{EpochProof, Roster};
 use festoon_proto::map::MapVersion;
-use festoon_proto::{EpochId, SigningKey};
+use festoon_proto::{EpochId, Introduction, SigningKey};
 use openraft::error::{InitializeError, RaftError};
 use openraft::storage::RaftLogStorage as _;
 use openraft::{Config, EmptyNode, Raft, RaftMetrics, SnapshotPolicy};
@@ -17,13 +17,12 @@ use tokio::task::{JoinHandle, JoinSet};
 use crate::clock::Clock;
 use crate::compare::Comparison;
 use crate::fence::Fence;
-use crate::guard::Parts;
 use crate::hand_over;
 use crate::handled::Handled;
 use crate::health::{Health, SILENT};
 use crate::members::{self, Turn};
 use crate::message::{Answer, Removal, Request};
-use crate::network::Network;
+use crate::network::{Network, Sending};
 use crate::own_log::{OwnLog, Tail, UntilEnd};
 use crate::reach::Reach;
 use crate::read_index::Confirmed;
@@ -32,6 +31,7 @@ use crate::signer::{Signer, Trust};
 use crate::silence::Silence;
 use crate::storage::{AuditLog, LogStore, Machine, Seed, StorageError};
 use crate::tally::{Counts, Tally};
+use crate::transfer::Receiving;
 use crate::transport::Transport;
 use crate::types::{MemberId, TypeConfig};
 
@@ -74,6 +74,8 @@ pub struct Identity {
     pub later: Option<EpochProof>,
     /// Signs what it proposes.
     pub signing_key: SigningKey,
+    /// How it came into the cluster.
+    pub introductions: Vec<Introduction>,
     /// Whom it believes until it has a copy of the registry, as it was told when it joined.
     pub roster: Option<Roster>,
 }
@@ -89,7 +91,7 @@ pub struct Cluster<T> {
     pub(crate) turn: Turn,
     pub(crate) silence: Silence,
     pub(crate) handled: Handled,
-    pub(crate) parts: Parts,
+    pub(crate) receiving: Receiving,
     pub(crate) confirmed: Confirmed,
     pub(crate) comparison: Comparison,
     pub(crate) clock: Clock,
@@ -140,10 +142,11 @@ impl<T: Transport> Cluster<T> {
         settings: Settings,
         identity: Identity,
         mut log: LogStore,
-        machine: Machine,
+        mut machine: Machine,
         transport: T,
     ) -> Result<Self, StartError> {
-        let Identity { me, epoch, later, signing_key, roster } = identity;
+        let Identity { me, epoch, later, signing_key, introductions, roster } = identity;
+        machine.expect(roster.as_ref().and_then(|roster| roster.founding));
         let (state, comparison) = (machine.watch(), machine.comparison());
         let trust = Trust::new(state.clone(), roster);
         let config = config(me, trust.is_witness(me.manager), &settings).validate();
@@ -151,7 +154,10 @@ impl<T: Transport> Cluster<T> {
         let own_log = OwnLog { reader: log.get_log_reader().await, flush: log.flusher(), audit: machine.audit() };
         let fence = Fence::new(me.manager, epoch, trust.clone(), later);
         let (reach, tally) = (Reach::default(), Tally::default());
-        let network = Network { me, transport, fence, reach, tally, states: state.clone() };
+        let signer = Signer::new(me.manager, signing_key).introduced(&introductions);
+        let (states, execution) = (state.clone(), machine.execution().clone());
+        let sending = Sending { signer: signer.clone(), execution };
+        let network = Network { me, transport, fence, reach, tally, states, sending };
         let raft = Raft::new(me, Arc::new(config), network.clone(), log, machine).await;
         let raft = raft.map_err(|error| StartError::Raft(error.to_string()))?;
         let known = State::clone(&state.borrow());
@@ -161,11 +167,10 @@ impl<T: Transport> Cluster<T> {
         let compare = (comparison.clone(), settings.compare_every);
         let clock = Clock::new(settings.clock, settings.takes_any_date);
         let follow = follow(raft.clone(), state.clone(), members, network.clone(), (compare, clock.clone()));
-        let signer = Signer::new(me.manager, signing_key);
         let follow = Arc::new(Task(tokio::spawn(follow)));
         let (log, begun_with) = (UntilEnd::new(own_log), Arc::new(begun_with));
         let ids = ProposalIds::new(settings.seed);
-        let (handled, parts, confirmed) = (Handled::default(), Parts::default(), Confirmed::default());
+        let (handled, receiving, confirmed) = (Handled::default(), Receiving::default(), Confirmed::default());
         Ok(Self {
             raft,
             ids,
@@ -175,7 +180,7 @@ impl<T: Transport> Cluster<T> {
             turn,
             silence,
             handled,
-            parts,
+            receiving,
             confirmed,
             comparison,
             clock,
@@ -193,6 +198,11 @@ impl<T: Transport> Cluster<T> {
             Err(RaftError::APIError(InitializeError::NotAllowed(_))) => Err(StartError::HasCluster),
             Err(error) => Err(StartError::Raft(error.to_string())),
         }
+    }
+
+    /// What this manager signs.
+    pub const fn signer(&self) -> &Signer {
+        &self.signer
     }
 
     /// The state, and every later one.

@@ -9,8 +9,9 @@ use festoon_proto::epoch::EpochProof;
 use festoon_proto::{EpochId, ManagerId};
 use tokio::sync::watch;
 
-use crate::message::{Removal, SignedRemoval};
+use crate::message::{Rejection, Removal, SignedRemoval};
 use crate::signer::Trust;
+use crate::transfer::Heading;
 
 /// In which epoch this manager is, and whether the cluster has gone on without it. A clone is the same fence.
 #[derive(Debug, Clone)]
@@ -34,6 +35,16 @@ impl Fence {
     /// As [`Trust::was_removed`].
     pub(crate) fn was_removed(&self, manager: ManagerId) -> bool {
         self.trust.was_removed(manager)
+    }
+
+    /// Whether a snapshot from this manager is taken.
+    pub(crate) fn check_snapshot(&self, heading: &Heading, from: ManagerId) -> Result<(), Rejection> {
+        let is_ours = heading.by == from && heading.epoch() == self.epoch;
+        if is_ours && self.trust.may_send(heading) {
+            return Ok(());
+        }
+        tracing::warn!(%from, "refused a snapshot of the registry: no full manager that this one knows has signed it");
+        Err(Rejection::Unsigned)
     }
 
     /// The epoch of our log.

@@ -28,6 +28,7 @@ pub mod storage;
 mod tally;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+mod transfer;
 mod transport;
 mod types;
 

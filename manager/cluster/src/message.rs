@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::compare::Digest;
 use crate::health::Health;
+use crate::transfer::Heading;
 use crate::types::{Applied, MemberId, Proposal, TypeConfig};
 
 /// A request with its sender and its addressee. A manager is asked as one incarnation of itself, in one epoch of the
@@ -32,7 +33,7 @@ pub(crate) struct Envelope {
 pub(crate) enum Request {
     Append(AppendEntriesRequest<TypeConfig>),
     Vote(VoteRequest<MemberId>),
-    Snapshot(InstallSnapshotRequest<TypeConfig>),
+    Snapshot(Box<Heading>, InstallSnapshotRequest<TypeConfig>),
     Propose {
         proposal: Box<Proposal>,
         /// Which attempt of the sender to have it written.
@@ -129,6 +130,9 @@ pub enum Rejection {
     /// The sender is not who it says, or speaks another version.
     #[error("the request was not understood: run the same version of Festoon on all managers")]
     NotUnderstood,
+    /// A snapshot that nobody stands for whom the addressee knows as a full manager.
+    #[error("no full manager that the addressee knows has signed this snapshot")]
+    Unsigned,
     /// The manager that is to be removed is needed while these do not answer.
     #[error("too few of the others answer")]
     StillNeeded(Vec<ManagerId>),

@@ -10,13 +10,17 @@ use std::time::Duration;
 use festoon_control::registry::State;
 use festoon_proto::EpochId;
 use festoon_proto::epoch::EpochProof;
-use openraft::error::{InstallSnapshotError, NetworkError, RPCError, RaftError, RemoteError, Unreachable};
+use openraft::error::{
+    Fatal, InstallSnapshotError, NetworkError, RPCError, RaftError, RemoteError, ReplicationClosed, StreamingError,
+    Unreachable,
+};
+use openraft::network::snapshot_transport::{Chunked, SnapshotTransport as _};
 use openraft::network::{Backoff, RPCOption, RaftNetwork, RaftNetworkFactory};
 use openraft::raft::{
-    AppendEntriesRequest, AppendEntriesResponse, InstallSnapshotRequest, InstallSnapshotResponse, VoteRequest,
-    VoteResponse,
+    AppendEntriesRequest, AppendEntriesResponse, InstallSnapshotRequest, InstallSnapshotResponse, SnapshotResponse,
+    VoteRequest, VoteResponse,
 };
-use openraft::{EmptyNode, LogId, Vote};
+use openraft::{EmptyNode, LogId, OptionalSend, Snapshot, Vote};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -25,7 +29,10 @@ use crate::fence::Fence;
 use crate::guard::is_possible;
 use crate::message::{Answer, Envelope, Rejection, Request, decode, encode};
 use crate::reach::Reach;
+use crate::signer::Signer;
+use crate::storage::Execution;
 use crate::tally::Tally;
+use crate::transfer::Heading;
 use crate::transport::{CallError, Transport};
 use crate::types::{MemberId, TypeConfig};
 
@@ -47,6 +54,14 @@ pub(crate) struct Network<T> {
     pub(crate) reach: Reach,
     pub(crate) tally: Tally,
     pub(crate) states: watch::Receiver<Arc<State>>,
+    pub(crate) sending: Sending,
+}
+
+/// What sending a snapshot takes.
+#[derive(Debug, Clone)]
+pub(crate) struct Sending {
+    pub(crate) signer: Signer,
+    pub(crate) execution: Execution,
 }
 
 /// There was no answer to the request, or one that does not belong to it.
@@ -121,7 +136,7 @@ impl<T: Transport> RaftNetworkFactory<TypeConfig> for Network<T> {
     type Network = Connection<T>;
 
     async fn new_client(&mut self, target: MemberId, _: &EmptyNode) -> Connection<T> {
-        Connection { target, network: self.clone(), pending: None }
+        Connection { target, network: self.clone(), pending: None, heading: None }
     }
 }
 
@@ -131,6 +146,8 @@ pub(crate) struct Connection<T> {
     network: Network<T>,
     /// The append on its way.
     pending: Option<Pending>,
+    /// What goes before each part of the snapshot on its way.
+    heading: Option<Heading>,
 }
 
 /// An append on its way.
@@ -156,6 +173,19 @@ fn last_of(rpc: &AppendEntriesRequest<TypeConfig>) -> Option<LogId<MemberId>> {
 impl<T: Transport> Connection<T> {
     async fn ask(&self, request: Request, option: &RPCOption) -> Result<Answer, AskError> {
         self.network.ask(self.target, request, option.hard_ttl()).await
+    }
+
+    /// Signs a snapshot that is to be sent, and gives it back. None without a copy of the registry.
+    async fn head(&mut self, snapshot: Snapshot<TypeConfig>) -> Option<Snapshot<TypeConfig>> {
+        let Network { states, fence, sending: Sending { signer, execution }, .. } = &self.network;
+        let (state, epoch, signer) = (Arc::clone(&states.borrow()), fence.epoch(), signer.clone());
+        let sign = move || {
+            let heading = signer.heading(&state, epoch, snapshot.meta.clone(), snapshot.snapshot.get_ref());
+            Ok((heading, snapshot))
+        };
+        let (heading, snapshot) = execution.run(sign).await.ok()?;
+        self.heading = Some(heading?);
+        Some(snapshot)
     }
 
     fn send(&self, rpc: AppendEntriesRequest<TypeConfig>) -> Pending {
@@ -202,7 +232,8 @@ impl<T: Transport> RaftNetwork<TypeConfig> for Connection<T> {
         RPCError<MemberId, EmptyNode, RaftError<MemberId, InstallSnapshotError>>,
     > {
         let term = rpc.vote.leader_id.term;
-        match self.ask(Request::Snapshot(rpc), &option).await {
+        let Some(heading) = self.heading.clone().map(Box::new) else { return Err(failure(Err(AskError::Nonsense))) };
+        match self.ask(Request::Snapshot(heading, rpc), &option).await {
             Ok(Answer::Snapshot(Ok(answer))) if is_possible(&answer.vote, term) => Ok(answer),
             // Sent on from where the other end is.
             Ok(Answer::Snapshot(Err(error))) => {
@@ -210,6 +241,17 @@ impl<T: Transport> RaftNetwork<TypeConfig> for Connection<T> {
             }
             other => Err(failure(other)),
         }
+    }
+
+    async fn full_snapshot(
+        &mut self,
+        vote: Vote<MemberId>,
+        snapshot: Snapshot<TypeConfig>,
+        cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
+        option: RPCOption,
+    ) -> Result<SnapshotResponse<MemberId>, StreamingError<TypeConfig, Fatal<MemberId>>> {
+        let snapshot = self.head(snapshot).await.ok_or_else(|| Unreachable::new(&AskError::Nonsense))?;
+        Chunked::send_snapshot(self, vote, snapshot, cancel, option).await
     }
 
     async fn vote(

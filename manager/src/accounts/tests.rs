@@ -34,11 +34,11 @@ impl World {
         let (commands, _) = founding();
         let state = commands.iter().fold(State::default(), |state, command| then(&state, command));
         let (me, key) = (ManagerId(1), TlsKey::generate().unwrap());
-        let request = SigningRequest::from_pem(&key.signing_request().unwrap()).unwrap();
+        let signer = festoon_proto::SigningKey::from_seed([1; 32]);
+        let request = SigningRequest::from_pem(&key.signing_request(&signer, &[]).unwrap()).unwrap();
         let chain = vault(1).certify(&state, me, request, unix_now()).unwrap();
         Credentials::create(&data, &trusted_pem(&state), &key, &chain).unwrap();
-        let key = festoon_proto::SigningKey::from_seed([1; 32]);
-        data.write(SIGNING_KEY, &key.to_secret_base64()).unwrap();
+        data.write(SIGNING_KEY, &signer.to_secret_base64()).unwrap();
         let identity = Identity {
             cluster: ClusterId([1; 16]),
             manager: me,

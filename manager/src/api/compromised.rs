@@ -35,7 +35,7 @@ pub(super) fn refuse_at_itself(api: &Api, id: festoon_proto::ManagerId) -> Resul
 /// case: what fails from here on is told, and is no refusal.
 pub(super) async fn after_removal(api: &Api, caller: &Caller, knew_secrets: bool) -> CompromisedRemoved {
     if !knew_secrets {
-        let next = vec!["Join another witness in its place: `festoon-manager tokens add --manager`.".to_owned()];
+        let next = vec!["Join another witness in its place: `festoon-manager tokens add --witness`.".to_owned()];
         return CompromisedRemoved { ca: CaReplacement::NotNeeded, problem: None, next };
     }
     let state = api.cluster.snapshot();

@@ -117,8 +117,8 @@ fn command(
     secret: &TokenSecret,
 ) -> Result<CreateToken, Refused> {
     let (kind, network) = match request.kind {
-        JoinTokenKind::Manager if !caller.may(Role::Admin, None) => return Err(not_allowed()),
-        JoinTokenKind::Manager => (TokenKind::Manager, None),
+        JoinTokenKind::Manager | JoinTokenKind::Witness if !caller.may(Role::Admin, None) => return Err(not_allowed()),
+        JoinTokenKind::Manager | JoinTokenKind::Witness => (TokenKind::Manager, None),
         JoinTokenKind::Endpoint => {
             (TokenKind::Endpoint, Some(caller.network_named(state, request.network.as_deref())?.id))
         }
@@ -128,6 +128,7 @@ fn command(
         is_reusable: request.reusable,
         tags: request.tags,
         is_ephemeral: request.ephemeral,
+        is_for_witness: request.kind == JoinTokenKind::Witness,
     };
     let expires = now.after(request.expires_in_s.unwrap_or(HOUR).saturating_mul(1000));
     Ok(CreateToken {

@@ -132,6 +132,7 @@ pub(super) fn join_token(id: JoinTokenId, token: &Token) -> api::JoinToken {
         id: id.into(),
         kind: match token.kind {
             TokenKind::Endpoint => api::JoinTokenKind::Endpoint,
+            TokenKind::Manager if token.preset().is_for_witness => api::JoinTokenKind::Witness,
             TokenKind::Manager => api::JoinTokenKind::Manager,
         },
         name: preset.name,

@@ -61,7 +61,8 @@ pub async fn make_lost_again(data: &DataDir, me: ManagerId, now: UnixMs) -> Resu
 
 fn sign(data: &DataDir, state: &State, me: ManagerId, now: UnixMs) -> Result<(), LostError> {
     let key = TlsKey::generate()?;
-    let request = SigningRequest::from_pem(&key.signing_request()?)?;
+    let signer = data.signing_key().map_err(CredentialsError::from)?;
+    let request = SigningRequest::from_pem(&key.signing_request(&signer, &[])?)?;
     let chain = Vault::load(data, me).map_err(CredentialsError::from)?.certify(state, me, request, now)?;
     Ok(Credentials::create_identity(data, &key, &chain)?)
 }

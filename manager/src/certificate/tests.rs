@@ -8,9 +8,9 @@ use std::time::Duration;
 use axum::body::Bytes;
 use axum::routing::post;
 use axum::{Extension, Router};
-use festoon_control::registry::{Command, State, UnixMs, UpdateManager};
+use festoon_control::registry::{Command, ManagerRole, State, UnixMs, UpdateManager};
 use festoon_proto::address::MANAGER_TLS_NAME;
-use festoon_proto::{Fingerprint, ManagerId};
+use festoon_proto::{Fingerprint, ManagerId, SigningKey};
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -33,6 +33,12 @@ async fn who(Extension(peer): Extension<https::Peer>) -> String {
     peer.certificate.map(|certificate| Fingerprint::of(&certificate).to_string()).unwrap_or_default()
 }
 
+/// The request of a manager, by its number, for this key of its certificate.
+fn request_of(number: u8, key: &TlsKey) -> SigningRequest {
+    let signer = SigningKey::from_seed([number; 32]);
+    SigningRequest::from_pem(&key.signing_request(&signer, &[]).unwrap()).unwrap()
+}
+
 /// A manager with its files, which holds `state`.
 struct Member {
     keeper: Keeper,
@@ -44,12 +50,12 @@ impl Member {
         let directory = tempfile::tempdir().unwrap();
         let data = DataDir::prepare(directory.path()).unwrap();
         let (me, vault, key) = (ManagerId(number.into()), vault(number), TlsKey::generate().unwrap());
-        let request = SigningRequest::from_pem(&key.signing_request().unwrap()).unwrap();
+        let (signing_key, request) = (SigningKey::from_seed([number; 32]), request_of(number, &key));
         let chain = vault.certify(state, me, request, unix_now()).unwrap();
         Credentials::create(&data, &trusted_pem(state), &key, &chain).unwrap();
         let credentials = Credentials::load(&data).unwrap();
         let managers = Https::new(&credentials, states, HashMap::new());
-        Self { keeper: Keeper { me, vault, credentials, managers, told: Told::default() }, directory }
+        Self { keeper: Keeper { me, vault, signing_key, credentials, managers, told: Told::default() }, directory }
     }
 
     fn data(&self) -> DataDir {
@@ -211,6 +217,32 @@ async fn a_ca_is_replaced_under_clients_that_know_the_old_one() {
     assert_eq!(world.first.keeper.credentials.now().chain.len(), 2, "nothing of the old CA is shown");
 }
 
+/// The CA's key is on every full manager, also on one that was removed.
+#[tokio::test]
+async fn the_key_of_the_ca_makes_no_manager() {
+    let world = World::new().await;
+    let state = world.state();
+    let authority = vault(1).authority(&state).unwrap();
+    let forge = |name: u16, signer: u8| {
+        let key = TlsKey::generate().unwrap();
+        let who = (ManagerId(name), ManagerRole::Full);
+        let certificate = authority.issue(request_of(signer, &key), who, &[world.at], unix_now()).unwrap();
+        (key, certificate + authority.certificate_pem())
+    };
+    for (number, is_believed) in [(1, true), (9, false)] {
+        // In the place of the first manager, in its name, and with its key of a certificate or not.
+        let (key, chain) = forge(1, number);
+        world.first.keeper.credentials.show(&key, &chain).unwrap();
+        // Over a connection of its own: those that are open stay.
+        let anew = Https::new(&world.second.keeper.credentials, world.states.subscribe(), HashMap::new());
+        let asked = anew.post(ManagerId(1), "/who", Bytes::new(), LIMIT).await;
+        assert_eq!(asked.is_ok(), is_believed, "signed by {number}");
+        let anybody = TlsKey::generate().unwrap();
+        let refused = vault(1).certify(&state, ManagerId(1), request_of(number, &anybody), unix_now());
+        assert_eq!(refused.is_ok(), is_believed, "signed by {number}");
+    }
+}
+
 #[tokio::test]
 async fn nothing_is_kept_that_can_not_be_used() {
     let world = World::new().await;
@@ -218,7 +250,7 @@ async fn nothing_is_kept_that_can_not_be_used() {
     let before = world.first.shown();
     assert!(credentials.trust("nonsense").is_err());
     assert!(credentials.show(&TlsKey::generate().unwrap(), "nonsense").is_err());
-    let request = SigningRequest::from_pem(&TlsKey::generate().unwrap().signing_request().unwrap()).unwrap();
+    let request = request_of(1, &TlsKey::generate().unwrap());
     let chain = vault(1).certify(&world.state(), ManagerId(1), request, unix_now()).unwrap();
     assert!(credentials.show(&TlsKey::generate().unwrap(), &chain).is_err(), "the key of another certificate");
     assert!(world.is_believed_by(world.state().vault().issuer().unwrap()).await);

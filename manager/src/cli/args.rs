@@ -247,7 +247,7 @@ pub(super) struct JoinArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct WitnessArgs {
-    /// From `festoon-manager tokens add --manager`: `-` reads it from the standard input, `@FILE` from a file [default: the
+    /// From `festoon-manager tokens add --witness`: `-` reads it from the standard input, `@FILE` from a file [default: the
     /// token in FESTOON_JOIN_TOKEN]
     #[arg(value_name = "-|@FILE|TOKEN")]
     pub(super) token: Option<Source>,

@@ -21,12 +21,13 @@ pub(super) async fn run(root: &Path, args: InitArgs) -> anyhow::Result<()> {
     let data = DataDir::prepare(root)?;
     let cluster = ClusterId(rand::random());
     let (seal_key, https) = (data.seal_key_or_new()?.public_key(), args.manager.https());
+    let signing_key = data.signing_key_or_new()?;
     let spec = ManagerSpec {
         name: args.manager.name,
         role: ManagerRole::Full,
         public_key: data.private_key_or_new()?.public_key(),
         seal_key: Some(seal_key),
-        signing_key: data.signing_key_or_new()?.verifying_key(),
+        signing_key: signing_key.verifying_key(),
         tls_key: Fingerprint([0; 32]),
         underlay: args.manager.underlay,
         https: https.clone(),
@@ -34,7 +35,7 @@ pub(super) async fn run(root: &Path, args: InitArgs) -> anyhow::Result<()> {
         format: FORMAT,
     };
     let tls = TlsKey::generate()?;
-    let request = SigningRequest::from_pem(&tls.signing_request()?)?;
+    let request = SigningRequest::from_pem(&tls.signing_request(&signing_key, &[])?)?;
     let spec = ManagerSpec { tls_key: request.key_fingerprint(), ..spec };
     let mut commands = vec![
         Command::Bootstrap(Bootstrap { cluster, manager: spec }),

@@ -59,6 +59,7 @@ async fn join(root: &Path, token: Option<&Source>, newcomer: Newcomer) -> anyhow
     let tls = TlsKey::from_secret_pem(&data.joining_tls_key(|| new.to_secret_pem())?)?;
     let Newcomer { role, name, underlay, https, priority } = newcomer;
     let https_port = https.first().context("a manager has an HTTPS listener")?.port();
+    let signing_key = data.signing_key_or_new()?;
     let request = ManagerJoinRequest {
         secret: token.secret.clone(),
         name,
@@ -68,8 +69,8 @@ async fn join(root: &Path, token: Option<&Source>, newcomer: Newcomer) -> anyhow
             ManagerRole::Witness => None,
         },
         public_key: data.private_key_or_new()?.public_key(),
-        signing_key: data.signing_key_or_new()?.verifying_key(),
-        csr_pem: tls.signing_request()?,
+        signing_key: signing_key.verifying_key(),
+        csr_pem: tls.signing_request(&signing_key, &[])?,
         underlay,
         https,
         priority,

@@ -40,9 +40,12 @@ pub(super) enum TokensCommand {
 
 #[derive(Debug, Args)]
 pub(super) struct Preset {
-    /// For a manager instead of an endpoint
+    /// For a full manager instead of an endpoint
     #[arg(long, conflicts_with_all = ["network", "address", "tags", "ephemeral"])]
     manager: bool,
+    /// For a witness instead of an endpoint
+    #[arg(long, conflicts_with_all = ["manager", "network", "address", "tags", "ephemeral"])]
+    witness: bool,
     /// What to call the token
     #[arg(long)]
     name: Option<String>,
@@ -68,9 +71,13 @@ pub(super) struct Preset {
 
 impl From<Preset> for JoinTokenCreate {
     fn from(preset: Preset) -> Self {
-        let Preset { manager, name, network, address, tags, reusable, ephemeral, expires } = preset;
+        let Preset { manager, witness, name, network, address, tags, reusable, ephemeral, expires } = preset;
         Self {
-            kind: if manager { JoinTokenKind::Manager } else { JoinTokenKind::Endpoint },
+            kind: match (manager, witness) {
+                (true, _) => JoinTokenKind::Manager,
+                (_, true) => JoinTokenKind::Witness,
+                _ => JoinTokenKind::Endpoint,
+            },
             name,
             network,
             reusable,
@@ -102,6 +109,7 @@ fn kind(kind: JoinTokenKind) -> String {
     match kind {
         JoinTokenKind::Endpoint => "endpoint",
         JoinTokenKind::Manager => "manager",
+        JoinTokenKind::Witness => "witness",
     }
     .to_owned()
 }

@@ -10,9 +10,10 @@ use festoon_cluster::storage::{AuditLog, StorageError};
 use festoon_cluster::{Counts, Proposal, ProposeError, Removal};
 use festoon_control::registry::{Author, Change, Command, JoinEndpoint, Outcome, Refusal, State, UnixMs, Who, audit};
 use festoon_proto::epoch::{EpochProof, Roster};
+use festoon_proto::http::ManagerRole;
 use festoon_proto::map::MapVersion;
 use festoon_proto::token::SecretHash;
-use festoon_proto::{ClusterId, EpochId, ManagerId, PublicKey};
+use festoon_proto::{ClusterId, EpochId, Introduction, ManagerId, PublicKey, VerifyingKey};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::anew::{AnewError, Kept};
@@ -144,11 +145,12 @@ impl Cluster {
 
     /// As [`festoon_cluster::Cluster::propose`]. A change that does not say when it was wanted is wanted now.
     pub async fn propose(&self, change: impl Into<Change>) -> Result<Outcome, ProposeError> {
-        let mut change = change.into();
-        if change.at == UnixMs::default() {
-            change.at = self.now();
-        }
-        self.member().propose(change).await
+        self.member().propose(self.dated(change.into())).await
+    }
+
+    fn dated(&self, change: Change) -> Change {
+        let at = if change.at == UnixMs::default() { self.now() } else { change.at };
+        Change { at, ..change }
     }
 
     /// As [`festoon_cluster::Cluster::propose_signed`].
@@ -159,6 +161,11 @@ impl Cluster {
     /// As [`festoon_cluster::Cluster::to_sign`].
     pub fn to_sign(&self) -> (EpochId, MapVersion) {
         self.member().to_sign()
+    }
+
+    /// How a manager came into `cluster` that this one lets in.
+    pub fn introduce(&self, cluster: ClusterId, signing_key: VerifyingKey, role: ManagerRole) -> Vec<Introduction> {
+        self.member().signer().introduce(cluster, signing_key, role)
     }
 
     /// Who the managers are; none if this one neither has a copy of the registry nor was told when it joined.
@@ -179,11 +186,13 @@ impl Cluster {
             now: self.now(),
         });
         let by = Author { who: Who::Newcomer, from: None };
-        match self.propose(Change { by, ..nobodys.into() }).await {
-            // Of a clock that is wrong nobody has asked the others.
-            Err(ProposeError::Refused(refusal)) if !matches!(refusal, Refusal::Clock(_)) => Some(self.snapshot()),
-            _ => None,
-        }
+        let member = self.member();
+        let refused = member.submit(self.dated(Change { by, ..nobodys.into() })).await.ok()?;
+        // Of a clock that is wrong nobody has asked the others.
+        let is_confirmed = matches!(&refused.result, Some(Err(refusal)) if !matches!(refusal, Refusal::Clock(_)));
+        // The copy may still lag behind, or get nothing any more because this manager was removed.
+        let (_, seen) = member.to_sign();
+        (is_confirmed && seen.0 >= refused.index).then(|| member.snapshot())
     }
 
     /// As [`festoon_cluster::Cluster::audit`].

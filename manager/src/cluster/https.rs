@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use festoon_cluster::{CallError, Transport};
-use festoon_control::registry::State;
-use festoon_proto::ManagerId;
+use festoon_control::registry::{Manager, State};
 use festoon_proto::address::cluster_tls_name;
+use festoon_proto::{ManagerId, VerifyingKey};
 use tokio::sync::watch;
 
 use crate::bounded::{self, ReadError};
 use crate::https::route;
-use crate::pki::{Credentials, Tls};
+use crate::pki::{Credentials, Tls, of_manager};
 
 /// Of an answer: a page of the log, of events or of the audit log has less.
 const MAX_ANSWER: usize = 64 << 20;
@@ -33,8 +33,23 @@ struct Shared {
     clients: Mutex<Clients>,
     /// The address that a manager answered at last.
     answered_at: Mutex<HashMap<ManagerId, SocketAddr>>,
-    /// What the registry said last of a manager: one that was removed is still told so.
-    listening_at: Mutex<HashMap<ManagerId, Vec<SocketAddr>>>,
+    /// What the registry said last of each manager: one that was removed is still told so.
+    managers: Mutex<HashMap<ManagerId, Known>>,
+}
+
+/// A manager, as others need to know it to reach it.
+#[derive(Debug, Clone)]
+pub struct Known {
+    /// Where it listens.
+    pub https: Vec<SocketAddr>,
+    /// What it signs with, the key of its certificate above all.
+    pub signing_key: VerifyingKey,
+}
+
+impl Known {
+    fn of(manager: &Manager) -> Self {
+        Self { https: manager.https.clone(), signing_key: manager.signing_key }
+    }
 }
 
 /// One for each address of each manager: it keeps its connections.
@@ -67,18 +82,18 @@ impl Https {
     pub fn new(
         credentials: &Credentials,
         states: watch::Receiver<Arc<State>>,
-        peers: HashMap<ManagerId, Vec<SocketAddr>>,
+        peers: HashMap<ManagerId, Known>,
     ) -> Self {
         let credentials = credentials.clone();
         let clients = Mutex::new(Clients { tls: credentials.now(), by_address: HashMap::new() });
-        let (answered_at, listening_at) = (Mutex::default(), Mutex::new(peers));
-        Self(Arc::new(Shared { credentials, states, clients, answered_at, listening_at }))
+        let (answered_at, managers) = (Mutex::default(), Mutex::new(peers));
+        Self(Arc::new(Shared { credentials, states, clients, answered_at, managers }))
     }
 
     /// All managers that are or were somewhere.
     pub(super) fn known(&self) -> BTreeSet<ManagerId> {
         let in_registry: Vec<ManagerId> = self.0.states.borrow().managers().map(|manager| manager.id).collect();
-        lock(&self.0.listening_at).keys().copied().chain(in_registry).collect()
+        lock(&self.0.managers).keys().copied().chain(in_registry).collect()
     }
 
     /// Closes the connections to managers that were removed.
@@ -90,9 +105,10 @@ impl Https {
     /// Sends `body` to `path` of a manager, and gives its answer.
     pub async fn post(&self, to: ManagerId, path: &str, body: Bytes, limit: Duration) -> Result<Vec<u8>, CallError> {
         let mut failure = CallError::from(NoWay::NoAddress(to));
-        for at in self.addresses(to)? {
+        let Known { https, signing_key } = self.manager(to)?;
+        for at in https {
             let url = format!("https://{}:{}{path}", cluster_tls_name(to), at.port());
-            let post = self.client(to, at)?.post(url).body(body.clone()).timeout(limit);
+            let post = self.client((to, signing_key), at)?.post(url).body(body.clone()).timeout(limit);
             match receive(post, at).await {
                 Ok(answer) => {
                     lock(&self.0.answered_at).insert(to, at);
@@ -106,21 +122,25 @@ impl Https {
         Err(failure)
     }
 
-    /// Where a manager listens, the address first at which it answered last.
-    fn addresses(&self, manager: ManagerId) -> Result<Vec<SocketAddr>, NoWay> {
-        let known = self.0.states.borrow().manager(manager).map(|manager| manager.https.clone());
-        let mut listening_at = lock(&self.0.listening_at);
+    /// What is known of a manager, the address first at which it answered last.
+    fn manager(&self, id: ManagerId) -> Result<Known, NoWay> {
+        let known = self.0.states.borrow().manager(id).map(Known::of);
+        let mut managers = lock(&self.0.managers);
         if let Some(known) = known {
-            listening_at.insert(manager, known);
+            managers.insert(id, known);
         }
-        let mut addresses = listening_at.get(&manager).cloned().ok_or(NoWay::NoAddress(manager))?;
-        let last = lock(&self.0.answered_at).get(&manager).copied();
-        addresses.sort_by_key(|at| Some(*at) != last);
-        Ok(addresses)
+        let mut manager = managers.get(&id).cloned().ok_or(NoWay::NoAddress(id))?;
+        let last = lock(&self.0.answered_at).get(&id).copied();
+        manager.https.sort_by_key(|at| Some(*at) != last);
+        Ok(manager)
     }
 
     /// A client with the credentials of now. What is under way with others goes on.
-    fn client(&self, manager: ManagerId, at: SocketAddr) -> Result<reqwest::Client, NoWay> {
+    fn client(
+        &self,
+        (manager, signing_key): (ManagerId, VerifyingKey),
+        at: SocketAddr,
+    ) -> Result<reqwest::Client, NoWay> {
         let tls = self.0.credentials.now();
         let mut clients = lock(&self.0.clients);
         if !Arc::ptr_eq(&clients.tls, &tls) {
@@ -130,7 +150,7 @@ impl Https {
             return Ok(client.clone());
         }
         let client = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls.client.clone())
+            .tls_backend_preconfigured(of_manager(&tls.client, &tls.trusted, signing_key))
             .resolve(&cluster_tls_name(manager), at)
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())

@@ -1,7 +1,7 @@
 //! Who asks over the connections of managers, and what may be asked of whom.
 //!
-//! A certificate says which manager somebody is, and the registry whether that is a member now: on every request, so that a
-//! removal works at once. A witness is trusted with its vote; it is answered what it needs to keep its copy, and nothing that
+//! A certificate says which manager somebody is, if that manager itself stands for it (see [`Tied`](crate::pki::Tied)), and the
+//! registry whether that is a member now: on every request, so that a removal works at once. A witness is trusted with its vote; it is answered what it needs to keep its copy, and nothing that
 //! acts on others.
 
 use festoon_control::registry::{ManagerRole, UnixMs};
@@ -12,7 +12,7 @@ use axum::http::StatusCode;
 
 use super::Cluster;
 use crate::https::{Peer, Refused};
-use crate::pki::{Leaf, manager_of};
+use crate::pki::Leaf;
 
 /// A manager that is in the cluster now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,23 +53,16 @@ pub(crate) fn full_member(peer: &Peer, cluster: &Cluster) -> Result<ManagerId, R
     }
 }
 
-/// The manager at the other end by its certificate alone: for consensus, which itself knows who was removed and tells it so,
-/// and which one that has just joined needs before it has a copy of the registry.
+/// The manager at the other end, also if it was removed or has just joined: for consensus, which itself knows who was removed
+/// and tells it so, and which one that has just joined needs before others have heard of it.
 pub(super) fn claimed_member(peer: &Peer, cluster: &Cluster) -> Result<ManagerId, Refused> {
     let roster = cluster.roster().ok_or_else(stranger)?;
     claimed(peer, &roster).ok_or_else(stranger)
 }
 
 fn claimed(peer: &Peer, roster: &Roster) -> Option<ManagerId> {
-    let certificate = peer.certificate.as_ref()?;
-    let present = roster.managers.keys().copied();
-    // Those that joined or were removed since the roster was made: their ids are in it, or next.
-    let others = (1..=roster.last_manager.0.saturating_add(MOST_JOINED)).map(ManagerId);
-    manager_of(certificate, present.chain(others))
+    peer.tied.as_ref()?.owner(peer.certificate.as_ref()?, roster)
 }
-
-/// Managers that may have joined since a roster was made.
-const MOST_JOINED: u16 = 32;
 
 fn stranger() -> Refused {
     Refused::new(StatusCode::FORBIDDEN, "not-a-manager", "only managers of this cluster may ask this")

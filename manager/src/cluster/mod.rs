@@ -16,7 +16,6 @@ mod supervisor;
 mod take_part;
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -25,7 +24,7 @@ use festoon_cluster::storage::StorageError;
 use festoon_cluster::storage::snapshot::SnapshotError;
 use festoon_control::registry::{State, UnixMs};
 use festoon_proto::ManagerId;
-use festoon_proto::epoch::Roster;
+use festoon_proto::epoch::{Roster, RosterEntry};
 use tokio::sync::{mpsc, watch};
 
 use crate::data_dir::{DataDir, DataDirError, Identity};
@@ -37,7 +36,7 @@ pub use check::{Part, check, end_with};
 pub use current::{Cluster, Promotion, Rejoined};
 pub use disk::{DiskError, open};
 pub use festoon_cluster::{Counts, Health, MemberHealth, ProposeError, Removal, Role};
-pub use https::{Https, NoWay};
+pub use https::{Https, Known, NoWay};
 pub(crate) use member::{full_member, member, member_or_expired};
 pub use peers::write as write_roster;
 pub use program::announce_program;
@@ -108,9 +107,10 @@ pub struct Parts {
     pub supervisor: Supervisor,
 }
 
-fn listeners(roster: Option<&Roster>) -> HashMap<ManagerId, Vec<SocketAddr>> {
+fn known(roster: Option<&Roster>) -> HashMap<ManagerId, Known> {
     let managers = roster.into_iter().flat_map(|roster| &roster.managers);
-    managers.map(|(id, entry)| (*id, entry.https.clone())).collect()
+    let known = |entry: &RosterEntry| Known { https: entry.https.clone(), signing_key: entry.signing_key };
+    managers.map(|(id, entry)| (*id, known(entry))).collect()
 }
 
 /// Opens the registry and takes part in it. Must run inside tokio.
@@ -118,7 +118,7 @@ pub async fn build(data: &DataDir, identity: &Identity, credentials: &Credential
     let vault = Vault::load(data, identity.manager)?;
     let states = watch::Sender::new(Arc::new(State::default()));
     let roster = peers::load(data)?;
-    let managers = Https::new(credentials, states.subscribe(), listeners(roster.as_ref()));
+    let managers = Https::new(credentials, states.subscribe(), known(roster.as_ref()));
     let mut identity = identity.clone();
     let member = supervisor::open_or_repair(data, &mut identity, &managers).await?;
     let (orders, waiting) = mpsc::channel(1);

@@ -78,14 +78,19 @@ async fn join(
     // Both are checked before the token is used up.
     let csr = SigningRequest::from_pem(&request.csr_pem)
         .map_err(|error| Refused::new(StatusCode::BAD_REQUEST, "bad-csr", &error.to_string()))?;
+    if !csr.is_by(&request.signing_key) {
+        let text = "the signing request is not signed with the signing key of the manager that joins: make a new one";
+        return Err(Refused::new(StatusCode::BAD_REQUEST, "bad-csr", text));
+    }
     routes.vault.authority(&routes.cluster.snapshot())?;
     // The request is signed with its key: whoever sent it first can send it again, and nobody else can.
-    let tls_key = csr.key_fingerprint();
+    let (tls_key, signing_key, role) = (csr.key_fingerprint(), request.signing_key, request.role);
     let manager = routes.let_in(request.secret.hash(), spec(request, tls_key), &peer).await?;
     let state = routes.cluster.snapshot();
-    let chain_pem = routes.vault.certify(&state, manager, csr, routes.cluster.now())?;
     let (roster, ca_pem) = (state.roster().ok_or_else(Refused::internal)?, trusted_pem(&state));
     let cluster = roster.cluster;
+    let csr = csr.introduced(routes.cluster.introduce(cluster, signing_key, role));
+    let chain_pem = routes.vault.certify(&state, manager, csr, routes.cluster.now())?;
     tracing::info!(%manager, "a manager joined");
     let epoch = routes.cluster.health().epoch;
     Ok(Json(ManagerJoinResponse { cluster, epoch, manager, ca_pem, chain_pem, roster }))

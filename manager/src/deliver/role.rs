@@ -90,7 +90,7 @@ mod tests {
                 kind: TokenKind::Manager,
                 network: None,
                 addresses: festoon_control::registry::Addresses::NONE,
-                preset: TokenPreset::default(),
+                preset: TokenPreset { is_for_witness: role == ManagerRole::Witness, ..TokenPreset::default() },
                 now: UnixMs(0),
                 expires: UnixMs(9_000),
             }));

@@ -177,7 +177,8 @@ mod tests {
 
     fn certificate_of(manager: u16) -> CertificateDer<'static> {
         let authority = Authority::generate(festoon_proto::ClusterId([7; 16])).unwrap();
-        let request = TlsKey::generate().unwrap().signing_request().unwrap();
+        let signer = festoon_proto::SigningKey::from_seed([1; 32]);
+        let request = TlsKey::generate().unwrap().signing_request(&signer, &[]).unwrap();
         let request = SigningRequest::from_pem(&request).unwrap();
         let role = festoon_control::registry::ManagerRole::Full;
         let https = ["192.0.2.1:8443".parse().unwrap()];

@@ -12,6 +12,7 @@ mod later;
 mod places;
 mod refused;
 pub mod route;
+mod tarpit;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -42,9 +43,10 @@ pub use later::Later;
 pub use refused::{PROBLEM_JSON, Refused};
 
 use crate::cluster::Cluster;
-use crate::pki::{CLUSTER_ALPN, Credentials};
+use crate::pki::{CLUSTER_ALPN, Credentials, Tied};
 use ending::{Connection, Connections};
 use places::{Ended, Place, Places};
+use tarpit::Tarpit;
 
 /// Two round trips around the world, and then some.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -83,6 +85,8 @@ pub struct Peer {
     pub remote: SocketAddr,
     /// Its certificate, which a CA of the cluster signed and which may have expired; none if it showed none.
     pub certificate: Option<CertificateDer<'static>>,
+    /// What ties that certificate to a manager; none if nothing does.
+    pub tied: Option<Arc<Tied>>,
     place: Arc<Place>,
     connection: Arc<Connection>,
 }
@@ -140,6 +144,7 @@ pub struct Server {
     credentials: Credentials,
     places: Places,
     connections: Connections,
+    tarpit: Tarpit,
 }
 
 /// Binds the listener. `port` is that of the registry. Must run inside tokio.
@@ -152,9 +157,9 @@ pub fn build(config: &Config, port: u16, credentials: &Credentials) -> io::Resul
             bound => bound?,
         },
     };
-    raise_file_limit();
+    let tarpit = Tarpit::new(raise_file_limit());
     let (places, connections) = (Places::default(), Connections::default());
-    Ok(Server { listener, credentials: credentials.clone(), places, connections })
+    Ok(Server { listener, credentials: credentials.clone(), places, connections, tarpit })
 }
 
 fn bind(at: SocketAddr) -> io::Result<TcpListener> {
@@ -165,13 +170,14 @@ fn bind(at: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// As many open files as the system lets this process have: a connection is one. A shell often gives 1,024.
-fn raise_file_limit() {
+/// As many open files as the system lets this process have, which it returns: a connection is one. A shell often gives 1,024.
+fn raise_file_limit() -> Option<u64> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
         tracing::warn!(%error, "the limit of open files can't be raised");
     }
+    maximum
 }
 
 impl Server {
@@ -202,7 +208,7 @@ impl Server {
                         continue;
                     };
                     let acceptor = TlsAcceptor::from(Arc::clone(&self.credentials.now().server));
-                    let served = (routes.clone(), self.connections.clone());
+                    let served = ((routes.clone(), self.connections.clone()), self.tarpit.clone());
                     tokio::spawn(serve(stream, remote, acceptor, served, (place, ended)));
                 }
                 Err(error) => {
@@ -229,30 +235,37 @@ async fn serve(
     stream: TcpStream,
     remote: SocketAddr,
     tls: TlsAcceptor,
-    served: (Routes, Connections),
-    (place, ended): (Place, Ended),
+    (served, tarpit): ((Routes, Connections), Tarpit),
+    (place, mut ended): (Place, Ended),
 ) {
+    // Without it an answer waits for the acknowledgement of what went before.
+    let _ = stream.set_nodelay(true);
+    let _ = SockRef::from(&stream).set_tcp_user_timeout(Some(SILENCE_LIMIT));
+    let held = tarpit::hold(&stream);
+    let stream = tokio::select! {
+        shaken = timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)) => match shaken {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return tracing::debug!(%remote, %error, "a TLS handshake failed"),
+            Err(_) => return tracing::debug!(%remote, "a TLS handshake took too long"),
+        },
+        _ = &mut ended => {
+            tracing::debug!(%remote, "a TLS handshake gave way to another");
+            return tarpit.keep(held).await;
+        }
+    };
+    drop(held);
     tokio::select! {
-        () = converse(stream, remote, tls, served, place) => {}
+        () = converse(stream, remote, served, place) => {}
         _ = ended => tracing::debug!(%remote, "a connection gave way to another"),
     }
 }
 
 async fn converse(
-    stream: TcpStream,
+    stream: TlsStream<TcpStream>,
     remote: SocketAddr,
-    tls: TlsAcceptor,
     (routes, connections): (Routes, Connections),
     place: Place,
 ) {
-    // Without it an answer waits for the acknowledgement of what went before.
-    let _ = stream.set_nodelay(true);
-    let _ = SockRef::from(&stream).set_tcp_user_timeout(Some(SILENCE_LIMIT));
-    let stream = match timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => return tracing::debug!(%remote, %error, "a TLS handshake failed"),
-        Err(_) => return tracing::debug!(%remote, "a TLS handshake took too long"),
-    };
     let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first()).cloned();
     if !place.open(certificate.is_some(), Instant::now()) {
         return tracing::debug!(%remote, "too many connections: another is not taken");
@@ -264,9 +277,10 @@ async fn converse(
         (false, _) => routes.everybody,
     };
     let certificate = certificate.map(CertificateDer::into_owned);
+    let tied = certificate.as_ref().and_then(Tied::read).map(Arc::new);
     let connection = Arc::new(connections.add(certificate.clone()));
     let ending = connection.ending();
-    let routes = routes.layer(Extension(Peer { remote, certificate, place: Arc::new(place), connection }));
+    let routes = routes.layer(Extension(Peer { remote, certificate, tied, place: Arc::new(place), connection }));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)

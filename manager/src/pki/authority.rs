@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use festoon_control::registry::{ManagerRole, UnixMs};
 use festoon_proto::address::{MANAGER_TLS_NAME, agent_tls_name, cluster_tls_name};
-use festoon_proto::{ClusterId, Fingerprint, ManagerId};
+use festoon_proto::{ClusterId, Fingerprint, Introduction, ManagerId, SigningKey, Tie, VerifyingKey};
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType,
     ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PublicKeyData as _, SanType, date_time_ymd,
@@ -54,9 +54,15 @@ impl TlsKey {
         KeyPair::from_pem(pem).map(Self).map_err(PkiError::Crypto)
     }
 
-    /// A signing request for this key, in PEM (RFC 2986). It asks for nothing: the CA decides what stands in a certificate.
-    pub fn signing_request(&self) -> Result<String, PkiError> {
-        let request = CertificateParams::default().serialize_request(&self.0).map_err(PkiError::Crypto)?;
+    /// A signing request for this key, in PEM (RFC 2986), of the manager whose signing key is `signer` and which came into
+    /// the cluster like this. All it asks for is what ties the key to that manager: the CA decides what else stands in a
+    /// certificate.
+    pub fn signing_request(&self, signer: &SigningKey, introductions: &[Introduction]) -> Result<String, PkiError> {
+        let tls_key = Fingerprint::of(&self.0.subject_public_key_info());
+        let tie = Tie::new(signer, tls_key, introductions.to_vec());
+        let mut params = CertificateParams::default();
+        params.subject_alt_names = vec![uri(&tie)?];
+        let request = params.serialize_request(&self.0).map_err(PkiError::Crypto)?;
         request.pem().map_err(PkiError::Crypto)
     }
 }
@@ -67,19 +73,42 @@ impl fmt::Debug for TlsKey {
     }
 }
 
+fn uri(tie: &Tie) -> Result<SanType, PkiError> {
+    tie.to_uri().try_into().map(SanType::URI).map_err(PkiError::Crypto)
+}
+
 /// A signing request whose signature is right.
 #[derive(Debug)]
-pub struct SigningRequest(CertificateSigningRequestParams);
+pub struct SigningRequest {
+    request: CertificateSigningRequestParams,
+    tie: Tie,
+}
 
 impl SigningRequest {
     /// The request in `pem`.
     pub fn from_pem(pem: &str) -> Result<Self, PkiError> {
-        CertificateSigningRequestParams::from_pem(pem).map(Self).map_err(|_| PkiError::BadRequest)
+        let request = CertificateSigningRequestParams::from_pem(pem).map_err(|_| PkiError::BadRequest)?;
+        let tie = request.params.subject_alt_names.iter().find_map(|name| match name {
+            SanType::URI(uri) => Tie::from_uri(uri.as_str()),
+            _ => None,
+        });
+        Ok(Self { request, tie: tie.ok_or(PkiError::BadRequest)? })
+    }
+
+    /// Whether the manager that signs with `key` stands for it.
+    pub fn is_by(&self, key: &VerifyingKey) -> bool {
+        self.tie.is_by(key, self.key_fingerprint())
+    }
+
+    /// The same, of a manager that came into the cluster like this.
+    #[must_use]
+    pub fn introduced(self, introductions: Vec<Introduction>) -> Self {
+        Self { tie: self.tie.introduced(introductions), ..self }
     }
 
     /// The SHA-256 of the public key in it, as SubjectPublicKeyInfo in DER. Whoever made the request has the private half.
     pub fn key_fingerprint(&self) -> Fingerprint {
-        Fingerprint::of(&self.0.public_key.subject_public_key_info())
+        Fingerprint::of(&self.request.public_key.subject_public_key_info())
     }
 }
 
@@ -145,11 +174,11 @@ impl Authority {
         https: &[SocketAddr],
         now: UnixMs,
     ) -> Result<String, PkiError> {
-        let SigningRequest(mut request) = request;
+        let SigningRequest { mut request, tie } = request;
         let dns = |name: &str| name.try_into().map(SanType::DnsName).map_err(PkiError::Crypto);
         let mut params = base_params(&format!("Festoon manager {manager}"));
         end_after(&mut params, now.after(VALIDITY_MS));
-        params.subject_alt_names = vec![dns(&cluster_tls_name(manager))?];
+        params.subject_alt_names = vec![dns(&cluster_tls_name(manager))?, uri(&tie)?];
         if role == ManagerRole::Full {
             params.subject_alt_names.extend([dns(MANAGER_TLS_NAME)?, dns(&agent_tls_name(manager))?]);
         }

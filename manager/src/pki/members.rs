@@ -1,4 +1,4 @@
-//! Certificates of managers as clients: also those that have expired, for whoever is still in the registry gets a new one with
+//! Certificates of managers to one another: also those that have expired, for whoever is still in the registry gets a new one with
 //! the old. What such a manager may ask is said where requests are handled.
 
 use std::sync::Arc;
@@ -11,6 +11,16 @@ use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, 
 
 /// Certificates are good from 1970 on, so every one is good now.
 const WHEN_ALL_WERE_GOOD: Duration = Duration::from_secs(24 * 3600);
+
+/// What `verify` says of a certificate now, or before it expired if it has.
+pub(super) fn expired_too<T>(now: UnixTime, verify: impl Fn(UnixTime) -> Result<T, Error>) -> Result<T, Error> {
+    match verify(now) {
+        Err(Error::InvalidCertificate(CertificateError::Expired | CertificateError::ExpiredContext { .. })) => {
+            verify(UnixTime::since_unix_epoch(WHEN_ALL_WERE_GOOD))
+        }
+        verified => verified,
+    }
+}
 
 /// Believes what the verifier inside believes, and that also after it has expired.
 #[derive(Debug)]
@@ -35,12 +45,7 @@ impl ClientCertVerifier for ExpiredToo {
         chain: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        match self.0.verify_client_cert(leaf, chain, now) {
-            Err(Error::InvalidCertificate(CertificateError::Expired | CertificateError::ExpiredContext { .. })) => {
-                self.0.verify_client_cert(leaf, chain, UnixTime::since_unix_epoch(WHEN_ALL_WERE_GOOD))
-            }
-            verified => verified,
-        }
+        expired_too(now, |at| self.0.verify_client_cert(leaf, chain, at))
     }
 
     fn verify_tls12_signature(

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::version::TLS13;
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, SignatureScheme};
 
 use super::tls::{TlsError, provider};
@@ -16,7 +17,7 @@ pub type Shown = Arc<Mutex<Vec<CertificateDer<'static>>>>;
 pub fn observer_config(shown: Shown) -> Result<ClientConfig, TlsError> {
     let provider = provider();
     let verifier = Arc::new(Observer { shown, provider: Arc::clone(&provider) });
-    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    let config = ClientConfig::builder_with_provider(provider).with_protocol_versions(&[&TLS13])?;
     Ok(config.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth())
 }
 

@@ -4,10 +4,11 @@ use std::net::{IpAddr, SocketAddr};
 
 use festoon_control::registry::{ManagerRole, UnixMs};
 use festoon_proto::address::agent_tls_name;
-use festoon_proto::{ClusterId, Fingerprint};
+use festoon_proto::epoch::{Roster, RosterEntry};
+use festoon_proto::{ClusterId, EpochId, Fingerprint, Introduction, SigningKey};
 use rustls::pki_types::{CertificateDer, UnixTime};
 
-use super::tls::verify_chain;
+use super::tls::{verify_chain, verify_manager};
 use super::*;
 
 /// 2026-01-01.
@@ -17,9 +18,18 @@ fn authority() -> Authority {
     Authority::generate(ClusterId([1; 16])).unwrap()
 }
 
+/// What manager `number` signs with.
+fn signer(number: u16) -> SigningKey {
+    SigningKey::from_seed([u8::try_from(number).unwrap(); 32])
+}
+
+fn request(number: u16, introductions: &[Introduction]) -> SigningRequest {
+    let request = TlsKey::generate().unwrap().signing_request(&signer(number), introductions).unwrap();
+    SigningRequest::from_pem(&request).unwrap()
+}
+
 fn issue(authority: &Authority, manager: ManagerId) -> String {
-    let request = TlsKey::generate().unwrap().signing_request().unwrap();
-    let request = SigningRequest::from_pem(&request).unwrap();
+    let request = request(manager.0, &[]);
     let https: [SocketAddr; 2] = ["192.0.2.1:8443".parse().unwrap(), "[2001:db8::1]:8443".parse().unwrap()];
     authority.issue(request, (manager, ManagerRole::Full), &https, NOW).unwrap()
 }
@@ -101,8 +111,7 @@ fn a_certificate_is_good_for_three_months_and_for_clocks_that_are_slow() {
 #[test]
 fn no_agent_takes_a_witness_for_a_manager() {
     let ours = authority();
-    let request = SigningRequest::from_pem(&TlsKey::generate().unwrap().signing_request().unwrap()).unwrap();
-    let pem = ours.issue(request, (ManagerId(3), ManagerRole::Witness), &[], NOW).unwrap();
+    let pem = ours.issue(request(3, &[]), (ManagerId(3), ManagerRole::Witness), &[], NOW).unwrap();
     let chain = certificates(&format!("{pem}{}", ours.certificate_pem())).unwrap();
     assert_eq!(verify(&ours, &chain, &cluster_tls_name(ManagerId(3))), Ok(()));
     for name in ["manager.festoon.internal", &agent_tls_name(ManagerId(3))] {
@@ -113,8 +122,9 @@ fn no_agent_takes_a_witness_for_a_manager() {
 #[test]
 fn a_signing_request_tells_whose_key_it_is_for() {
     let (key, other) = (TlsKey::generate().unwrap(), TlsKey::generate().unwrap());
-    let fingerprint =
-        |key: &TlsKey| SigningRequest::from_pem(&key.signing_request().unwrap()).unwrap().key_fingerprint();
+    let fingerprint = |key: &TlsKey| {
+        SigningRequest::from_pem(&key.signing_request(&signer(1), &[]).unwrap()).unwrap().key_fingerprint()
+    };
     let kept = TlsKey::from_secret_pem(&key.to_secret_pem()).unwrap();
     assert_eq!(fingerprint(&key), fingerprint(&kept));
     assert_ne!(fingerprint(&key), fingerprint(&other));
@@ -129,4 +139,66 @@ fn a_certificate_names_one_manager() {
     assert_eq!(manager_of(&chain[0], (1..12).map(ManagerId)), None);
     assert_eq!(manager_of(&chain[1], (1..20).map(ManagerId)), None);
     assert!(SigningRequest::from_pem("nonsense").is_err());
+}
+
+/// Two full managers and a witness; the fourth was removed.
+fn roster() -> Roster {
+    let entry = |number, role| {
+        let signing_key = signer(number).verifying_key();
+        (ManagerId(number), RosterEntry { role, signing_key, https: Vec::new() })
+    };
+    let managers = [entry(1, ManagerRole::Full), entry(2, ManagerRole::Full), entry(3, ManagerRole::Witness)];
+    Roster {
+        cluster: ClusterId([1; 16]),
+        epoch: EpochId::FIRST,
+        managers: managers.into(),
+        last_manager: ManagerId(4),
+        recovery_key: None,
+        founding: None,
+    }
+}
+
+#[test]
+fn a_certificate_is_the_one_of_a_manager_that_stands_for_it() {
+    let authority = authority();
+    let introduction = |by: u16, of: u16| {
+        let of = signer(of).verifying_key();
+        Introduction::sign((ManagerId(by), &signer(by)), ClusterId([1; 16]), of, ManagerRole::Witness)
+    };
+    let owner = |named: u16, signed_by: u16, introductions: &[Introduction]| {
+        let who = (ManagerId(named), ManagerRole::Full);
+        let pem = authority.issue(request(signed_by, introductions), who, &[], NOW).unwrap();
+        let certificate = certificates(&pem).unwrap().remove(0);
+        Tied::read(&certificate)?.owner(&certificate, &roster()).map(|id| id.0)
+    };
+    assert_eq!(owner(1, 1, &[]), Some(1));
+    assert_eq!(owner(3, 3, &[]), Some(3));
+    assert_eq!(owner(1, 2, &[]), None, "in the name of another");
+    assert_eq!(owner(1, 9, &[introduction(1, 9)]), None, "a newcomer in the name of another");
+    assert_eq!(owner(4, 4, &[]), Some(4), "one that was removed, which is told so");
+    assert_eq!(owner(5, 5, &[]), None, "an id that was never given, by whoever has the CA's key");
+    assert_eq!(owner(5, 5, &[introduction(4, 5)]), None, "introduced by one that was removed");
+    assert_eq!(owner(5, 5, &[introduction(3, 5)]), None, "introduced by a witness");
+    assert_eq!(owner(5, 5, &[introduction(2, 5)]), Some(5), "one that joined since");
+    assert_eq!(owner(5, 6, &[introduction(2, 5)]), None, "with the introduction of another");
+    assert_eq!(owner(50, 50, &[introduction(2, 50)]), None, "an id far from any");
+    let chain = leaf(&authority, ManagerId(1));
+    assert!(Tied::read(&chain[1]).is_none(), "a CA is no manager");
+}
+
+#[test]
+fn managers_believe_one_another_whatever_their_clocks_say() {
+    let ours = authority();
+    let chain = leaf(&ours, ManagerId(2));
+    let name = ServerName::try_from(cluster_tls_name(ManagerId(2))).unwrap();
+    let at = |at: UnixMs| UnixTime::since_unix_epoch(std::time::Duration::from_millis(at.0));
+    let late = at(NOW.after(2 * VALIDITY_MS));
+    let verify = |key, at| verify_manager(&[ours.fingerprint()], key, &chain, &name, at);
+    assert!(verify(None, late).is_err());
+    assert_eq!(verify(Some(signer(2).verifying_key()), late), Ok(()));
+    assert_eq!(verify(Some(signer(2).verifying_key()), at(NOW)), Ok(()));
+    assert!(verify(Some(signer(1).verifying_key()), at(NOW)).is_err(), "another stands for it");
+    assert!(
+        verify_manager(&[authority().fingerprint()], Some(signer(2).verifying_key()), &chain, &name, late).is_err()
+    );
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use festoon_proto::{Fingerprint, ManagerId};
+use festoon_proto::{Fingerprint, ManagerId, VerifyingKey};
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
@@ -13,8 +13,8 @@ use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
 use rustls::version::TLS13;
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme};
 
-use super::members::ExpiredToo;
-use super::server_name;
+use super::members::{ExpiredToo, expired_too};
+use super::{Tied, server_name};
 
 /// What managers talk to one another (ALPN, RFC 7301). Whoever does not ask for it reaches none of the routes for managers.
 pub const CLUSTER_ALPN: &[u8] = b"festoon-cluster/1";
@@ -72,7 +72,8 @@ pub(super) fn provider() -> Arc<CryptoProvider> {
 /// the CAs `trusted`, which they must show too.
 pub fn client_config(trusted: &[Fingerprint], identity: Option<&TlsIdentity>) -> Result<ClientConfig, TlsError> {
     let provider = provider();
-    let verifier = Arc::new(PinnedAuthorities { trusted: trusted.to_vec(), provider: Arc::clone(&provider) });
+    let verifier = PinnedAuthorities { trusted: trusted.to_vec(), manager: None, provider: Arc::clone(&provider) };
+    let verifier = Arc::new(verifier);
     let config = ClientConfig::builder_with_provider(provider).with_protocol_versions(&[&TLS13])?;
     let config = config.dangerous().with_custom_certificate_verifier(verifier);
     Ok(match identity {
@@ -86,6 +87,17 @@ pub fn cluster_client_config(trusted: &[Fingerprint], identity: &TlsIdentity) ->
     let mut config = client_config(trusted, Some(identity))?;
     config.alpn_protocols = vec![CLUSTER_ALPN.to_vec()];
     Ok(config)
+}
+
+/// The same configuration, which believes no other manager than the one that signs with `key`. Also if its certificate has
+/// expired: the clock of this machine may be wrong, and that manager may be the one to learn it from. Who is still in the
+/// registry is believed.
+pub fn of_manager(config: &ClientConfig, trusted: &[Fingerprint], key: VerifyingKey) -> ClientConfig {
+    let (trusted, provider) = (trusted.to_vec(), Arc::clone(config.crypto_provider()));
+    let mut config = config.clone();
+    let verifier = PinnedAuthorities { trusted, manager: Some(key), provider };
+    config.dangerous().set_certificate_verifier(Arc::new(verifier));
+    config
 }
 
 /// For the HTTPS listener. Who shows a certificate must have one from a CA in `ca_pem`; nobody has to show one.
@@ -112,6 +124,8 @@ pub fn manager_of(certificate: &CertificateDer<'_>, managers: impl Iterator<Item
 #[derive(Debug)]
 struct PinnedAuthorities {
     trusted: Vec<Fingerprint>,
+    /// The key of the one manager that is believed; any of the cluster if it is not known.
+    manager: Option<VerifyingKey>,
     provider: Arc<CryptoProvider>,
 }
 
@@ -138,10 +152,14 @@ impl ServerCertVerifier for PinnedAuthorities {
             return Err(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer));
         }
         // The way from a certificate of a new CA to the one before is in the chain too.
-        WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&self.provider))
+        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&self.provider))
             .build()
-            .map_err(|error| rustls::Error::General(error.to_string()))?
-            .verify_server_cert(leaf, chain, name, ocsp, now)
+            .map_err(|error| rustls::Error::General(error.to_string()))?;
+        let Some(key) = &self.manager else { return verifier.verify_server_cert(leaf, chain, name, ocsp, now) };
+        if !Tied::read(leaf).is_some_and(|tied| tied.is_by(key)) {
+            return Err(rustls::Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure));
+        }
+        expired_too(now, |at| verifier.verify_server_cert(leaf, chain, name, ocsp, at))
     }
 
     fn verify_tls12_signature(
@@ -175,6 +193,18 @@ pub(super) fn verify_chain(
     name: &ServerName<'_>,
     at: UnixTime,
 ) -> Result<(), rustls::Error> {
-    let verifier = PinnedAuthorities { trusted: trusted.to_vec(), provider: provider() };
+    verify_manager(trusted, None, chain, name, at)
+}
+
+/// The same of a client that believes no other manager than the one with this signing key.
+#[cfg(test)]
+pub(super) fn verify_manager(
+    trusted: &[Fingerprint],
+    manager: Option<VerifyingKey>,
+    chain: &[CertificateDer<'_>],
+    name: &ServerName<'_>,
+    at: UnixTime,
+) -> Result<(), rustls::Error> {
+    let verifier = PinnedAuthorities { trusted: trusted.to_vec(), manager, provider: provider() };
     verifier.verify_server_cert(&chain[0], &chain[1..], name, &[], at).map(drop)
 }

@@ -73,6 +73,11 @@ fn token(kind: TokenKind, number: u64) -> Command {
     })
 }
 
+fn witness_token(number: u64) -> Command {
+    let Command::CreateToken(token) = token(TokenKind::Manager, number) else { unreachable!() };
+    Command::CreateToken(CreateToken { preset: TokenPreset { is_for_witness: true, ..token.preset }, ..token })
+}
+
 fn join_manager(token: u64, manager: ManagerSpec, data_key: &DataKey) -> Command {
     let data_key = manager.seal_key.map(|key| data_key.seal_to(key).unwrap());
     Command::JoinManager(JoinManager { token: SecretHash::of(&token.to_le_bytes()), manager, data_key, now: NOW })
@@ -107,7 +112,7 @@ fn founded(data_key: &DataKey) -> Vec<Command> {
         Command::AddAuthority(add_authority(&authority, data_key).unwrap()),
         token(TokenKind::Manager, 2),
         join_manager(2, spec(2, "m2", ManagerRole::Full), data_key),
-        token(TokenKind::Manager, 3),
+        witness_token(3),
         join_manager(3, spec(3, "witness", ManagerRole::Witness), data_key),
     ]
 }

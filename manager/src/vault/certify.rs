@@ -23,6 +23,9 @@ impl Vault {
     ) -> Result<String, VaultError> {
         let current = self.authority(state)?;
         let record = state.manager(manager).ok_or(VaultError::NoManager(manager))?;
+        if !request.is_by(&record.signing_key) {
+            return Err(VaultError::OtherKey(manager));
+        }
         let mut chain = current.issue(request, (manager, record.role), &record.https, now)?;
         chain.push_str(current.certificate_pem());
         if let Some(previous) = self.authority_of(state, AuthorityRole::Previous)? {

@@ -63,6 +63,11 @@ pub enum VaultError {
     /// It is not in the cluster.
     #[error("there is no manager {0} in the cluster any more, so it gets no certificate")]
     NoManager(ManagerId),
+    /// Somebody else asks in its name.
+    #[error(
+        "this signing request is not signed with the signing key of manager {0}: check that signing.key in its --data-dir is the key it joined with"
+    )]
+    OtherKey(ManagerId),
     /// A cipher fails.
     #[error("encryption fails on this machine")]
     Crypto,

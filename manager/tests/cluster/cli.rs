@@ -436,7 +436,7 @@ async fn a_laptop_follows_the_ca_and_the_audit_log_names_who_replaced_it() {
 #[tokio::test]
 async fn a_token_may_come_from_anywhere_and_is_hidden_if_it_is_an_argument() {
     let manager = Manager::init("m1").started().await;
-    let token = manager.must(&["tokens", "add", "--manager"]).trim().to_owned();
+    let token = manager.must(&["tokens", "add", "--witness"]).trim().to_owned();
     let files = tempfile::tempdir().unwrap();
     let file = files.path().join("token");
     std::fs::write(&file, format!("{token}\n")).unwrap();

@@ -48,7 +48,7 @@ async fn a_certificate_that_can_t_be_made_again_is_named_with_what_to_do() {
     assert!(said.contains("ca.crt is missing") && said.contains("no copy of the registry"), "{said}");
     assert!(said.contains("from a backup") && said.contains("managers remove"), "{said}");
 
-    let (token, mut witness) = (first.must(&["tokens", "add", "--manager"]), Manager::unjoined());
+    let (token, mut witness) = (first.must(&["tokens", "add", "--witness"]), Manager::unjoined());
     let https = witness.https.to_string();
     witness.must(&["witness", token.trim(), "--name", "w", "--https", &https]);
     witness.start().await;

@@ -117,7 +117,7 @@ async fn the_ca_is_replaced_while_agents_and_managers_work() {
 async fn a_witness_signs_nothing_and_gets_its_certificate_from_a_full_manager() {
     let first = Manager::init("m1").started().await;
     let mut witness = Manager::unjoined();
-    let (token, https) = (first.must(&["tokens", "add", "--manager"]), witness.https.to_string());
+    let (token, https) = (first.must(&["tokens", "add", "--witness"]), witness.https.to_string());
     witness.must(&["witness", token.trim(), "--name", "w", "--https", &https]);
     witness.start().await;
     until("it votes", || first.must(&["status"]).contains("the next manager lost stops changes")).await;

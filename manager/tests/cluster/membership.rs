@@ -21,7 +21,7 @@ async fn three_managers() -> (Manager, Manager, Manager) {
 }
 
 pub(crate) async fn join_witness(first: &Manager) -> Manager {
-    let token = first.must(&["tokens", "add", "--manager"]);
+    let token = first.must(&["tokens", "add", "--witness"]);
     let witness = Manager::unjoined();
     let https = witness.https.to_string();
     witness.must(&["witness", token.trim(), "--name", "w", "--https", &https]);

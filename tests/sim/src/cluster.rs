@@ -7,7 +7,7 @@ use std::sync::Arc;
 use festoon_proto::map::{
     EndpointInfo, EndpointKind, EndpointMap, ManagerInfo, ManagerMap, MapVersion, NetworkInfo, Timing,
 };
-use festoon_proto::{ClusterId, EndpointId, EpochId, ManagerId, NetworkId, PrivateKey, PublicKey};
+use festoon_proto::{ClusterId, EndpointId, EpochId, ManagerId, NetworkId, PrivateKey, PublicKey, VerifyingKey};
 use ipnet::IpNet;
 
 use crate::world::NodeId;
@@ -245,6 +245,7 @@ fn manager(id: ManagerId, priority: u8) -> ManagerInfo {
         name: id.to_string(),
         public_key: key(NodeId::Manager(id), 0).public_key(),
         previous_key: None,
+        signing_key: VerifyingKey([0; 32]),
         underlay: vec![Cluster::manager_address(id)],
         https: Vec::new(),
         priority,

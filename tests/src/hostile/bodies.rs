@@ -3,8 +3,10 @@
 use festoon_proto::http::{JoinRequest, ManagerJoinRequest, ManagerRole, RotateRequest};
 use festoon_proto::token::{SecretHash, TokenSecret};
 use festoon_proto::{EpochId, ManagerId, PrivateKey, SigningKey};
+use rcgen::KeyPair;
 use serde::Serialize;
 
+use super::cast::signing_request;
 use super::position::{Endpoint, Joined, Member, Position};
 use super::refusal::CONSENSUS;
 use super::routes::{Right, Row};
@@ -30,8 +32,11 @@ pub(super) fn bodies(row: &Row, position: &Position, target: &Member, csr: &str)
     let mut all = match row.path.as_str() {
         "/agent/v1/join" => vec![good(serde_json::to_vec(&join(position))?)],
         "/agent/v1/rotate-key" => vec![good(serde_json::to_vec(&rotation(position))?)],
-        "/join/v1/manager" => vec![good(serde_json::to_vec(&manager_join(position, csr))?)],
-        "/cluster/v1/certificate" => vec![good(csr.as_bytes().to_vec())],
+        "/join/v1/manager" => vec![good(serde_json::to_vec(&manager_join(position)?)?)],
+        "/cluster/v1/certificate" => {
+            let own = position.joined.as_ref().map_or(csr, |joined| &joined.csr);
+            vec![good(own.as_bytes().to_vec())]
+        }
         CONSENSUS => questions(position, target),
         _ => vec![good(row.body.as_bytes().to_vec())],
     };
@@ -67,16 +72,19 @@ fn rotation(position: &Position) -> RotateRequest {
 }
 
 /// The same.
-fn manager_join(position: &Position, csr: &str) -> ManagerJoinRequest {
+fn manager_join(position: &Position) -> anyhow::Result<ManagerJoinRequest> {
     let at = |port| vec![std::net::SocketAddr::from(([198, 18, 9, 9], port))];
-    let any = || Joined {
-        public_key: any_key().public_key(),
-        seal_key: Some(any_key().public_key()),
-        signing_key: SigningKey::from_seed(rand::random()).verifying_key(),
-        csr: csr.to_owned(),
+    let any = || {
+        let signer = SigningKey::from_seed(rand::random());
+        anyhow::Ok(Joined {
+            public_key: any_key().public_key(),
+            seal_key: Some(any_key().public_key()),
+            signing_key: signer.verifying_key(),
+            csr: signing_request(&KeyPair::generate()?, &signer)?,
+        })
     };
-    let Joined { public_key, seal_key, signing_key, csr } = position.joined.clone().unwrap_or_else(any);
-    ManagerJoinRequest {
+    let Joined { public_key, seal_key, signing_key, csr } = position.joined.clone().map_or_else(any, Ok)?;
+    Ok(ManagerJoinRequest {
         secret: secret(position),
         name: "intruder".to_owned(),
         role: if seal_key.is_some() { ManagerRole::Full } else { ManagerRole::Witness },
@@ -88,7 +96,7 @@ fn manager_join(position: &Position, csr: &str) -> ManagerJoinRequest {
         https: at(8443),
         priority: 255,
         format: ANY_FORMAT,
-    }
+    })
 }
 
 /// A question of consensus, byte for byte as members ask it: `Envelope` in `manager/cluster/src/message.rs`, in postcard.

@@ -3,7 +3,8 @@
 use std::fs;
 
 use anyhow::Context;
-use rcgen::{CertificateParams, KeyPair};
+use festoon_proto::{Fingerprint, SigningKey, Tie};
+use rcgen::{CertificateParams, KeyPair, PublicKeyData as _, SanType};
 
 use super::position::{Position, made_up_credential};
 use super::routes::Right;
@@ -86,7 +87,15 @@ fn forge(lab: &Lab) -> anyhow::Result<std::path::PathBuf> {
     Ok(path)
 }
 
-/// A request for a certificate, as managers make it.
-pub(super) fn signing_request() -> anyhow::Result<String> {
-    Ok(CertificateParams::default().serialize_request(&KeyPair::generate()?)?.pem()?)
+/// A request for a certificate, as a manager makes it for this key of its certificate and its signing key.
+pub(super) fn signing_request(key: &KeyPair, signer: &SigningKey) -> anyhow::Result<String> {
+    let tie = Tie::new(signer, Fingerprint::of(&key.subject_public_key_info()), Vec::new());
+    let mut params = CertificateParams::default();
+    params.subject_alt_names = vec![SanType::URI(tie.to_uri().try_into()?)];
+    Ok(params.serialize_request(key)?.pem()?)
+}
+
+/// The same, of nobody.
+pub(super) fn strange_request() -> anyhow::Result<String> {
+    signing_request(&KeyPair::generate()?, &SigningKey::from_seed(rand::random()))
 }

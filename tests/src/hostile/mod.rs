@@ -53,7 +53,7 @@ pub fn run(lab: &Lab) -> anyhow::Result<Outcome> {
     let world = World::build(lab)?;
     let rows = routes::rows();
     routes::check(&rows, world.overlay.first_manager()?)?;
-    let attack = Attack { rows: &rows, names: names(&world)?, csr: cast::signing_request()?, from: &world.attacker };
+    let attack = Attack { rows: &rows, names: names(&world)?, csr: cast::strange_request()?, from: &world.attacker };
     let mut tally = Tally::default();
     let attackers = cast::attackers(lab, &world)?;
     let before = trail::last(&world)?;

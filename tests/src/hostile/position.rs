@@ -10,9 +10,10 @@ use festoon_proto::http::Credential;
 use festoon_proto::map::EndpointMap;
 use festoon_proto::token::{JoinToken, SecretHash};
 use festoon_proto::{EpochId, ManagerId, PrivateKey, PublicKey, SigningKey, VerifyingKey};
-use rcgen::{CertificateParams, KeyPair};
+use rcgen::KeyPair;
 use serde::Deserialize;
 
+use super::cast::signing_request;
 use super::routes::Right;
 use crate::overlay::{Agent, Manager};
 
@@ -180,7 +181,7 @@ impl Joined {
         let start = pem.find("-----BEGIN PRIVATE KEY-----").context("tls.pem has no key")?;
         let end = pem.find(END).context("tls.pem has no key")? + END.len();
         let key = KeyPair::from_pem(pem.get(start..end).context("tls.pem has no key")?)?;
-        let csr = CertificateParams::default().serialize_request(&key)?.pem()?;
+        let csr = signing_request(&key, &signing_key)?;
         Ok(Self {
             public_key,
             seal_key: seal_key.map(|key| key.public_key()),

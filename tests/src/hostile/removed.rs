@@ -10,7 +10,7 @@ use anyhow::Context;
 use serde_json::{Value, json};
 
 use super::bodies::bodies;
-use super::cast::signing_request;
+use super::cast::strange_request;
 use super::position::{Member, Position};
 use super::routes::{Listener, Right, Row, rows};
 use crate::clock::unix_ms;
@@ -58,7 +58,7 @@ struct Hold {
 pub fn run(lab: &Lab) -> anyhow::Result<Vec<Removal>> {
     let spec = Spec { priorities: &[200, 150, 100], agents: &["a"], ..Spec::default() };
     let overlay = Overlay::start(lab, &spec)?;
-    let scene = Scene { lab, overlay: &overlay, csr: signing_request()? };
+    let scene = Scene { lab, overlay: &overlay, csr: strange_request()? };
     Ok(vec![
         scene.endpoint()?,
         scene.manager("manager", false)?,
@@ -96,7 +96,8 @@ impl Scene<'_> {
     fn manager(&self, who: &'static str, is_witness: bool) -> anyhow::Result<Removal> {
         let host = self.overlay.clouds[1].host(who)?;
         let me = Introduction { name: who.to_owned(), underlay: host.v4().into(), priority: 1 };
-        let (dir, token) = (self.lab.dir().join(who), self.run(&["tokens", "add", "--manager"])?);
+        let kind = if is_witness { "--witness" } else { "--manager" };
+        let (dir, token) = (self.lab.dir().join(who), self.run(&["tokens", "add", kind])?);
         let join = if is_witness { Manager::witness } else { Manager::join };
         let manager = join(&host, dir, &me, token.trim())?;
         let rights: &[Right] =

@@ -125,7 +125,7 @@ fn join(lab: &Lab, overlay: &Overlay<'_>, name: &str, token: &str) -> anyhow::Re
 
 fn join_witness(lab: &Lab, overlay: &Overlay<'_>, name: &str) -> anyhow::Result<Manager> {
     let host = overlay.clouds[1].host(name)?;
-    let token = manager_token(overlay.first_manager()?)?;
+    let token = overlay.first_manager()?.run(&["tokens", "add", "--witness"])?;
     Manager::witness(&host, lab.dir().join(name), &introduction(name, &host), token.trim())
 }
 

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
-use festoon_proto::PublicKey;
 use festoon_proto::map::{
     EndpointInfo, EndpointKind, ManagerInfo, ManagerMap, ManagerMapDelta, MapVersion, NetworkInfo, Timing,
 };
+use festoon_proto::{PublicKey, VerifyingKey};
 use proptest::prelude::*;
 
 use super::*;
@@ -81,8 +81,8 @@ fn any_map() -> impl Strategy<Value = ManagerMap> {
 
 fn manager_info(id: u16, public_key: PublicKey, previous_key: Option<PublicKey>, address: u8) -> ManagerInfo {
     let underlay = vec![SocketAddr::from(([192, 0, 2, address], id))];
-    let (id, name) = (ManagerId(id), String::new());
-    ManagerInfo { id, name, public_key, previous_key, underlay, https: Vec::new(), priority: 1 }
+    let (id, name, signing_key) = (ManagerId(id), String::new(), VerifyingKey([0; 32]));
+    ManagerInfo { id, name, public_key, previous_key, signing_key, underlay, https: Vec::new(), priority: 1 }
 }
 
 fn network_info(id: u32, mtu: u16) -> NetworkInfo {

@@ -16,12 +16,12 @@ use crate::testing::{FaultyDisk, audit_on};
 use crate::transport::CallError;
 use crate::{Cluster, Identity, Settings};
 
-const CLUSTER: ClusterId = ClusterId([7; 16]);
+pub(crate) const CLUSTER: ClusterId = ClusterId([7; 16]);
 const EVERY: Duration = Duration::from_secs(1);
 
 /// Everything arrives at once.
 #[derive(Clone)]
-struct Wire {
+pub(crate) struct Wire {
     me: ManagerId,
     members: Arc<Mutex<HashMap<ManagerId, Cluster<Wire>>>>,
 }
@@ -36,15 +36,15 @@ impl Transport for Wire {
     }
 }
 
-fn member(number: u16) -> MemberId {
+pub(crate) fn member(number: u16) -> MemberId {
     MemberId { manager: ManagerId(number), incarnation: 0 }
 }
 
-fn signing_key(number: u8) -> SigningKey {
+pub(crate) fn signing_key(number: u8) -> SigningKey {
     SigningKey::from_seed([number; 32])
 }
 
-fn spec(number: u8) -> ManagerSpec {
+pub(crate) fn spec(number: u8) -> ManagerSpec {
     ManagerSpec {
         name: format!("m{number}"),
         role: ManagerRole::Full,
@@ -59,34 +59,39 @@ fn spec(number: u8) -> ManagerSpec {
     }
 }
 
-fn network(name: &str) -> Command {
+pub(crate) fn network(name: &str) -> Command {
     let prefixes = vec!["10.0.0.0/8".parse().unwrap()];
     Command::AddNetwork(AddNetwork { name: name.to_owned(), prefixes, mtu: 1360 })
 }
 
 /// The registry of two managers, with one network.
 fn state(name: &str) -> State {
+    state_with(name, spec(2))
+}
+
+/// The registry of a full manager and this one, with one network.
+pub(crate) fn state_with(name: &str, second: ManagerSpec) -> State {
     let (token, now) = (SecretHash([1; 32]), UnixMs(0));
     let create = CreateToken {
         hash: token,
         kind: TokenKind::Manager,
         network: None,
         addresses: Addresses::NONE,
-        preset: TokenPreset::default(),
+        preset: TokenPreset { is_for_witness: second.role == ManagerRole::Witness, ..TokenPreset::default() },
         now,
         expires: UnixMs(1000),
     };
     let log = [
         Command::Bootstrap(Bootstrap { cluster: CLUSTER, manager: spec(1) }),
         Command::CreateToken(create),
-        Command::JoinManager(JoinManager { token, manager: spec(2), data_key: None, now }),
+        Command::JoinManager(JoinManager { token, manager: second, data_key: None, now }),
         network(name),
     ];
     (1..).zip(&log).fold(State::default(), |state, (index, command)| apply(&state, index, command).unwrap().0)
 }
 
 /// Two members whose logs are the same, with these registries.
-async fn two(registries: [State; 2]) -> [Cluster<Wire>; 2] {
+pub(crate) async fn two(registries: [State; 2]) -> [Cluster<Wire>; 2] {
     let members = Arc::default();
     let mut clusters = Vec::new();
     for (number, state) in (1..).zip(registries) {
@@ -100,7 +105,7 @@ async fn two(registries: [State; 2]) -> [Cluster<Wire>; 2] {
         let wire = Wire { me: me.manager, members: Arc::clone(&members) };
         let settings = Settings { compare_every: EVERY, ..Settings::default() };
         let signing_key = signing_key(me.manager.0 as u8);
-        let identity = Identity { me, epoch, later: None, signing_key, roster: None };
+        let identity = Identity { me, epoch, later: None, signing_key, introductions: Vec::new(), roster: None };
         let cluster = Cluster::start(settings, identity, log, machine, wire).await.unwrap();
         members.lock().unwrap().insert(me.manager, cluster.clone());
         clusters.push(cluster);

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use festoon_control::registry::audit::Entry as AuditEntry;
 use festoon_control::registry::{Carried, Outcome, Refusal, State};
+use festoon_proto::Fingerprint;
 use openraft::storage::{RaftStateMachine, Snapshot};
 use openraft::{
     EmptyNode, Entry, EntryPayload, ErrorSubject, ErrorVerb, LogId, RaftSnapshotBuilder, SnapshotMeta, StoredMembership,
@@ -16,7 +17,7 @@ use tokio::sync::watch;
 use super::disk::Disk;
 use super::slot::{Meta, Slot};
 use super::snapshot::{Contents, SnapshotError};
-use super::{AuditLog, StorageError};
+use super::{AuditLog, Execution, StorageError};
 use crate::compare::{Comparison, ROUND};
 use crate::types::{Applied, MemberId, Proposal, TypeConfig};
 
@@ -64,6 +65,19 @@ impl Machine {
     /// From now on `witness` is told what is carried out. It must be quick.
     pub fn tell(&mut self, witness: Witness) {
         self.witness = Some(witness);
+    }
+
+    /// While there is no copy of a registry, only the change with this fingerprint is taken for its beginning.
+    pub fn expect(&mut self, founding: Option<Fingerprint>) {
+        if self.contents.state.cluster().is_none() {
+            self.contents.state = Arc::new(State::before(founding));
+            self.publish();
+        }
+    }
+
+    /// Where work is done that may block.
+    pub(crate) const fn execution(&self) -> &Execution {
+        self.disk.execution()
     }
 
     /// What can be compared with other members.

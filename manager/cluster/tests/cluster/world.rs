@@ -12,6 +12,7 @@ use festoon_control::registry::{
     AddNetwork, Addresses, Bootstrap, Command, CreateToken, FORMAT, JoinManager, ManagerRole, ManagerSpec, Outcome,
     RenewManager, TokenPreset, UnixMs,
 };
+use festoon_proto::epoch::Roster;
 use festoon_proto::token::{SecretHash, TokenKind, TokenSecret};
 use festoon_proto::{ClusterId, EpochId, Fingerprint, ManagerId, PublicKey, SigningKey};
 use redb::Database;
@@ -138,7 +139,8 @@ impl World {
             Storage::open(database, Box::pin(async { Ok(in_memory()) }), Execution::Inline(no_delay)).await.unwrap();
         let wire = Wire { me: me.manager, net: Arc::clone(&self.net) };
         let signing_key = signing_key(me.manager.0);
-        let identity = Identity { me, epoch, later: None, signing_key, roster: None };
+        let (introductions, roster) = (Vec::new(), self.roster());
+        let identity = Identity { me, epoch, later: None, signing_key, introductions, roster };
         // Its commands carry the times that these tests chose.
         let net = Arc::clone(&self.net);
         let settings = Settings { clock: OwnClock::new(move || net.clock(me.manager)), ..Settings::default() };
@@ -157,6 +159,13 @@ impl World {
         let join = JoinManager { token: secret.hash(), manager: spec(number), data_key: None, now: UnixMs(0) };
         assert_eq!(some.propose(Command::JoinManager(join)).await, Ok(Outcome::Manager(ManagerId(number))));
         self.start(member(number, 0), EpochId::FIRST).await
+    }
+
+    /// Who the managers are, as whoever joins is told.
+    fn roster(&self) -> Option<Roster> {
+        let members = self.net.members.lock().unwrap();
+        let newest = members.values().map(Cluster::snapshot).max_by_key(|state| (state.epoch().id(), state.version()));
+        newest.and_then(|state| state.roster())
     }
 
     pub(crate) fn get(&self, number: u16) -> Cluster<Wire> {

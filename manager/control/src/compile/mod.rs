@@ -90,6 +90,7 @@ fn manager_info(manager: &Manager) -> ManagerInfo {
         name: manager.name.clone(),
         public_key: manager.public_key,
         previous_key: manager.previous_key.map(|previous| previous.key),
+        signing_key: manager.signing_key,
         underlay: manager.underlay.clone(),
         https: manager.https.clone(),
         priority: manager.priority,

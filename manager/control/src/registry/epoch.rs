@@ -9,7 +9,7 @@
 //! check it with the keys in their own copies.
 
 use festoon_proto::epoch::{EpochClaimError, LATEST_BEGINNING_MS, Roster, RosterEntry};
-use festoon_proto::{EpochId, ManagerId, VerifyingKey};
+use festoon_proto::{EpochId, Fingerprint, ManagerId, VerifyingKey};
 use serde::{Deserialize, Serialize};
 
 use super::record::Epoch;
@@ -55,6 +55,14 @@ impl EpochError {
 }
 
 impl State {
+    /// No state yet, of a manager that joined a cluster which began with the change of this fingerprint: no other change is
+    /// taken for that one.
+    pub fn before(founding: Option<Fingerprint>) -> Self {
+        let mut state = Self::default();
+        state.records.founding = founding;
+        state
+    }
+
     /// What an epoch is called that begins now from this copy, which is that of manager `by`.
     pub fn next_epoch(&self, by: ManagerId, now: UnixMs) -> Result<EpochId, EpochError> {
         let current = self.epoch().id();
@@ -89,6 +97,7 @@ impl State {
             managers: self.managers().map(entry).collect(),
             last_manager: ManagerId(self.records.last_manager),
             recovery_key: self.recovery_key(),
+            founding: self.records.founding,
         })
     }
 

@@ -5,9 +5,9 @@
 
 use std::net::SocketAddr;
 
-use festoon_proto::ManagerId;
 use festoon_proto::http::ManagerRole;
 use festoon_proto::token::TokenKind;
+use festoon_proto::{Fingerprint, ManagerId};
 use serde::{Deserialize, Serialize};
 
 use super::format::{self, FormatError};
@@ -79,6 +79,11 @@ pub enum ManagerError {
     /// Nobody would carry the endpoints.
     #[error("{0} is the last manager that carries endpoints: join another one first")]
     LastFull(ManagerId),
+    /// It is not the beginning of the cluster that this manager joined.
+    #[error(
+        "this is not how the cluster began that this manager joined: the manager that sent it is not to be trusted"
+    )]
+    OtherCluster,
     /// Another manager is there.
     #[error(
         "{at} belongs to manager {name} ({id}): name an address of this machine, or remove that manager first if it is gone"
@@ -110,6 +115,7 @@ impl ManagerError {
             Self::Format(error) => error.kind(),
             Self::Incarnation { .. } => "manager-incarnation",
             Self::LastFull(_) => "manager-is-last",
+            Self::OtherCluster => "other-cluster",
             Self::AddressTaken { .. } => "address-taken",
         }
     }
@@ -119,15 +125,27 @@ pub(super) fn bootstrap(state: &mut State, command: &Bootstrap) -> Result<Manage
     if command.manager.role == ManagerRole::Witness {
         return Err(ManagerError::Witness);
     }
+    let founding = founding(command);
+    if state.records.founding.is_some_and(|expected| expected != founding) {
+        return Err(ManagerError::OtherCluster);
+    }
     let id = insert(state, &command.manager)?;
     state.records.cluster = Some(command.cluster);
+    state.records.founding = Some(founding);
     state.records.epoch = Epoch { number: 1, began: None };
     Ok(id)
 }
 
+/// What tells the beginning of a cluster from that of every other.
+fn founding(command: &Bootstrap) -> Fingerprint {
+    // It fails only on what has no length, and this has.
+    Fingerprint::of(&postcard::to_stdvec(command).unwrap_or_default())
+}
+
 pub(super) fn join(state: &mut State, command: &JoinManager) -> Result<ManagerId, ManagerError> {
-    if let Admission::Again(by) = tokens::admit(state, &command.token, TokenKind::Manager, command.now)? {
-        return same_again(state, command, by);
+    match tokens::admit(state, &command.token, TokenKind::Manager, command.now)? {
+        Admission::Again(by) => return same_again(state, command, by),
+        Admission::New(token) => tokens::check_role(&token, command.manager.role)?,
     }
     if state.managers().count() >= MAX_MANAGERS {
         return Err(ManagerError::TooMany);

@@ -1,5 +1,6 @@
 //! Commands on join tokens, and what may be wrong with one.
 
+use festoon_proto::http::ManagerRole;
 use festoon_proto::token::{SecretHash, TokenKind};
 use festoon_proto::{JoinTokenId, NetworkId};
 use serde::{Deserialize, Serialize};
@@ -36,6 +37,12 @@ pub enum TokenError {
     /// An endpoint tries to come in with the token of a manager.
     #[error("this join token is for a manager: make one with `festoon-manager tokens add`")]
     ForManager,
+    /// A full manager tries to come in with the token of a witness.
+    #[error("this join token is for a witness: make one with `festoon-manager tokens add --manager`")]
+    ForWitness,
+    /// A witness tries to come in with the token of a full manager.
+    #[error("this join token is for a full manager: make one with `festoon-manager tokens add --witness`")]
+    ForFullManager,
     /// The network it would let in to does not exist.
     #[error("there is no network {0}: see `festoon-manager status` for those there are")]
     NoNetwork(NetworkId),
@@ -74,7 +81,7 @@ impl TokenError {
             Self::Unknown => "token-unknown",
             Self::Expired => "token-expired",
             Self::Used => "token-used",
-            Self::ForEndpoint | Self::ForManager => "token-wrong-kind",
+            Self::ForEndpoint | Self::ForManager | Self::ForWitness | Self::ForFullManager => "token-wrong-kind",
             Self::NoNetwork(_) => "network-unknown",
             Self::NetworkMismatch => "token-network",
             Self::Address(error) => error.kind(),
@@ -128,6 +135,7 @@ fn check_preset(command: &CreateToken) -> Result<TokenPreset, TokenError> {
     let is_for_manager = command.kind == TokenKind::Manager;
     if is_for_manager && (preset.is_reusable || preset.is_ephemeral || !preset.tags.is_empty())
         || preset.is_reusable && !command.addresses.is_empty()
+        || preset.is_for_witness && !is_for_manager
     {
         return Err(TokenError::Preset);
     }
@@ -147,6 +155,15 @@ pub(super) enum Admission {
     New(Token),
     /// To whoever came in with it already, if it is the same that asks again.
     Again(TokenUse),
+}
+
+/// Whether a token that lets managers in lets in one that does this.
+pub(super) fn check_role(token: &Token, role: ManagerRole) -> Result<(), TokenError> {
+    match (token.preset().is_for_witness, role) {
+        (true, ManagerRole::Full) => Err(TokenError::ForWitness),
+        (false, ManagerRole::Witness) => Err(TokenError::ForFullManager),
+        _ => Ok(()),
+    }
 }
 
 /// Looks a token up. That it was used is no error yet: its user may not have got the answer, and asks again with the keys it

@@ -35,7 +35,7 @@ pub(super) async fn run(root: &Path, args: RestoreArgs) -> anyhow::Result<()> {
     let [wireguard, seal] = [(); 2].map(|()| PrivateKey::from_bytes(rand::random()));
     let signing = SigningKey::from_seed(rand::random());
     let tls = TlsKey::generate()?;
-    let request = tls.signing_request()?;
+    let request = tls.signing_request(&signing, &[])?;
     let new = NewManager {
         https: args.manager.https(),
         name: args.manager.name,
@@ -67,7 +67,7 @@ pub(super) async fn run(root: &Path, args: RestoreArgs) -> anyhow::Result<()> {
 /// Writes all that a manager keeps; who it is comes last, so that an interrupted restore is none.
 async fn write(data: &DataDir, keys: &Keys, new: &NewManager, restored: Restored) -> anyhow::Result<()> {
     let Restored { state, written, member, vault, .. } = restored;
-    let request = SigningRequest::from_pem(&keys.tls.signing_request()?)?;
+    let request = SigningRequest::from_pem(&keys.tls.signing_request(&keys.signing, &[])?)?;
     let chain = vault.certify(&state, member.manager, request, unix_now())?;
     data.write_keys(&keys.wireguard, &keys.seal, &keys.signing)?;
     if let Some(roster) = state.roster() {

@@ -117,6 +117,7 @@ impl Admin {
         if let Err(error) = machine.format().await {
             return self.world.wrong(format!("{id} can't make a registry: {error}"));
         }
+        machine.note_roster(self.world.net.roster());
         self.world.add(&machine);
         tokio::spawn(machine.keep(Arc::clone(&self.world)));
         while self.world.net.process(id).is_none() {

@@ -7,6 +7,7 @@ use festoon_cluster::storage::{Execution, Label, Storage, StorageError, Witness}
 use festoon_cluster::testing::{FaultyDisk, audit_on};
 use festoon_cluster::{Cluster, Identity, MemberId, OwnClock, Role, Settings};
 use festoon_control::registry::{Command, RenewManager, State, UnixMs};
+use festoon_proto::epoch::Roster;
 use festoon_proto::map::MapVersion;
 use festoon_proto::{ClusterId, EpochId, ManagerId, SigningKey};
 use tokio::sync::watch;
@@ -60,6 +61,8 @@ struct Condition {
     /// Whether its disk is to be replaced by an empty one.
     is_lost: bool,
     is_retired: bool,
+    /// Who the managers are, as it was told when it joined or as its registry said last.
+    roster: Option<Roster>,
 }
 
 /// How a program dies.
@@ -89,6 +92,7 @@ impl Machine {
             is_busy: false,
             is_lost: false,
             is_retired: false,
+            roster: None,
         };
         Arc::new(Self { id, disk_delay: watch::Sender::new(Duration::ZERO), condition: Mutex::new(condition) })
     }
@@ -137,6 +141,11 @@ impl Machine {
             Death::PowerCutSoon(operations) => condition.disk.cut_power_after(operations, seed),
             Death::Kill => condition.disk.kill(),
         }
+    }
+
+    /// It knows who the managers are, also after it loses its registry.
+    pub(super) fn note_roster(&self, roster: Option<Roster>) {
+        self.condition().roster = roster;
     }
 
     /// Its manager was removed: its program ends for good.
@@ -220,14 +229,15 @@ impl Machine {
         storage.machine.tell(witness(Arc::clone(world), self.id));
         let wire = Wire { me: self.id, life, net: Arc::clone(&world.net) };
         let signing_key = signing_key(self.id);
-        let identity = Identity { me, epoch: EPOCH, later: None, signing_key, roster: None };
+        let (introductions, roster) = (Vec::new(), self.condition().roster.clone());
+        let identity = Identity { me, epoch: EPOCH, later: None, signing_key, introductions, roster };
         let started = Cluster::start(settings, identity, storage.log, storage.machine, wire).await;
         let cluster = started.map_err(|error| error.to_string())?;
         if self.disk().losses() > losses {
             return Err("the power went".to_owned());
         }
         let (ending, ended) = watch::channel(false);
-        tokio::spawn(observe(Arc::clone(world), self.id, cluster.watch()));
+        tokio::spawn(observe(Arc::clone(world), Arc::clone(self), cluster.watch()));
         Ok((Process { life, cluster, ended }, ending))
     }
 
@@ -310,12 +320,13 @@ fn witness(world: Arc<World>, manager: ManagerId) -> Witness {
 }
 
 /// Looks at every state that a program publishes.
-async fn observe(world: Arc<World>, manager: ManagerId, mut states: watch::Receiver<Arc<State>>) {
+async fn observe(world: Arc<World>, machine: Arc<Machine>, mut states: watch::Receiver<Arc<State>>) {
     let mut before = MapVersion(0);
     loop {
         let state = Arc::clone(&states.borrow_and_update());
         if state.cluster().is_some() {
-            world.sightings.see(manager, before, &state, world.history.moment());
+            world.sightings.see(machine.id, before, &state, world.history.moment());
+            machine.note_roster(state.roster());
             before = state.version();
         }
         if states.changed().await.is_err() {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use festoon_cluster::{CallError, Cluster, Transport};
 use festoon_proto::ManagerId;
+use festoon_proto::epoch::Roster;
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
@@ -114,6 +115,12 @@ impl Net {
     /// Every program that runs, by manager.
     pub(super) fn processes(&self) -> Vec<(ManagerId, Process)> {
         self.state().processes.iter().map(|(id, process)| (*id, process.clone())).collect()
+    }
+
+    /// Who the managers are, as the newest copy of those that run says.
+    pub(super) fn roster(&self) -> Option<Roster> {
+        let states = self.processes().into_iter().map(|(_, process)| process.cluster.snapshot());
+        states.max_by_key(|state| state.version()).and_then(|state| state.roster())
     }
 
     fn passes(&self, from: ManagerId, to: ManagerId) -> bool {

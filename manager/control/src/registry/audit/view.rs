@@ -139,6 +139,8 @@ struct TokenView {
     network: Option<String>,
     reusable: bool,
     ephemeral: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    for_witness: bool,
     tags: Vec<String>,
     addresses: Vec<IpAddr>,
     expires_unix_ms: UnixMs,
@@ -147,13 +149,14 @@ struct TokenView {
 
 impl TokenView {
     fn of(token: &Token) -> Self {
-        let TokenPreset { name, is_reusable, tags, is_ephemeral } = token.preset();
+        let TokenPreset { name, is_reusable, tags, is_ephemeral, is_for_witness } = token.preset();
         Self {
             kind: token.kind,
             name,
             network: token.network.map(|network| network.to_string()),
             reusable: is_reusable,
             ephemeral: is_ephemeral,
+            for_witness: is_for_witness,
             tags,
             addresses: token.promised.to_vec(),
             expires_unix_ms: token.expires,

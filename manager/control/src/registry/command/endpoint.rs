@@ -39,6 +39,8 @@ pub struct TokenPreset {
     pub tags: Vec<String>,
     /// Whether its endpoints are removed once they have been away for a while.
     pub is_ephemeral: bool,
+    /// Whether the manager that it lets in is a witness; otherwise it is a full one, which reads all secrets.
+    pub is_for_witness: bool,
 }
 
 /// See [`Command::JoinEndpoint`](super::Command::JoinEndpoint). The same again gets the same answer. Its addresses are

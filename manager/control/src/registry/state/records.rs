@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use festoon_proto::map::MapVersion;
 use festoon_proto::token::SecretHash;
-use festoon_proto::{ClusterId, EndpointId, ManagerId, NetworkId, VerifyingKey};
+use festoon_proto::{ClusterId, EndpointId, Fingerprint, ManagerId, NetworkId, VerifyingKey};
 use imbl::OrdMap;
 use serde::{Deserialize, Serialize};
 
@@ -48,4 +48,6 @@ pub(in crate::registry) struct Records {
     pub(in crate::registry) destinations: Destinations,
     /// The public half of the key that is derived from the recovery key.
     pub(in crate::registry) recovery_key: Option<VerifyingKey>,
+    /// The SHA-256 of the change that the cluster began with. Whoever joins knows it before it has a copy.
+    pub(in crate::registry) founding: Option<Fingerprint>,
 }

@@ -271,7 +271,8 @@ fn a_route_is_used_once_an_admin_approves_it_and_by_one_endpoint_alone() {
 fn a_reusable_token_lets_many_in_and_each_once() {
     let mut log = Log::new();
     let Command::CreateToken(one_time) = token(1, 1) else { unreachable!() };
-    let preset = TokenPreset { is_reusable: true, tags: vec!["web".to_owned()], is_ephemeral: true, name: None };
+    let preset =
+        TokenPreset { is_reusable: true, tags: vec!["web".to_owned()], is_ephemeral: true, ..TokenPreset::default() };
     let reusable =
         |addresses| Command::CreateToken(CreateToken { preset: preset.clone(), addresses, ..one_time.clone() });
     assert_eq!(log.refused(reusable(addresses(&["172.31.0.9"]))), "bad-token");

@@ -48,7 +48,7 @@ fn rotate_agent(shown: u8, node: u8) -> Command {
 
 #[test]
 fn a_witness_is_in_no_map() {
-    let (state, _) = last_of(&[token(1, 1), join_as(1, 1, 1), manager_token(2), join_with(2, witness(2))]);
+    let (state, _) = last_of(&[token(1, 1), join_as(1, 1, 1), witness_token(2), join_with(2, witness(2))]);
     let before = last_of(&[token(1, 1), join_as(1, 1, 1)]).0;
     assert_eq!(state.managers().count(), 2);
     assert_eq!(compile::manager_map(&state, ManagerId(1)).unwrap().managers.len(), 1);
@@ -59,11 +59,33 @@ fn a_witness_is_in_no_map() {
 }
 
 #[test]
+fn a_newcomer_takes_no_other_beginning_for_that_of_its_cluster() {
+    let bootstrap = |number| Command::Bootstrap(Bootstrap { cluster: ClusterId([7; 16]), manager: spec(number) });
+    let founded = apply(&State::default(), 1, &bootstrap(1)).unwrap().0;
+    let newcomer = State::before(founded.roster().unwrap().founding);
+    assert_eq!(apply(&newcomer, 1, &bootstrap(2)).unwrap_err().kind(), "other-cluster");
+    assert_eq!(apply(&newcomer, 1, &bootstrap(1)).unwrap().0, founded);
+    assert_eq!(apply(&newcomer, 1, &manager_token(2)).unwrap_err().kind(), "no-cluster");
+}
+
+#[test]
+fn a_token_lets_in_a_manager_of_its_role_alone() {
+    assert_eq!(refusal(&[manager_token(2), join_with(2, witness(2))]).0, "token-wrong-kind");
+    let full = refusal(&[witness_token(2), join_with(2, spec(2))]);
+    assert_eq!(full.0, "token-wrong-kind");
+    assert!(full.1.contains("this join token is for a witness"), "{}", full.1);
+    let for_endpoint = TokenPreset { is_for_witness: true, ..TokenPreset::default() };
+    let Command::CreateToken(endpoint) = token(2, 1) else { unreachable!() };
+    let endpoint = Command::CreateToken(CreateToken { preset: for_endpoint, ..endpoint });
+    assert_eq!(refusal(&[endpoint]).0, "bad-token");
+}
+
+#[test]
 fn a_witness_carries_nothing() {
     for spec in
         [ManagerSpec { underlay: spec(2).underlay, ..witness(2) }, ManagerSpec { seal_key: Some(key(3)), ..witness(2) }]
     {
-        assert_eq!(refusal(&[manager_token(2), join_with(2, spec)]).0, "manager-is-witness");
+        assert_eq!(refusal(&[witness_token(2), join_with(2, spec)]).0, "manager-is-witness");
     }
     let full = ManagerSpec { role: ManagerRole::Full, ..witness(2) };
     assert_eq!(refusal(&[manager_token(2), join_with(2, full)]).0, "bad-address");
@@ -88,7 +110,7 @@ fn no_two_managers_are_in_one_place() {
     for there in ["192.0.2.1:8443", "[::ffff:192.0.2.1]:8443"] {
         let https = vec!["192.0.2.7:8443".parse().unwrap(), there.parse().unwrap()];
         assert_eq!(refusal(&joins(ManagerSpec { https: https.clone(), ..spec(2) })).0, "address-taken");
-        assert_eq!(refusal(&joins(ManagerSpec { https, ..witness(2) })).0, "address-taken");
+        assert_eq!(refusal(&[witness_token(2), join_with(2, ManagerSpec { https, ..witness(2) })]).0, "address-taken");
     }
     let two = joins(spec(2));
     let then = |more: &[Command]| last_of(&[&two[..], more].concat()).1.map_err(|refusal| refusal.kind());
@@ -137,7 +159,7 @@ fn an_epoch_follows_the_last() {
     let forged = EpochProof { signature: signing_key(2).sign("festoon epoch 1", b""), ..proof };
     assert_eq!(refusal(&[Command::BeginEpoch(BeginEpoch { proof: forged })]).0, "epoch-not-proved");
     assert_eq!(refusal(&[epoch(2, 5)]).0, "manager-unknown");
-    let (state, _) = last_of(&[manager_token(2), join_with(2, witness(2)), epoch(2, 2)]);
+    let (state, _) = last_of(&[witness_token(2), join_with(2, witness(2)), epoch(2, 2)]);
     assert_eq!(state.epoch().id().by, Some(ManagerId(2)), "a witness has a whole copy");
 }
 

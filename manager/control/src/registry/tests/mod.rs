@@ -77,12 +77,20 @@ fn token(number: u8, network: u32) -> Command {
 }
 
 fn manager_token(number: u8) -> Command {
+    token_for(number, TokenPreset::default())
+}
+
+fn witness_token(number: u8) -> Command {
+    token_for(number, TokenPreset { is_for_witness: true, ..TokenPreset::default() })
+}
+
+fn token_for(number: u8, preset: TokenPreset) -> Command {
     Command::CreateToken(CreateToken {
         hash: hash(number),
         kind: TokenKind::Manager,
         network: None,
         addresses: Addresses::NONE,
-        preset: TokenPreset::default(),
+        preset,
         now: UnixMs(0),
         expires: UnixMs(HOUR),
     })

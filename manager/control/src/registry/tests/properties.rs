@@ -68,6 +68,7 @@ fn any_manager_command() -> impl Strategy<Value = Command> {
     let (small, manager) = (1_u8..12, 1_u16..5);
     prop_oneof![
         small.clone().prop_map(manager_token),
+        small.clone().prop_map(witness_token),
         (small.clone(), small.clone(), any::<bool>()).prop_map(|(t, n, witness)| {
             let Command::JoinManager(mut join) = join_manager(t, n) else { unreachable!() };
             if witness {

@@ -11,7 +11,7 @@ const ID: u128 = 7;
 fn cluster() -> State {
     let witness = ManagerSpec { role: ManagerRole::Witness, seal_key: None, underlay: Vec::new(), ..spec(3) };
     let join = JoinManager { token: hash(3), manager: witness, data_key: None, now: UnixMs(1) };
-    let more = [manager_token(2), join_manager(2, 2), manager_token(3), Command::JoinManager(join), client("a", 1)];
+    let more = [manager_token(2), join_manager(2, 2), witness_token(3), Command::JoinManager(join), client("a", 1)];
     last_of(&more).0
 }
 
