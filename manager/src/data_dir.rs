@@ -39,6 +39,8 @@ pub const TRUSTED: &str = "ca.crt";
 pub const UNREPLICATED: &str = "unreplicated";
 /// Who the other managers are, where they listen and what they sign with, for when there is no registry to tell.
 pub const PEERS: &str = "peers.json";
+/// Who let this manager into the cluster, and who let that one in.
+pub const INTRODUCTIONS: &str = "introductions.json";
 
 /// Who this manager is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::http::ManagerRole;
 use crate::map::MapVersion;
-use crate::{ClusterId, EpochId, Fingerprint, ManagerId, Signature, SigningKey, VerifyingKey};
+use crate::{ClusterId, EpochId, Fingerprint, Introduced, ManagerId, Signature, SigningKey, VerifyingKey};
 
 /// In front of what is signed.
 const LABEL: &str = "festoon epoch 1";
@@ -39,6 +39,8 @@ pub struct EpochProof {
     pub from: MapVersion,
     /// The manager that the cluster goes on with.
     pub manager: ManagerId,
+    /// What that one signs with, so that nobody else can show this proof as its own.
+    pub signing_key: VerifyingKey,
     /// Who signed.
     pub signer: EpochSigner,
     /// Over all the above and the cluster.
@@ -76,20 +78,26 @@ impl EpochProof {
         cluster: ClusterId,
         epoch: EpochId,
         from: MapVersion,
-        manager: ManagerId,
+        (manager, signing_key): (ManagerId, VerifyingKey),
     ) -> Self {
-        let signature = key.sign(LABEL, &message(cluster, epoch, from, manager, signer));
-        Self { epoch, from, manager, signer, signature }
+        let signature = key.sign(LABEL, &message(cluster, epoch, from, (manager, signing_key), signer));
+        Self { epoch, from, manager, signing_key, signer, signature }
     }
 
     /// Whether `key` signed it.
     pub fn is_signed_by(&self, cluster: ClusterId, key: &VerifyingKey) -> bool {
-        let Self { epoch, from, manager, signer, signature } = self;
-        key.verifies(LABEL, &message(cluster, *epoch, *from, *manager, *signer), signature)
+        let Self { epoch, from, manager, signing_key, signer, signature } = self;
+        key.verifies(LABEL, &message(cluster, *epoch, *from, (*manager, *signing_key), *signer), signature)
     }
 }
 
-fn message(cluster: ClusterId, epoch: EpochId, from: MapVersion, manager: ManagerId, signer: EpochSigner) -> Vec<u8> {
+fn message(
+    cluster: ClusterId,
+    epoch: EpochId,
+    from: MapVersion,
+    manager: (ManagerId, VerifyingKey),
+    signer: EpochSigner,
+) -> Vec<u8> {
     // It fails only on what has no length, and this has.
     postcard::to_stdvec(&(cluster, epoch, from, manager, signer)).unwrap_or_default()
 }
@@ -113,6 +121,8 @@ pub struct Roster {
     pub cluster: ClusterId,
     /// The epoch it is in.
     pub epoch: EpochId,
+    /// How far the copy went that it was made from.
+    pub version: MapVersion,
     /// The managers. In this order, for JSON knows keys that are text alone.
     pub managers: BTreeMap<ManagerId, RosterEntry>,
     /// Every id up to this one was given to a manager at some time.
@@ -124,6 +134,32 @@ pub struct Roster {
 }
 
 impl Roster {
+    /// The later one of two of the same cluster.
+    pub fn later(own: Option<Self>, told: Option<&Self>) -> Option<Self> {
+        match (own, told) {
+            (Some(own), Some(told)) if told.is_later_than(&own) => Some(told.clone()),
+            (None, told) => told.cloned(),
+            (own, _) => own,
+        }
+    }
+
+    /// Whether it was made from a later copy than `other`.
+    pub fn is_later_than(&self, other: &Self) -> bool {
+        (self.epoch, self.version) > (other.epoch, other.version)
+    }
+
+    /// Whether it differs from `other` in nothing but how far the copy went.
+    pub fn says_the_same(&self, other: &Self) -> bool {
+        let Self { version, .. } = *other;
+        *other == Self { version, ..self.clone() }
+    }
+
+    /// Whether it has exactly this manager.
+    pub fn has(&self, manager: Introduced) -> bool {
+        let entry = self.managers.get(&manager.manager);
+        entry.is_some_and(|entry| (entry.signing_key, entry.role) == (manager.signing_key, manager.role))
+    }
+
     /// The signing key of a full manager.
     pub fn full_manager(&self, id: ManagerId) -> Option<VerifyingKey> {
         let entry = self.managers.get(&id)?;
@@ -166,6 +202,7 @@ mod tests {
         Roster {
             cluster: CLUSTER,
             epoch: EpochId::FIRST,
+            version: MapVersion(3),
             managers: BTreeMap::from([entry(1, ManagerRole::Full), entry(2, ManagerRole::Witness)]),
             last_manager: ManagerId(2),
             recovery_key: Some(key(9).verifying_key()),
@@ -178,7 +215,8 @@ mod tests {
     }
 
     fn proof(signer: EpochSigner, with: u8, cluster: ClusterId, epoch: EpochId) -> EpochProof {
-        EpochProof::sign((signer, &key(with)), cluster, epoch, MapVersion(5), ManagerId(1))
+        let manager = (ManagerId(1), key(1).verifying_key());
+        EpochProof::sign((signer, &key(with)), cluster, epoch, MapVersion(5), manager)
     }
 
     #[test]
@@ -205,6 +243,19 @@ mod tests {
             assert_eq!(roster().check(&claim), Err(EpochClaimError::Implausible(bad)), "{bad:?}");
         }
         assert_eq!(roster().check(&proof(signer, 1, CLUSTER, epoch(MOST_MISSED + 1, LATEST_BEGINNING_MS))), Ok(()));
+    }
+
+    #[test]
+    fn the_later_roster_counts() {
+        let old = roster();
+        let new = Roster { version: MapVersion(4), last_manager: ManagerId(3), ..roster() };
+        let next = Roster { epoch: epoch(2, 5), version: MapVersion(1), ..roster() };
+        for (own, told, later) in [(&old, &new, &new), (&new, &old, &new), (&new, &next, &next), (&next, &new, &next)] {
+            assert_eq!(Roster::later(Some(own.clone()), Some(told)).as_ref(), Some(later));
+        }
+        assert_eq!(Roster::later(None, Some(&old)), Some(old.clone()));
+        assert!(old.says_the_same(&Roster { version: MapVersion(9), ..old.clone() }) && !old.says_the_same(&new));
+        assert_eq!(Roster::later(Some(old.clone()), None), Some(old));
     }
 
     #[test]

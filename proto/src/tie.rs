@@ -11,6 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
+use crate::epoch::Roster;
 use crate::http::ManagerRole;
 use crate::{ClusterId, Fingerprint, ManagerId, Signature, SigningKey, VerifyingKey};
 
@@ -26,9 +27,11 @@ const MOST_INTRODUCTIONS: usize = 8;
 /// A full manager has let another one in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Introduction {
-    /// What the newcomer signs with.
+    /// The newcomer. Its id is never given to another.
+    pub manager: ManagerId,
+    /// What it signs with.
     pub signing_key: VerifyingKey,
-    /// What the newcomer does.
+    /// What it does.
     pub role: ManagerRole,
     /// Who let it in.
     pub by: ManagerId,
@@ -37,15 +40,16 @@ pub struct Introduction {
 }
 
 impl Introduction {
-    /// Manager `by`, whose signing key is `key`, lets another one into `cluster`.
-    pub fn sign(
-        (by, key): (ManagerId, &SigningKey),
-        cluster: ClusterId,
-        signing_key: VerifyingKey,
-        role: ManagerRole,
-    ) -> Self {
-        let signature = key.sign(INTRODUCTION_LABEL, &message(cluster, by, signing_key, role));
-        Self { signing_key, role, by, signature }
+    /// Manager `by`, whose signing key is `key`, has let this one into `cluster`.
+    pub fn sign((by, key): (ManagerId, &SigningKey), cluster: ClusterId, newcomer: Introduced) -> Self {
+        let signature = key.sign(INTRODUCTION_LABEL, &message(cluster, by, newcomer));
+        let Introduced { manager, signing_key, role } = newcomer;
+        Self { manager, signing_key, role, by, signature }
+    }
+
+    /// Whom it is about.
+    const fn newcomer(&self) -> Introduced {
+        Introduced { manager: self.manager, signing_key: self.signing_key, role: self.role }
     }
 
     /// The same, behind those of manager `by` itself: how the newcomer came into the cluster.
@@ -55,19 +59,20 @@ impl Introduction {
     }
 
     fn is_signed_by(&self, cluster: ClusterId, key: &VerifyingKey) -> bool {
-        let Self { signing_key, role, by, signature } = self;
-        key.verifies(INTRODUCTION_LABEL, &message(cluster, *by, *signing_key, *role), signature)
+        key.verifies(INTRODUCTION_LABEL, &message(cluster, self.by, self.newcomer()), &self.signature)
     }
 }
 
-fn message(cluster: ClusterId, by: ManagerId, signing_key: VerifyingKey, role: ManagerRole) -> Vec<u8> {
+fn message(cluster: ClusterId, by: ManagerId, newcomer: Introduced) -> Vec<u8> {
     // It fails only on what has no length, and this has.
-    postcard::to_stdvec(&(cluster, by, signing_key, role)).unwrap_or_default()
+    postcard::to_stdvec(&(cluster, by, newcomer)).unwrap_or_default()
 }
 
-/// A manager that is not in the reader's copy of the registry, as others introduce it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A manager as another one introduces it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Introduced {
+    /// Which.
+    pub manager: ManagerId,
     /// What it signs with.
     pub signing_key: VerifyingKey,
     /// What it does.
@@ -105,11 +110,6 @@ impl Tie {
         key.verifies(KEY_LABEL, &tls_key.0, &self.signature)
     }
 
-    /// As [`introduced`], with its introductions.
-    pub fn who(&self, cluster: ClusterId, full: impl Fn(ManagerId) -> Option<VerifyingKey>) -> Option<Introduced> {
-        introduced(&self.introductions, cluster, full)
-    }
-
     /// As it stands in a certificate.
     pub fn to_uri(&self) -> String {
         // It fails only on what has no length, and this has.
@@ -123,27 +123,34 @@ impl Tie {
     }
 }
 
-/// Whom introductions are about, if a row of them leads there from a full manager of `cluster` that the reader knows. `full`
-/// gives the signing key of such a manager.
-pub fn introduced(
-    introductions: &[Introduction],
-    cluster: ClusterId,
-    full: impl Fn(ManagerId) -> Option<VerifyingKey>,
-) -> Option<Introduced> {
+/// Whom the last of these introductions is about, if a row of them leads there from a full manager of this roster.
+///
+/// An introduction outlives the membership of whom it is about. So what the roster says of a manager counts before it: one that
+/// was removed is introduced to nobody, and introduces nobody.
+pub fn introduced(introductions: &[Introduction], roster: &Roster) -> Option<Introduced> {
     let mut believed: Option<Introduced> = None;
     for introduction in introductions.iter().take(MOST_INTRODUCTIONS) {
-        let Introduction { signing_key, role, by, .. } = *introduction;
-        let by_the_last = believed.filter(|last| last.role == ManagerRole::Full).map(|last| last.signing_key);
-        let mut signers = full(by).into_iter().chain(by_the_last);
-        let is_believed = signers.any(|key| introduction.is_signed_by(cluster, &key));
-        believed = is_believed.then_some(Introduced { signing_key, role });
+        let newcomer = introduction.newcomer();
+        let is_possible = newcomer.manager > roster.last_manager || roster.has(newcomer);
+        let by_the_last = believed
+            .filter(|last| last.role == ManagerRole::Full && last.manager == introduction.by)
+            .map(|last| last.signing_key);
+        let mut signers = roster.full_manager(introduction.by).into_iter().chain(by_the_last);
+        let is_believed = is_possible && signers.any(|key| introduction.is_signed_by(roster.cluster, &key));
+        believed = is_believed.then_some(newcomer);
     }
     believed
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
+    use crate::EpochId;
+    use crate::epoch::RosterEntry;
+    use crate::map::MapVersion;
+    use ManagerRole::{Full, Witness};
 
     const CLUSTER: ClusterId = ClusterId([7; 16]);
     const TLS_KEY: Fingerprint = Fingerprint([3; 32]);
@@ -152,18 +159,32 @@ mod tests {
         SigningKey::from_seed([u8::try_from(number).unwrap(); 32])
     }
 
+    fn newcomer(number: u16, role: ManagerRole) -> Introduced {
+        Introduced { manager: ManagerId(number), signing_key: key(number).verifying_key(), role }
+    }
+
     fn introduction(by: u16, of: u16, role: ManagerRole) -> Introduction {
-        Introduction::sign((ManagerId(by), &key(by)), CLUSTER, key(of).verifying_key(), role)
+        Introduction::sign((ManagerId(by), &key(by)), CLUSTER, newcomer(of, role))
     }
 
-    /// Of manager 1 alone.
-    fn knows_the_first(id: ManagerId) -> Option<VerifyingKey> {
-        (id == ManagerId(1)).then(|| key(1).verifying_key())
+    /// A full manager and a witness, 1 and 2. The third was removed.
+    fn roster() -> Roster {
+        let entry = |number: u16, role| {
+            (ManagerId(number), RosterEntry { role, signing_key: key(number).verifying_key(), https: Vec::new() })
+        };
+        Roster {
+            cluster: CLUSTER,
+            epoch: EpochId::FIRST,
+            version: MapVersion(1),
+            managers: BTreeMap::from([entry(1, Full), entry(2, Witness)]),
+            last_manager: ManagerId(3),
+            recovery_key: None,
+            founding: None,
+        }
     }
 
-    fn who(introductions: &[Introduction]) -> Option<VerifyingKey> {
-        let tie = Tie::new(&key(9), TLS_KEY, introductions.to_vec());
-        tie.who(CLUSTER, knows_the_first).map(|who| who.signing_key)
+    fn who(introductions: &[Introduction]) -> Option<Introduced> {
+        introduced(introductions, &roster())
     }
 
     #[test]
@@ -176,29 +197,49 @@ mod tests {
 
     #[test]
     fn an_introduction_needs_a_full_manager_that_is_known_or_was_introduced() {
-        use ManagerRole::{Full, Witness};
-        let nine = Some(key(9).verifying_key());
+        let nine = Some(newcomer(9, Full));
         assert_eq!(who(&[introduction(1, 9, Full)]), nine);
-        assert_eq!(who(&[introduction(1, 4, Full), introduction(4, 9, Witness)]), nine);
-        assert_eq!(who(&[introduction(3, 4, Full), introduction(1, 9, Full)]), nine, "the first are older");
+        assert_eq!(who(&[introduction(1, 4, Full), introduction(4, 9, Full)]), nine);
+        assert_eq!(who(&[introduction(5, 1, Full), introduction(1, 9, Full)]), nine, "the first are older");
+        assert_eq!(who(&[introduction(1, 4, Full), introduction(4, 9, Witness)]), Some(newcomer(9, Witness)));
         assert_eq!(who(&[]), None);
-        assert_eq!(who(&[introduction(2, 9, Full)]), None, "by nobody who is known");
+        assert_eq!(who(&[introduction(5, 9, Full)]), None, "by nobody who is known");
         assert_eq!(who(&[introduction(9, 9, Full)]), None, "by itself");
-        assert_eq!(who(&[introduction(1, 4, Witness), introduction(4, 9, Full)]), None, "by a witness");
-        assert_eq!(who(&[introduction(1, 9, Full), introduction(2, 8, Full)]), None, "about another in the end");
-        let other = Introduction::sign((ManagerId(1), &key(1)), ClusterId([8; 16]), key(9).verifying_key(), Full);
-        assert_eq!(who(&[other]), None, "of another cluster");
+        assert_eq!(who(&[introduction(2, 9, Full)]), None, "by a witness");
+        assert_eq!(who(&[introduction(1, 4, Witness), introduction(4, 9, Full)]), None, "by a witness that is new");
+        assert_eq!(who(&[introduction(1, 9, Full), introduction(5, 8, Full)]), None, "about another in the end");
+        let by_another = Introduction { by: ManagerId(5), ..introduction(4, 9, Full) };
+        assert_eq!(who(&[introduction(1, 4, Full), by_another]), None);
+    }
+
+    #[test]
+    fn one_that_was_removed_is_introduced_to_nobody_and_introduces_nobody() {
+        assert_eq!(who(&[introduction(1, 3, Full)]), None, "its introduction outlives it");
+        assert_eq!(who(&[introduction(1, 3, Full), introduction(3, 9, Full)]), None);
+        assert_eq!(who(&[introduction(3, 9, Full)]), None);
+        let renamed = Introduction { manager: ManagerId(4), ..introduction(1, 3, Full) };
+        assert_eq!(who(&[renamed]), None, "under an id that was never given");
+    }
+
+    #[test]
+    fn what_a_roster_says_counts_before_introductions() {
+        assert_eq!(who(&[introduction(1, 2, Witness)]), Some(newcomer(2, Witness)));
+        assert_eq!(who(&[introduction(1, 2, Full)]), None, "a witness with a better introduction");
+        let other = Introduced { signing_key: key(9).verifying_key(), ..newcomer(2, Witness) };
+        assert_eq!(who(&[Introduction::sign((ManagerId(1), &key(1)), CLUSTER, other)]), None, "another key");
+        let elsewhere = Introduction::sign((ManagerId(1), &key(1)), ClusterId([8; 16]), newcomer(9, Full));
+        assert_eq!(who(&[elsewhere]), None, "of another cluster");
         let promoted = Introduction { role: Full, ..introduction(1, 9, Witness) };
         assert_eq!(who(&[promoted]), None, "of another role");
     }
 
     #[test]
     fn a_row_of_introductions_has_an_end() {
-        let long: Vec<_> = (1..=20).map(|by| introduction(by, by + 1, ManagerRole::Full)).collect();
+        let long: Vec<_> = (1..=20).map(|by| introduction(by, by + 1, Full)).collect();
         let tie = Tie::new(&key(30), TLS_KEY, Vec::new());
-        let tie = tie.introduced(introduction(21, 30, ManagerRole::Full).behind(&long));
+        let tie = tie.introduced(introduction(21, 30, Full).behind(&long));
         assert_eq!(tie.introductions().len(), MOST_INTRODUCTIONS);
-        assert_eq!(tie.introductions().last(), Some(&introduction(21, 30, ManagerRole::Full)));
+        assert_eq!(tie.introductions().last(), Some(&introduction(21, 30, Full)));
         assert_eq!(Tie::from_uri(&tie.to_uri()), Some(tie.clone()));
         let longer = Tie { introductions: long, ..tie };
         assert_eq!(Tie::from_uri(&longer.to_uri()), None);
@@ -206,7 +247,7 @@ mod tests {
 
     #[test]
     fn a_tie_survives_text_and_nothing_else_is_one() {
-        let tie = Tie::new(&key(1), TLS_KEY, vec![introduction(1, 2, ManagerRole::Full)]);
+        let tie = Tie::new(&key(1), TLS_KEY, vec![introduction(1, 2, Full)]);
         assert_eq!(Tie::from_uri(&tie.to_uri()), Some(tie));
         for bad in ["", "festoon-manager:", "festoon-manager:AAAA", "https://example.com", "festoon-manager:ä"] {
             assert_eq!(Tie::from_uri(bad), None, "{bad}");

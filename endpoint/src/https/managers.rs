@@ -71,15 +71,15 @@ impl Place {
 }
 
 impl Known {
-    /// The manager that this proof is for, if the cluster was restored since the map was made. A certificate alone does not
-    /// make a manager: who was removed has one too.
-    pub(super) fn restored(&self, proof: &EpochProof) -> Option<ManagerId> {
+    /// The manager that this proof is for and what it signs with, if the cluster was restored since the map was made. A
+    /// certificate alone does not make a manager: who was removed has one too.
+    pub(super) fn restored(&self, proof: &EpochProof) -> Option<(ManagerId, VerifyingKey)> {
         let key = self.recovery_key?;
         let is_proved = proof.signer == EpochSigner::Recovery
             && proof.epoch > self.epoch
             && proof.epoch.is_plausible_after(self.epoch)
             && proof.is_signed_by(self.cluster, &key);
-        (is_proved && !self.managers.contains(&proof.manager)).then_some(proof.manager)
+        (is_proved && !self.managers.contains(&proof.manager)).then_some((proof.manager, proof.signing_key))
     }
 }
 
@@ -96,9 +96,14 @@ mod tests {
         EpochId { began_unix_ms: 1_700_000_000_000 + u64::from(number), number, by: Some(ManagerId(1)) }
     }
 
+    /// What the restored manager signs with.
+    fn own_key() -> VerifyingKey {
+        SigningKey::from_seed([12; 32]).verifying_key()
+    }
+
     fn proof(signer: EpochSigner, with: u8, number: u32) -> EpochProof {
         let key = SigningKey::from_seed([with; 32]);
-        EpochProof::sign((signer, &key), CLUSTER, epoch(number), MapVersion(3), ManagerId(12))
+        EpochProof::sign((signer, &key), CLUSTER, epoch(number), MapVersion(3), (ManagerId(12), own_key()))
     }
 
     #[test]
@@ -111,12 +116,15 @@ mod tests {
             managers: vec![ManagerId(1), ManagerId(2)],
         };
         let believed = |signer, with, number| known.restored(&proof(signer, with, number));
-        assert_eq!(believed(EpochSigner::Recovery, 1, 3), Some(ManagerId(12)));
+        assert_eq!(believed(EpochSigner::Recovery, 1, 3), Some((ManagerId(12), own_key())));
         assert_eq!(believed(EpochSigner::Recovery, 1, 2), None, "not later");
         assert_eq!(believed(EpochSigner::Recovery, 2, 3), None, "another key");
         assert_eq!(believed(EpochSigner::Manager(ManagerId(1)), 1, 3), None, "no restore");
         let forged = EpochProof { manager: ManagerId(13), ..proof(EpochSigner::Recovery, 1, 3) };
         assert_eq!(known.restored(&forged), None, "signed for another manager");
+        let thief = SigningKey::from_seed([13; 32]).verifying_key();
+        let copied = EpochProof { signing_key: thief, ..proof(EpochSigner::Recovery, 1, 3) };
+        assert_eq!(known.restored(&copied), None, "shown by another manager");
         let keyless = Known { recovery_key: None, ..known };
         assert_eq!(keyless.restored(&proof(EpochSigner::Recovery, 1, 3)), None);
     }

@@ -79,9 +79,9 @@ async fn restored(managers: &Managers, place: Place) -> Option<Place> {
     let known = managers.known.as_ref()?;
     let stranger = Place { manager: None, signing_key: None, ..place };
     let proof = Client::new(stranger, &managers.authorities).ok()?.epoch().await.ok()??;
-    let manager = known.restored(&proof)?;
+    let (manager, signing_key) = known.restored(&proof)?;
     tracing::warn!(%manager, at = %place.at, epoch = %proof.epoch, "the cluster was restored from a snapshot: this manager is new, and proved it with the recovery key");
-    Some(Place { manager: Some(manager), ..stranger })
+    Some(Place { manager: Some(manager), signing_key: Some(signing_key), ..stranger })
 }
 
 #[cfg(test)]

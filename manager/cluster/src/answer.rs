@@ -91,17 +91,13 @@ impl<T: Transport> Cluster<T> {
     /// Whether a manager was in the cluster and is not any more, not even to those that vote: one that leaves may lead
     /// until the others know.
     fn is_removed(&self, manager: ManagerId) -> bool {
-        let state = self.state.borrow();
-        if state.cluster().is_none() {
-            // It has just joined, and was told who belongs to the cluster.
-            return self.network.fence.was_removed(manager);
-        }
         let votes = || {
             let metrics = self.raft.metrics();
             let membership = Arc::clone(&metrics.borrow().membership_config);
             membership.nodes().any(|(id, _)| id.manager == manager)
         };
-        state.was_given_to_manager(manager) && state.manager(manager).is_none() && !votes()
+        // A copy that has not come so far yet as what this manager was told when it joined says nothing of who votes now.
+        self.network.fence.was_removed(manager) && (self.network.fence.is_copy_behind() || !votes())
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use festoon_control::registry::{State, UnixMs, audit};
 use festoon_proto::epoch::{EpochProof, Roster};
 use festoon_proto::map::MapVersion;
-use festoon_proto::{EpochId, Introduction, SigningKey};
+use festoon_proto::{EpochId, Fingerprint, Introduction, SigningKey};
 use openraft::error::{InitializeError, RaftError};
 use openraft::storage::RaftLogStorage as _;
 use openraft::{Config, EmptyNode, Raft, RaftMetrics, SnapshotPolicy};
@@ -116,6 +116,8 @@ impl Drop for Task {
     }
 }
 
+/// Of no change.
+const NO_BEGINNING: Fingerprint = Fingerprint([0; 32]);
 /// How long the end of a member's part waits for its audit log.
 const AUDIT_LIMIT: Duration = Duration::from_secs(5);
 
@@ -146,7 +148,9 @@ impl<T: Transport> Cluster<T> {
         transport: T,
     ) -> Result<Self, StartError> {
         let Identity { me, epoch, later, signing_key, introductions, roster } = identity;
-        machine.expect(roster.as_ref().and_then(|roster| roster.founding));
+        // The log of a later epoch begins with a snapshot.
+        let founding = roster.as_ref().and_then(|roster| roster.founding);
+        machine.expect(if epoch.number > 1 { Some(NO_BEGINNING) } else { founding });
         let (state, comparison) = (machine.watch(), machine.comparison());
         let trust = Trust::new(state.clone(), roster);
         let config = config(me, trust.is_witness(me.manager), &settings).validate();

@@ -47,6 +47,11 @@ impl Fence {
         Err(Rejection::Unsigned)
     }
 
+    /// As [`Trust::is_copy_behind`].
+    pub(crate) fn is_copy_behind(&self) -> bool {
+        self.trust.is_copy_behind()
+    }
+
     /// The epoch of our log.
     pub(crate) const fn epoch(&self) -> EpochId {
         self.epoch

@@ -23,7 +23,7 @@ use openraft::raft::{
 use openraft::{EmptyNode, LogId, OptionalSend, Snapshot, Vote};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 use crate::fence::Fence;
 use crate::guard::is_possible;
@@ -41,6 +41,9 @@ const APPEND_LIMIT: Duration = Duration::from_secs(3);
 
 /// How long a member that was not reached is left alone.
 const BACKOFF: Duration = Duration::from_millis(100);
+
+/// How long a snapshot is not sent again to whoever refused the one before.
+const UNSIGNED_PAUSE: Duration = Duration::from_secs(10);
 
 /// How long a member that gives no answer is asked for a sign of life before others go on without it.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -136,7 +139,7 @@ impl<T: Transport> RaftNetworkFactory<TypeConfig> for Network<T> {
     type Network = Connection<T>;
 
     async fn new_client(&mut self, target: MemberId, _: &EmptyNode) -> Connection<T> {
-        Connection { target, network: self.clone(), pending: None, heading: None }
+        Connection { target, network: self.clone(), pending: None, heading: None, refused: None }
     }
 }
 
@@ -148,6 +151,8 @@ pub(crate) struct Connection<T> {
     pending: Option<Pending>,
     /// What goes before each part of the snapshot on its way.
     heading: Option<Heading>,
+    /// When the last one was refused, for the other end does not believe this manager.
+    refused: Option<Instant>,
 }
 
 /// An append on its way.
@@ -239,7 +244,11 @@ impl<T: Transport> RaftNetwork<TypeConfig> for Connection<T> {
             Ok(Answer::Snapshot(Err(error))) => {
                 Err(RPCError::RemoteError(RemoteError::new(self.target, RaftError::APIError(error))))
             }
-            other => Err(failure(other)),
+            other => {
+                let is_refused = matches!(other, Err(AskError::Rejected(Rejection::Unsigned)));
+                self.refused = is_refused.then(Instant::now);
+                Err(failure(other))
+            }
         }
     }
 
@@ -250,6 +259,14 @@ impl<T: Transport> RaftNetwork<TypeConfig> for Connection<T> {
         cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
         option: RPCOption,
     ) -> Result<SnapshotResponse<MemberId>, StreamingError<TypeConfig, Fatal<MemberId>>> {
+        let mut cancel = Box::pin(cancel);
+        // Whoever does not believe this manager will not do so soon.
+        if let Some(refused) = self.refused.take() {
+            tokio::select! {
+                closed = &mut cancel => return Err(closed.into()),
+                () = sleep_until(refused + UNSIGNED_PAUSE) => {}
+            }
+        }
         let snapshot = self.head(snapshot).await.ok_or_else(|| Unreachable::new(&AskError::Nonsense))?;
         Chunked::send_snapshot(self, vote, snapshot, cancel, option).await
     }

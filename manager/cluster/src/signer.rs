@@ -6,7 +6,7 @@ use festoon_control::registry::{Change, State, Vouch};
 use festoon_proto::epoch::{EpochClaimError, EpochProof, Roster};
 use festoon_proto::http::ManagerRole;
 use festoon_proto::map::MapVersion;
-use festoon_proto::{ClusterId, EpochId, Introduction, ManagerId, SigningKey, VerifyingKey, introduced};
+use festoon_proto::{ClusterId, EpochId, Introduced, Introduction, ManagerId, SigningKey, introduced};
 use openraft::{EmptyNode, SnapshotMeta};
 use tokio::sync::watch;
 
@@ -46,8 +46,8 @@ impl Signer {
     }
 
     /// How a manager came into the cluster that this one lets in.
-    pub fn introduce(&self, cluster: ClusterId, signing_key: VerifyingKey, role: ManagerRole) -> Vec<Introduction> {
-        Introduction::sign((self.manager, &self.key), cluster, signing_key, role).behind(&self.introductions)
+    pub fn introduce(&self, cluster: ClusterId, newcomer: Introduced) -> Vec<Introduction> {
+        Introduction::sign((self.manager, &self.key), cluster, newcomer).behind(&self.introductions)
     }
 
     /// What goes before a snapshot that this manager sends. Takes as long as a digest of it.
@@ -69,8 +69,8 @@ impl Signer {
     }
 }
 
-/// Whom this member believes: the managers of its own copy of the registry, and as long as that is empty those that it was
-/// told of when it joined.
+/// Whom this member believes: the managers of its own copy of the registry, and as long as that has not come so far those that
+/// it was told of when it joined.
 #[derive(Debug, Clone)]
 pub(crate) struct Trust {
     states: watch::Receiver<Arc<State>>,
@@ -83,8 +83,7 @@ impl Trust {
     }
 
     fn roster(&self) -> Option<Roster> {
-        let own = self.states.borrow().roster();
-        own.or_else(|| self.joined_with.as_deref().cloned())
+        Roster::later(self.states.borrow().roster(), self.joined_with.as_deref())
     }
 
     /// Whether a later epoch is believed.
@@ -104,13 +103,13 @@ impl Trust {
     /// Whether a snapshot with this heading is taken.
     pub(crate) fn may_send(&self, heading: &Heading) -> bool {
         let Some(roster) = self.roster() else { return false };
-        // Without a copy of this epoch, the one that it began with is believed, which a witness may be.
-        let is_first_copy = self.states.borrow().cluster().is_none() && heading.epoch().by == Some(heading.by);
-        let first = || roster.managers.get(&heading.by).filter(|_| is_first_copy).map(|entry| entry.signing_key);
+        // Whoever comes from an earlier epoch believes the manager that this one began with, which may be a witness.
+        let epoch = heading.epoch();
+        let is_beginning = epoch > roster.epoch && epoch.by == Some(heading.by);
+        let first = || roster.managers.get(&heading.by).filter(|_| is_beginning).map(|entry| entry.signing_key);
         let introduced = || {
-            let is_new = heading.by > roster.last_manager;
-            let who = introduced(&heading.introductions, roster.cluster, |id| roster.full_manager(id));
-            who.filter(|who| is_new && who.role == ManagerRole::Full).map(|who| who.signing_key)
+            let who = introduced(&heading.introductions, &roster)?;
+            (who.manager == heading.by && who.role == ManagerRole::Full).then_some(who.signing_key)
         };
         let key = roster.full_manager(heading.by).or_else(first).or_else(introduced);
         key.is_some_and(|key| heading.is_signed_by(roster.cluster, &key))
@@ -120,6 +119,13 @@ impl Trust {
     pub(crate) fn was_removed(&self, manager: ManagerId) -> bool {
         let is_gone = |roster: Roster| manager <= roster.last_manager && !roster.managers.contains_key(&manager);
         self.roster().is_some_and(is_gone)
+    }
+
+    /// Whether this member was told more when it joined than its copy says yet.
+    pub(crate) fn is_copy_behind(&self) -> bool {
+        let own = self.states.borrow().roster();
+        let told = self.joined_with.as_deref();
+        told.is_some_and(|told| own.is_none_or(|own| told.is_later_than(&own)))
     }
 
     /// Whether `manager` only votes.
@@ -153,6 +159,7 @@ mod tests {
         let roster = Roster {
             cluster: CLUSTER,
             epoch: EpochId::FIRST,
+            version: MapVersion(1),
             managers: BTreeMap::from(managers),
             last_manager: ManagerId(4),
             recovery_key: None,
@@ -167,7 +174,8 @@ mod tests {
     }
 
     fn introduction(by: u16, of: u16, role: ManagerRole) -> Introduction {
-        Introduction::sign((ManagerId(by), &key(by)), CLUSTER, key(of).verifying_key(), role)
+        let newcomer = Introduced { manager: ManagerId(of), signing_key: key(of).verifying_key(), role };
+        Introduction::sign((ManagerId(by), &key(by)), CLUSTER, newcomer)
     }
 
     #[test]
@@ -182,6 +190,7 @@ mod tests {
             (heading(3, 3, &[introduction(1, 3, Full)], first), false, "a witness with more of an introduction"),
             (heading(3, 3, &[], of_witness), true, "the witness that the epoch began with"),
             (heading(4, 4, &[introduction(1, 4, Full)], first), false, "one that was removed"),
+            (heading(5, 4, &[introduction(1, 4, Full)], first), false, "the same under an id that was never given"),
             (heading(5, 5, &[], first), false, "a stranger"),
             (heading(5, 5, &[introduction(1, 5, Full)], first), true, "one that joined since"),
             (heading(5, 5, &[introduction(1, 5, Witness)], first), false, "a witness that joined since"),

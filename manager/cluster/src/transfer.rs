@@ -96,7 +96,7 @@ impl std::fmt::Debug for Partial {
 enum Step {
     /// Take it.
     Take,
-    /// It came before, and its answer was lost.
+    /// It came before, and its answer was lost. Never of the last part: whether that was installed is not known here.
     Answer,
     /// Have the sender begin again.
     BeginAgain,
@@ -113,18 +113,25 @@ impl Receiving {
         part: Part,
     ) -> Result<Result<InstallSnapshotResponse<MemberId>, InstallSnapshotError>, Rejection> {
         // Held until openraft has the part: two senders must not mix theirs.
-        let mut partial = self.0.lock().await;
-        match next(&mut partial, heading, &part) {
+        let mut place = self.0.lock().await;
+        match next(&mut place, heading, &part) {
             Step::Take => {}
             Step::Answer => return Ok(Ok(InstallSnapshotResponse { vote: raft.metrics().borrow().vote })),
             Step::BeginAgain => return Ok(Err(begin_again(&part))),
             Step::Refuse => {
-                *partial = None;
+                *place = None;
                 return Err(Rejection::NotUnderstood);
             }
         }
+        // What openraft does not take did not come: also if this future is dropped meanwhile.
+        let partial = place.take().filter(|_| !part.done);
+        let vote = part.vote;
         match raft.install_snapshot(part).await {
-            Ok(answer) => Ok(Ok(answer)),
+            Ok(answer) => {
+                // One of an earlier leader is answered, and not taken.
+                *place = partial.filter(|_| answer.vote <= vote);
+                Ok(Ok(answer))
+            }
             Err(RaftError::APIError(error)) => Ok(Err(error)),
             Err(RaftError::Fatal(_)) => Err(Rejection::Stopped),
         }
@@ -145,7 +152,7 @@ fn next(partial: &mut Option<Partial>, heading: Heading, part: &Part) -> Step {
     let Some(partial) = partial else { return Step::BeginAgain };
     let end = part.offset.saturating_add(part.data.len() as u64);
     if part.offset != partial.received {
-        return if end == partial.received { Step::Answer } else { Step::BeginAgain };
+        return if end == partial.received && !part.done { Step::Answer } else { Step::BeginAgain };
     }
     partial.received = end;
     partial.sha256.update(&part.data);
@@ -223,7 +230,7 @@ mod tests {
         assert_eq!(step(&a, &part("a", usize::MAX, b"x", false)), BeginAgain);
         assert_eq!(step(&heading("a", b"others"), &part("a", 12, &BYTES[12..], true)), BeginAgain);
         assert_eq!(step(&a, &part("a", 12, &BYTES[12..], true)), Take);
-        assert_eq!(step(&a, &part("a", 12, &BYTES[12..], true)), Answer);
+        assert_eq!(step(&a, &part("a", 12, &BYTES[12..], true)), BeginAgain, "whether it was installed is not known");
 
         assert_eq!(step(&a, &part("b", 0, BYTES, true)), Refuse, "another snapshot than its heading says");
         assert_eq!(step(&a, &part("a", 0, &BYTES[..end - 1], true)), Refuse, "too short");

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow};
 use axum::Router;
 use festoon_control::registry::State;
-use festoon_proto::{ManagerId, SigningKey};
+use festoon_proto::ManagerId;
 use tokio::sync::mpsc;
 
 use crate::agents::Copies;
@@ -95,7 +95,7 @@ pub(super) async fn start(data: &DataDir, config: &Config) -> anyhow::Result<Bas
     let me = identity.manager;
     let (credentials, parts) = open(data, &identity).await?;
     let https = listen(config, &identity, &parts.cluster, &credentials)?;
-    let keeper = keeper(me, &parts, &credentials, data.signing_key()?);
+    let keeper = keeper(me, &parts, &credentials, data)?;
     let snapshots = Snapshots::new(&config.snapshots, data, me, parts.cluster.clone(), parts.vault.clone());
     let trail = Trail::new(me, parts.cluster.clone(), parts.managers.clone());
     let record = events::open(data, me, parts.cluster.clone(), parts.managers.clone(), trail.watch())?;
@@ -177,15 +177,16 @@ fn listen(
 }
 
 /// What keeps this manager's certificate.
-fn keeper(me: ManagerId, parts: &Parts, credentials: &Credentials, signing_key: SigningKey) -> Keeper {
-    Keeper {
+fn keeper(me: ManagerId, parts: &Parts, credentials: &Credentials, data: &DataDir) -> anyhow::Result<Keeper> {
+    Ok(Keeper {
         me,
         vault: parts.vault.clone(),
-        signing_key,
+        signing_key: data.signing_key()?,
+        introductions: cluster::introductions(data)?,
         credentials: credentials.clone(),
         managers: parts.managers.clone(),
         told: Told::default(),
-    }
+    })
 }
 
 /// What delivers events works with this.

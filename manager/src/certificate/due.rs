@@ -7,7 +7,7 @@ use festoon_control::registry::{AuthorityRole, State, UnixMs};
 use festoon_proto::{Fingerprint, ManagerId};
 use rustls::pki_types::CertificateDer;
 
-use crate::pki::{Leaf, VALIDITY_MS};
+use crate::pki::{Leaf, Tied, VALIDITY_MS};
 
 /// By how much the clocks of managers may differ, in milliseconds: a day.
 const CLOCKS_DIFFER_MS: u64 = 24 * 3600 * 1000;
@@ -18,6 +18,8 @@ pub enum Due {
     /// Two thirds of its time are over: the rest is for managers that can't renew, and for clocks that are fast. Or such a
     /// clock made it good for too long.
     Age,
+    /// The manager does not stand for it: its signing key is another, or an older program made it.
+    Tie,
     /// The manager is reached elsewhere.
     Addresses,
     /// Another CA issues certificates, or the one before is no longer trusted.
@@ -30,6 +32,10 @@ pub fn due(chain: &[CertificateDer<'_>], leaf: &Leaf, state: &State, me: Manager
     let addresses: BTreeSet<IpAddr> = manager.https.iter().map(|at| at.ip()).collect();
     if !shows(chain, state) {
         return Some(Due::Authorities);
+    }
+    let tied = chain.first().and_then(Tied::read);
+    if tied.is_none_or(|tied| !tied.is_by(&manager.signing_key)) {
+        return Some(Due::Tie);
     }
     if addresses != leaf.addresses.iter().copied().collect() {
         return Some(Due::Addresses);

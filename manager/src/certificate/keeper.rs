@@ -9,14 +9,14 @@ use std::time::Duration;
 use axum::body::Bytes;
 use festoon_cluster::CallError;
 use festoon_control::registry::{State, UnixMs};
-use festoon_proto::{Fingerprint, ManagerId, SigningKey};
+use festoon_proto::{Fingerprint, Introduction, ManagerId, SigningKey};
 use tokio::sync::watch;
 
 use super::due::due;
 use super::told::Told;
 use crate::cluster::Https;
 use crate::https::route;
-use crate::pki::{Credentials, CredentialsError, PkiError, SigningRequest, Tied, TlsKey};
+use crate::pki::{Credentials, CredentialsError, PkiError, SigningRequest, TlsKey};
 use crate::vault::{Vault, VaultError, trusted_pem};
 
 /// How often the age of the certificate is looked at: the clock may be set meanwhile.
@@ -54,6 +54,8 @@ pub struct Keeper {
     pub vault: Vault,
     /// Signs the key of its certificate.
     pub signing_key: SigningKey,
+    /// How it came into the cluster.
+    pub introductions: Vec<Introduction>,
     /// What it keeps.
     pub credentials: Credentials,
     /// The way to the others: a witness can't certify itself.
@@ -84,9 +86,7 @@ impl Keeper {
         let shown = self.credentials.now();
         let Some(reason) = due(&shown.chain, &shown.leaf, state, self.me, now) else { return Ok(()) };
         let key = TlsKey::generate()?;
-        let tied = shown.chain.first().and_then(Tied::read);
-        let introductions = tied.as_ref().map(|tied| tied.tie().introductions()).unwrap_or_default();
-        let request = key.signing_request(&self.signing_key, introductions)?;
+        let request = key.signing_request(&self.signing_key, &self.introductions)?;
         let chain = match self.vault.certify(state, self.me, SigningRequest::from_pem(&request)?, now) {
             Ok(chain) => chain,
             Err(own) => self.ask(state, request).await.map_err(|others| KeepError::Nobody { own, others })?,

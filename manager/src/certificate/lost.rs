@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use festoon_control::registry::{State, UnixMs};
 use festoon_proto::ManagerId;
 
-use crate::cluster::{BuildError, stored_state};
+use crate::cluster::{BuildError, introductions, stored_state};
 use crate::data_dir::{DataDir, TLS_IDENTITY, TRUSTED};
 use crate::pki::{Credentials, CredentialsError, PkiError, SigningRequest, TlsKey};
 use crate::vault::{Vault, VaultError, trusted_pem};
@@ -62,7 +62,8 @@ pub async fn make_lost_again(data: &DataDir, me: ManagerId, now: UnixMs) -> Resu
 fn sign(data: &DataDir, state: &State, me: ManagerId, now: UnixMs) -> Result<(), LostError> {
     let key = TlsKey::generate()?;
     let signer = data.signing_key().map_err(CredentialsError::from)?;
-    let request = SigningRequest::from_pem(&key.signing_request(&signer, &[])?)?;
+    let introductions = introductions(data).map_err(CredentialsError::from)?;
+    let request = SigningRequest::from_pem(&key.signing_request(&signer, &introductions)?)?;
     let chain = Vault::load(data, me).map_err(CredentialsError::from)?.certify(state, me, request, now)?;
     Ok(Credentials::create_identity(data, &key, &chain)?)
 }

@@ -55,7 +55,18 @@ impl Member {
         Credentials::create(&data, &trusted_pem(state), &key, &chain).unwrap();
         let credentials = Credentials::load(&data).unwrap();
         let managers = Https::new(&credentials, states, HashMap::new());
-        Self { keeper: Keeper { me, vault, signing_key, credentials, managers, told: Told::default() }, directory }
+        Self {
+            keeper: Keeper {
+                me,
+                vault,
+                signing_key,
+                introductions: Vec::new(),
+                credentials,
+                managers,
+                told: Told::default(),
+            },
+            directory,
+        }
     }
 
     fn data(&self) -> DataDir {

@@ -16,7 +16,7 @@ use super::output::print_people;
 use crate::bounded;
 use crate::cluster::{self, NO_SECRETS};
 use crate::data_dir::{DataDir, Identity};
-use crate::pki::{Credentials, TlsKey, client_config, fingerprints};
+use crate::pki::{Credentials, Tied, TlsKey, certificates, client_config, fingerprints};
 
 /// Of an answer: a few certificates and addresses.
 const MAX_ANSWER: usize = 1 << 20;
@@ -82,6 +82,10 @@ async fn join(root: &Path, token: Option<&Source>, newcomer: Newcomer) -> anyhow
     }
     Credentials::create(&data, &response.ca_pem, &tls, &response.chain_pem)?;
     cluster::write_roster(&data, &response.roster)?;
+    let shown = certificates(&response.chain_pem)?.first().and_then(Tied::read);
+    let introduced = shown
+        .context("the manager that answered gave no usable certificate: run the same version of Festoon on both")?;
+    cluster::write_introductions(&data, introduced.tie().introductions())?;
     // Of an interrupted `join`, or of a manager that left.
     data.put_registry_aside("before-join")?;
     data.put_records_aside("before-join")?;

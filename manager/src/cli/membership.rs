@@ -47,8 +47,8 @@ pub(super) async fn promote(root: &Path, args: &PromoteArgs, is_sure: bool) -> a
 /// program.
 fn sign(promotion: &Promotion, path: &Path) -> anyhow::Result<EpochProof> {
     let (signer, key) = read_key(path)?;
-    let Promotion { cluster, epoch, from, manager, .. } = *promotion;
-    Ok(EpochProof::sign((signer, &key), cluster, epoch, from, manager))
+    let Promotion { cluster, epoch, from, manager, signing_key, .. } = *promotion;
+    Ok(EpochProof::sign((signer, &key), cluster, epoch, from, (manager, signing_key)))
 }
 
 /// The key in a file: a recovery key, or the `signing.key` of a manager beside its `identity.toml`.

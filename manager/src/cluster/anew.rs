@@ -128,7 +128,8 @@ fn sign(data: &DataDir, identity: &Identity, copy: &Seed, lost: Option<EpochId>)
     }
     let epoch = after(state, me, lost, unix_now())?;
     let key = data.signing_key()?;
-    Ok(EpochProof::sign((EpochSigner::Manager(me), &key), identity.cluster, epoch, state.version(), me))
+    let manager = (me, key.verifying_key());
+    Ok(EpochProof::sign((EpochSigner::Manager(me), &key), identity.cluster, epoch, state.version(), manager))
 }
 
 /// Has the cluster let this manager begin anew, through whichever manager answers that is in the epoch `least` or a later

@@ -10,10 +10,9 @@ use festoon_cluster::storage::{AuditLog, StorageError};
 use festoon_cluster::{Counts, Proposal, ProposeError, Removal};
 use festoon_control::registry::{Author, Change, Command, JoinEndpoint, Outcome, Refusal, State, UnixMs, Who, audit};
 use festoon_proto::epoch::{EpochProof, Roster};
-use festoon_proto::http::ManagerRole;
 use festoon_proto::map::MapVersion;
 use festoon_proto::token::SecretHash;
-use festoon_proto::{ClusterId, EpochId, Introduction, ManagerId, PublicKey, VerifyingKey};
+use festoon_proto::{ClusterId, EpochId, Introduced, Introduction, ManagerId, PublicKey, VerifyingKey};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::anew::{AnewError, Kept};
@@ -65,6 +64,8 @@ pub struct Promotion {
     pub from: MapVersion,
     /// The manager that the cluster goes on with.
     pub manager: ManagerId,
+    /// What that one signs with.
+    pub signing_key: VerifyingKey,
     /// Whether that is a witness: it can't sign this itself.
     pub needs_key: bool,
 }
@@ -164,13 +165,13 @@ impl Cluster {
     }
 
     /// How a manager came into `cluster` that this one lets in.
-    pub fn introduce(&self, cluster: ClusterId, signing_key: VerifyingKey, role: ManagerRole) -> Vec<Introduction> {
-        self.member().signer().introduce(cluster, signing_key, role)
+    pub fn introduce(&self, cluster: ClusterId, newcomer: Introduced) -> Vec<Introduction> {
+        self.member().signer().introduce(cluster, newcomer)
     }
 
     /// Who the managers are; none if this one neither has a copy of the registry nor was told when it joined.
     pub fn roster(&self) -> Option<Roster> {
-        self.snapshot().roster().or_else(|| self.0.joined_with.clone())
+        Roster::later(self.snapshot().roster(), self.0.joined_with.as_ref())
     }
 
     /// The state, once it has all that was acknowledged before this call; `None` if no majority says so in time.
@@ -273,9 +274,10 @@ impl Cluster {
         let (state, health) = (self.snapshot(), self.health());
         let epoch = after(&state, me, lost, self.now())?;
         let cluster = state.cluster().ok_or(AnewError::NotFenced)?;
+        let signing_key = state.manager(me).ok_or(AnewError::NotFenced)?.signing_key;
         let needs_key = state.manager(me).is_none_or(|me| !me.is_full());
         let from = MapVersion(health.last_log.max(state.version().0));
-        Ok(Promotion { cluster, epoch, from, manager: me, needs_key })
+        Ok(Promotion { cluster, epoch, from, manager: me, signing_key, needs_key })
     }
 
     /// Whether a promotion is the way out: refuses as [`Cluster::promote`] would, and changes nothing. Gives the later epoch

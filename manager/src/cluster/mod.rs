@@ -38,7 +38,7 @@ pub use disk::{DiskError, open};
 pub use festoon_cluster::{Counts, Health, MemberHealth, ProposeError, Removal, Role};
 pub use https::{Https, Known, NoWay};
 pub(crate) use member::{full_member, member, member_or_expired};
-pub use peers::write as write_roster;
+pub use peers::{introductions, write as write_roster, write_introductions};
 pub use program::announce_program;
 pub use routes::{NO_SECRETS, join_router, router};
 pub use stored::stored_state;

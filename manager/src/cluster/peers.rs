@@ -2,31 +2,36 @@
 //! whom not to take for a manager.
 
 use festoon_control::registry::State;
+use festoon_proto::Introduction;
 use festoon_proto::epoch::Roster;
 
-use crate::data_dir::{DataDir, DataDirError, PEERS};
+use crate::data_dir::{DataDir, DataDirError, INTRODUCTIONS, PEERS};
 
 /// What the file says.
 #[derive(Debug)]
 pub(super) struct Peers {
     data: DataDir,
-    written: Option<Roster>,
+    known: Option<Roster>,
 }
 
 impl Peers {
     pub(super) fn new(data: DataDir) -> Self {
-        Self { data, written: None }
+        let known = load(&data).unwrap_or_default();
+        Self { data, known }
     }
 
-    /// Writes down who the managers are, if that is news.
+    /// Writes down who the managers are, if that is news. A copy of the registry that has not come so far yet knows less than
+    /// this manager was told when it joined.
     pub(super) fn note(&mut self, state: &State) {
-        let now = state.roster();
-        if now.is_none() || now == self.written {
+        let Some(now) = state.roster().filter(|now| self.known.as_ref().is_none_or(|known| !known.is_later_than(now)))
+        else {
+            return;
+        };
+        if self.known.as_ref().is_some_and(|known| known.says_the_same(&now)) {
             return;
         }
-        let written = now.as_ref().map_or(Ok(()), |roster| write(&self.data, roster));
-        match written {
-            Ok(()) => self.written = now,
+        match write(&self.data, &now) {
+            Ok(()) => self.known = Some(now),
             Err(error) => {
                 tracing::warn!(%error, "peers.json can't be written: without it and the registry, this manager would not find the others");
             }
@@ -48,4 +53,22 @@ pub(super) fn load(data: &DataDir) -> Result<Option<Roster>, DataDirError> {
     let text = data.read(PEERS)?;
     // It only helps: a damaged one is as good as none.
     Ok(serde_json::from_str(&text).ok())
+}
+
+/// How this manager came into the cluster: kept apart from its certificate, which can be made again.
+pub fn write_introductions(data: &DataDir, introductions: &[Introduction]) -> Result<(), DataDirError> {
+    // It fails only on maps whose keys are no text, and this has none.
+    data.write(INTRODUCTIONS, &serde_json::to_string(introductions).unwrap_or_default())
+}
+
+/// As it was written. The first manager of a cluster has none.
+pub fn introductions(data: &DataDir) -> Result<Vec<Introduction>, DataDirError> {
+    if !data.has(INTRODUCTIONS) {
+        return Ok(Vec::new());
+    }
+    let text = data.read(INTRODUCTIONS)?;
+    Ok(serde_json::from_str(&text).unwrap_or_else(|error| {
+        tracing::warn!(%error, "introductions.json is damaged: managers that were away while this one joined may not believe it until they have caught up");
+        Vec::new()
+    }))
 }

@@ -7,11 +7,11 @@ use axum::http::StatusCode;
 use axum::http::request::Parts as Head;
 use axum::{Extension, Json, Router};
 use festoon_control::registry::{
-    Author, Change, Command, JoinManager, ManagerError, ManagerRole, ManagerSpec, Outcome, Refusal, Who,
+    Author, Change, Command, JoinManager, Manager, ManagerError, ManagerRole, ManagerSpec, Outcome, Refusal, Who,
 };
 use festoon_proto::http::{ManagerJoinRequest, ManagerJoinResponse};
 use festoon_proto::token::SecretHash;
-use festoon_proto::{Fingerprint, ManagerId};
+use festoon_proto::{Fingerprint, Introduced, ManagerId};
 
 use super::member::claimed_member;
 use super::{Cluster, Parts, ProposeError, renewal};
@@ -84,12 +84,15 @@ async fn join(
     }
     routes.vault.authority(&routes.cluster.snapshot())?;
     // The request is signed with its key: whoever sent it first can send it again, and nobody else can.
-    let (tls_key, signing_key, role) = (csr.key_fingerprint(), request.signing_key, request.role);
+    let tls_key = csr.key_fingerprint();
     let manager = routes.let_in(request.secret.hash(), spec(request, tls_key), &peer).await?;
     let state = routes.cluster.snapshot();
     let (roster, ca_pem) = (state.roster().ok_or_else(Refused::internal)?, trusted_pem(&state));
     let cluster = roster.cluster;
-    let csr = csr.introduced(routes.cluster.introduce(cluster, signing_key, role));
+    // Of its record, for it may ask again and say something else.
+    let Manager { signing_key, role, .. } = state.manager(manager).ok_or_else(Refused::internal)?;
+    let newcomer = Introduced { manager, signing_key: *signing_key, role: *role };
+    let csr = csr.introduced(routes.cluster.introduce(cluster, newcomer));
     let chain_pem = routes.vault.certify(&state, manager, csr, routes.cluster.now())?;
     tracing::info!(%manager, "a manager joined");
     let epoch = routes.cluster.health().epoch;

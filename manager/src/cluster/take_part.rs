@@ -2,14 +2,11 @@
 
 use festoon_cluster::storage::{Execution, Label, Storage};
 use festoon_cluster::{MemberId, Settings, StartError};
-use festoon_proto::Introduction;
-use zeroize::Zeroizing;
 
 use super::check::{Part, check_apart};
 use super::current::Member;
 use super::{BuildError, DiskError, Https, audit_file, disk, peers};
-use crate::data_dir::{DataDir, DataDirError, Identity, TLS_IDENTITY};
-use crate::pki::{Tied, certificates};
+use crate::data_dir::{DataDir, Identity};
 
 /// Opens the registry and takes part in it as `identity` says. Must run inside tokio.
 ///
@@ -47,19 +44,9 @@ pub(super) async fn take_part(data: &DataDir, identity: &mut Identity, transport
     let Storage { log, machine, .. } = storage;
     let (me, epoch, later) = (member_of(identity), identity.epoch, identity.fenced_by);
     let (signing_key, roster) = (data.signing_key()?, peers::load(data)?);
-    let introductions = introductions(data)?;
+    let introductions = peers::introductions(data)?;
     let identity = festoon_cluster::Identity { me, epoch, later, signing_key, introductions, roster };
     Ok(Member::start(settings(), identity, log, machine, transport).await?)
-}
-
-/// How this manager came into the cluster, as its certificate says. One whose certificate is gone has it made again.
-fn introductions(data: &DataDir) -> Result<Vec<Introduction>, DataDirError> {
-    if !data.has(TLS_IDENTITY) {
-        return Ok(Vec::new());
-    }
-    let pem = Zeroizing::new(data.read(TLS_IDENTITY)?);
-    let tied = certificates(&pem).ok().and_then(|chain| Tied::read(chain.first()?));
-    Ok(tied.map(|tied| tied.tie().introductions().to_vec()).unwrap_or_default())
 }
 
 /// Tests in this crate make up the time.

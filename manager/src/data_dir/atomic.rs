@@ -6,8 +6,8 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use super::{
-    FORMER_WIREGUARD_KEY, IDENTITY, NEXT_WIREGUARD_KEY, PEERS, SEAL_KEY, TLS_IDENTITY, TRUSTED, UNREPLICATED,
-    WIREGUARD_KEY,
+    FORMER_WIREGUARD_KEY, IDENTITY, INTRODUCTIONS, NEXT_WIREGUARD_KEY, PEERS, SEAL_KEY, TLS_IDENTITY, TRUSTED,
+    UNREPLICATED, WIREGUARD_KEY,
 };
 
 /// What is added to a file's name while it is written.
@@ -16,8 +16,17 @@ const UNFINISHED: &str = ".new";
 const UNFINISHED_REGISTRIES: [&str; 2] = ["registry.new", "registry.next"];
 
 /// Every file that is replaced whole, but for those of [`UNREPLICATED`].
-const REPLACED: [&str; 8] =
-    [IDENTITY, WIREGUARD_KEY, NEXT_WIREGUARD_KEY, FORMER_WIREGUARD_KEY, SEAL_KEY, TLS_IDENTITY, TRUSTED, PEERS];
+const REPLACED: [&str; 9] = [
+    IDENTITY,
+    WIREGUARD_KEY,
+    NEXT_WIREGUARD_KEY,
+    FORMER_WIREGUARD_KEY,
+    SEAL_KEY,
+    TLS_IDENTITY,
+    TRUSTED,
+    PEERS,
+    INTRODUCTIONS,
+];
 
 /// Whether a file of this name is one of ours that was never finished.
 fn is_unfinished(name: &str) -> bool {

@@ -243,6 +243,7 @@ async fn serve(
     let _ = SockRef::from(&stream).set_tcp_user_timeout(Some(SILENCE_LIMIT));
     let held = tarpit::hold(&stream);
     let stream = tokio::select! {
+        biased;
         shaken = timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)) => match shaken {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => return tracing::debug!(%remote, %error, "a TLS handshake failed"),

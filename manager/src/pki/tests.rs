@@ -5,7 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use festoon_control::registry::{ManagerRole, UnixMs};
 use festoon_proto::address::agent_tls_name;
 use festoon_proto::epoch::{Roster, RosterEntry};
-use festoon_proto::{ClusterId, EpochId, Fingerprint, Introduction, SigningKey};
+use festoon_proto::map::MapVersion;
+use festoon_proto::{ClusterId, EpochId, Fingerprint, Introduced, Introduction, SigningKey};
 use rustls::pki_types::{CertificateDer, UnixTime};
 
 use super::tls::{verify_chain, verify_manager};
@@ -151,6 +152,7 @@ fn roster() -> Roster {
     Roster {
         cluster: ClusterId([1; 16]),
         epoch: EpochId::FIRST,
+        version: MapVersion(1),
         managers: managers.into(),
         last_manager: ManagerId(4),
         recovery_key: None,
@@ -162,8 +164,9 @@ fn roster() -> Roster {
 fn a_certificate_is_the_one_of_a_manager_that_stands_for_it() {
     let authority = authority();
     let introduction = |by: u16, of: u16| {
-        let of = signer(of).verifying_key();
-        Introduction::sign((ManagerId(by), &signer(by)), ClusterId([1; 16]), of, ManagerRole::Witness)
+        let (manager, signing_key, role) = (ManagerId(of), signer(of).verifying_key(), ManagerRole::Witness);
+        let newcomer = Introduced { manager, signing_key, role };
+        Introduction::sign((ManagerId(by), &signer(by)), ClusterId([1; 16]), newcomer)
     };
     let owner = |named: u16, signed_by: u16, introductions: &[Introduction]| {
         let who = (ManagerId(named), ManagerRole::Full);
@@ -181,7 +184,8 @@ fn a_certificate_is_the_one_of_a_manager_that_stands_for_it() {
     assert_eq!(owner(5, 5, &[introduction(3, 5)]), None, "introduced by a witness");
     assert_eq!(owner(5, 5, &[introduction(2, 5)]), Some(5), "one that joined since");
     assert_eq!(owner(5, 6, &[introduction(2, 5)]), None, "with the introduction of another");
-    assert_eq!(owner(50, 50, &[introduction(2, 50)]), None, "an id far from any");
+    assert_eq!(owner(5, 4, &[introduction(2, 4)]), None, "one that was removed, under an id that was never given");
+    assert_eq!(owner(50, 50, &[introduction(2, 50)]), Some(50), "many ids are passed over when an epoch begins");
     let chain = leaf(&authority, ManagerId(1));
     assert!(Tied::read(&chain[1]).is_none(), "a CA is no manager");
 }

@@ -3,16 +3,13 @@
 use std::sync::OnceLock;
 
 use festoon_proto::epoch::Roster;
-use festoon_proto::{Fingerprint, ManagerId, Tie, VerifyingKey};
+use festoon_proto::{Fingerprint, ManagerId, Tie, VerifyingKey, introduced};
 use rustls::pki_types::CertificateDer;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer as _;
 
 use super::manager_of;
-
-/// Managers that may have joined since a roster was made.
-const MOST_JOINED: u16 = 32;
 
 /// A certificate that a manager stands for, whichever CA signed it.
 #[derive(Debug)]
@@ -54,17 +51,17 @@ impl Tied {
         is_by
     }
 
-    /// Which manager of the cluster shows `certificate`, of which this was read: one of the roster, or one that was let in since. One
-    /// that was removed is named too, on its certificate alone, so that it can be told so.
+    /// Which manager of the cluster shows `certificate`, of which this was read: one of the roster, or one that was let in since
+    /// that was made. One that was removed is named too, on its certificate alone, so that it can be told so.
     pub fn owner(&self, certificate: &CertificateDer<'_>, roster: &Roster) -> Option<ManagerId> {
-        let present = roster.managers.keys().copied();
-        let others = (1..=roster.last_manager.0.saturating_add(MOST_JOINED)).map(ManagerId);
-        let id = manager_of(certificate, present.chain(others))?;
+        let newest = self.tie.introductions().last().map(|introduction| introduction.manager);
+        let given = (1..=roster.last_manager.0).map(ManagerId);
+        let id = manager_of(certificate, roster.managers.keys().copied().chain(given).chain(newest))?;
         let is_its_own = match roster.managers.get(&id) {
             Some(entry) => self.is_by(&entry.signing_key),
             None if id <= roster.last_manager => true,
             None => {
-                let who = self.tie.who(roster.cluster, |by| roster.full_manager(by));
+                let who = introduced(self.tie.introductions(), roster).filter(|who| who.manager == id);
                 who.is_some_and(|who| self.is_by(&who.signing_key))
             }
         };

@@ -128,7 +128,7 @@ impl Log {
         let last = self.author().ok_or(RestoreError::NoManager)?;
         self.remove_all_but(last)?;
         // First, for it passes over the ids that were given since.
-        let proof = self.prove(last, from, recovery)?;
+        let proof = self.prove((last, from), new.signing_key, recovery)?;
         self.add(&Command::BeginEpoch(BeginEpoch { proof }))?;
         self.make_room(last, new)?;
         let manager = self.join(new)?;
@@ -137,12 +137,17 @@ impl Log {
     }
 
     /// The act by which the epoch begins: from the copy of `last`, and the cluster goes on with the manager that joins first.
-    fn prove(&self, last: ManagerId, from: MapVersion, recovery: &SigningKey) -> Result<EpochProof, RestoreError> {
+    fn prove(
+        &self,
+        (last, from): (ManagerId, MapVersion),
+        signing_key: VerifyingKey,
+        recovery: &SigningKey,
+    ) -> Result<EpochProof, RestoreError> {
         let state = &self.content.state;
         let cluster = state.cluster().ok_or(RestoreError::NoManager)?;
         let epoch = state.next_epoch(last, self.now).map_err(Refusal::from)?;
         let next = state.first_manager_of_next_epoch().ok_or(RestoreError::NoManager)?;
-        Ok(EpochProof::sign((EpochSigner::Recovery, recovery), cluster, epoch, from, next))
+        Ok(EpochProof::sign((EpochSigner::Recovery, recovery), cluster, epoch, from, (next, signing_key)))
     }
 
     /// Whose copy the snapshot is.

@@ -21,7 +21,8 @@ async fn promote_at(world: &World, me: MemberId, now: UnixMs) -> Cluster<Wire> {
     let (copy, _) = world.get(me.manager.0).conclude(0).await.unwrap();
     let epoch = copy.state.next_epoch(me.manager, now).unwrap();
     let signer = (EpochSigner::Manager(me.manager), &signing_key(me.manager.0));
-    let proof = EpochProof::sign(signer, ClusterId([1; 16]), epoch, copy.state.version(), me.manager);
+    let manager = (me.manager, signing_key(me.manager.0).verifying_key());
+    let proof = EpochProof::sign(signer, ClusterId([1; 16]), epoch, copy.state.version(), manager);
     let copy = next_epoch(copy, me, proof, Author::CLUSTER).unwrap();
     let disk = tempfile::NamedTempFile::new().unwrap();
     let open = || Database::create(disk.path()).unwrap();

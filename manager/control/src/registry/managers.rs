@@ -23,6 +23,8 @@ use super::{Bootstrap, JoinManager, ManagerSpec, RenewManager, RotateSealKey, Up
 pub const MAX_MANAGERS: usize = 9;
 
 const MAX_ADDRESSES: usize = 8;
+/// In front of the beginning of a cluster, when its digest is taken.
+const FOUNDING: &str = "festoon founding 1";
 
 /// A manager is not added, changed or removed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
@@ -139,7 +141,11 @@ pub(super) fn bootstrap(state: &mut State, command: &Bootstrap) -> Result<Manage
 /// What tells the beginning of a cluster from that of every other.
 fn founding(command: &Bootstrap) -> Fingerprint {
     // It fails only on what has no length, and this has.
-    Fingerprint::of(&postcard::to_stdvec(command).unwrap_or_default())
+    let Bootstrap { cluster, manager } = command;
+    // What stands for all that comes after: every later change is signed. A form of its own, so that it stays the same when a
+    // later program knows more of a manager.
+    let beginning = (FOUNDING, cluster, manager.signing_key, manager.public_key, manager.seal_key);
+    Fingerprint::of(&postcard::to_stdvec(&beginning).unwrap_or_default())
 }
 
 pub(super) fn join(state: &mut State, command: &JoinManager) -> Result<ManagerId, ManagerError> {
@@ -174,7 +180,7 @@ fn same_again(state: &State, command: &JoinManager, by: TokenUse) -> Result<Mana
     // its public half is in every map.
     let same = |manager: &&Manager| {
         (manager.first_tls_key, manager.signing_key) == (spec.tls_key, spec.signing_key)
-            && manager.public_key == spec.public_key
+            && (manager.public_key, manager.role) == (spec.public_key, spec.role)
     };
     state.manager(id).filter(same).map(|manager| manager.id).ok_or(ManagerError::Token(TokenError::Used))
 }

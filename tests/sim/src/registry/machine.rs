@@ -145,7 +145,8 @@ impl Machine {
 
     /// It knows who the managers are, also after it loses its registry.
     pub(super) fn note_roster(&self, roster: Option<Roster>) {
-        self.condition().roster = roster;
+        let mut condition = self.condition();
+        condition.roster = Roster::later(roster, condition.roster.as_ref());
     }
 
     /// Its manager was removed: its program ends for good.

@@ -14,7 +14,8 @@ fn promoted(member: MemberId) -> Seed {
     let state = commands(0..6).into_iter().fold(State::default(), run);
     let epoch = state.next_epoch(member.manager, UnixMs(7)).unwrap();
     let signer = (EpochSigner::Manager(ManagerId(1)), &signing_key());
-    let proof = EpochProof::sign(signer, CLUSTER, epoch, state.version(), member.manager);
+    let goes_on_with = (member.manager, signing_key().verifying_key());
+    let proof = EpochProof::sign(signer, CLUSTER, epoch, state.version(), goes_on_with);
     next_epoch(Seed::new(state), member, proof, Author::CLUSTER).unwrap()
 }
 

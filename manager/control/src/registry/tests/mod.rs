@@ -36,7 +36,8 @@ fn signing_key(number: u8) -> SigningKey {
 fn begin_epoch(number: u32, by: u16, began: u64) -> Command {
     let epoch = EpochId { began_unix_ms: began, number, by: Some(ManagerId(by)) };
     let signer = (EpochSigner::Manager(ManagerId(1)), &signing_key(1));
-    let proof = EpochProof::sign(signer, ClusterId([7; 16]), epoch, MapVersion(5), ManagerId(by));
+    let goes_on_with = (ManagerId(by), signing_key(u8::try_from(by).unwrap()).verifying_key());
+    let proof = EpochProof::sign(signer, ClusterId([7; 16]), epoch, MapVersion(5), goes_on_with);
     Command::BeginEpoch(BeginEpoch { proof })
 }
 
