@@ -3,12 +3,16 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 
 mod namespace;
+mod sample;
 
 use std::net::IpAddr;
 use std::process::Command;
 use std::time::Duration;
 
-use festoon_endpoint::host::{Desired, Direct, Host, Protection, Protocol, Slot, Watch, clean, home};
+use festoon_endpoint::host::{
+    Choice, Consent, Desired, Direct, Host, Protection, Protocol, Slot, Watch, clean, home, plan,
+};
+use festoon_proto::map::GivenRange;
 use ipnet::IpNet;
 use namespace::{in_fresh_namespace, ip};
 use tokio::sync::mpsc;
@@ -136,6 +140,30 @@ fn home_is_what_the_host_has_beside_the_overlay() {
         let home = home("festoon0").await.unwrap();
         assert_eq!(home.subnets, ["192.0.2.0/24".parse::<IpNet>().unwrap()]);
         assert_eq!(home.gateways, ["192.0.2.254".parse::<IpAddr>().unwrap()]);
+    });
+}
+
+#[test]
+fn routes_that_the_host_had_when_it_joined_stay_its_own() {
+    if !in_fresh_namespace("routes_that_the_host_had_when_it_joined_stay_its_own") {
+        return;
+    }
+    make_host();
+    ip("route add 172.31.64.0/20 via 192.0.2.9");
+    ip("route add 0.0.0.0/1 via 192.0.2.254");
+    run(async {
+        let home = home("festoon0").await.unwrap();
+        assert_eq!(home.routes, ["172.31.64.0/20".parse::<IpNet>().unwrap()]);
+        let mut host = Host::open("festoon0", Protection::Require).await.unwrap();
+        let sight = host.look().await.unwrap();
+        let mut map = sample::map();
+        map.network.prefixes = vec!["172.31.0.0/16".parse().unwrap()];
+        map.given = vec![GivenRange { first: "172.31.0.0".parse().unwrap(), last: "172.31.0.255".parse().unwrap() }];
+        let choice = Choice { consents: vec![Consent::Private], ..Choice::default() };
+        let desired = plan(&map, &home, &choice, &sight.facts).desired;
+        host.set(&desired, &sight, true).await.unwrap();
+        assert!(ip("route get 172.31.64.9").contains("via 192.0.2.9 dev under0"));
+        assert!(ip("route get 172.31.0.9").contains("dev festoon0"));
     });
 }
 
