@@ -328,7 +328,7 @@ impl Session {
         let problems = self.host.set(&desired, &sight, look).await?;
         self.unguarded = problems.iter().find_map(|problem| match problem {
             Problem::Unguarded(error) => Some(error.to_string()),
-            Problem::Refused(_) | Problem::Audible(_) => None,
+            Problem::Refused(_) | Problem::Audible(_) | Problem::Diverted(_) => None,
         });
         let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
         for problem in problems.iter().filter(|problem| !self.problems.contains(problem)) {

@@ -167,6 +167,47 @@ fn routes_that_the_host_had_when_it_joined_stay_its_own() {
     });
 }
 
+/// As `wg-quick` and exit nodes do.
+#[test]
+fn another_program_that_takes_overlay_packets_is_named() {
+    if !in_fresh_namespace("another_program_that_takes_overlay_packets_is_named") {
+        return;
+    }
+    make_host();
+    run(async {
+        let mut host = Host::open("festoon0", Protection::Require).await.unwrap();
+        let desired = desired(&["172.31.0.5", "fd00::5"], &["172.31.0.0/16", "10.9.0.0/16", "fd00::/64"]);
+        assert_eq!(set(&mut host, &desired).await, Vec::<String>::new());
+        ip("route add default dev under0 table 51820");
+        ip("rule add not fwmark 51820 table 51820");
+        let problems = set(&mut host, &desired).await;
+        let [problem] = &problems[..] else { panic!("{problems:?}") };
+        for part in ["packets to 10.9.0.0/16 and another prefix", "through under0", "for table 51820"] {
+            assert!(problem.contains(part), "no {part:?} in {problem}");
+        }
+        ip("rule del table 51820");
+        assert_eq!(set(&mut host, &desired).await, Vec::<String>::new());
+
+        // Only a part of a prefix, and the other family.
+        ip("rule add to 172.31.77.0/24 table 51820 priority 5000");
+        ip("-6 rule add to fd00::/64 unreachable priority 5000");
+        let problems = set(&mut host, &desired).await;
+        let expected = ["packets to 172.31.77.0/24 do not", "packets to fd00::/64 do not"];
+        assert_eq!(problems.len(), 2, "{problems:?}");
+        assert!(expected.iter().all(|part| problems.iter().any(|problem| problem.contains(part))), "{problems:?}");
+        assert!(
+            problems.iter().any(|problem| problem.contains("by routing rule 5000 for table 51820")),
+            "{problems:?}"
+        );
+        // One for what does not concern the overlay is nobody's business, nor is one that comes later.
+        ip("rule del priority 5000");
+        ip("-6 rule del priority 5000");
+        ip("rule add to 203.0.113.0/24 table 51820 priority 5000");
+        ip("rule add table 51820 priority 32000");
+        assert_eq!(set(&mut host, &desired).await, Vec::<String>::new());
+    });
+}
+
 #[test]
 fn a_change_of_the_underlay_is_seen_and_told_from_one_of_the_device() {
     if !in_fresh_namespace("a_change_of_the_underlay_is_seen_and_told_from_one_of_the_device") {

@@ -6,6 +6,7 @@
 
 mod bridges;
 mod consent;
+mod diversion;
 mod facts;
 mod guard;
 mod look;
@@ -24,6 +25,7 @@ use rtnetlink::packet_route::route::RouteMessage;
 
 pub use bridges::Inner;
 pub use consent::Consent;
+pub use diversion::Diversion;
 pub use facts::{Bridge, Facts, Home, Subnet, UnderlayRoute, resolvers};
 pub use netlink::NetlinkError;
 pub use nft::GuardError;
@@ -63,6 +65,9 @@ pub enum Problem {
          net.ipv4.conf.all.arp_ignore = 1 with sysctl"
     )]
     Audible(GuardError),
+    /// Overlay packets go elsewhere.
+    #[error(transparent)]
+    Diverted(#[from] Diversion),
 }
 
 /// The overlay's device on this host.
@@ -107,6 +112,10 @@ impl Host {
         self.netlink.bring_up(desired.mtu).await?;
         problems.extend(self.set_addresses(&desired.addresses).await?);
         problems.extend(self.set_ways(desired, sight).await?);
+        match self.netlink.diversions(desired).await {
+            Ok(diversions) => problems.extend(diversions.into_iter().map(Problem::Diverted)),
+            Err(error) => problems.push(Problem::Refused(error)),
+        }
         Ok(problems)
     }
 
