@@ -191,6 +191,11 @@ pub async fn clean(interface: &str) -> Result<bool, Problem> {
     Ok(was_there)
 }
 
+/// The same, unless the device is there: then another agent may be using it.
+pub async fn clean_abandoned(interface: &str) -> Result<bool, Problem> {
+    if Netlink::open_if_there(interface).await?.index() == 0 { clean(interface).await } else { Ok(false) }
+}
+
 /// The packet filter is the last to go.
 async fn clear(netlink: &Netlink) -> Result<(), Problem> {
     netlink.clear_table().await?;
