@@ -130,7 +130,7 @@ async fn clean_other(record: &HostRecord, interface: &str) {
         Ok(true) => tracing::info!(interface = before, "removed what the agent had left with its interface of before"),
         Ok(false) => {}
         Err(error) => {
-            tracing::warn!(%error, interface = before, "cannot remove what the agent left with its interface of before")
+            tracing::warn!(%error, interface = before, "cannot remove what the agent left with its interface of before");
         }
     }
 }
@@ -323,7 +323,7 @@ impl Session {
             }
         }
         if let Err(error) = self.set_host(change.filter).await {
-            tracing::error!(%error, "cannot bring the overlay's device back into shape");
+            self.fail("cannot bring the overlay's device back into shape", &error);
         }
     }
 
@@ -332,7 +332,16 @@ impl Session {
         self.known.send_replace(Arc::clone(&map));
         self.tell(Command::SetMap(map)).await;
         if let Err(error) = self.set_host(false).await {
-            tracing::error!(%error, "cannot apply the new map to the overlay's device");
+            self.fail("cannot apply the new map to the overlay's device", &error);
+        }
+    }
+
+    /// The host is not as it should be, nobody knows how far. That stays in the status until the next try.
+    fn fail(&mut self, what: &str, error: &anyhow::Error) {
+        let problem = format!("{what}: {error:#}");
+        tracing::error!("{problem}");
+        if !self.problems.contains(&problem) {
+            self.problems.push(problem);
         }
     }
 

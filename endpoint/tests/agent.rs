@@ -13,6 +13,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use festoon_endpoint::control::AgentStatus;
+use festoon_endpoint::host::Note;
 use festoon_endpoint::state::{Identity, StateDir};
 use festoon_proto::token::TokenSecret;
 use festoon_proto::{EndpointId, Generation};
@@ -169,6 +170,16 @@ fn status_shows_the_agent_and_what_it_could_not_do() {
     }
     assert!(self::status(state).setup.notes[0].text.contains("172.31.9.0/24 through other0"));
     assert!(ip("route get 172.31.9.9").contains("dev festoon0"));
+    // As somebody makes one for containers.
+    ip("link add br-app type bridge");
+    ip("address add 172.31.200.1/24 dev br-app");
+    ip("link set br-app up");
+    let is_named =
+        |note: &Note| note.text.contains("the bridge br-app") && note.text.contains("--local 172.31.200.0/24");
+    let start = Instant::now();
+    while !self::status(state).setup.notes.iter().any(is_named) {
+        assert!(start.elapsed() < DEADLINE);
+    }
     let table = text(&festoon(state, &["status"]));
     assert!(table.contains("active manager: none") && table.contains("manager: frankfurt (m1)"), "{table}");
     agent.stop();

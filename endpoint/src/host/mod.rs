@@ -106,7 +106,11 @@ impl Host {
         let mut problems = self.set_filter(desired, look).await;
         let is_open = |problem: &Problem| matches!(problem, Problem::Unguarded(_));
         if self.protection == Protection::Require && problems.iter().any(is_open) {
-            problems.extend(self.set_ways(&desired.shut(), sight).await?);
+            match self.set_ways(&desired.shut(), sight).await {
+                Ok(more) => problems.extend(more),
+                // Whoever asks must learn that there is no filter.
+                Err(error) => problems.push(Problem::Refused(error)),
+            }
             return Ok(problems);
         }
         self.netlink.bring_up(desired.mtu).await?;
