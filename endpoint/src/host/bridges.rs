@@ -33,6 +33,19 @@ pub(super) fn bridged(facts: &Facts) -> Vec<String> {
     names
 }
 
+/// Bridges that look as if they had only guests behind them, but for a route or an address of this host; each with a subnet. Not
+/// those that this host itself gets to the world by.
+pub(super) fn doubtful(facts: &Facts) -> Vec<(&str, IpNet)> {
+    let is_uplink = |bridge: &Bridge| {
+        facts.routes.iter().any(|route| route.prefix.prefix_len() == 0 && route.interface == bridge.name)
+    };
+    let subnet =
+        |bridge: &Bridge| facts.subnets.iter().find(|it| it.interface == bridge.name).map(|it| it.prefix.trunc());
+    let wanted = facts.bridges.iter().filter(|it| !it.has_outer_port && is_plain(&it.name));
+    let wanted = wanted.filter(|bridge| as_inner(bridge, facts).is_none() && !is_uplink(bridge));
+    wanted.filter_map(|bridge| Some((&*bridge.name, subnet(bridge)?))).collect()
+}
+
 fn as_inner(bridge: &Bridge, facts: &Facts) -> Option<Inner> {
     let here = facts.subnets.iter().filter(|subnet| subnet.interface == bridge.name);
     // An address with an end came from DHCP or a router advertisement: somebody else is the router.
@@ -54,7 +67,7 @@ fn is_plain(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::facts::Subnet;
+    use crate::host::facts::{Subnet, UnderlayRoute};
 
     fn bridge(name: &str) -> Bridge {
         Bridge { name: name.into(), has_outer_port: false, has_way_out: false, is_filtered: false }
@@ -94,6 +107,22 @@ mod tests {
         let facts = Facts { subnets, bridges: vec![bridge("docker0")], ..Facts::default() };
         let expected: Vec<IpNet> = vec!["172.17.0.0/16".parse().unwrap(), "fd17::/64".parse().unwrap()];
         assert_eq!(inner(&facts)[0].subnets, expected);
+    }
+
+    #[test]
+    fn a_bridge_that_is_closed_for_one_route_is_named_but_no_uplink() {
+        let way_out = |name| Bridge { has_way_out: true, ..bridge(name) };
+        let default = UnderlayRoute { prefix: "0.0.0.0/0".parse().unwrap(), interface: "br0".into(), gateway: None };
+        let facts = Facts {
+            bridges: vec![way_out("docker0"), way_out("br0"), bridge("br1"), bridge("br2")],
+            subnets: vec![
+                subnet("172.17.0.1/16", "docker0"),
+                subnet("192.168.1.7/24", "br0"),
+                subnet("10.0.3.1/24", "br1"),
+            ],
+            routes: vec![default],
+        };
+        assert_eq!(doubtful(&facts), [("docker0", "172.17.0.0/16".parse().unwrap())]);
     }
 
     #[test]

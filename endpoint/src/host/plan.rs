@@ -10,7 +10,7 @@ use std::net::{IpAddr, SocketAddr};
 use festoon_proto::map::EndpointMap;
 use ipnet::IpNet;
 
-use super::bridges::{Inner, bridged, inner};
+use super::bridges::{Inner, bridged, doubtful, inner};
 use super::consent::{Consent, Verdict, verdict};
 use super::facts::{Facts, Home};
 use super::note::{Code, Note};
@@ -104,6 +104,7 @@ pub fn plan(map: &EndpointMap, home: &Home, choice: &Choice, facts: &Facts) -> P
     let agreed: Vec<IpNet> = own.iter().chain(&home.routes).copied().collect();
     notes.extend(add_routes(&mut tunnel, map, choice, &agreed));
     let foreign = foreign(map, facts, &tunnel, &own_spans);
+    notes.extend(doubtful(facts).into_iter().map(|(bridge, subnet)| closed_bridge(bridge, subnet)));
     let is_foreign = |note: &Note| foreign.iter().any(|(prefix, _)| *prefix == note.prefix);
     notes.extend(crossing(facts, &tunnel, &own_spans).into_iter().filter(|note| !is_foreign(note)));
     let mut closed = Spans::default();
@@ -240,6 +241,15 @@ fn guests_note(prefix: IpNet, bridge: &str) -> Note {
          the overlay's own addresses there cannot be reached from this host"
     );
     Note { code: Code::ForeignRoute, prefix, text }
+}
+
+fn closed_bridge(bridge: &str, subnet: IpNet) -> Note {
+    let text = format!(
+        "packets of containers or virtual machines on the bridge {bridge} ({subnet}) do not get into the overlay, because this host has a \
+         route to another network over that bridge, or an address there by DHCP or a router advertisement: others than its guests may \
+         be behind it. If whoever is there may use the overlay, start the agent with --forward-from {subnet}"
+    );
+    Note { code: Code::ClosedBridge, prefix: subnet, text }
 }
 
 /// Networks wider than what goes into the tunnel, that the host did not have when it joined: some of its neighbours there cannot be

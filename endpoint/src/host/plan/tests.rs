@@ -242,6 +242,19 @@ fn containers_with_overlay_addresses_are_named_with_the_option_that_allows_them(
 }
 
 #[test]
+fn containers_on_a_bridge_with_other_ways_are_named_with_the_option_that_allows_them() {
+    let map = overlay(&["10.9.0.0/16"], &[]);
+    let mut facts = on(&["192.168.1.7/24"], &[]);
+    facts.subnets.push(subnet("172.17.0.1/16", "docker0"));
+    facts.bridges =
+        vec![Bridge { name: "docker0".into(), has_outer_port: false, has_way_out: true, is_filtered: false }];
+    let plan = plan(&map, &Home::of(&facts, Vec::new()), &choice(&[], &["private"]), &facts);
+    assert_eq!(codes(&plan), [(Code::ClosedBridge, "172.17.0.0/16".into())]);
+    assert!(plan.notes[0].text.contains("--forward-from 172.17.0.0/16"));
+    assert!(plan.desired.inner_bridges.is_empty());
+}
+
+#[test]
 fn a_network_around_the_overlay_that_comes_later_is_named() {
     let map = overlay(&["10.9.0.0/16"], &[]);
     let facts = on(&["10.1.2.3/8"], &[("10.0.0.0/8", None)]);
