@@ -44,13 +44,14 @@ pub struct Config {
     pub routes: Vec<IpNet>,
 
     /// A prefix of this host's own network that lies inside the overlay, for example 172.31.16.0/20: packets to it never enter
-    /// the tunnel; may be repeated. The networks, gateways and resolvers that the host had when it joined need not be listed. The
-    /// agent remembers the list; `none` clears it
+    /// the tunnel; may be repeated. The networks, routes, gateways and resolvers that the host had when it joined need not be listed.
+    /// The agent remembers the list; `none` clears it
     #[arg(long = "local", global = true, env = "FESTOON_LOCAL", value_delimiter = ',', value_name = "CIDR|none")]
     pub local: Vec<Listed>,
 
-    /// A prefix of containers or hosts behind this host that may send into the overlay through it; may be repeated. Containers
-    /// on bridges without a physical port always may. The agent remembers the list; `none` clears it
+    /// A prefix of containers or hosts behind this host that may send into the overlay through it, from the interface that packets to
+    /// them leave by; may be repeated. Containers and virtual machines on a bridge that this host is the router of always may. The
+    /// agent remembers the list; `none` clears it
     #[arg(
         long = "forward-from",
         global = true,
@@ -61,7 +62,7 @@ pub struct Config {
     pub forward_from: Vec<Listed>,
 
     /// Which approved routes of other endpoints this host uses: `private` for routes to private addresses that are not on its
-    /// own networks, `all` for public addresses too, `none`, or prefixes; several with commas. The agent remembers the list
+    /// own networks or routes, `all` for public addresses too, `none`, or prefixes; several with commas. The agent remembers the list
     /// [default: private]
     #[arg(
         long = "accept-routes",

@@ -58,7 +58,7 @@ pub async fn leave(config: &Config, force: bool) -> Result<Left, LeaveError> {
     match control::down(&config.socket()) {
         Ok(()) => {}
         Err(ControlError::NotRunning) => {
-            let _ = host::clean(&config.interface).await?;
+            let _ = host::clean(&state.used_interface(&config.interface)).await?;
         }
         Err(error) => return Err(error.into()),
     }

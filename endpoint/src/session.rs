@@ -24,7 +24,7 @@ use festoon_proto::{Generation, ManagerId, PublicKey};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
-use tokio::time::interval;
+use tokio::time::{MissedTickBehavior, interval};
 
 use crate::config::Config;
 use crate::control::{AgentStatus, Ask, Facts, Server, Settings, Setup};
@@ -44,6 +44,8 @@ const BACKLOG: usize = 64;
 
 /// How often everything is looked at although nobody told of a change.
 const RESYNC: Duration = Duration::from_secs(60);
+/// The same while overlay traffic is not kept in the tunnel.
+const RETRY: Duration = Duration::from_secs(2);
 
 /// Runs the agent until a signal or `festoon down` stops it. `log` has the last lines of what it logs.
 pub async fn run(config: &Config, log: LastLines) -> anyhow::Result<()> {
@@ -57,8 +59,10 @@ pub async fn run(config: &Config, log: LastLines) -> anyhow::Result<()> {
     let server = Server::bind(&config.socket(), lock)?;
     let (inputs, outlets) = channels();
     let record = remember(&state, config).await?;
+    clean_other(&record, &config.interface).await;
     let own = Own { membership: &membership, record, generation: state.next_boot()? };
     let mut session = Session::start(config, own, (outlets.events, log)).await?;
+    session.keep_interface(&state)?;
 
     let mut tasks = JoinSet::new();
     if let Some(address) = config.metrics {
@@ -117,6 +121,18 @@ async fn remember(state: &StateDir, config: &Config) -> anyhow::Result<HostRecor
         state.store_host(&record)?;
     }
     Ok(record)
+}
+
+/// An agent that ended with another interface may have left what keeps overlay traffic in: nobody else would take it back.
+async fn clean_other(record: &HostRecord, interface: &str) {
+    let Some(before) = record.interface.as_deref().filter(|before| *before != interface) else { return };
+    match host::clean_abandoned(before).await {
+        Ok(true) => tracing::info!(interface = before, "removed what the agent had left with its interface of before"),
+        Ok(false) => {}
+        Err(error) => {
+            tracing::warn!(%error, interface = before, "cannot remove what the agent left with its interface of before");
+        }
+    }
 }
 
 /// What the main loop waits for, beside signals.
@@ -225,6 +241,15 @@ impl Session {
         })
     }
 
+    /// Keeps the name of the device on disk, for what is made for it is found again by that name.
+    fn keep_interface(&mut self, state: &StateDir) -> anyhow::Result<()> {
+        if self.record.interface.as_ref() != Some(&self.interface) {
+            self.record.interface = Some(self.interface.clone());
+            state.store_host(&self.record)?;
+        }
+        Ok(())
+    }
+
     fn refresher(&self, state: StateDir, maps: mpsc::Sender<Arc<EndpointMap>>) -> Refresher {
         Refresher { state, map: Arc::clone(&self.map), want: self.want.subscribe(), maps }
     }
@@ -233,11 +258,16 @@ impl Session {
     async fn serve(&mut self, mut inputs: Inputs, mut signals: Signals) -> anyhow::Result<End> {
         self.rotate_if_due(&inputs.rotations);
         let mut resync = interval(RESYNC);
+        let mut retry = interval(RETRY);
+        retry.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
             tokio::select! {
                 end = signals.any() => return Ok(end),
                 // News may be lost, and nobody tells of them.
                 _ = resync.tick() => self.handle_change(Change { underlay: false, filter: true }).await,
+                _ = retry.tick(), if self.unguarded.is_some() => {
+                    self.handle_change(Change { underlay: false, filter: true }).await;
+                }
                 error = self.driver.failed() => return Err(error.into()),
                 Some(event) = inputs.events.recv() => self.handle_event(event),
                 Some(change) = inputs.changes.recv() => self.handle_change(change).await,
@@ -293,7 +323,7 @@ impl Session {
             }
         }
         if let Err(error) = self.set_host(change.filter).await {
-            tracing::error!(%error, "cannot bring the overlay's device back into shape");
+            self.fail("cannot bring the overlay's device back into shape", &error);
         }
     }
 
@@ -302,7 +332,16 @@ impl Session {
         self.known.send_replace(Arc::clone(&map));
         self.tell(Command::SetMap(map)).await;
         if let Err(error) = self.set_host(false).await {
-            tracing::error!(%error, "cannot apply the new map to the overlay's device");
+            self.fail("cannot apply the new map to the overlay's device", &error);
+        }
+    }
+
+    /// The host is not as it should be, nobody knows how far. That stays in the status until the next try.
+    fn fail(&mut self, what: &str, error: &anyhow::Error) {
+        let problem = format!("{what}: {error:#}");
+        tracing::error!("{problem}");
+        if !self.problems.contains(&problem) {
+            self.problems.push(problem);
         }
     }
 
@@ -328,7 +367,7 @@ impl Session {
         let problems = self.host.set(&desired, &sight, look).await?;
         self.unguarded = problems.iter().find_map(|problem| match problem {
             Problem::Unguarded(error) => Some(error.to_string()),
-            Problem::Refused(_) => None,
+            Problem::Refused(_) | Problem::Audible(_) | Problem::Diverted(_) => None,
         });
         let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
         for problem in problems.iter().filter(|problem| !self.problems.contains(problem)) {

@@ -13,6 +13,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use festoon_endpoint::control::AgentStatus;
+use festoon_endpoint::host::Note;
 use festoon_endpoint::state::{Identity, StateDir};
 use festoon_proto::token::TokenSecret;
 use festoon_proto::{EndpointId, Generation};
@@ -169,6 +170,16 @@ fn status_shows_the_agent_and_what_it_could_not_do() {
     }
     assert!(self::status(state).setup.notes[0].text.contains("172.31.9.0/24 through other0"));
     assert!(ip("route get 172.31.9.9").contains("dev festoon0"));
+    // As somebody makes one for containers.
+    ip("link add br-app type bridge");
+    ip("address add 172.31.200.1/24 dev br-app");
+    ip("link set br-app up");
+    let is_named =
+        |note: &Note| note.text.contains("the bridge br-app") && note.text.contains("--local 172.31.200.0/24");
+    let start = Instant::now();
+    while !self::status(state).setup.notes.iter().any(is_named) {
+        assert!(start.elapsed() < DEADLINE);
+    }
     let table = text(&festoon(state, &["status"]));
     assert!(table.contains("active manager: none") && table.contains("manager: frankfurt (m1)"), "{table}");
     agent.stop();
@@ -250,6 +261,111 @@ fn without_nft_an_agent_starts_only_if_it_may() {
     let problems = status(state).setup.problems;
     assert!(problems.iter().any(|problem| problem.contains("nft is not installed")), "{problems:?}");
     agent.stop();
+}
+
+/// Puts a program that always fails in the place of `nft`, or takes it away again. Where the real one is beside.
+struct Broken {
+    place: &'static str,
+    copy: std::path::PathBuf,
+}
+
+impl Broken {
+    fn prepare(directory: &Path) -> Self {
+        let places = ["/usr/sbin/nft", "/sbin/nft", "/usr/bin/nft", "/bin/nft", "/usr/local/sbin/nft"];
+        let place = places.into_iter().find(|place| Path::new(place).is_file()).unwrap();
+        let copy = directory.join("nft-that-works");
+        std::fs::copy(place, &copy).unwrap();
+        let script = directory.join("nft-that-fails");
+        std::fs::write(&script, "#!/bin/sh\necho 'Error: out of luck' >&2\nexit 1\n").unwrap();
+        std::fs::set_permissions(&script, std::fs::metadata(place).unwrap().permissions()).unwrap();
+        Self { place, copy }
+    }
+
+    fn break_it(&self) {
+        let script = self.copy.with_file_name("nft-that-fails");
+        assert!(Command::new("mount").arg("--bind").arg(script).arg(self.place).status().unwrap().success());
+    }
+
+    fn heal(&self) {
+        assert!(Command::new("umount").arg(self.place).status().unwrap().success());
+    }
+}
+
+#[test]
+fn while_the_filter_cannot_be_set_the_overlay_is_closed() {
+    if !in_fresh_namespace("while_the_filter_cannot_be_set_the_overlay_is_closed") {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let state = directory.path();
+    member(state);
+    let nft = Broken::prepare(state);
+    let is_closed = |to: &str| !Command::new("ip").args(["route", "get", to]).status().unwrap().success();
+
+    // From the start: nothing opens even for a moment, for nobody reads the device's packets then.
+    nft.break_it();
+    let up = festoon(state, &["up"]);
+    assert!(!up.status.success() && text(&up).contains("out of luck"), "{}", text(&up));
+    assert!(is_closed("172.31.9.9") && is_closed("fd00::9"));
+    let down = festoon(state, &["down"]);
+    assert!(!down.status.success() && text(&down).contains("out of luck"), "not taken for clean: {}", text(&down));
+    nft.heal();
+    assert!(festoon(state, &["down"]).status.success());
+
+    // In the middle: somebody flushes the filter, and it cannot be set again.
+    let mut agent = Agent::start(state);
+    agent.wait_for_notice("READY=1");
+    assert!(ip("route get 172.31.9.9").contains("dev festoon0"));
+    nft.break_it();
+    assert!(Command::new(&nft.copy).args(["flush", "ruleset"]).status().unwrap().success());
+    let start = Instant::now();
+    let wait_until = |what: &str, is_so: &dyn Fn() -> bool| {
+        while !is_so() {
+            assert!(start.elapsed() < 2 * DEADLINE, "{what}");
+        }
+    };
+    wait_until("the overlay is closed", &|| is_closed("172.31.9.9") && is_closed("fd00::9"));
+    let problems = || status(state).setup.problems;
+    wait_until("the reason is in the status", &|| problems().iter().any(|problem| problem.contains("out of luck")));
+    nft.heal();
+    wait_until("the overlay is open again", &|| problems().is_empty() && !is_closed("172.31.9.9"));
+    agent.stop();
+}
+
+#[test]
+fn what_an_agent_left_is_taken_back_by_the_interface_that_it_used() {
+    if !in_fresh_namespace("what_an_agent_left_is_taken_back_by_the_interface_that_it_used") {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let state = directory.path();
+    member(state);
+    let before = host();
+    let leave_traces = |arguments: &[&str]| {
+        let mut agent = Agent::start_with(state, arguments);
+        agent.wait_for_notice("READY=1");
+        let table = status(state).setup.routing_table.to_string();
+        agent.stop();
+        assert!(ip("rule").contains(&table));
+        table
+    };
+    let is_there = |table: &str| {
+        let filters = Command::new("nft").args(["list", "tables"]).output().unwrap();
+        ip("rule").contains(table) || ip("-6 rule").contains(table) || text(&filters).contains(table)
+    };
+    let table = leave_traces(&["up", "--interface", "other0"]);
+    let down = text(&festoon(state, &["down"]));
+    assert!(down.contains("that it left on this host are removed"), "{down}");
+    assert!(!is_there(&table));
+
+    // The next start with another name takes it back as well.
+    let first = leave_traces(&["up", "--interface", "other0"]);
+    let second = leave_traces(&["up"]);
+    assert!(first != second && !is_there(&first) && is_there(&second));
+    let leave = festoon(state, &["leave", "--force", "--interface", "other0"]);
+    assert!(leave.status.success(), "{}", text(&leave));
+    assert!(!is_there(&second));
+    assert_eq!(host(), before);
 }
 
 #[test]

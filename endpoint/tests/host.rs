@@ -3,12 +3,16 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 
 mod namespace;
+mod sample;
 
 use std::net::IpAddr;
 use std::process::Command;
 use std::time::Duration;
 
-use festoon_endpoint::host::{Desired, Direct, Host, Protection, Protocol, Slot, Watch, clean, home};
+use festoon_endpoint::host::{
+    Choice, Consent, Desired, Direct, Host, Protection, Protocol, Slot, Watch, clean, home, plan,
+};
+use festoon_proto::map::GivenRange;
 use ipnet::IpNet;
 use namespace::{in_fresh_namespace, ip};
 use tokio::sync::mpsc;
@@ -136,6 +140,71 @@ fn home_is_what_the_host_has_beside_the_overlay() {
         let home = home("festoon0").await.unwrap();
         assert_eq!(home.subnets, ["192.0.2.0/24".parse::<IpNet>().unwrap()]);
         assert_eq!(home.gateways, ["192.0.2.254".parse::<IpAddr>().unwrap()]);
+    });
+}
+
+#[test]
+fn routes_that_the_host_had_when_it_joined_stay_its_own() {
+    if !in_fresh_namespace("routes_that_the_host_had_when_it_joined_stay_its_own") {
+        return;
+    }
+    make_host();
+    ip("route add 172.31.64.0/20 via 192.0.2.9");
+    ip("route add 0.0.0.0/1 via 192.0.2.254");
+    run(async {
+        let home = home("festoon0").await.unwrap();
+        assert_eq!(home.routes, ["172.31.64.0/20".parse::<IpNet>().unwrap()]);
+        let mut host = Host::open("festoon0", Protection::Require).await.unwrap();
+        let sight = host.look().await.unwrap();
+        let mut map = sample::map();
+        map.network.prefixes = vec!["172.31.0.0/16".parse().unwrap()];
+        map.given = vec![GivenRange { first: "172.31.0.0".parse().unwrap(), last: "172.31.0.255".parse().unwrap() }];
+        let choice = Choice { consents: vec![Consent::Private], ..Choice::default() };
+        let desired = plan(&map, &home, &choice, &sight.facts).desired;
+        host.set(&desired, &sight, true).await.unwrap();
+        assert!(ip("route get 172.31.64.9").contains("via 192.0.2.9 dev under0"));
+        assert!(ip("route get 172.31.0.9").contains("dev festoon0"));
+    });
+}
+
+/// As `wg-quick` and exit nodes do.
+#[test]
+fn another_program_that_takes_overlay_packets_is_named() {
+    if !in_fresh_namespace("another_program_that_takes_overlay_packets_is_named") {
+        return;
+    }
+    make_host();
+    run(async {
+        let mut host = Host::open("festoon0", Protection::Require).await.unwrap();
+        let desired = desired(&["172.31.0.5", "fd00::5"], &["172.31.0.0/16", "10.9.0.0/16", "fd00::/64"]);
+        assert_eq!(set(&mut host, &desired).await, Vec::<String>::new());
+        ip("route add default dev under0 table 51820");
+        ip("rule add not fwmark 51820 table 51820");
+        let problems = set(&mut host, &desired).await;
+        let [problem] = &problems[..] else { panic!("{problems:?}") };
+        for part in ["packets to 10.9.0.0/16 and another prefix", "through under0", "for table 51820"] {
+            assert!(problem.contains(part), "no {part:?} in {problem}");
+        }
+        ip("rule del table 51820");
+        assert_eq!(set(&mut host, &desired).await, Vec::<String>::new());
+
+        // Only a part of a prefix, and the other family.
+        ip("rule add to 172.31.77.0/24 table 51820 priority 5000");
+        ip("-6 rule add to fd00::/64 unreachable priority 5000");
+        let problems = set(&mut host, &desired).await;
+        let expected = ["packets to 172.31.77.0/24 do not", "packets to fd00::/64 do not"];
+        assert_eq!(problems.len(), 2, "{problems:?}");
+        assert!(expected.iter().all(|part| problems.iter().any(|problem| problem.contains(part))), "{problems:?}");
+        assert!(
+            problems.iter().any(|problem| problem.contains("by routing rule 5000 for table 51820")),
+            "{problems:?}"
+        );
+        // One for what does not concern the overlay is nobody's business, nor is one that comes later.
+        ip("rule del priority 5000");
+        ip("-6 rule del priority 5000");
+        ip("rule add to 203.0.113.0/24 table 51820 priority 5000");
+        ip("rule add table 51820 priority 32000");
+        assert_eq!(set(&mut host, &desired).await, Vec::<String>::new());
     });
 }
 

@@ -163,7 +163,8 @@ fn run_down(config: &Config) -> anyhow::Result<()> {
     match control::down(&config.socket()) {
         Ok(()) => println!("the agent has stopped"),
         Err(ControlError::NotRunning) => {
-            let left = single_threaded()?.block_on(host::clean(&config.interface))?;
+            let interface = StateDir::new(&config.state_dir).used_interface(&config.interface);
+            let left = single_threaded()?.block_on(host::clean(&interface))?;
             println!(
                 "the agent is not running{}",
                 if left {

@@ -40,6 +40,7 @@ impl Display for AgentStatus {
                 Code::ForeignRoute => "foreign route",
                 Code::Shadowed => "shadowed",
                 Code::RefusedRoute => "refused route",
+                Code::ClosedBridge => "closed bridge",
             };
             line(f, label, note)?;
         }

@@ -19,6 +19,8 @@ pub struct Subnet {
     pub address: IpAddr,
     /// Through which interface.
     pub interface: String,
+    /// Whether the address was given to it for good, and not by DHCP or a router advertisement.
+    pub is_lasting: bool,
 }
 
 /// A route of the host that does not lead into the overlay.
@@ -39,8 +41,21 @@ pub struct Facts {
     pub subnets: Vec<Subnet>,
     /// Its main routes, without those to the overlay's device.
     pub routes: Vec<UnderlayRoute>,
-    /// Bridges that have only virtual machines and containers of this host behind them.
-    pub inner_bridges: Vec<String>,
+    /// Its bridges.
+    pub bridges: Vec<Bridge>,
+}
+
+/// A bridge of the host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bridge {
+    /// The interface.
+    pub name: String,
+    /// Whether a port is, or may be, connected to more than one guest: a physical one, or a pair of veth to another bridge.
+    pub has_outer_port: bool,
+    /// Whether the host has a route over it to more than the neighbours there.
+    pub has_way_out: bool,
+    /// Whether packets pass the packet filter that are only bridged (br_netfilter).
+    pub is_filtered: bool,
 }
 
 /// What the host had when it joined. It keeps these, whatever the overlay's prefixes are.
@@ -48,26 +63,42 @@ pub struct Facts {
 pub struct Home {
     /// Its networks.
     pub subnets: Vec<IpNet>,
+    /// Where its other routes led, without default routes.
+    #[serde(default)]
+    pub routes: Vec<IpNet>,
     /// Its default gateways.
     pub gateways: Vec<IpAddr>,
     /// Its resolvers.
     pub resolvers: Vec<IpAddr>,
 }
 
+/// What stands for a default route, also with VPNs that leave the real one in its place: the whole, its halves, and all that IPv6
+/// has given out (RFC 4291 section 2.4).
+const DEFAULTS: [&str; 7] = ["0.0.0.0/0", "0.0.0.0/1", "128.0.0.0/1", "::/0", "::/1", "8000::/1", "2000::/3"];
+
+fn is_default(prefix: IpNet) -> bool {
+    DEFAULTS.iter().any(|default| default.parse() == Ok(prefix))
+}
+
 impl Home {
     /// What a host has now.
     pub fn of(facts: &Facts, mut resolvers: Vec<IpAddr>) -> Self {
         let mut subnets: Vec<IpNet> = facts.subnets.iter().map(|subnet| subnet.prefix).collect();
+        let others = facts.routes.iter().map(|route| route.prefix.trunc()).filter(|prefix| !is_default(*prefix));
+        let mut routes: Vec<IpNet> =
+            others.filter(|prefix| !subnets.iter().any(|subnet| subnet.contains(prefix))).collect();
         let defaults = facts.routes.iter().filter(|route| route.prefix.prefix_len() == 0);
         let mut gateways: Vec<IpAddr> = defaults.filter_map(|route| route.gateway).collect();
         resolvers.retain(|resolver| !resolver.is_loopback());
-        subnets.sort_unstable();
-        subnets.dedup();
+        for prefixes in [&mut subnets, &mut routes] {
+            prefixes.sort_unstable();
+            prefixes.dedup();
+        }
         for addresses in [&mut gateways, &mut resolvers] {
             addresses.sort_unstable();
             addresses.dedup();
         }
-        Self { subnets, gateways, resolvers }
+        Self { subnets, routes, gateways, resolvers }
     }
 }
 
@@ -100,30 +131,33 @@ mod tests {
         assert_eq!(name_servers(text), expected);
     }
 
+    fn route(prefix: &str, gateway: Option<&str>) -> UnderlayRoute {
+        let gateway = gateway.map(|gateway| gateway.parse().unwrap());
+        UnderlayRoute { prefix: prefix.parse().unwrap(), interface: "eth0".into(), gateway }
+    }
+
     #[test]
-    fn home_is_networks_default_gateways_and_resolvers() {
+    fn home_is_networks_routes_default_gateways_and_resolvers() {
         let facts = Facts {
             subnets: vec![Subnet {
                 prefix: "172.31.16.0/20".parse().unwrap(),
                 address: "172.31.16.5".parse().unwrap(),
                 interface: "eth0".into(),
+                is_lasting: false,
             }],
             routes: vec![
-                UnderlayRoute {
-                    prefix: "0.0.0.0/0".parse().unwrap(),
-                    interface: "eth0".into(),
-                    gateway: Some("172.31.16.1".parse().unwrap()),
-                },
-                UnderlayRoute {
-                    prefix: "172.31.64.0/20".parse().unwrap(),
-                    interface: "eth0".into(),
-                    gateway: Some("172.31.16.9".parse().unwrap()),
-                },
+                route("0.0.0.0/0", Some("172.31.16.1")),
+                route("172.31.16.0/20", None),
+                route("172.31.64.0/20", Some("172.31.16.9")),
+                // A VPN for everything.
+                route("0.0.0.0/1", None),
+                route("128.0.0.0/1", None),
             ],
-            inner_bridges: Vec::new(),
+            bridges: Vec::new(),
         };
         let home = Home::of(&facts, vec!["127.0.0.53".parse().unwrap(), "172.31.0.2".parse().unwrap()]);
         assert_eq!(home.subnets, ["172.31.16.0/20".parse().unwrap()]);
+        assert_eq!(home.routes, ["172.31.64.0/20".parse().unwrap()]);
         assert_eq!(home.gateways, ["172.31.16.1".parse::<IpAddr>().unwrap()]);
         assert_eq!(home.resolvers, ["172.31.0.2".parse::<IpAddr>().unwrap()]);
     }

@@ -1,4 +1,4 @@
-//! The packet filter that keeps overlay traffic in the tunnel, as a script for `nft`. Pure.
+//! The packet filter that keeps overlay traffic in the tunnel, as scripts for `nft`. Pure.
 //!
 //! What arrives by another device than the tunnel must not come from the overlay or go there, and what leaves by another must
 //! not go to the overlay or come from this endpoint's overlay addresses: neighbours can neither reach the overlay's side of
@@ -7,18 +7,31 @@
 //!
 //! Both chains come before address translation, so they see the addresses that the application meant. No connection is
 //! tracked for their sake.
+//!
+//! | chain | sees | on |
+//! |---|---|---|
+//! | `arrivals` | what arrives | every device |
+//! | `entering`, `crossing` | what comes in, what is passed on | bridges whose bridged packets pass the filter too |
+//! | `outside` | what the three above do not let through at once | |
+//! | `departures` | what leaves | every device |
+
+mod quoted;
 
 use std::fmt::{self, Write as _};
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use super::bridges::Inner;
 use super::plan::{Desired, Protocol};
-use super::slot::{MARK, MARK_MASK, Slot};
+use super::slot::{BRIDGED_MARK, MARK, MARK_MASK, Slot};
+
+/// How nft calls the two families, and how the sets end.
+const FAMILIES: [(&str, u8); 2] = [("ip", 4), ("ip6", 6)];
 
 /// The script that puts the filter in the place of whatever was there, all at once.
 pub(super) fn script(slot: Slot, interface: &str, desired: &Desired) -> String {
-    let mut text = String::new();
+    let mut text = removal(slot);
     // Writing to a `String` cannot fail.
     let _ = write(&mut text, slot, interface, desired);
     text
@@ -26,12 +39,35 @@ pub(super) fn script(slot: Slot, interface: &str, desired: &Desired) -> String {
 
 /// The script that takes the filter away, whether it is there or not.
 pub(super) fn removal(slot: Slot) -> String {
+    removal_of("inet", slot)
+}
+
+/// The script for the filter of ARP: neighbours cannot ask whether this host has an overlay address. For IPv6 the kernel answers
+/// for the addresses of the device alone that was asked on.
+pub(super) fn arp_script(slot: Slot, interface: &str, desired: &Desired) -> String {
+    let mut text = arp_removal(slot);
+    let own: Vec<String> = desired.guarded.iter().filter(|it| it.is_ipv4()).map(ToString::to_string).collect();
+    let _ = writeln!(text, "table arp {} {{", slot.filter());
+    text.push_str("\tchain questions {\n\t\ttype filter hook input priority filter; policy accept;\n");
+    if !own.is_empty() {
+        let _ = writeln!(text, "\t\tiifname != \"{interface}\" arp daddr ip {{ {} }} counter drop", own.join(", "));
+    }
+    text.push_str("\t}\n}\n");
+    text
+}
+
+/// The script that takes the filter of ARP away, whether it is there or not.
+pub(super) fn arp_removal(slot: Slot) -> String {
+    removal_of("arp", slot)
+}
+
+fn removal_of(family: &str, slot: Slot) -> String {
     let name = slot.filter();
-    format!("add table inet {name}\ndelete table inet {name}\n")
+    format!("add table {family} {name}\ndelete table {family} {name}\n")
 }
 
 fn write(out: &mut String, slot: Slot, interface: &str, desired: &Desired) -> fmt::Result {
-    writeln!(out, "{}table inet {} {{", removal(slot), slot.filter())?;
+    writeln!(out, "table inet {} {{", slot.filter())?;
     let overlay: Vec<IpNet> = desired.tunnel.iter().chain(&desired.closed).copied().collect();
     let guarded: Vec<IpNet> = desired.guarded.iter().copied().map(IpNet::from).collect();
     write_sets(out, "overlay", &overlay)?;
@@ -39,7 +75,10 @@ fn write(out: &mut String, slot: Slot, interface: &str, desired: &Desired) -> fm
     let underlay: Vec<IpNet> = desired.underlay.iter().copied().map(IpNet::from).collect();
     write_sets(out, "underlay", &underlay)?;
     write_sets(out, "behind", &desired.behind)?;
+    quoted::write_chain(out, desired)?;
+    write_outside(out, desired)?;
     write_arrivals(out, interface, desired)?;
+    write_bridged(out, &desired.bridged)?;
     write_departures(out, interface, desired)?;
     out.write_str("}\n")
 }
@@ -59,30 +98,69 @@ fn write_sets(out: &mut String, name: &str, prefixes: &[IpNet]) -> fmt::Result {
 }
 
 fn write_arrivals(out: &mut String, interface: &str, desired: &Desired) -> fmt::Result {
-    out.write_str("\tchain arrivals {\n\t\ttype filter hook prerouting priority mangle; policy accept;\n")?;
+    write_hook(out, "arrivals", "prerouting")?;
     writeln!(out, "\t\tiifname {{ \"lo\", \"{interface}\" }} accept")?;
-    for bridge in &desired.inner_bridges {
-        writeln!(out, "\t\tiifname \"{bridge}\" ip saddr != @overlay4 accept")?;
-        writeln!(out, "\t\tiifname \"{bridge}\" ip6 saddr != @overlay6 accept")?;
+    for inner in &desired.inner_bridges {
+        writeln!(out, "\t\tiifname \"{}\" jump quoted", inner.name)?;
+        write_guests(out, inner, "iifname", "saddr")?;
     }
     for (ip, family) in FAMILIES {
         writeln!(out, "\t\t{ip} daddr @own{family} counter drop")?;
     }
+    if !desired.bridged.is_empty() {
+        // Whether they concern this host shows later.
+        writeln!(out, "\t\tiifname {} accept", names(&desired.bridged))?;
+    }
+    out.write_str("\t\tjump outside\n\t}\n")
+}
+
+/// What nothing lets through at once.
+fn write_outside(out: &mut String, desired: &Desired) -> fmt::Result {
+    out.write_str("\tchain outside {\n\t\tjump quoted\n")?;
     write_direct(out, desired, "saddr", "sport")?;
+    quoted::write_answers(out, desired)?;
     for (ip, family) in FAMILIES {
         writeln!(out, "\t\t{ip} daddr @underlay{family} {ip} saddr != @overlay{family} accept")?;
         writeln!(out, "\t\t{ip} saddr @overlay{family} counter drop")?;
         writeln!(out, "\t\t{ip} daddr @overlay{family} {ip} saddr != @behind{family} counter drop")?;
+        if desired.behind.iter().any(|prefix| prefix.addr().is_ipv4() == (family == 4)) {
+            // Anybody could claim to be behind this host. Only where packets to them leave may they come in.
+            writeln!(out, "\t\t{ip} daddr @overlay{family} fib saddr . iif oif missing counter drop")?;
+        }
     }
     out.write_str("\t}\n")
 }
 
+/// Where br_netfilter is on, packets pass the hooks of IP that a bridge only carries from one port to another. Such a packet leaves by
+/// the bridge that it came by. It gets a mark, for nothing else tells it from one of this host when it leaves.
+fn write_bridged(out: &mut String, bridges: &[String]) -> fmt::Result {
+    if bridges.is_empty() {
+        return Ok(());
+    }
+    let all = names(bridges);
+    write_hook(out, "entering", "input")?;
+    writeln!(out, "\t\tiifname {all} jump outside\n\t}}")?;
+    write_hook(out, "crossing", "forward")?;
+    let others = !MARK_MASK;
+    for bridge in bridges {
+        writeln!(
+            out,
+            "\t\tiifname \"{bridge}\" oifname \"{bridge}\" meta mark set meta mark & {others:#010x} | {BRIDGED_MARK:#010x} accept"
+        )?;
+    }
+    writeln!(out, "\t\tiifname {all} jump outside\n\t}}")
+}
+
 fn write_departures(out: &mut String, interface: &str, desired: &Desired) -> fmt::Result {
-    out.write_str("\tchain departures {\n\t\ttype filter hook postrouting priority mangle; policy accept;\n")?;
+    write_hook(out, "departures", "postrouting")?;
     writeln!(out, "\t\toifname {{ \"lo\", \"{interface}\" }} accept")?;
     writeln!(out, "\t\tmeta mark & {MARK_MASK:#010x} == {MARK:#010x} accept")?;
-    for bridge in &desired.inner_bridges {
-        writeln!(out, "\t\toifname \"{bridge}\" accept")?;
+    if !desired.bridged.is_empty() {
+        let bridges = names(&desired.bridged);
+        writeln!(out, "\t\toifname {bridges} meta mark & {MARK_MASK:#010x} == {BRIDGED_MARK:#010x} accept")?;
+    }
+    for inner in &desired.inner_bridges {
+        write_guests(out, inner, "oifname", "daddr")?;
     }
     write_direct(out, desired, "daddr", "dport")?;
     for (ip, family) in FAMILIES {
@@ -92,8 +170,24 @@ fn write_departures(out: &mut String, interface: &str, desired: &Desired) -> fmt
     out.write_str("\t}\n")
 }
 
-/// How nft calls the two families, and how the sets end.
-const FAMILIES: [(&str, u8); 2] = [("ip", 4), ("ip6", 6)];
+fn write_hook(out: &mut String, chain: &str, hook: &str) -> fmt::Result {
+    writeln!(out, "\tchain {chain} {{\n\t\ttype filter hook {hook} priority mangle; policy accept;")
+}
+
+/// Lets the guests behind a bridge through, by the addresses that it has for them.
+fn write_guests(out: &mut String, inner: &Inner, device: &str, address: &str) -> fmt::Result {
+    for (ip, family) in FAMILIES {
+        let subnets = inner.subnets.iter().filter(|subnet| subnet.addr().is_ipv4() == (family == 4));
+        for subnet in subnets {
+            writeln!(
+                out,
+                "\t\t{device} \"{}\" {ip} {address} {subnet} {ip} {address} != @overlay{family} accept",
+                inner.name
+            )?;
+        }
+    }
+    Ok(())
+}
 
 fn write_direct(out: &mut String, desired: &Desired, address: &str, port: &str) -> fmt::Result {
     for direct in &desired.direct {
@@ -107,42 +201,10 @@ fn write_direct(out: &mut String, desired: &Desired, address: &str, port: &str) 
     Ok(())
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::host::plan::Direct;
-
-    #[test]
-    fn the_script_says_what_may_pass_beside_the_tunnel() {
-        let desired = Desired {
-            tunnel: vec!["172.31.0.0/16".parse().unwrap(), "fd31::/64".parse().unwrap()],
-            closed: vec!["10.9.0.0/24".parse().unwrap()],
-            guarded: vec!["172.31.0.5".parse().unwrap()],
-            underlay: vec!["172.31.9.7".parse().unwrap()],
-            behind: vec!["192.168.77.0/24".parse().unwrap()],
-            inner_bridges: vec!["docker0".into()],
-            direct: vec![Direct { address: "172.31.0.9".parse().unwrap(), protocol: Protocol::Tcp, port: 8443 }],
-            ..Desired::default()
-        };
-        let script = script(Slot::of("festoon0"), "festoon0", &desired);
-        for expected in [
-            "elements = { 172.31.0.0/16, 10.9.0.0/24 }",
-            "elements = { fd31::/64 }",
-            "elements = { 172.31.0.5/32 }",
-            "iifname { \"lo\", \"festoon0\" } accept",
-            "oifname { \"lo\", \"festoon0\" } accept",
-            "iifname \"docker0\" ip saddr != @overlay4 accept",
-            "ip saddr 172.31.0.9 tcp sport 8443 accept",
-            "ip daddr 172.31.0.9 tcp dport 8443 accept",
-            "ip6 daddr @own6 counter drop",
-            "elements = { 172.31.9.7/32 }",
-            "ip daddr @underlay4 ip saddr != @overlay4 accept",
-            "ip daddr @overlay4 ip saddr != @behind4 counter drop",
-            "meta mark & 0xff000000 == 0x46000000 accept",
-        ] {
-            assert!(script.contains(expected), "{expected} is not in\n{script}");
-        }
-        // What is there is replaced in the same transaction: there is no moment without it.
-        assert!(script.starts_with(&removal(Slot::of("festoon0"))));
-    }
+fn names(interfaces: &[String]) -> String {
+    let quoted: Vec<String> = interfaces.iter().map(|name| format!("\"{name}\"")).collect();
+    format!("{{ {} }}", quoted.join(", "))
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,9 @@
 //! and changes the difference, so it may be called as often as anything might have changed. The resolver has its place here;
 //! there is no DNS yet.
 
+mod bridges;
 mod consent;
+mod diversion;
 mod facts;
 mod guard;
 mod look;
@@ -21,8 +23,10 @@ use std::net::IpAddr;
 
 use rtnetlink::packet_route::route::RouteMessage;
 
+pub use bridges::Inner;
 pub use consent::Consent;
-pub use facts::{Facts, Home, Subnet, UnderlayRoute, resolvers};
+pub use diversion::Diversion;
+pub use facts::{Bridge, Facts, Home, Subnet, UnderlayRoute, resolvers};
 pub use netlink::NetlinkError;
 pub use nft::GuardError;
 pub use note::{Code, Note};
@@ -55,6 +59,15 @@ pub enum Problem {
     /// Nothing keeps overlay traffic in the tunnel.
     #[error(transparent)]
     Unguarded(#[from] GuardError),
+    /// Neighbours can find out which overlay addresses this host has.
+    #[error(
+        "neighbours can ask by ARP whether this host has an overlay address, because the filter for that cannot be set ({0}): set \
+         net.ipv4.conf.all.arp_ignore = 1 with sysctl"
+    )]
+    Audible(GuardError),
+    /// Overlay packets go elsewhere.
+    #[error(transparent)]
+    Diverted(#[from] Diversion),
 }
 
 /// The overlay's device on this host.
@@ -86,21 +99,52 @@ impl Host {
 
     /// Brings the device and everything around it into the desired state, on a host that was just looked at. The packet
     /// filter is read back if `look` says so. What could not be done, and does not stop the rest, is returned.
+    ///
+    /// Where the filter is required and cannot be had, nothing goes into the tunnel: the overlay's addresses are unreachable.
     pub async fn set(&mut self, desired: &Desired, sight: &Sight, look: bool) -> Result<Vec<Problem>, NetlinkError> {
-        let mut problems = Vec::new();
         // First: what comes after never has a moment without it.
-        if self.protection != Protection::Off {
-            problems.extend(self.guard.set(desired, look).await.err().map(Problem::Unguarded));
-        } else if look {
-            // A run before may have left one.
-            problems.extend(nft::remove(self.netlink.slot).await.err().filter(is_serious).map(Problem::Unguarded));
+        let mut problems = self.set_filter(desired, look).await;
+        let is_open = |problem: &Problem| matches!(problem, Problem::Unguarded(_));
+        if self.protection == Protection::Require && problems.iter().any(is_open) {
+            match self.set_ways(&desired.shut(), sight).await {
+                Ok(more) => problems.extend(more),
+                // Whoever asks must learn that there is no filter.
+                Err(error) => problems.push(Problem::Refused(error)),
+            }
+            return Ok(problems);
         }
         self.netlink.bring_up(desired.mtu).await?;
         problems.extend(self.set_addresses(&desired.addresses).await?);
+        problems.extend(self.set_ways(desired, sight).await?);
+        match self.netlink.diversions(desired).await {
+            Ok(diversions) => problems.extend(diversions.into_iter().map(Problem::Diverted)),
+            Err(error) => problems.push(Problem::Refused(error)),
+        }
+        Ok(problems)
+    }
+
+    async fn set_filter(&mut self, desired: &Desired, look: bool) -> Vec<Problem> {
+        if self.protection != Protection::Off {
+            let unguarded = self.guard.set(desired, look).await.err().map(Problem::Unguarded);
+            // One reason is enough.
+            let audible = match unguarded {
+                None => self.guard.set_arp(desired, look).await.err().map(Problem::Audible),
+                Some(_) => None,
+            };
+            unguarded.into_iter().chain(audible).collect()
+        } else if look {
+            // A run before may have left one.
+            nft::remove(self.netlink.slot).await.err().filter(is_serious).map(Problem::Unguarded).into_iter().collect()
+        } else {
+            Vec::new()
+        }
+    }
+
+    /// Routes and rules.
+    async fn set_ways(&self, desired: &Desired, sight: &Sight) -> Result<Vec<Problem>, NetlinkError> {
         let guarded = self.protection != Protection::Off;
         let refused = self.netlink.set_table(desired, guarded, &sight.routes).await;
-        problems.extend(refused.into_iter().chain(self.netlink.set_rules(desired).await?).map(Problem::Refused));
-        Ok(problems)
+        Ok(refused.into_iter().chain(self.netlink.set_rules(desired).await?).map(Problem::Refused).collect())
     }
 
     /// Takes everything back.
@@ -149,6 +193,11 @@ pub async fn clean(interface: &str) -> Result<bool, Problem> {
     let was_there = netlink.has_rules().await?;
     clear(&netlink).await?;
     Ok(was_there)
+}
+
+/// The same, unless the device is there: then another agent may be using it.
+pub async fn clean_abandoned(interface: &str) -> Result<bool, Problem> {
+    if Netlink::open_if_there(interface).await?.index() == 0 { clean(interface).await } else { Ok(false) }
 }
 
 /// The packet filter is the last to go.

@@ -15,6 +15,8 @@ use super::slot::Slot;
 /// Where distributions have it. A service may have been started without a useful `PATH`.
 const PLACES: [&str; 5] = ["/usr/sbin", "/sbin", "/usr/bin", "/bin", "/usr/local/sbin"];
 const PATIENCE: Duration = Duration::from_secs(10);
+/// What nft says of a table that is not there. A hint may follow.
+const NOT_THERE: &str = "Error: No such file or directory";
 /// How often in a row the filter is set while somebody else changes it.
 const TRIES: u32 = 3;
 
@@ -40,13 +42,20 @@ pub enum GuardError {
     Interface(String),
 }
 
+impl GuardError {
+    /// Whether the kernel cannot have a table of this kind at all.
+    fn is_for_want_of_kernel(&self) -> bool {
+        matches!(self, Self::Failed(reason) if reason.contains("not supported"))
+    }
+}
+
 /// The packet filter of one agent.
 #[derive(Debug)]
 pub(super) struct Guard {
     slot: Slot,
     interface: String,
-    /// The script that was set last, and what nft then listed.
-    known: Option<(String, String)>,
+    filter: Table,
+    arp: Table,
 }
 
 impl Guard {
@@ -55,15 +64,39 @@ impl Guard {
         if !interface.bytes().all(is_plain) {
             return Err(GuardError::Interface(interface.to_owned()));
         }
-        Ok(Self { slot, interface: interface.to_owned(), known: None })
+        let (filter, arp) = (Table::new("inet", slot), Table::new("arp", slot));
+        Ok(Self { slot, interface: interface.to_owned(), filter, arp })
     }
 
     /// Sets the filter if it should be another. With `look` also if it is not as it was set.
     pub(super) async fn set(&mut self, desired: &Desired, look: bool) -> Result<(), GuardError> {
-        let script = guard::script(self.slot, &self.interface, desired);
+        self.filter.set(guard::script(self.slot, &self.interface, desired), look).await
+    }
+
+    /// The same for the filter of ARP, which not every kernel has.
+    pub(super) async fn set_arp(&mut self, desired: &Desired, look: bool) -> Result<(), GuardError> {
+        self.arp.set(guard::arp_script(self.slot, &self.interface, desired), look).await
+    }
+}
+
+/// A table of nftables.
+#[derive(Debug)]
+struct Table {
+    family: &'static str,
+    name: String,
+    /// The script that was set last, and what nft then listed.
+    known: Option<(String, String)>,
+}
+
+impl Table {
+    fn new(family: &'static str, slot: Slot) -> Self {
+        Self { family, name: slot.filter(), known: None }
+    }
+
+    async fn set(&mut self, script: String, look: bool) -> Result<(), GuardError> {
         if let Some((set, listed)) = &self.known
             && *set == script
-            && (!look || list(self.slot).await.as_ref() == Some(listed))
+            && (!look || self.list().await.is_ok_and(|now| now.as_ref() == Some(listed)))
         {
             return Ok(());
         }
@@ -71,8 +104,8 @@ impl Guard {
         // Somebody may change it between one and the other: what is listed then must not be taken for what was set.
         for _ in 0..TRIES {
             run(&["-f", "-"], &script).await?;
-            self.known =
-                list(self.slot).await.filter(|listed| is_whole(&script, listed)).map(|listed| (script.clone(), listed));
+            let listed = self.list().await?.filter(|listed| is_whole(&script, listed));
+            self.known = listed.map(|listed| (script.clone(), listed));
             if self.known.is_some() {
                 break;
             }
@@ -83,6 +116,26 @@ impl Guard {
         // Nobody knows it after so many tries; then the next look sets it.
         Ok(())
     }
+
+    /// Takes it away if it is there. Whoever cannot see whether it is has not taken it away.
+    async fn remove(&self, removal: &str) -> Result<(), GuardError> {
+        match self.list().await {
+            Ok(None) => Ok(()),
+            Ok(Some(_)) => run(&["-f", "-"], removal).await.map(drop),
+            Err(error) if error.is_for_want_of_kernel() => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What nft says of it, without counts. None if it is not there.
+    async fn list(&self) -> Result<Option<String>, GuardError> {
+        let listed = run(&["--stateless", "list", "table", self.family, &self.name], "").await;
+        match listed {
+            Ok(text) => Ok(Some(text)),
+            Err(GuardError::Failed(reason)) if reason.starts_with(NOT_THERE) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
 }
 
 /// Whether a listing has as many verdicts and sets with elements as the script that was set: nft writes what it lists in other words
@@ -91,17 +144,10 @@ fn is_whole(script: &str, listed: &str) -> bool {
     ["accept", "drop", "elements ="].iter().all(|word| script.matches(word).count() == listed.matches(word).count())
 }
 
-/// Takes the filter away.
+/// Takes the filters away.
 pub(super) async fn remove(slot: Slot) -> Result<(), GuardError> {
-    if list(slot).await.is_none() {
-        return Ok(());
-    }
-    run(&["-f", "-"], &guard::removal(slot)).await.map(drop)
-}
-
-/// What nft says of the filter, without counts. None if it is not there.
-async fn list(slot: Slot) -> Option<String> {
-    run(&["--stateless", "list", "table", "inet", &slot.filter()], "").await.ok()
+    let arp = Table::new("arp", slot).remove(&guard::arp_removal(slot)).await;
+    Table::new("inet", slot).remove(&guard::removal(slot)).await.and(arp)
 }
 
 async fn run(args: &[&str], input: &str) -> Result<String, GuardError> {
@@ -112,6 +158,8 @@ async fn run(args: &[&str], input: &str) -> Result<String, GuardError> {
     };
     let mut child = Command::new(program)
         .args(args)
+        // Its errors are read.
+        .env("LC_ALL", "C")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -169,5 +217,16 @@ mod tests {
         let flushed: String = table.lines().filter(|line| !line.contains("drop")).collect();
         assert!(!is_whole(&script, &flushed));
         assert!(!is_whole(&script, ""));
+    }
+
+    #[test]
+    fn a_kernel_without_nftables_has_no_filter() {
+        for (reason, expected) in [
+            ("netlink.c: Unable to initialize Netlink socket: Protocol not supported", true),
+            ("Error: cache initialization failed: Operation not permitted", false),
+            ("it was still running after 10 s", false),
+        ] {
+            assert_eq!(GuardError::Failed(reason.into()).is_for_want_of_kernel(), expected, "{reason}");
+        }
     }
 }

@@ -26,6 +26,8 @@ pub enum Code {
     Shadowed,
     /// An approved route that the host does not agree to.
     RefusedRoute,
+    /// Guests of the host on a bridge, as it seems, whose packets do not get into the overlay.
+    ClosedBridge,
 }
 
 impl fmt::Display for Note {

@@ -10,6 +10,7 @@ use std::net::{IpAddr, SocketAddr};
 use festoon_proto::map::EndpointMap;
 use ipnet::IpNet;
 
+use super::bridges::{Inner, bridged, doubtful, inner};
 use super::consent::{Consent, Verdict, verdict};
 use super::facts::{Facts, Home};
 use super::note::{Code, Note};
@@ -65,8 +66,19 @@ pub struct Desired {
     pub underlay: Vec<IpAddr>,
     /// Sources behind this host that may send into the overlay through it.
     pub behind: Vec<IpNet>,
-    /// Interfaces behind which there are only guests of this host.
-    pub inner_bridges: Vec<String>,
+    /// Bridges behind which there are only guests of this host.
+    pub inner_bridges: Vec<Inner>,
+    /// Other bridges, where the packet filter sees packets that do not concern this host.
+    pub bridged: Vec<String>,
+}
+
+impl Desired {
+    /// The same host with nothing in the tunnel: it goes nowhere.
+    #[must_use]
+    pub fn shut(&self) -> Self {
+        let closed = [&*self.tunnel, &*self.closed].concat();
+        Self { tunnel: Vec::new(), closed, ..self.clone() }
+    }
 }
 
 /// What to do, and what its owner should know.
@@ -80,7 +92,7 @@ pub struct Plan {
 
 /// What a host needs that is in the overlay of `map`.
 pub fn plan(map: &EndpointMap, home: &Home, choice: &Choice, facts: &Facts) -> Plan {
-    let own = own_networks(home, choice);
+    let own = own_networks(map, home, choice);
     let own_spans: Spans = own.iter().collect();
     let mut notes = Vec::new();
     let mut tunnel = Spans::default();
@@ -89,8 +101,12 @@ pub fn plan(map: &EndpointMap, home: &Home, choice: &Choice, facts: &Facts) -> P
         notes.extend(own.iter().filter_map(|own| shadowed(prefix, *own)));
     }
     tunnel.remove(&own_spans);
-    notes.extend(add_routes(&mut tunnel, map, choice, &own));
+    let agreed: Vec<IpNet> = own.iter().chain(&home.routes).copied().collect();
+    notes.extend(add_routes(&mut tunnel, map, choice, &agreed));
     let foreign = foreign(map, facts, &tunnel, &own_spans);
+    notes.extend(doubtful(facts).into_iter().map(|(bridge, subnet)| closed_bridge(bridge, subnet)));
+    let is_foreign = |note: &Note| foreign.iter().any(|(prefix, _)| *prefix == note.prefix);
+    notes.extend(crossing(facts, &tunnel, &own_spans).into_iter().filter(|note| !is_foreign(note)));
     let mut closed = Spans::default();
     for (prefix, note) in foreign {
         closed.add(&Spans::of(prefix));
@@ -116,15 +132,19 @@ pub fn plan(map: &EndpointMap, home: &Home, choice: &Choice, facts: &Facts) -> P
             .iter()
             .collect::<Spans>()
             .prefixes(),
-        inner_bridges: facts.inner_bridges.clone(),
+        inner_bridges: inner(facts),
+        bridged: bridged(facts),
     };
     Plan { desired, notes }
 }
 
-/// What stays the host's own.
-fn own_networks(home: &Home, choice: &Choice) -> Vec<IpNet> {
+/// What stays the host's own. Of two routes the one to the smaller prefix wins, as everywhere, so one that is wider than a prefix of
+/// the network takes nothing from it.
+fn own_networks(map: &EndpointMap, home: &Home, choice: &Choice) -> Vec<IpNet> {
+    let is_wider = |route: &IpNet| map.network.prefixes.iter().any(|it| route.contains(it) && *route != it.trunc());
+    let routes = home.routes.iter().filter(|route| !is_wider(route));
     let single = home.gateways.iter().chain(&home.resolvers).copied().map(IpNet::from);
-    let mut all: Vec<IpNet> = home.subnets.iter().chain(&choice.local).map(IpNet::trunc).collect();
+    let mut all: Vec<IpNet> = home.subnets.iter().chain(routes).chain(&choice.local).map(IpNet::trunc).collect();
     for one in single {
         if !all.iter().any(|own| own.contains(&one)) {
             all.push(one);
@@ -155,8 +175,8 @@ fn shadowed(prefix: IpNet, own: IpNet) -> Option<Note> {
         return None;
     };
     let text = format!(
-        "overlay addresses in {common} cannot be reached from this host, because {own} was its own network when it joined or is \
-         listed with --local. Of the overlay prefix {prefix}, only addresses that the overlay has assigned go into the tunnel"
+        "overlay addresses in {common} cannot be reached from this host, because it had a network or route {own} of its own when it \
+         joined, or {own} is listed with --local. Of the overlay prefix {prefix}, only addresses that the overlay has assigned go into the tunnel"
     );
     Some(Note { code: Code::Shadowed, prefix: common, text })
 }
@@ -171,7 +191,7 @@ fn add_routes(tunnel: &mut Spans, map: &EndpointMap, choice: &Choice, own: &[IpN
                 continue;
             }
             Verdict::Public => "it leads to public addresses".to_owned(),
-            Verdict::OnLink(own) => format!("{own} is a network of this host itself"),
+            Verdict::OnLink(own) => format!("{own} is a network or route of this host itself"),
             Verdict::NotListed => "--accept-routes of this host does not include it".to_owned(),
         };
         let text = format!(
@@ -185,6 +205,7 @@ fn add_routes(tunnel: &mut Spans, map: &EndpointMap, choice: &Choice, own: &[IpN
 
 /// Routes and networks inside what the overlay has, that the host did not have when it joined.
 fn foreign(map: &EndpointMap, facts: &Facts, tunnel: &Spans, own: &Spans) -> Vec<(IpNet, Note)> {
+    let guests = inner(facts);
     let mut overlay: Spans = map.network.prefixes.iter().collect();
     overlay.add(tunnel);
     let subnets = facts.subnets.iter().map(|subnet| (subnet.prefix, &subnet.interface, None));
@@ -198,6 +219,10 @@ fn foreign(map: &EndpointMap, facts: &Facts, tunnel: &Spans, own: &Spans) -> Vec
         }
         let prefix = prefix.trunc();
         let over = gateway.map_or_else(String::new, |gateway| format!(" over {gateway}"));
+        if guests.iter().any(|inner| inner.name == *interface && inner.subnets.contains(&prefix)) {
+            found.push((prefix, guests_note(prefix, interface)));
+            continue;
+        }
         let text = format!(
             "this host has a route to {prefix} through {interface}{over} that it did not have when it joined, and {prefix} lies in \
              the overlay: packets that way are dropped, in both directions. If the route is intended, start the agent with --local \
@@ -206,6 +231,48 @@ fn foreign(map: &EndpointMap, facts: &Facts, tunnel: &Spans, own: &Spans) -> Vec
         found.push((prefix, Note { code: Code::ForeignRoute, prefix, text }));
     }
     found
+}
+
+/// A network of containers or virtual machines that somebody made on this host, out of the overlay's numbers.
+fn guests_note(prefix: IpNet, bridge: &str) -> Note {
+    let text = format!(
+        "the bridge {bridge} of this host, for containers or virtual machines, has the addresses {prefix}, which lie in the overlay: \
+         its guests get no packet, in either direction. Give them other addresses, or start the agent with --local {prefix}; then \
+         the overlay's own addresses there cannot be reached from this host"
+    );
+    Note { code: Code::ForeignRoute, prefix, text }
+}
+
+fn closed_bridge(bridge: &str, subnet: IpNet) -> Note {
+    let text = format!(
+        "packets of containers or virtual machines on the bridge {bridge} ({subnet}) do not get into the overlay, because this host has a \
+         route to another network over that bridge, or an address there by DHCP or a router advertisement: others than its guests may \
+         be behind it. If whoever is there may use the overlay, start the agent with --forward-from {subnet}"
+    );
+    Note { code: Code::ClosedBridge, prefix: subnet, text }
+}
+
+/// Networks wider than what goes into the tunnel, that the host did not have when it joined: some of its neighbours there cannot be
+/// reached.
+fn crossing(facts: &Facts, tunnel: &Spans, own: &Spans) -> Vec<Note> {
+    let mut notes: Vec<Note> = Vec::new();
+    for subnet in &facts.subnets {
+        let (prefix, spans) = (subnet.prefix.trunc(), Spans::of(subnet.prefix));
+        let common = spans.common(tunnel).prefixes();
+        let is_known = notes.iter().any(|note| note.prefix == prefix);
+        let Some(first) = common.first().filter(|_| !is_known && !tunnel.covers(&spans) && !own.covers(&spans)) else {
+            continue;
+        };
+        let more = if common.len() > 1 { " and others" } else { "" };
+        let text = format!(
+            "the network {prefix} of {}, which this host did not have when it joined, contains addresses of the overlay: packets to \
+             {first}{more} go into the tunnel, and neighbours with these addresses get none. To reach the neighbours instead, start \
+             the agent with --local {prefix}",
+            subnet.interface
+        );
+        notes.push(Note { code: Code::ForeignRoute, prefix, text });
+    }
+    notes
 }
 
 /// A host may have come to a network whose addresses the overlay has too. What its neighbours there send gets no packet, but the

@@ -12,6 +12,9 @@ pub const MARK: u32 = 0x4600_0000;
 /// The bits that count; the others are left to whoever else marks packets.
 pub(super) const MARK_MASK: u32 = 0xff00_0000;
 
+/// What the packet filter marks packets with that a bridge only carries from one port to another. It means nothing to routing.
+pub(super) const BRIDGED_MARK: u32 = 0x4700_0000;
+
 /// The numbers of the agent with one interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Slot(u32);

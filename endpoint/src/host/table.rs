@@ -185,17 +185,22 @@ impl Netlink {
 
     /// The rules of this agent.
     async fn rules(&self) -> Result<Vec<RuleMessage>, NetlinkError> {
+        Ok(self.all_rules().await?.into_iter().filter(|rule| self.is_own_rule(rule)).collect())
+    }
+
+    /// The rules of both families.
+    pub(super) async fn all_rules(&self) -> Result<Vec<RuleMessage>, NetlinkError> {
         let mut all = Vec::new();
         for version in [IpVersion::V4, IpVersion::V6] {
             let is_v4 = matches!(version, IpVersion::V4);
             let rules = self.handle.rule().get(version).execute().try_collect::<Vec<_>>().await;
             let rules = rules.map_err(|error| NetlinkError::new("list routing rules", &error))?;
-            all.extend(rules.into_iter().filter(|rule| rule.header.family == family(is_v4) && self.is_own_rule(rule)));
+            all.extend(rules.into_iter().filter(|rule| rule.header.family == family(is_v4)));
         }
         Ok(all)
     }
 
-    fn is_own_rule(&self, rule: &RuleMessage) -> bool {
+    pub(super) fn is_own_rule(&self, rule: &RuleMessage) -> bool {
         let has = |wanted: RuleAttribute| rule.attributes.contains(&wanted);
         let (direct, table) = (self.slot.direct_priority(), self.slot.table_priority());
         has(RuleAttribute::Protocol(PROTOCOL))
@@ -279,7 +284,7 @@ fn unless(errno: i32, result: Result<(), rtnetlink::Error>) -> Result<(), rtnetl
     }
 }
 
-fn has_ipv6() -> bool {
+pub(super) fn has_ipv6() -> bool {
     std::path::Path::new("/proc/net/if_inet6").exists()
 }
 

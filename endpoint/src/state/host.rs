@@ -11,6 +11,9 @@ use crate::host::{Choice, Consent, Home};
 pub struct HostRecord {
     /// What it had. It is not looked up again: what a network brings later may be an attack.
     pub home: Home,
+    /// The overlay's interface when the agent last ran: its routes, rules and filter are found again by that name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interface: Option<String>,
     /// Prefixes that are the host's own, too.
     #[serde(default)]
     pub local: Vec<IpNet>,

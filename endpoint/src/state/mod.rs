@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | `identity.json` | private key and credential, perhaps the next ones, credentials of before, the token they were made for | before a manager is asked |
 //! | `map.json` | the last known map and whom to believe; the host has joined once it is here | with every newer map |
-//! | `host.json` | what the host had when it joined, and what its owner chose since | with the first map, and with each choice |
+//! | `host.json` | what the host had when it joined, what its owner chose since, and the interface that was used | with the first map, each choice and another interface |
 //! | `boot` | how often the agent was started | before each start |
 //! | `agent.lock` | nothing; locked by whoever may change the rest | once |
 
@@ -160,6 +160,12 @@ impl StateDir {
     pub fn host(&self) -> Result<Option<HostRecord>, StateError> {
         let Some(bytes) = self.read(HOST)? else { return Ok(None) };
         serde_json::from_slice(&bytes).map(Some).map_err(|error| self.damaged(HOST, &error))
+    }
+
+    /// By which interface to clean up after an agent that does not run: the one it used, or `configured` if nobody knows.
+    pub fn used_interface(&self, configured: &str) -> String {
+        let record = self.host().ok().flatten();
+        record.and_then(|record| record.interface).unwrap_or_else(|| configured.to_owned())
     }
 
     /// Keeps what the agent remembers of the host.

@@ -38,7 +38,7 @@ pub struct AgentStatus {
 /// Something to know of routes.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Note {
-    /// `foreign_route`, `shadowed` or `refused_route`.
+    /// `foreign_route`, `shadowed`, `refused_route` or `closed_bridge`.
     pub code: String,
     /// What it is about.
     pub prefix: String,

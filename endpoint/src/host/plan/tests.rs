@@ -1,5 +1,5 @@
 use super::*;
-use crate::host::facts::{Subnet, UnderlayRoute};
+use crate::host::facts::{Bridge, Subnet, UnderlayRoute};
 use crate::sample;
 use festoon_proto::map::{GivenRange, OwnRoute};
 
@@ -29,7 +29,7 @@ fn given(mut map: EndpointMap, ranges: &[(&str, &str)]) -> EndpointMap {
 
 fn home(subnets: &[&str], gateways: &[&str], resolvers: &[&str]) -> Home {
     let all = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect();
-    Home { subnets: nets(subnets), gateways: all(gateways), resolvers: all(resolvers) }
+    Home { subnets: nets(subnets), routes: Vec::new(), gateways: all(gateways), resolvers: all(resolvers) }
 }
 
 fn choice(local: &[&str], consents: &[&str]) -> Choice {
@@ -37,9 +37,12 @@ fn choice(local: &[&str], consents: &[&str]) -> Choice {
     Choice { local: nets(local), forward_from: Vec::new(), consents }
 }
 
+fn subnet(text: &str, interface: &str) -> Subnet {
+    Subnet { prefix: net(text).trunc(), address: net(text).addr(), interface: interface.into(), is_lasting: true }
+}
+
 fn on(subnets: &[&str], routes: &[(&str, Option<&str>)]) -> Facts {
-    let subnet =
-        |text: &&str| Subnet { prefix: net(text).trunc(), address: net(text).addr(), interface: "eth0".into() };
+    let subnet = |text: &&str| subnet(text, "eth0");
     let route = |(prefix, gateway): &(&str, Option<&str>)| UnderlayRoute {
         prefix: net(prefix),
         interface: "eth0".into(),
@@ -48,7 +51,7 @@ fn on(subnets: &[&str], routes: &[(&str, Option<&str>)]) -> Facts {
     Facts {
         subnets: subnets.iter().map(subnet).collect(),
         routes: routes.iter().map(route).collect(),
-        inner_bridges: Vec::new(),
+        bridges: Vec::new(),
     }
 }
 
@@ -187,4 +190,86 @@ fn a_host_whose_own_address_the_overlay_has_is_still_reached_by_the_rest_of_the_
         let underlay: Vec<IpAddr> = underlay.into_iter().map(|address| address.parse().unwrap()).collect();
         assert_eq!(plan.desired.underlay, underlay);
     }
+}
+
+#[test]
+fn routes_that_the_host_had_are_its_own_if_they_are_not_wider_than_the_overlay() {
+    let map = given(overlay(&["172.31.0.0/16"], &["10.8.1.0/24"]), &[("172.31.0.0", "172.31.0.15")]);
+    let facts = on(
+        &["192.168.1.7/24"],
+        &[
+            ("0.0.0.0/0", Some("192.168.1.1")),
+            ("172.16.0.0/12", Some("192.168.1.2")),
+            // A site behind a VPN.
+            ("172.31.0.8/29", None),
+            ("10.8.0.0/16", None),
+        ],
+    );
+    let home = Home::of(&facts, Vec::new());
+    let plan = plan(&map, &home, &choice(&[], &["private"]), &facts);
+    assert_eq!(plan.desired.tunnel, nets(&["172.31.0.0/29"]));
+    assert!(plan.desired.closed.is_empty());
+    let expected = [(Code::Shadowed, "172.31.0.8/29".into()), (Code::RefusedRoute, "10.8.1.0/24".into())];
+    assert_eq!(codes(&plan), expected);
+    assert!(plan.notes[1].text.contains("10.8.0.0/16"), "{}", plan.notes[1].text);
+}
+
+#[test]
+fn a_record_of_before_routes_were_kept_is_read() {
+    let home: Home = serde_json::from_str(r#"{"subnets":["10.0.0.0/8"],"gateways":[],"resolvers":[]}"#).unwrap();
+    assert_eq!(home.routes, Vec::<IpNet>::new());
+}
+
+#[test]
+fn containers_with_overlay_addresses_are_named_with_the_option_that_allows_them() {
+    let map = overlay(&["172.31.0.0/16"], &[]);
+    let before = on(&["192.168.1.7/24"], &[]);
+    let mut facts = on(&["192.168.1.7/24"], &[("172.31.200.0/24", None)]);
+    facts.subnets.push(subnet("172.31.200.1/24", "br-app"));
+    facts.bridges =
+        vec![Bridge { name: "br-app".into(), has_outer_port: false, has_way_out: false, is_filtered: false }];
+    let home = Home::of(&before, Vec::new());
+    let closed = plan(&map, &home, &choice(&[], &["private"]), &facts);
+    assert_eq!(codes(&closed), [(Code::ForeignRoute, "172.31.200.0/24".into())]);
+    let text = &closed.notes[0].text;
+    assert!(text.contains("bridge br-app") && text.contains("--local 172.31.200.0/24"), "{text}");
+    // Its addresses stay the overlay's: it is let through only for what is not.
+    assert!(closed.desired.tunnel.iter().collect::<Spans>().contains("172.31.200.9".parse().unwrap()));
+    let allowed = plan(&map, &home, &choice(&["172.31.200.0/24"], &["private"]), &facts);
+    assert_eq!(codes(&allowed), [(Code::Shadowed, "172.31.200.0/24".into())]);
+    assert!(!allowed.desired.tunnel.iter().collect::<Spans>().contains("172.31.200.9".parse().unwrap()));
+    assert_eq!(allowed.desired.inner_bridges[0].subnets, nets(&["172.31.200.0/24"]));
+}
+
+#[test]
+fn containers_on_a_bridge_with_other_ways_are_named_with_the_option_that_allows_them() {
+    let map = overlay(&["10.9.0.0/16"], &[]);
+    let mut facts = on(&["192.168.1.7/24"], &[]);
+    facts.subnets.push(subnet("172.17.0.1/16", "docker0"));
+    facts.bridges =
+        vec![Bridge { name: "docker0".into(), has_outer_port: false, has_way_out: true, is_filtered: false }];
+    let plan = plan(&map, &Home::of(&facts, Vec::new()), &choice(&[], &["private"]), &facts);
+    assert_eq!(codes(&plan), [(Code::ClosedBridge, "172.17.0.0/16".into())]);
+    assert!(plan.notes[0].text.contains("--forward-from 172.17.0.0/16"));
+    assert!(plan.desired.inner_bridges.is_empty());
+}
+
+#[test]
+fn a_network_around_the_overlay_that_comes_later_is_named() {
+    let map = overlay(&["10.9.0.0/16"], &[]);
+    let facts = on(&["10.1.2.3/8"], &[("10.0.0.0/8", None)]);
+    let later = plan(&map, &Home::default(), &choice(&[], &["private"]), &facts);
+    assert_eq!(later.desired.tunnel, nets(&["10.9.0.0/16"]));
+    assert_eq!(codes(&later), [(Code::ForeignRoute, "10.0.0.0/8".into())]);
+    assert!(later.notes[0].text.contains("--local 10.0.0.0/8"));
+    let known = plan(&map, &Home::of(&facts, Vec::new()), &choice(&[], &["private"]), &facts);
+    assert!(!codes(&known).iter().any(|(code, _)| *code == Code::ForeignRoute));
+}
+
+#[test]
+fn while_it_is_shut_nothing_goes_into_the_tunnel() {
+    let desired = Desired { tunnel: nets(&["172.31.0.0/16"]), closed: nets(&["10.9.0.0/24"]), ..Desired::default() };
+    let shut = desired.shut();
+    assert!(shut.tunnel.is_empty());
+    assert_eq!(shut.closed, nets(&["172.31.0.0/16", "10.9.0.0/24"]));
 }
