@@ -208,7 +208,7 @@ struct Rig {
 impl Rig {
     fn new(node: PassOn, underlay: ChannelPort, overlay: ChannelPort, queue: usize) -> Self {
         let (sender, events) = mpsc::channel(queue);
-        let driver = spawn(node, underlay.clone(), Some(overlay.clone()), sender).unwrap();
+        let driver = spawn(node, underlay.clone(), Some(overlay.clone()), sender, Priority::Normal).unwrap();
         Self { underlay, overlay, driver, events }
     }
 
@@ -250,7 +250,7 @@ fn a_node_without_a_device_is_driven_too() {
     run(async {
         let underlay = ChannelPort::default();
         let (sender, mut events) = mpsc::channel(8);
-        let driver = spawn(PassOn::default(), underlay.clone(), None::<ChannelPort>, sender).unwrap();
+        let driver = spawn(PassOn::default(), underlay.clone(), None::<ChannelPort>, sender, Priority::Normal).unwrap();
         underlay.arrive(b"in");
         assert_eq!(events.recv().await, Some(Told::Datagram(b"in".to_vec())));
         assert_eq!(driver.counters().counts().overlay_lost, 1);

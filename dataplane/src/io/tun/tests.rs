@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use super::*;
 use crate::batch::{Coalesce, UnderlayGroup};
 use crate::io::testing::{PATIENCE, command, in_namespace, receive_until, run};
-use crate::io::{UdpConfig, UdpPort, UnderlayPort as _, spawn};
+use crate::io::{Priority, UdpConfig, UdpPort, UnderlayPort as _, spawn};
 use crate::packet::offload::split;
 use crate::{Effects, Node, UnderlayPath};
 
@@ -110,7 +110,8 @@ fn mirror(segmentation: bool) {
         command("ip addr add 10.99.0.1/24 dev fest0");
         command("ip addr add fd00:99::1/64 dev fest0 nodad");
         let udp = UdpPort::bind(&UdpConfig { address: None, port: 0, segmentation, mark: None }).unwrap();
-        let driver = spawn(Mirror { split: 0, joined_away: 0 }, udp, Some(tun), mpsc::channel(1).0).unwrap();
+        let driver =
+            spawn(Mirror { split: 0, joined_away: 0 }, udp, Some(tun), mpsc::channel(1).0, Priority::Normal).unwrap();
         for (own, neighbour) in [("10.99.0.1", "10.99.0.2"), ("fd00:99::1", "fd00:99::2")] {
             let (own, neighbour) = (own.parse().unwrap(), neighbour.parse().unwrap());
             datagrams(own, neighbour);
