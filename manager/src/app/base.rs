@@ -39,6 +39,8 @@ pub(super) struct Base {
     pub(super) deliveries: Deliveries,
     /// Takes what the node sees.
     pub(super) sightings: mpsc::Sender<Sighting>,
+    /// Whose connections have room apart from strangers.
+    pub(super) known: KnownHosts,
     /// The way to the other managers.
     pub(super) managers: Https,
     /// What the listener serves besides, once it is there.
@@ -95,7 +97,7 @@ pub(super) async fn start(data: &DataDir, config: &Config) -> anyhow::Result<Bas
     let me = identity.manager;
     let (credentials, parts) = open(data, &identity).await?;
     let https = listen(config, &identity, &parts.cluster, &credentials)?;
-    let keeper = keeper(me, &parts, &credentials, data)?;
+    let (keeper, known) = (keeper(me, &parts, &credentials, data)?, https.known_hosts());
     let snapshots = Snapshots::new(&config.snapshots, data, me, parts.cluster.clone(), parts.vault.clone());
     let trail = Trail::new(me, parts.cluster.clone(), parts.managers.clone());
     let record = events::open(data, me, parts.cluster.clone(), parts.managers.clone(), trail.watch())?;
@@ -144,6 +146,7 @@ pub(super) async fn start(data: &DataDir, config: &Config) -> anyhow::Result<Bas
         metrics,
         deliveries,
         sightings,
+        known,
         managers,
         later,
         later_for_managers,

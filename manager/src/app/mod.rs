@@ -8,6 +8,7 @@
 
 mod base;
 mod carrier;
+mod hosts;
 mod stop;
 
 use std::pin::pin;
@@ -57,7 +58,7 @@ pub async fn serve(data: DataDir, config: Config) -> anyhow::Result<()> {
     let (everybody, managers) = served(&state, &api);
     base.later.set(everybody);
     base.later_for_managers.set(managers);
-    let Base { keeper, snapshots, metrics, work, .. } = base;
+    let Base { keeper, snapshots, metrics, known, work, .. } = base;
     let (registry, own) = (cluster.clone(), own_key.clone());
     let (node, requests) = (carrier.handle(), metrics.requests().clone());
     let admin =
@@ -70,6 +71,7 @@ pub async fn serve(data: DataDir, config: Config) -> anyhow::Result<()> {
             ended = socket.run(admin) => ended.context("the admin socket ended"),
             ended = own_key.follow(state.version(), node.clone()) => ended,
             ended = follow(&cluster, me, state, node.clone()) => ended,
+            error = hosts::know_agents(node.clone(), known) => Err(error),
             error = remove_ephemeral(cluster.clone(), node) => Err(error),
         }
     });

@@ -1,5 +1,6 @@
 //! What a node counted and measured, for those who watch it. Handed out in small parts: packets wait while one is made.
 
+use std::net::SocketAddr;
 use std::ops::Bound;
 use std::time::{Duration, Instant};
 
@@ -54,6 +55,8 @@ pub struct Carried {
     pub attached: u32,
     /// How long ago anything came from it.
     pub heard_ago: Option<Duration>,
+    /// Where from, last.
+    pub from: Option<SocketAddr>,
     /// The age of its session.
     pub session_age: Option<Duration>,
     /// Bytes of packets received from it.
@@ -99,6 +102,7 @@ impl ManagerNode {
             id,
             attached: self.roster.attached(id),
             heard_ago: stats.and_then(|stats| stats.last_heard).map(|at| now.saturating_duration_since(at)),
+            from: stats.and_then(|stats| stats.underlay),
             session_age: stats.and_then(|stats| stats.session_age),
             rx_bytes: stats.map_or(0, |stats| stats.rx_bytes),
             tx_bytes: stats.map_or(0, |stats| stats.tx_bytes),

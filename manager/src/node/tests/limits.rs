@@ -156,3 +156,12 @@ fn a_stock_client_that_was_cut_off_is_carried_again() {
     arrive(&mut world);
     assert!(world.node.attachment(EndpointId(1)).is_some());
 }
+
+#[test]
+fn it_tells_where_an_agent_was_heard_that_it_carries() {
+    let (mut world, mut agent) = world();
+    assert_eq!(attach(&mut world, &mut agent, 1), Some(here(1)));
+    let carried = carried(&mut world, 10);
+    assert_eq!(carried.iter().map(|one| one.from).collect::<Vec<_>>(), [Some(path(7).remote)]);
+    assert!(carried[0].heard_ago.is_some());
+}
