@@ -168,3 +168,11 @@ fn a_member_that_was_repaired_differs_no_more() {
     comparison.note(member(2), true);
     assert!(!comparison.differs(member(2)));
 }
+
+#[tokio::test]
+async fn without_a_copy_there_is_nothing_to_compare() {
+    let told = watch::Sender::new(Arc::new(State::before(Some(Fingerprint([1; 32]))))).subscribe();
+    let none = watch::Sender::<Arc<State>>::default().subscribe();
+    let comparison = Comparison::new(told, none, Execution::Threads);
+    assert_eq!(comparison.digests().await, []);
+}
