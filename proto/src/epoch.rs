@@ -121,8 +121,9 @@ pub struct Roster {
     pub cluster: ClusterId,
     /// The epoch it is in.
     pub epoch: EpochId,
-    /// How far the copy went that it was made from.
-    pub version: MapVersion,
+    /// How far the copy of the registry went that this manager made it from; none if another one told it, whose word is good
+    /// until the own copy has this manager.
+    pub version: Option<MapVersion>,
     /// The managers. In this order, for JSON knows keys that are text alone.
     pub managers: BTreeMap<ManagerId, RosterEntry>,
     /// Every id up to this one was given to a manager at some time.
@@ -134,18 +135,25 @@ pub struct Roster {
 }
 
 impl Roster {
-    /// The later one of two of the same cluster.
-    pub fn later(own: Option<Self>, told: Option<&Self>) -> Option<Self> {
-        match (own, told) {
-            (Some(own), Some(told)) if told.is_later_than(&own) => Some(told.clone()),
-            (None, told) => told.cloned(),
+    /// What counts for manager `me`: what its copy says, or what it was told or knew before.
+    pub fn later(me: ManagerId, own: Option<Self>, known: Option<&Self>) -> Option<Self> {
+        match (own, known) {
+            (Some(own), Some(known)) if known.is_ahead_of(&own, me) => Some(known.clone()),
+            (None, known) => known.cloned(),
             (own, _) => own,
         }
     }
 
-    /// Whether it was made from a later copy than `other`.
-    pub fn is_later_than(&self, other: &Self) -> bool {
-        (self.epoch, self.version) > (other.epoch, other.version)
+    /// Whether it says more than the copy that manager `me` has. What somebody else told can't claim to be ahead for ever: who
+    /// let a manager in did so at the place of the log where its record is.
+    pub fn is_ahead_of(&self, own: &Self, me: ManagerId) -> bool {
+        if self.epoch != own.epoch {
+            return self.epoch > own.epoch;
+        }
+        match self.version {
+            Some(_) => self.version > own.version,
+            None => !own.managers.contains_key(&me),
+        }
     }
 
     /// Whether it differs from `other` in nothing but how far the copy went.
@@ -202,7 +210,7 @@ mod tests {
         Roster {
             cluster: CLUSTER,
             epoch: EpochId::FIRST,
-            version: MapVersion(3),
+            version: Some(MapVersion(3)),
             managers: BTreeMap::from([entry(1, ManagerRole::Full), entry(2, ManagerRole::Witness)]),
             last_manager: ManagerId(2),
             recovery_key: Some(key(9).verifying_key()),
@@ -248,14 +256,21 @@ mod tests {
     #[test]
     fn the_later_roster_counts() {
         let old = roster();
-        let new = Roster { version: MapVersion(4), last_manager: ManagerId(3), ..roster() };
-        let next = Roster { epoch: epoch(2, 5), version: MapVersion(1), ..roster() };
-        for (own, told, later) in [(&old, &new, &new), (&new, &old, &new), (&new, &next, &next), (&next, &new, &next)] {
-            assert_eq!(Roster::later(Some(own.clone()), Some(told)).as_ref(), Some(later));
+        let new = Roster { version: Some(MapVersion(4)), last_manager: ManagerId(3), ..roster() };
+        let next = Roster { epoch: epoch(2, 5), version: Some(MapVersion(1)), ..roster() };
+        let later = |me, own: &Roster, known| Roster::later(ManagerId(me), Some(own.clone()), Some(known));
+        for (own, known, counts) in [(&old, &new, &new), (&new, &old, &new), (&new, &next, &next), (&next, &new, &next)]
+        {
+            assert_eq!(later(1, own, known).as_ref(), Some(counts));
         }
-        assert_eq!(Roster::later(None, Some(&old)), Some(old.clone()));
-        assert!(old.says_the_same(&Roster { version: MapVersion(9), ..old.clone() }) && !old.says_the_same(&new));
-        assert_eq!(Roster::later(Some(old.clone()), None), Some(old));
+        let none = Roster::later(ManagerId(1), None, Some(&old));
+        assert_eq!(none, Some(old.clone()));
+        assert!(old.says_the_same(&Roster { version: None, ..old.clone() }) && !old.says_the_same(&new));
+        // Told by whoever let the third manager in: until its copy has it.
+        let told = Roster { version: None, last_manager: ManagerId(9), ..roster() };
+        assert_eq!(later(3, &new, &told), Some(told.clone()));
+        assert_eq!(later(1, &new, &told), Some(new.clone()), "however far it claims to be");
+        assert_eq!(Roster::later(ManagerId(1), Some(old.clone()), None), Some(old));
     }
 
     #[test]

@@ -175,7 +175,7 @@ mod tests {
         Roster {
             cluster: CLUSTER,
             epoch: EpochId::FIRST,
-            version: MapVersion(1),
+            version: Some(MapVersion(1)),
             managers: BTreeMap::from([entry(1, Full), entry(2, Witness)]),
             last_manager: ManagerId(3),
             recovery_key: None,

@@ -152,7 +152,7 @@ impl<T: Transport> Cluster<T> {
         let founding = roster.as_ref().and_then(|roster| roster.founding);
         machine.expect(if epoch.number > 1 { Some(NO_BEGINNING) } else { founding });
         let (state, comparison) = (machine.watch(), machine.comparison());
-        let trust = Trust::new(state.clone(), roster);
+        let trust = Trust::new(me.manager, state.clone(), roster);
         let config = config(me, trust.is_witness(me.manager), &settings).validate();
         let config = config.map_err(|error| StartError::Raft(error.to_string()))?;
         let own_log = OwnLog { reader: log.get_log_reader().await, flush: log.flusher(), audit: machine.audit() };

@@ -73,17 +73,18 @@ impl Signer {
 /// it was told of when it joined.
 #[derive(Debug, Clone)]
 pub(crate) struct Trust {
+    me: ManagerId,
     states: watch::Receiver<Arc<State>>,
     joined_with: Option<Arc<Roster>>,
 }
 
 impl Trust {
-    pub(crate) fn new(states: watch::Receiver<Arc<State>>, joined_with: Option<Roster>) -> Self {
-        Self { states, joined_with: joined_with.map(Arc::new) }
+    pub(crate) fn new(me: ManagerId, states: watch::Receiver<Arc<State>>, joined_with: Option<Roster>) -> Self {
+        Self { me, states, joined_with: joined_with.map(Arc::new) }
     }
 
     fn roster(&self) -> Option<Roster> {
-        Roster::later(self.states.borrow().roster(), self.joined_with.as_deref())
+        Roster::later(self.me, self.states.borrow().roster(), self.joined_with.as_deref())
     }
 
     /// Whether a later epoch is believed.
@@ -125,7 +126,7 @@ impl Trust {
     pub(crate) fn is_copy_behind(&self) -> bool {
         let own = self.states.borrow().roster();
         let told = self.joined_with.as_deref();
-        told.is_some_and(|told| own.is_none_or(|own| told.is_later_than(&own)))
+        told.is_some_and(|told| own.is_none_or(|own| told.is_ahead_of(&own, self.me)))
     }
 
     /// Whether `manager` only votes.
@@ -159,13 +160,13 @@ mod tests {
         let roster = Roster {
             cluster: CLUSTER,
             epoch: EpochId::FIRST,
-            version: MapVersion(1),
+            version: None,
             managers: BTreeMap::from(managers),
             last_manager: ManagerId(4),
             recovery_key: None,
             founding: None,
         };
-        Trust::new(watch::Sender::<Arc<State>>::default().subscribe(), Some(roster))
+        Trust::new(ManagerId(9), watch::Sender::<Arc<State>>::default().subscribe(), Some(roster))
     }
 
     fn heading(by: u16, with: u16, introductions: &[Introduction], epoch: EpochId) -> Heading {
@@ -199,7 +200,7 @@ mod tests {
         ] {
             assert_eq!(trust().may_send(&heading), is_taken, "{what}");
         }
-        let knows_nobody = Trust::new(watch::Sender::<Arc<State>>::default().subscribe(), None);
+        let knows_nobody = Trust::new(ManagerId(9), watch::Sender::<Arc<State>>::default().subscribe(), None);
         assert!(!knows_nobody.may_send(&heading(1, 1, &[], first)));
     }
 }

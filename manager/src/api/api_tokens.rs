@@ -11,7 +11,7 @@ use festoon_proto::access::Grant as Granted;
 use serde::Deserialize;
 
 use super::access::not_allowed;
-use super::caller::unknown;
+use super::caller::{behind, unknown};
 use super::change::Wanted;
 use super::headers::{ETag, IfMatch, Key};
 use super::list::Paging;
@@ -87,7 +87,7 @@ pub(super) async fn create(
     let wanted = Wanted::new(&caller, Command::CreateApiToken(command)).key(key);
     let Outcome::ApiToken(id) = api.change(wanted).await? else { return Err(Refused::internal()) };
     let state = api.cluster.snapshot();
-    let token = state.api_token(id).ok_or_else(|| unknown("api-token", &id.to_string()))?;
+    let token = state.api_token(id).ok_or_else(|| behind("API token", id))?;
     if token.hash != secret.hash() {
         let text =
             "this request was answered before, and the secret of its token can't be had again: make another token";

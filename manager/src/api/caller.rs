@@ -1,5 +1,7 @@
 //! What a caller may know of.
 
+use std::fmt::Display;
+
 use axum::extract::FromRequestParts;
 use axum::http::StatusCode;
 use axum::http::request::Parts;
@@ -42,6 +44,14 @@ impl Caller {
         let endpoint = state.endpoint(id).filter(|endpoint| self.sees(endpoint.network));
         endpoint.ok_or_else(|| unknown("endpoint", &id.to_string()))
     }
+}
+
+/// What was just added is not in this manager's copy: a majority has it, and this manager has heard of nobody since.
+pub(super) fn behind(what: &str, id: impl Display) -> Refused {
+    let text = format!(
+        "{what} {id} was added, but this manager was cut off from the others before it had it: look through another manager before you try again"
+    );
+    Refused::new(StatusCode::SERVICE_UNAVAILABLE, "copy-behind", &text)
 }
 
 pub(super) fn unknown(what: &str, id: &str) -> Refused {

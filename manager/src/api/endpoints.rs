@@ -19,6 +19,7 @@ use festoon_proto::map::EndpointKind as Kind;
 use festoon_proto::{NetworkId, PrivateKey};
 use serde::Deserialize;
 
+use super::caller::behind;
 use super::change::Wanted;
 use super::headers::{ETag, IfMatch, Key};
 use super::list::{Paging, map};
@@ -144,7 +145,7 @@ pub(super) async fn create(
         return Err(Refused::internal());
     };
     let state = api.cluster.snapshot();
-    let endpoint = caller.endpoint(&state, id)?;
+    let endpoint = caller.endpoint(&state, id).map_err(|_| behind("endpoint", id))?;
     Ok((StatusCode::CREATED, ETag(endpoint.changed), Json(new.created(&state, endpoint)?)))
 }
 
@@ -167,7 +168,7 @@ pub(super) async fn create_batch(
     };
     let state = api.cluster.snapshot();
     let created = new.iter().zip(outcomes).map(|(new, outcome)| match outcome {
-        Outcome::Endpoint(id) => new.created(&state, caller.endpoint(&state, id)?),
+        Outcome::Endpoint(id) => new.created(&state, caller.endpoint(&state, id).map_err(|_| behind("endpoint", id))?),
         _ => Err(Refused::internal()),
     });
     Ok((StatusCode::CREATED, Json(created.collect::<Result<Vec<_>, _>>()?)))

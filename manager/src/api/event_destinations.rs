@@ -21,7 +21,7 @@ use festoon_events::delivery::SigningSecret;
 use festoon_events::{Kind, UnknownKind};
 use festoon_proto::access::Scope;
 
-use super::caller::unknown;
+use super::caller::{behind, unknown};
 use super::change::Wanted;
 use super::headers::{ETag, IfMatch, Key};
 use super::list::Paging;
@@ -69,7 +69,7 @@ pub(super) async fn create(
     let wanted = Wanted::new(&caller, Command::AddEventDestination(command.into())).key(key);
     let Outcome::EventDestination(id) = api.change(wanted).await? else { return Err(Refused::internal()) };
     let state = api.cluster.snapshot();
-    let record = one(&state, id)?;
+    let record = one(&state, id).map_err(|_| behind("event destination", id))?;
     if record.secret != name {
         let text = "this request was answered before, and the secret can't be had again: rotate it";
         return Err(Refused::new(StatusCode::CONFLICT, "secret-gone", text));

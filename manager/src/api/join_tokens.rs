@@ -11,7 +11,7 @@ use festoon_proto::access::Role;
 use festoon_proto::token::{JoinToken as Secret, TokenKind, TokenSecret};
 
 use super::access::not_allowed;
-use super::caller::unknown;
+use super::caller::{behind, unknown};
 use super::change::Wanted;
 use super::endpoints::addresses;
 use super::headers::{ETag, IfMatch, Key};
@@ -61,7 +61,7 @@ pub(super) async fn create(
         return Err(Refused::internal());
     };
     let state = api.cluster.snapshot();
-    let (hash, token) = state.join_token(id).ok_or_else(|| unknown("join-token", &id.to_string()))?;
+    let (hash, token) = state.join_token(id).ok_or_else(|| behind("join token", id))?;
     if hash != secret.hash() {
         let text =
             "this request was answered before, and the secret of its token can't be had again: make another token";

@@ -9,6 +9,7 @@ use festoon_control::registry::{
     AddNetwork, AddressRange, Command, DEFAULT_MTU, Network as Record, Outcome, Subject, UpdateNetwork,
 };
 
+use super::caller::behind;
 use super::change::Wanted;
 use super::headers::{ETag, IfMatch, Key};
 use super::list::Paging;
@@ -46,7 +47,7 @@ pub(super) async fn create(
     let Outcome::Network(id) = api.change(Wanted::new(&caller, command).key(key)).await? else {
         return Err(Refused::internal());
     };
-    let (tag, network) = one(&api, &caller, id)?;
+    let (tag, network) = one(&api, &caller, id).map_err(|_| behind("network", id))?;
     Ok((StatusCode::CREATED, tag, network))
 }
 

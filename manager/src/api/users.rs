@@ -8,7 +8,7 @@ use festoon_api::{Grant, Identity, Page, User, UserCreate, UserId, UserUpdate};
 use festoon_control::registry::{AddUser, Command, OidcIdentity, Outcome, State, Subject, UpdateUser, User as Record};
 use festoon_proto::access::{Grant as Granted, Role};
 
-use super::caller::unknown;
+use super::caller::{behind, unknown};
 use super::change::Wanted;
 use super::headers::{ETag, IfMatch, Key};
 use super::list::Paging;
@@ -76,7 +76,7 @@ pub(super) async fn create(
     let Outcome::User(id) = api.change(Wanted::new(&caller, Command::AddUser(command)).key(key)).await? else {
         return Err(Refused::internal());
     };
-    let (tag, user) = one(&api, &caller, id)?;
+    let (tag, user) = one(&api, &caller, id).map_err(|_| behind("user", id))?;
     Ok((StatusCode::CREATED, tag, user))
 }
 

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use festoon_control::registry::FORMAT;
+use festoon_proto::VerifyingKey;
 use festoon_proto::address::MANAGER_TLS_NAME;
+use festoon_proto::epoch::Roster;
 use festoon_proto::http::{MANAGER_JOIN, ManagerJoinRequest, ManagerJoinResponse, ManagerRole, Problem};
 use festoon_proto::token::{JoinToken, TokenKind};
 use festoon_secrets::Source;
@@ -81,7 +83,7 @@ async fn join(root: &Path, token: Option<&Source>, newcomer: Newcomer) -> anyhow
         bail!("the manager that answered shows another cluster than the token: make a new token");
     }
     Credentials::create(&data, &response.ca_pem, &tls, &response.chain_pem)?;
-    cluster::write_roster(&data, &response.roster)?;
+    cluster::write_roster(&data, &believable(&response, &signing_key.verifying_key())?)?;
     let shown = certificates(&response.chain_pem)?.first().and_then(Tied::read);
     let introduced = shown
         .context("the manager that answered gave no usable certificate: run the same version of Festoon on both")?;
@@ -103,6 +105,17 @@ async fn join(root: &Path, token: Option<&Source>, newcomer: Newcomer) -> anyhow
     print_people(&format!("This is manager {} of cluster {}.", response.manager, response.cluster))?;
     print_people(&format!("Next: festoon-manager serve --data-dir {}", root.display()))?;
     Ok(())
+}
+
+/// Who the managers are, as the one says that let this one in: of this cluster and epoch, and with this manager. How far its copy
+/// goes it could only claim.
+fn believable(response: &ManagerJoinResponse, own_key: &VerifyingKey) -> anyhow::Result<Roster> {
+    let ManagerJoinResponse { cluster, epoch, manager, roster, .. } = response;
+    let has_me = roster.managers.get(manager).is_some_and(|entry| entry.signing_key == *own_key);
+    if (roster.cluster, roster.epoch) != (*cluster, *epoch) || !has_me {
+        bail!("the manager that answered says of its cluster what can't be: ask another one, with a new token");
+    }
+    Ok(Roster { version: None, ..roster.clone() })
 }
 
 /// Asks the managers of the token one after the other, until one lets us in or says no.

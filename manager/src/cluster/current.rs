@@ -26,6 +26,7 @@ pub(super) type Member = festoon_cluster::Cluster<Https>;
 pub struct Cluster(Arc<Shared>);
 
 struct Shared {
+    me: ManagerId,
     /// The managers as they were told when this one joined, until there is a copy of the registry.
     joined_with: Option<Roster>,
     member: watch::Sender<Member>,
@@ -99,10 +100,10 @@ impl Cluster {
         member: Member,
         states: watch::Sender<Arc<State>>,
         orders: mpsc::Sender<Order>,
-        joined_with: Option<Roster>,
+        (me, joined_with): (ManagerId, Option<Roster>),
     ) -> Self {
         let (member, stops) = (watch::Sender::new(member), AtomicU64::new(0));
-        let cluster = Self(Arc::new(Shared { joined_with, member, states, orders, stops }));
+        let cluster = Self(Arc::new(Shared { me, joined_with, member, states, orders, stops }));
         cluster.publish();
         cluster
     }
@@ -171,7 +172,7 @@ impl Cluster {
 
     /// Who the managers are; none if this one neither has a copy of the registry nor was told when it joined.
     pub fn roster(&self) -> Option<Roster> {
-        Roster::later(self.snapshot().roster(), self.0.joined_with.as_ref())
+        Roster::later(self.0.me, self.snapshot().roster(), self.0.joined_with.as_ref())
     }
 
     /// The state, once it has all that was acknowledged before this call; `None` if no majority says so in time.

@@ -122,7 +122,7 @@ pub async fn build(data: &DataDir, identity: &Identity, credentials: &Credential
     let mut identity = identity.clone();
     let member = supervisor::open_or_repair(data, &mut identity, &managers).await?;
     let (orders, waiting) = mpsc::channel(1);
-    let cluster = Cluster::new(member, states, orders, roster);
+    let cluster = Cluster::new(member, states, orders, (identity.manager, roster));
     let supervisor = Supervisor::new(data.clone(), identity, managers.clone(), cluster.clone(), waiting);
     Ok(Parts { cluster, managers, vault, supervisor })
 }

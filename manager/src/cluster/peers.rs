@@ -2,8 +2,8 @@
 //! whom not to take for a manager.
 
 use festoon_control::registry::State;
-use festoon_proto::Introduction;
 use festoon_proto::epoch::Roster;
+use festoon_proto::{Introduction, ManagerId};
 
 use crate::data_dir::{DataDir, DataDirError, INTRODUCTIONS, PEERS};
 
@@ -11,23 +11,25 @@ use crate::data_dir::{DataDir, DataDirError, INTRODUCTIONS, PEERS};
 #[derive(Debug)]
 pub(super) struct Peers {
     data: DataDir,
+    me: ManagerId,
     known: Option<Roster>,
 }
 
 impl Peers {
-    pub(super) fn new(data: DataDir) -> Self {
+    pub(super) fn new(data: DataDir, me: ManagerId) -> Self {
         let known = load(&data).unwrap_or_default();
-        Self { data, known }
+        Self { data, me, known }
     }
 
     /// Writes down who the managers are, if that is news. A copy of the registry that has not come so far yet knows less than
     /// this manager was told when it joined.
     pub(super) fn note(&mut self, state: &State) {
-        let Some(now) = state.roster().filter(|now| self.known.as_ref().is_none_or(|known| !known.is_later_than(now)))
+        let Some(now) =
+            state.roster().filter(|now| self.known.as_ref().is_none_or(|known| !known.is_ahead_of(now, self.me)))
         else {
             return;
         };
-        if self.known.as_ref().is_some_and(|known| known.says_the_same(&now)) {
+        if self.known.as_ref().is_some_and(|known| known.version.is_some() && known.says_the_same(&now)) {
             return;
         }
         match write(&self.data, &now) {

@@ -41,7 +41,7 @@ impl Supervisor {
         cluster: Cluster,
         orders: mpsc::Receiver<Order>,
     ) -> Self {
-        let peers = Peers::new(data.clone());
+        let peers = Peers::new(data.clone(), identity.manager);
         Self { data, identity, transport, cluster, orders, peers }
     }
 

@@ -241,7 +241,8 @@ async fn serve(
     // Without it an answer waits for the acknowledgement of what went before.
     let _ = stream.set_nodelay(true);
     let _ = SockRef::from(&stream).set_tcp_user_timeout(Some(SILENCE_LIMIT));
-    let held = tarpit::hold(&stream);
+    // Whoever is known and has too many at once is to hear so at once, and tries again.
+    let held = if place.is_of_stranger() { tarpit::hold(&stream) } else { None };
     let stream = tokio::select! {
         biased;
         shaken = timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)) => match shaken {

@@ -167,6 +167,11 @@ impl Place {
         self.change(Pool::open(is_known), false)
     }
 
+    /// Whether TLS is under way, with a host from which nobody proved anything lately.
+    pub(super) fn is_of_stranger(&self) -> bool {
+        *self.pool.lock().unwrap_or_else(PoisonError::into_inner) == Pool::ShakingStrangers
+    }
+
     /// A request on it showed who it is.
     pub(super) fn prove(&self, now: Instant) {
         self.places.note(self.host, now);
@@ -241,8 +246,9 @@ mod tests {
     fn who_proved_itself_has_room_of_its_own_and_gives_way_to_nobody() {
         let (places, now) = (Places::default(), Instant::now());
         let (agent, mut ended) = places.enter(ip("192.0.2.1"), now).unwrap();
-        assert!(agent.open(false, now));
+        assert!(agent.is_of_stranger() && agent.open(false, now) && !agent.is_of_stranger());
         agent.prove(now);
+        assert!(!places.enter(ip("192.0.2.1"), now).unwrap().0.is_of_stranger());
         let strangers: Vec<_> = (0..3000).filter_map(|n| places.enter(v4(n % 60), now)).collect();
         assert!(strangers.iter().filter(|(place, _)| place.open(false, now)).count() >= 768);
         assert!(is_open(&mut ended));

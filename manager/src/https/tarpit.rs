@@ -2,7 +2,7 @@
 //!
 //! Whoever opens thousands of them opens another as soon as one is closed. If closing were all that is done, two cores would do
 //! nothing but take connections and close them, and whoever comes with a good reason would wait behind those. So such a
-//! connection stays open without being read, as long as a handshake may take: it costs a file descriptor and nothing else.
+//! connection of a stranger stays open without being read, as long as a handshake may take: it costs a file descriptor and nothing else.
 
 use std::sync::Arc;
 

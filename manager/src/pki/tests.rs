@@ -152,7 +152,7 @@ fn roster() -> Roster {
     Roster {
         cluster: ClusterId([1; 16]),
         epoch: EpochId::FIRST,
-        version: MapVersion(1),
+        version: Some(MapVersion(1)),
         managers: managers.into(),
         last_manager: ManagerId(4),
         recovery_key: None,

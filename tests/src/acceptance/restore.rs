@@ -51,7 +51,7 @@ impl Backup {
     fn take(overlay: &Overlay<'_>, lab: &Lab, round: u32) -> anyhow::Result<Self> {
         let (file, key) =
             (lab.dir().join(format!("backup{round}.age")), lab.dir().join(format!("recovery{round}.key")));
-        fs::write(&key, overlay.first_manager()?.run(&["snapshots", "key", "--yes"])?)?;
+        fs::write(&key, overlay.new_recovery_key()?)?;
         overlay.first_manager()?.run(&["snapshots", "create", &file.to_string_lossy()])?;
         Ok(Self { file, key })
     }

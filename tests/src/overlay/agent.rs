@@ -70,6 +70,15 @@ impl Agent {
         &self.state_dir
     }
 
+    /// What its map says of the recovery key.
+    ///
+    /// # Errors
+    /// When it has no map.
+    pub fn recovery_key(&self) -> anyhow::Result<serde_json::Value> {
+        let map: serde_json::Value = serde_json::from_slice(&std::fs::read(self.state_dir.join("map.json"))?)?;
+        Ok(map["recovery_key"].clone())
+    }
+
     /// Its IPv4 address in the overlay.
     ///
     /// # Errors

@@ -232,6 +232,21 @@ impl<'a> Overlay<'a> {
         Ok(())
     }
 
+    /// Makes another recovery key, and waits until all agents know of it: they believe what is restored with the key that their
+    /// map names.
+    ///
+    /// # Errors
+    /// When it is refused, or an agent does not hear of it.
+    pub fn new_recovery_key(&self) -> anyhow::Result<String> {
+        let known = || self.agents.iter().map(Agent::recovery_key).collect::<anyhow::Result<Vec<_>>>();
+        let before = known()?;
+        let key = self.first_manager()?.run(&["snapshots", "key", "--yes"])?;
+        wait_until_slowly(SETTLE, "all agents know of the new recovery key", || {
+            Ok(known()?.iter().zip(&before).all(|(now, before)| now != before))
+        })?;
+        Ok(key)
+    }
+
     /// Waits until an agent is carried by the manager of this index.
     ///
     /// # Errors

@@ -94,7 +94,7 @@ impl State {
         Some(Roster {
             cluster: self.cluster()?,
             epoch: self.epoch().id(),
-            version: self.version(),
+            version: Some(self.version()),
             managers: self.managers().map(entry).collect(),
             last_manager: ManagerId(self.records.last_manager),
             recovery_key: self.recovery_key(),

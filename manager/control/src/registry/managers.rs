@@ -142,9 +142,11 @@ pub(super) fn bootstrap(state: &mut State, command: &Bootstrap) -> Result<Manage
 fn founding(command: &Bootstrap) -> Fingerprint {
     // It fails only on what has no length, and this has.
     let Bootstrap { cluster, manager } = command;
-    // What stands for all that comes after: every later change is signed. A form of its own, so that it stays the same when a
-    // later program knows more of a manager.
-    let beginning = (FOUNDING, cluster, manager.signing_key, manager.public_key, manager.seal_key);
+    let ManagerSpec { name, role, public_key, seal_key, signing_key, tls_key, underlay, https, priority, format } =
+        manager;
+    // A form of its own, so that it stays the same when a later program knows more of a manager.
+    let keys = (public_key, seal_key, signing_key, tls_key);
+    let beginning = (FOUNDING, cluster, name, role, keys, underlay, https, priority, format);
     Fingerprint::of(&postcard::to_stdvec(&beginning).unwrap_or_default())
 }
 

@@ -7,6 +7,7 @@ use festoon_control::registry::{
     AddNetwork, Addresses, Bootstrap, Command, CreateToken, FORMAT, JoinManager, ManagerRole, ManagerSpec, Outcome,
     TokenPreset,
 };
+use festoon_proto::epoch::Roster;
 use festoon_proto::token::{SecretHash, TokenKind};
 use festoon_proto::{Fingerprint, ManagerId, PublicKey};
 use tokio::time::{sleep, timeout};
@@ -117,7 +118,7 @@ impl Admin {
         if let Err(error) = machine.format().await {
             return self.world.wrong(format!("{id} can't make a registry: {error}"));
         }
-        machine.note_roster(self.world.net.roster());
+        machine.note_roster(self.world.net.roster().map(|told| Roster { version: None, ..told }));
         self.world.add(&machine);
         tokio::spawn(machine.keep(Arc::clone(&self.world)));
         while self.world.net.process(id).is_none() {

@@ -146,7 +146,7 @@ impl Machine {
     /// It knows who the managers are, also after it loses its registry.
     pub(super) fn note_roster(&self, roster: Option<Roster>) {
         let mut condition = self.condition();
-        condition.roster = Roster::later(roster, condition.roster.as_ref());
+        condition.roster = Roster::later(self.id, roster, condition.roster.as_ref());
     }
 
     /// Its manager was removed: its program ends for good.
