@@ -60,9 +60,9 @@ pub(super) fn measure(lab: &Lab, report: &mut Report) -> anyhow::Result<()> {
 fn join(host: &Host, state_dir: &std::path::Path, token: &str) -> Result<(), String> {
     let festoon = tool("festoon").map_err(|error| error.to_string())?.display().to_string();
     let dir = state_dir.display();
-    // A shell, so that what was said is kept apart from how it was called.
+    // A shell, so that what was said is kept apart from how it was called. The token comes as the documents show it.
     let script = format!(
-        "{festoon} --state-dir {dir} join -- \"$1\" >/dev/null 2>{dir}.err || {{ cat {dir}.err; echo FAILED; }}"
+        "printf %s \"$1\" | {festoon} --state-dir {dir} join - >/dev/null 2>{dir}.err || {{ cat {dir}.err; echo FAILED; }}"
     );
     let said = host.run("sh", &["-c", &script, "sh", token]).map_err(|error| error.to_string())?;
     match said.strip_suffix("FAILED\n") {
