@@ -74,7 +74,7 @@ impl<T: Transport> Cluster<T> {
         }
         if envelope.epoch < fence.later().unwrap_or(fence.epoch()) {
             let proof = fence.later_proof().or_else(|| self.network.proof());
-            return Err(proof.map_or(Rejection::NotReady, Rejection::LaterEpoch));
+            return Err(proof.map_or(Rejection::NotReady, |proof| Rejection::LaterEpoch(Box::new(proof))));
         }
         if envelope.to != *me {
             return Err(Rejection::OtherMember(*me));

@@ -102,7 +102,7 @@ pub enum Rejection {
     OtherMember(MemberId),
     /// The cluster has gone on in a later epoch, without the sender.
     #[error("the cluster is in epoch {}", .0.epoch)]
-    LaterEpoch(EpochProof),
+    LaterEpoch(Box<EpochProof>),
     /// The addressee has not heard yet that the cluster is in a later epoch.
     #[error("that manager is still in epoch {0}")]
     EarlierEpoch(EpochId),

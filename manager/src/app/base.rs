@@ -116,9 +116,8 @@ pub(super) async fn start(data: &DataDir, config: &Config) -> anyhow::Result<Bas
     };
     let metrics = Metrics::new(config.metrics.clone(), sources);
     let (later, later_for_managers) = (Later::default(), Later::default());
-    let everybody = for_everybody(&parts, &keeper, &record, &later);
     let among_managers = for_managers(&parts, &keeper, &record.events, &deliveries, &later_for_managers);
-    let routes = observed(&metrics, everybody, among_managers);
+    let routes = observed(&metrics, for_everybody(&parts, &keeper, &record, &later), among_managers);
     let (events, sightings, audit) = (record.events.clone(), record.sightings.clone(), trail.reader());
     let Parts { cluster, managers, supervisor, .. } = parts;
     let work = Work {
