@@ -11,7 +11,7 @@ use festoon_proto::{EpochId, Fingerprint, Introduction, SigningKey};
 use openraft::error::{InitializeError, RaftError};
 use openraft::storage::RaftLogStorage as _;
 use openraft::{Config, EmptyNode, Raft, RaftMetrics, SnapshotPolicy};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::clock::Clock;
@@ -24,7 +24,6 @@ use crate::members::{self, Turn};
 use crate::message::{Answer, Removal, Request};
 use crate::network::{Network, Sending};
 use crate::own_log::{OwnLog, Tail, UntilEnd};
-use crate::propose::MOST_PROPOSING;
 use crate::reach::Reach;
 use crate::read_index::Confirmed;
 use crate::settings::{ProposalIds, Settings};
@@ -93,7 +92,6 @@ pub struct Cluster<T> {
     pub(crate) silence: Silence,
     pub(crate) handled: Handled,
     pub(crate) receiving: Receiving,
-    pub(crate) proposing: Arc<Semaphore>,
     pub(crate) confirmed: Confirmed,
     pub(crate) comparison: Comparison,
     pub(crate) clock: Clock,
@@ -187,7 +185,6 @@ impl<T: Transport> Cluster<T> {
             silence,
             handled,
             receiving,
-            proposing: Arc::new(Semaphore::new(MOST_PROPOSING)),
             confirmed,
             comparison,
             clock,

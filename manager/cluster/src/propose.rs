@@ -23,9 +23,6 @@ use crate::types::{Applied, MemberId, Proposal, TypeConfig};
 const PROPOSE_LIMIT: Duration = Duration::from_millis(1800);
 /// How long a leader may look into it before it writes anything.
 const CHECK_LIMIT: Duration = Duration::from_millis(1500);
-/// Proposals on their way to the leader at a time. Each is a connection of its own, and the leader takes so many from one host:
-/// beyond that it would close those on which consensus itself is answered.
-pub(crate) const MOST_PROPOSING: usize = 64;
 /// How long after a failed attempt the next is made, if nobody else leads by then.
 const RETRY: Duration = Duration::from_millis(50);
 
@@ -219,8 +216,6 @@ impl<T: Transport> Cluster<T> {
             None => Err(Attempt::NotTaken),
             Some(leader) if leader == self.network.me => self.write(proposal, is_again).await,
             Some(leader) => {
-                // It never fails: nobody closes it.
-                let _turn = self.proposing.acquire().await;
                 let proposal = Box::new(proposal);
                 match self.network.ask(leader, Request::Propose { proposal, attempt, is_again }, PROPOSE_LIMIT).await {
                     Ok(Answer::Applied(applied)) => Ok(applied),
