@@ -3,8 +3,8 @@
 //! Every change in the log is signed by the manager that stands for it, so a leader can't make changes up. A snapshot has
 //! none of these signatures: whoever could send any snapshot could replace the whole registry. So the leader signs it, and
 //! only a full manager that the receiver knows, or that was introduced to it, is believed. A witness is believed
-//! by a receiver without a copy if the epoch began with that witness: then a full manager or the recovery key has signed that
-//! the cluster goes on from its copy.
+//! by a receiver that comes from an earlier epoch, if the one of now began with that witness: then a full manager or the recovery
+//! key has signed that the cluster goes on from its copy.
 //!
 //! Nothing that was not signed for reaches the disk: the signature is checked before the first part is taken, and the bytes
 //! before the last one is.

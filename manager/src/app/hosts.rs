@@ -21,6 +21,7 @@ pub(super) async fn know_agents(node: Option<NodeHandle>, known: KnownHosts) -> 
         if let Err(stopped) = note_all(&node, &known).await {
             return stopped.into();
         }
+        // Tunnels are looked at in rounds: the packet loop has better to do than to tell where each packet comes from.
         tokio::time::sleep(EVERY).await;
     }
 }

@@ -40,6 +40,7 @@ impl Tarpit {
     pub(super) async fn keep(&self, held: Option<Socket>) {
         let (Some(held), Ok(_place)) = (held, self.0.try_acquire()) else { return };
         let _ = held.set_recv_buffer_size(RECEIVE_BUFFER);
+        // The pause is all that this is for: until it is over, whoever opened the connection does not open another in its place.
         sleep(HANDSHAKE_TIMEOUT).await;
     }
 }

@@ -38,10 +38,14 @@ pub enum TokenError {
     #[error("this join token is for a manager: make one with `festoon-manager tokens add`")]
     ForManager,
     /// A full manager tries to come in with the token of a witness.
-    #[error("this join token is for a witness: make one with `festoon-manager tokens add --manager`")]
+    #[error(
+        "this join token is for a witness: use it with `festoon-manager witness`, or make one for a full manager with `festoon-manager tokens add --manager`"
+    )]
     ForWitness,
     /// A witness tries to come in with the token of a full manager.
-    #[error("this join token is for a full manager: make one with `festoon-manager tokens add --witness`")]
+    #[error(
+        "this join token is for a full manager: use it with `festoon-manager join`, or make one for a witness with `festoon-manager tokens add --witness`"
+    )]
     ForFullManager,
     /// The network it would let in to does not exist.
     #[error("there is no network {0}: see `festoon-manager status` for those there are")]
