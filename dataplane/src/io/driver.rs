@@ -29,7 +29,7 @@ const FAR: Duration = Duration::from_secs(3600);
 /// Ten steps above other threads (see sched(7)): packets go first, and still leave the others a tenth of a busy core.
 const FIRST: i32 = -10;
 
-/// How the packet thread shares the processor with others.
+/// How a thread shares the processor with others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Priority {
     /// As every other thread.
@@ -41,13 +41,15 @@ pub enum Priority {
 
 impl Priority {
     /// Gives it to the calling thread.
-    fn take(self) {
+    pub fn take(self) {
         if self == Self::Normal {
             return;
         }
         // On Linux this is about the calling thread alone.
         if let Err(error) = rustix::process::setpriority_process(None, FIRST) {
-            tracing::info!(%error, "the packet thread has the priority of every other: it may have no more");
+            let thread = thread::current();
+            let name = thread.name().unwrap_or_default();
+            tracing::info!(%error, thread = name, "this thread has the priority of every other: it may have no more");
         }
     }
 }

@@ -16,6 +16,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use crate::clock::Clock;
 use crate::compare::Comparison;
+use crate::door::Door;
 use crate::fence::Fence;
 use crate::hand_over;
 use crate::handled::Handled;
@@ -91,6 +92,7 @@ pub struct Cluster<T> {
     pub(crate) turn: Turn,
     pub(crate) silence: Silence,
     pub(crate) handled: Handled,
+    pub(crate) door: Door,
     pub(crate) receiving: Receiving,
     pub(crate) confirmed: Confirmed,
     pub(crate) comparison: Comparison,
@@ -184,6 +186,7 @@ impl<T: Transport> Cluster<T> {
             turn,
             silence,
             handled,
+            door: Door::default(),
             receiving,
             confirmed,
             comparison,

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::compare::Digest;
 use crate::health::Health;
 use crate::transfer::Heading;
+use crate::transport::Lane;
 use crate::types::{Applied, MemberId, Proposal, TypeConfig};
 
 /// A request with its sender and its addressee. A manager is asked as one incarnation of itself, in one epoch of the
@@ -44,6 +45,16 @@ pub(crate) enum Request {
     Health,
     Digests,
     Clock,
+}
+
+impl Request {
+    pub(crate) const fn lane(&self) -> Lane {
+        match self {
+            Self::Append(_) | Self::Vote(_) => Lane::Log,
+            Self::Snapshot(..) => Lane::Snapshots,
+            Self::Propose { .. } | Self::Health | Self::Digests | Self::Clock => Lane::Changes,
+        }
+    }
 }
 
 /// What is answered.

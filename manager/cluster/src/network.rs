@@ -117,8 +117,9 @@ impl<T: Transport> Network<T> {
         request: Request,
         limit: Duration,
     ) -> Result<Answer, AskError> {
+        let lane = request.lane();
         let envelope = Envelope { epoch, proof, from: self.me, to, request };
-        let answer = self.transport.call(to.manager, encode(&envelope), limit).await?;
+        let answer = self.transport.call(to.manager, lane, encode(&envelope), limit).await?;
         let answer = decode(&answer).ok_or(AskError::Nonsense)?;
         self.reach.heard(if let Answer::Rejected(Rejection::OtherMember(other)) = answer { other } else { to });
         match answer {

@@ -19,7 +19,7 @@ use crate::network::AskError;
 use crate::transport::{CallError, Transport};
 use crate::types::{Applied, MemberId, Proposal, TypeConfig};
 
-/// How long a proposal may take before whoever made it hears that it failed.
+/// How long a proposal may take, from its turn on, before whoever made it hears that it failed.
 const PROPOSE_LIMIT: Duration = Duration::from_millis(1800);
 /// How long a leader may look into it before it writes anything.
 const CHECK_LIMIT: Duration = Duration::from_millis(1500);
@@ -53,6 +53,14 @@ pub enum ProposeError {
         silent: Vec<String>,
         /// The change may have been made, or may still be.
         is_uncertain: bool,
+    },
+    /// Many changes are being made at once, and this one did not come to its turn.
+    #[error(
+        "too many changes are being made through this manager at once: this one waited for {waited_s} s, and nothing was changed; try again"
+    )]
+    Busy {
+        /// How long it waited, in seconds.
+        waited_s: u64,
     },
     /// The cluster has gone on without this manager.
     #[error(
@@ -98,6 +106,7 @@ impl<T: Transport> Cluster<T> {
 
     /// As [`Cluster::propose`], and says where in the log the change stands. Most that were refused stand there too.
     pub async fn submit(&self, change: Change) -> Result<Applied, ProposeError> {
+        let _turn = self.door.pass().await?;
         let deadline = Instant::now() + PROPOSE_LIMIT;
         self.first_copy(&change, deadline).await?;
         let proposal = self.signer.propose(&self.snapshot(), self.seen(), self.ids.next(), change);
@@ -139,6 +148,7 @@ impl<T: Transport> Cluster<T> {
 
     /// Brings a change into the registry that another manager has signed itself.
     pub async fn propose_signed(&self, proposal: Proposal) -> Result<Outcome, ProposeError> {
+        let _turn = self.door.pass().await?;
         match self.submit_signed(proposal, Instant::now() + PROPOSE_LIMIT).await?.result {
             Some(result) => Ok(result?),
             None => Err(ProposeError::Stopped),

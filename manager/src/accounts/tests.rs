@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use super::testing::FROM;
 use super::totp::{TotpSecret, recovery_hash};
 use super::*;
-use crate::cluster::{self, Cluster, ProposeError, unix_now};
+use crate::cluster::{self, Cluster, ProposeError, Threads, unix_now};
 use crate::data_dir::{DataDir, Identity, SIGNING_KEY};
 use crate::pki::{Credentials, SigningRequest, TlsKey};
 use crate::vault::tests::{founding, then, vault};
@@ -48,7 +48,8 @@ impl World {
             has_registry: false,
             https_port: 8443,
         };
-        let parts = cluster::build(&data, &identity, &Credentials::load(&data).unwrap()).await.unwrap();
+        let (credentials, threads) = (Credentials::load(&data).unwrap(), Threads::of_caller());
+        let parts = cluster::build(&data, &identity, &credentials, threads).await.unwrap();
         parts.cluster.found().await.unwrap();
         for command in commands {
             parts.cluster.propose(command).await.unwrap();

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use crate::agents::Copies;
 use crate::audit::{self, Differing, Heads, Trail};
 use crate::certificate::{self, Keeper, Told};
-use crate::cluster::{self, Cluster, Https, Parts, Supervisor, unix_now};
+use crate::cluster::{self, Cluster, Https, Parts, Supervisor, Threads, unix_now};
 use crate::config::Config;
 use crate::data_dir::{DataDir, Identity};
 use crate::deliver::{self, Deliveries};
@@ -95,15 +95,14 @@ impl Work {
 pub(super) async fn start(data: &DataDir, config: &Config) -> anyhow::Result<Base> {
     let identity = data.identity()?;
     let me = identity.manager;
-    let (credentials, parts) = open(data, &identity).await?;
-    let https = listen(config, &identity, &parts.cluster, &credentials)?;
+    let (credentials, threads, parts) = open(data, &identity).await?;
+    let https = listen(config, &identity, &parts.cluster, (&credentials, threads))?;
     let (keeper, known) = (keeper(me, &parts, &credentials, data)?, https.known_hosts());
     let snapshots = Snapshots::new(&config.snapshots, data, me, parts.cluster.clone(), parts.vault.clone());
     let trail = Trail::new(me, parts.cluster.clone(), parts.managers.clone());
     let record = events::open(data, me, parts.cluster.clone(), parts.managers.clone(), trail.watch())?;
     let deliveries = deliver::build(&config.delivery, data, for_deliveries(me, &parts, &record))?;
-    let differing = Differing::default();
-    let heads = heads(me, &parts, &record, &differing);
+    let heads = heads(me, &parts, &record);
     let sources = Sources {
         me,
         cluster: parts.cluster.clone(),
@@ -112,12 +111,13 @@ pub(super) async fn start(data: &DataDir, config: &Config) -> anyhow::Result<Bas
         events: record.events.clone(),
         deliveries: deliveries.clone(),
         data: data.clone(),
-        differing,
+        differing: heads.differing.clone(),
     };
     let metrics = Metrics::new(config.metrics.clone(), sources);
     let (later, later_for_managers) = (Later::default(), Later::default());
-    let among_managers = for_managers(&parts, &keeper, &record.events, &deliveries, &later_for_managers);
-    let routes = observed(&metrics, for_everybody(&parts, &keeper, &record, &later), among_managers);
+    let managers = for_managers(&parts, &keeper, &record.events, &deliveries, &later_for_managers);
+    let everybody = for_everybody(&parts, &keeper, &record, &later);
+    let routes = observed(&metrics, [everybody, managers, cluster::consensus_router(&parts)]);
     let (events, sightings, audit) = (record.events.clone(), record.sightings.clone(), trail.reader());
     let Parts { cluster, managers, supervisor, .. } = parts;
     let work = Work {
@@ -154,13 +154,14 @@ pub(super) async fn start(data: &DataDir, config: &Config) -> anyhow::Result<Bas
 }
 
 /// Opens the registry with the keys of this manager.
-async fn open(data: &DataDir, identity: &Identity) -> anyhow::Result<(Credentials, Parts)> {
+async fn open(data: &DataDir, identity: &Identity) -> anyhow::Result<(Credentials, Threads, Parts)> {
     certificate::make_lost_again(data, identity.manager, unix_now()).await?;
     let credentials = Credentials::load(data)?;
-    let parts = cluster::build(data, identity, &credentials).await?;
+    let threads = Threads::start().context("can't start the threads of consensus")?;
+    let parts = cluster::build(data, identity, &credentials, threads.clone()).await?;
     // The registry is open: no other manager is on this directory.
     data.remove_unfinished();
-    Ok((credentials, parts))
+    Ok((credentials, threads, parts))
 }
 
 /// Binds the HTTPS listener.
@@ -168,11 +169,11 @@ fn listen(
     config: &Config,
     identity: &Identity,
     cluster: &Cluster,
-    credentials: &Credentials,
+    (credentials, threads): (&Credentials, Threads),
 ) -> anyhow::Result<https::Server> {
     let me = identity.manager;
     let port = https_port(&cluster.snapshot(), me).unwrap_or(identity.https_port);
-    let https = https::build(&config.https, port, credentials);
+    let https = https::build(&config.https, port, credentials, threads);
     let https = https.with_context(|| format!("can't listen on TCP port {port}"))?;
     tracing::info!(manager = %me, https = %https.local_addr()?, "listening");
     Ok(https)
@@ -204,13 +205,13 @@ fn for_deliveries(me: ManagerId, parts: &Parts, record: &Record) -> deliver::Par
 }
 
 /// What tells and compares the heads of the audit log.
-fn heads(me: ManagerId, parts: &Parts, record: &Record, differing: &Differing) -> Heads {
+fn heads(me: ManagerId, parts: &Parts, record: &Record) -> Heads {
     Heads {
         me,
         cluster: parts.cluster.clone(),
         managers: parts.managers.clone(),
         events: record.own.clone(),
-        differing: differing.clone(),
+        differing: Differing::default(),
     }
 }
 
@@ -233,13 +234,11 @@ fn for_managers(parts: &Parts, keeper: &Keeper, events: &Events, deliveries: &De
         .merge(later.router())
 }
 
-/// Counts the requests of both.
-fn observed(metrics: &Metrics, everybody: Router, managers: Router) -> https::Routes {
+/// Counts the requests of all.
+fn observed(metrics: &Metrics, all: [Router; 3]) -> https::Routes {
     let requests = metrics.requests();
-    https::Routes {
-        everybody: requests.observe(everybody, Way::Https),
-        managers: requests.observe(managers, Way::Https),
-    }
+    let [everybody, managers, consensus] = all.map(|routes| requests.observe(routes, Way::Https));
+    https::Routes { everybody, managers, consensus }
 }
 
 /// Keeps certificates and the data key as they should be, and has what is past forgotten. Ends with the registry.

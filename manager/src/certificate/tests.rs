@@ -19,7 +19,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::*;
-use crate::cluster::{Https, unix_now};
+use crate::cluster::{Https, Threads, unix_now};
 use crate::data_dir::DataDir;
 use crate::https;
 use crate::pki::{Authority, Credentials, SigningRequest, TlsKey, VALIDITY_MS, client_config};
@@ -54,7 +54,7 @@ impl Member {
         let chain = vault.certify(state, me, request, unix_now()).unwrap();
         Credentials::create(&data, &trusted_pem(state), &key, &chain).unwrap();
         let credentials = Credentials::load(&data).unwrap();
-        let managers = Https::new(&credentials, states, HashMap::new());
+        let managers = Https::new(&credentials, states, HashMap::new(), Threads::of_caller());
         Self {
             keeper: Keeper {
                 me,
@@ -103,10 +103,14 @@ impl World {
         let states = watch::Sender::new(Arc::new(state.clone()));
         let [first, second] = [1, 2].map(|number| Member::new(number, &state, states.subscribe()));
         let config = https::Config { listen: Some(([127, 0, 0, 1], 0).into()), ..https::Config::default() };
-        let server = https::build(&config, 0, &first.keeper.credentials).unwrap();
+        let server = https::build(&config, 0, &first.keeper.credentials, Threads::of_caller()).unwrap();
         let at = server.local_addr().unwrap();
         let routes = Router::new().route("/who", post(who));
-        tokio::spawn(server.run(https::Routes { everybody: routes.clone(), managers: routes }));
+        tokio::spawn(server.run(https::Routes {
+            everybody: routes.clone(),
+            managers: routes.clone(),
+            consensus: routes,
+        }));
         let world = Self { first, second, states, at };
         world.apply(&Command::UpdateManager(UpdateManager {
             manager: ManagerId(1),
@@ -220,7 +224,8 @@ async fn a_ca_is_replaced_under_clients_that_know_the_old_one() {
     assert_eq!(believed().await, (false, true));
     request(&mut open).await;
     let state = world.state();
-    let anew = Https::new(&world.second.keeper.credentials, world.states.subscribe(), HashMap::new());
+    let anew =
+        Https::new(&world.second.keeper.credentials, world.states.subscribe(), HashMap::new(), Threads::of_caller());
     assert!(anew.post(ManagerId(1), "/who", Bytes::new(), LIMIT).await.is_err(), "a new connection comes too late");
     assert!(world.second.ask().await.is_some(), "the open one stays");
     world.second.keep(&state, unix_now()).await;
@@ -245,7 +250,12 @@ async fn the_key_of_the_ca_makes_no_manager() {
         let (key, chain) = forge(1, number);
         world.first.keeper.credentials.show(&key, &chain).unwrap();
         // Over a connection of its own: those that are open stay.
-        let anew = Https::new(&world.second.keeper.credentials, world.states.subscribe(), HashMap::new());
+        let anew = Https::new(
+            &world.second.keeper.credentials,
+            world.states.subscribe(),
+            HashMap::new(),
+            Threads::of_caller(),
+        );
         let asked = anew.post(ManagerId(1), "/who", Bytes::new(), LIMIT).await;
         assert_eq!(asked.is_ok(), is_believed, "signed by {number}");
         let anybody = TlsKey::generate().unwrap();

@@ -12,7 +12,7 @@ use festoon_proto::{ClusterId, EpochId, Fingerprint, ManagerId, PublicKey};
 
 use super::args::InitArgs;
 use crate::accounts::{Secret, set_up_text};
-use crate::cluster;
+use crate::cluster::{self, Threads};
 use crate::data_dir::{DataDir, Identity};
 use crate::pki::{Authority, Credentials, SigningRequest, TlsKey};
 use crate::vault::{DataKey, RecoveryKey, Vault, VaultError, add_authority, recovery_recipient, trusted_pem};
@@ -132,7 +132,7 @@ async fn found(data: &DataDir, identity: &Identity, commands: impl IntoIterator<
     // Of an interrupted `init`, or of a manager that was.
     data.put_registry_aside("before-init")?;
     data.put_records_aside("before-init")?;
-    let parts = cluster::build(data, identity, &Credentials::load(data)?).await?;
+    let parts = cluster::build(data, identity, &Credentials::load(data)?, Threads::of_caller()).await?;
     parts.cluster.found().await?;
     for command in commands {
         parts.cluster.propose(command).await?;

@@ -293,6 +293,7 @@ impl Cluster {
                 Err(AnewError::Fenced(theirs))
             }
             Err(ProposeError::Fenced { theirs, .. }) => Ok(Some(theirs)),
+            Err(ProposeError::Busy { .. }) => Err(AnewError::Busy),
             Err(ProposeError::NoQuorum { .. } | ProposeError::StillNeeded { .. } | ProposeError::Stopped) => Ok(None),
         }
     }

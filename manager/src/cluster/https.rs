@@ -6,15 +6,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::body::Bytes;
-use festoon_cluster::{CallError, Transport};
+use festoon_cluster::{CallError, Lane, Transport};
 use festoon_control::registry::{Manager, State};
 use festoon_proto::address::cluster_tls_name;
 use festoon_proto::{ManagerId, VerifyingKey};
 use tokio::sync::watch;
 
+use super::Threads;
 use crate::bounded::{self, ReadError};
 use crate::https::route;
-use crate::pki::{Credentials, Tls, of_manager};
+use crate::pki::{CLUSTER_ALPN, CONSENSUS_ALPN, Credentials, Tls, of_manager};
 
 /// Of an answer: a page of the log, of events or of the audit log has less.
 const MAX_ANSWER: usize = 64 << 20;
@@ -30,6 +31,7 @@ pub struct Https(Arc<Shared>);
 struct Shared {
     credentials: Credentials,
     states: watch::Receiver<Arc<State>>,
+    threads: Threads,
     clients: Mutex<Clients>,
     /// The address that a manager answered at last.
     answered_at: Mutex<HashMap<ManagerId, SocketAddr>>,
@@ -52,12 +54,21 @@ impl Known {
     }
 }
 
-/// One for each address of each manager: it keeps its connections.
+/// They keep their connections.
 #[derive(Debug)]
 struct Clients {
     /// What they show and whom they believe.
     tls: Arc<Tls>,
-    by_address: HashMap<(ManagerId, SocketAddr), reqwest::Client>,
+    open: HashMap<Way, reqwest::Client>,
+}
+
+/// What has connections of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Way {
+    to: ManagerId,
+    at: SocketAddr,
+    /// What of consensus goes there. None for all other requests, each of which has a connection to itself.
+    lane: Option<Lane>,
 }
 
 /// There is no way to a manager.
@@ -78,16 +89,23 @@ impl From<NoWay> for CallError {
 }
 
 impl Https {
-    /// As this manager, to those in the registry, and to `peers` as long as that does not tell.
+    /// As this manager, to those in the registry, and to `peers` as long as that does not tell. Consensus goes its way on
+    /// `threads`.
     pub fn new(
         credentials: &Credentials,
         states: watch::Receiver<Arc<State>>,
         peers: HashMap<ManagerId, Known>,
+        threads: Threads,
     ) -> Self {
         let credentials = credentials.clone();
-        let clients = Mutex::new(Clients { tls: credentials.now(), by_address: HashMap::new() });
+        let clients = Mutex::new(Clients { tls: credentials.now(), open: HashMap::new() });
         let (answered_at, managers) = (Mutex::default(), Mutex::new(peers));
-        Self(Arc::new(Shared { credentials, states, clients, answered_at, managers }))
+        Self(Arc::new(Shared { credentials, states, threads, clients, answered_at, managers }))
+    }
+
+    /// The threads of consensus.
+    pub(super) fn threads(&self) -> &Threads {
+        &self.0.threads
     }
 
     /// All managers that are or were somewhere.
@@ -99,16 +117,26 @@ impl Https {
     /// Closes the connections to managers that were removed.
     pub fn leave_removed(&self, state: &State) {
         let is_removed = |id| state.was_given_to_manager(id) && state.manager(id).is_none();
-        lock(&self.0.clients).by_address.retain(|(id, _), _| !is_removed(*id));
+        lock(&self.0.clients).open.retain(|way, _| !is_removed(way.to));
     }
 
     /// Sends `body` to `path` of a manager, and gives its answer.
     pub async fn post(&self, to: ManagerId, path: &str, body: Bytes, limit: Duration) -> Result<Vec<u8>, CallError> {
+        self.send((to, None), path, body, limit).await
+    }
+
+    async fn send(
+        &self,
+        (to, lane): (ManagerId, Option<Lane>),
+        path: &str,
+        body: Bytes,
+        limit: Duration,
+    ) -> Result<Vec<u8>, CallError> {
         let mut failure = CallError::from(NoWay::NoAddress(to));
         let Known { https, signing_key } = self.manager(to)?;
         for at in https {
             let url = format!("https://{}:{}{path}", cluster_tls_name(to), at.port());
-            let post = self.client((to, signing_key), at)?.post(url).body(body.clone()).timeout(limit);
+            let post = self.client(Way { to, at, lane }, signing_key)?.post(url).body(body.clone()).timeout(limit);
             match receive(post, at).await {
                 Ok(answer) => {
                     lock(&self.0.answered_at).insert(to, at);
@@ -136,37 +164,40 @@ impl Https {
     }
 
     /// A client with the credentials of now. What is under way with others goes on.
-    fn client(
-        &self,
-        (manager, signing_key): (ManagerId, VerifyingKey),
-        at: SocketAddr,
-    ) -> Result<reqwest::Client, NoWay> {
+    fn client(&self, way: Way, signing_key: VerifyingKey) -> Result<reqwest::Client, NoWay> {
         let tls = self.0.credentials.now();
         let mut clients = lock(&self.0.clients);
         if !Arc::ptr_eq(&clients.tls, &tls) {
-            *clients = Clients { tls: Arc::clone(&tls), by_address: HashMap::new() };
+            *clients = Clients { tls: Arc::clone(&tls), open: HashMap::new() };
         }
-        if let Some(client) = clients.by_address.get(&(manager, at)) {
+        if let Some(client) = clients.open.get(&way) {
             return Ok(client.clone());
         }
-        let client = reqwest::Client::builder()
-            .tls_backend_preconfigured(of_manager(&tls.client, &tls.trusted, signing_key))
-            .resolve(&cluster_tls_name(manager), at)
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .tcp_nodelay(true)
-            .tcp_user_timeout(SILENCE_LIMIT)
-            .connect_timeout(CONNECT_LIMIT)
-            .build()
-            .map_err(NoWay::Client)?;
-        clients.by_address.insert((manager, at), client.clone());
+        let client = way.client(&tls, signing_key).map_err(NoWay::Client)?;
+        clients.open.insert(way, client.clone());
         Ok(client)
     }
 }
 
+impl Way {
+    fn client(self, tls: &Tls, signing_key: VerifyingKey) -> reqwest::Result<reqwest::Client> {
+        let protocol = if self.lane.is_some() { CONSENSUS_ALPN } else { CLUSTER_ALPN };
+        let builder = reqwest::Client::builder()
+            .tls_backend_preconfigured(of_manager(&tls.client, &tls.trusted, signing_key, protocol))
+            .resolve(&cluster_tls_name(self.to), self.at)
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .tcp_nodelay(true)
+            .tcp_user_timeout(SILENCE_LIMIT)
+            .connect_timeout(CONNECT_LIMIT);
+        if self.lane.is_some() { builder.http2_prior_knowledge() } else { builder }.build()
+    }
+}
+
 impl Transport for Https {
-    async fn call(&self, to: ManagerId, request: Vec<u8>, limit: Duration) -> Result<Vec<u8>, CallError> {
-        self.post(to, route::ASK.path(), Bytes::from(request), limit).await
+    async fn call(&self, to: ManagerId, lane: Lane, request: Vec<u8>, limit: Duration) -> Result<Vec<u8>, CallError> {
+        let sent = self.send((to, Some(lane)), route::ASK.path(), Bytes::from(request), limit);
+        self.0.threads.within(sent).await
     }
 }
 

@@ -14,6 +14,7 @@ mod routes;
 mod stored;
 mod supervisor;
 mod take_part;
+mod threads;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -40,9 +41,10 @@ pub use https::{Https, Known, NoWay};
 pub(crate) use member::{full_member, member, member_or_expired};
 pub use peers::{introductions, write as write_roster, write_introductions};
 pub use program::announce_program;
-pub use routes::{NO_SECRETS, join_router, router};
+pub use routes::{NO_SECRETS, consensus_router, join_router, router};
 pub use stored::stored_state;
 pub use supervisor::Supervisor;
+pub use threads::Threads;
 
 /// Now, for commands.
 #[expect(clippy::disallowed_methods, reason = "commands carry the time, so that applying them needs none")]
@@ -113,12 +115,17 @@ fn known(roster: Option<&Roster>) -> HashMap<ManagerId, Known> {
     managers.map(|(id, entry)| (*id, known(entry))).collect()
 }
 
-/// Opens the registry and takes part in it. Must run inside tokio.
-pub async fn build(data: &DataDir, identity: &Identity, credentials: &Credentials) -> Result<Parts, BuildError> {
+/// Opens the registry and takes part in it, on `threads`. Must run inside tokio.
+pub async fn build(
+    data: &DataDir,
+    identity: &Identity,
+    credentials: &Credentials,
+    threads: Threads,
+) -> Result<Parts, BuildError> {
     let vault = Vault::load(data, identity.manager)?;
     let states = watch::Sender::new(Arc::new(State::default()));
     let roster = peers::load(data)?;
-    let managers = Https::new(credentials, states.subscribe(), known(roster.as_ref()));
+    let managers = Https::new(credentials, states.subscribe(), known(roster.as_ref()), threads);
     let mut identity = identity.clone();
     let member = supervisor::open_or_repair(data, &mut identity, &managers).await?;
     let (orders, waiting) = mpsc::channel(1);

@@ -34,12 +34,14 @@ struct Routes {
     vault: Vault,
 }
 
-/// The routes under `/cluster/v1/`, for managers alone.
+/// What consensus asks, for managers alone.
+pub fn consensus_router(parts: &Parts) -> Router {
+    Router::new().serve(route::ASK, ask.layer(DefaultBodyLimit::max(MAX_QUESTION))).with_state(Routes::of(parts))
+}
+
+/// What a manager asks that begins anew.
 pub fn router(parts: &Parts) -> Router {
-    Router::new()
-        .serve(route::ASK, ask.layer(DefaultBodyLimit::max(MAX_QUESTION)))
-        .with_state(Routes::of(parts))
-        .merge(renewal::router(parts.cluster.clone()))
+    renewal::router(parts.cluster.clone())
 }
 
 /// The route by which a manager joins, which has nothing but a token.

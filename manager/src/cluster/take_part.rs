@@ -8,11 +8,16 @@ use super::current::Member;
 use super::{BuildError, DiskError, Https, audit_file, disk, peers};
 use crate::data_dir::{DataDir, Identity};
 
-/// Opens the registry and takes part in it as `identity` says. Must run inside tokio.
+/// Opens the registry and takes part in it as `identity` says, on the threads of consensus.
 ///
 /// The label in the file wins if it is newer, for it came with the file, in one step; the identity does if it is newer, and
 /// then the file is kept aside.
 pub(super) async fn take_part(data: &DataDir, identity: &mut Identity, transport: Https) -> Result<Member, BuildError> {
+    let threads = transport.threads().clone();
+    threads.within(open(data, identity, transport)).await
+}
+
+async fn open(data: &DataDir, identity: &mut Identity, transport: Https) -> Result<Member, BuildError> {
     expect_registry(data, identity)?;
     check_apart(data, Part::Registry).await?;
     let mut storage =

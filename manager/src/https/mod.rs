@@ -9,6 +9,7 @@ mod ending;
 mod holder;
 mod lately;
 mod later;
+mod movable;
 mod places;
 mod refused;
 pub mod route;
@@ -24,9 +25,9 @@ use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::{HeaderValue, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
-use axum::{Extension, Router};
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use axum::{BoxError, Extension, Router};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use rustls::pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
@@ -42,9 +43,10 @@ pub use holder::Holder;
 pub use later::Later;
 pub use refused::{PROBLEM_JSON, Refused};
 
-use crate::cluster::Cluster;
-use crate::pki::{CLUSTER_ALPN, Credentials, Tied};
+use crate::cluster::{Cluster, Threads};
+use crate::pki::{CLUSTER_ALPN, CONSENSUS_ALPN, Credentials, Tied};
 use ending::{Connection, Connections};
+use movable::Movable;
 use places::{Ended, Place, Places};
 use tarpit::Tarpit;
 
@@ -63,6 +65,8 @@ const LAST_WORDS: Duration = Duration::from_millis(250);
 const CLOSE: HeaderValue = HeaderValue::from_static("close");
 /// A pause after a failed accept, which means that we are out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Requests at a time on one connection of consensus: those of all changes that a manager has under way, and some.
+const MOST_STREAMS: u32 = 256;
 /// More than any stranger has to say. What he says may end in the log, as a change that is refused, and some hundred of those
 /// must fit into one question of consensus.
 const MAX_BODY: usize = 16 * 1024;
@@ -124,13 +128,15 @@ pub struct Routes {
     pub everybody: Router,
     /// To managers, which ask for it with [`CLUSTER_ALPN`] and show a certificate.
     pub managers: Router,
+    /// To managers, what they ask with [`CONSENSUS_ALPN`]. Answered on threads of its own.
+    pub consensus: Router,
 }
 
 impl Routes {
     fn layered(self) -> Self {
         let layer =
             |routes: Router| routes.layer(DefaultBodyLimit::max(MAX_BODY)).layer(middleware::from_fn(bound_time));
-        Self { everybody: layer(self.everybody), managers: layer(self.managers) }
+        Self { everybody: layer(self.everybody), managers: layer(self.managers), consensus: layer(self.consensus) }
     }
 }
 
@@ -145,10 +151,11 @@ pub struct Server {
     places: Places,
     connections: Connections,
     tarpit: Tarpit,
+    threads: Threads,
 }
 
-/// Binds the listener. `port` is that of the registry. Must run inside tokio.
-pub fn build(config: &Config, port: u16, credentials: &Credentials) -> io::Result<Server> {
+/// Binds the listener. `port` is that of the registry; consensus is answered on `threads`. Must run inside tokio.
+pub fn build(config: &Config, port: u16, credentials: &Credentials, threads: Threads) -> io::Result<Server> {
     let listener = match config.listen {
         Some(at) => bind(at)?,
         // A host may have no IPv6 at all.
@@ -159,7 +166,7 @@ pub fn build(config: &Config, port: u16, credentials: &Credentials) -> io::Resul
     };
     let tarpit = Tarpit::new(raise_file_limit());
     let (places, connections) = (Places::default(), Connections::default());
-    Ok(Server { listener, credentials: credentials.clone(), places, connections, tarpit })
+    Ok(Server { listener, credentials: credentials.clone(), places, connections, tarpit, threads })
 }
 
 fn bind(at: SocketAddr) -> io::Result<TcpListener> {
@@ -199,7 +206,7 @@ impl Server {
 
     /// Serves `routes` until it is dropped; the connections end with it only when the program does.
     pub async fn run(self, routes: Routes) {
-        let routes = routes.layered();
+        let served = Served { routes: routes.layered(), connections: self.connections.clone(), threads: self.threads };
         loop {
             match self.listener.accept().await {
                 Ok((stream, remote)) => {
@@ -208,7 +215,7 @@ impl Server {
                         continue;
                     };
                     let acceptor = TlsAcceptor::from(Arc::clone(&self.credentials.now().server));
-                    let served = ((routes.clone(), self.connections.clone()), self.tarpit.clone());
+                    let served = (served.clone(), self.tarpit.clone());
                     tokio::spawn(serve(stream, remote, acceptor, served, (place, ended)));
                 }
                 Err(error) => {
@@ -230,12 +237,20 @@ async fn bound_time(request: Request, next: Next) -> Response {
     response
 }
 
+/// What connections are served with.
+#[derive(Debug, Clone)]
+struct Served {
+    routes: Routes,
+    connections: Connections,
+    threads: Threads,
+}
+
 /// One connection. Ends when the client closes it or takes too long, or when another needs its place.
 async fn serve(
     stream: TcpStream,
     remote: SocketAddr,
     tls: TlsAcceptor,
-    (served, tarpit): ((Routes, Connections), Tarpit),
+    (served, tarpit): (Served, Tarpit),
     (place, mut ended): (Place, Ended),
 ) {
     // Without it an answer waits for the acknowledgement of what went before.
@@ -243,9 +258,9 @@ async fn serve(
     let _ = SockRef::from(&stream).set_tcp_user_timeout(Some(SILENCE_LIMIT));
     // Whoever is known and has too many at once is to hear so at once, and tries again.
     let held = if place.is_of_stranger() { tarpit::hold(&stream) } else { None };
-    let stream = tokio::select! {
+    let mut stream = tokio::select! {
         biased;
-        shaken = timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)) => match shaken {
+        shaken = timeout(HANDSHAKE_TIMEOUT, tls.accept(Movable::new(stream))) => match shaken {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => return tracing::debug!(%remote, %error, "a TLS handshake failed"),
             Err(_) => return tracing::debug!(%remote, "a TLS handshake took too long"),
@@ -256,46 +271,89 @@ async fn serve(
         }
     };
     drop(held);
-    tokio::select! {
-        () = converse(stream, remote, served, place) => {}
-        _ = ended => tracing::debug!(%remote, "a connection gave way to another"),
+    let Some(protocol) = Protocol::of(&stream) else {
+        return tracing::debug!(%remote, "somebody asks as a manager and shows no certificate");
+    };
+    let threads = served.threads.clone();
+    let moved = if protocol == Protocol::Consensus { Some(stream.get_mut().0.leave()) } else { None };
+    let conversation = async move {
+        if let Some(moved) = moved
+            && let Err(error) = moved.and_then(|moved| stream.get_mut().0.settle(moved))
+        {
+            return tracing::warn!(%remote, %error, "a connection can't go on");
+        }
+        tokio::select! {
+            () = converse(stream, remote, protocol, served, place) => {}
+            _ = ended => tracing::debug!(%remote, "a connection gave way to another"),
+        }
+    };
+    match protocol {
+        Protocol::Consensus => threads.spawn(conversation),
+        Protocol::Managers | Protocol::Everybody => conversation.await,
     }
 }
 
-async fn converse(
-    stream: TlsStream<TcpStream>,
-    remote: SocketAddr,
-    (routes, connections): (Routes, Connections),
-    place: Place,
-) {
+/// What is spoken on a connection, which the client chooses (ALPN).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Protocol {
+    Everybody,
+    Managers,
+    Consensus,
+}
+
+impl Protocol {
+    /// None if whoever chose it would have to show a certificate.
+    fn of(stream: &Stream) -> Option<Self> {
+        let tls = stream.get_ref().1;
+        let chosen = match tls.alpn_protocol() {
+            Some(CLUSTER_ALPN) => Self::Managers,
+            Some(CONSENSUS_ALPN) => Self::Consensus,
+            _ => Self::Everybody,
+        };
+        (chosen == Self::Everybody || tls.peer_certificates().is_some()).then_some(chosen)
+    }
+
+    fn routes(self, routes: Routes) -> Router {
+        match self {
+            Self::Everybody => routes.everybody,
+            Self::Managers => routes.managers,
+            Self::Consensus => routes.consensus,
+        }
+    }
+
+    /// Requests of consensus share connections (HTTP/2), so that a thousand changes at once need no thousand handshakes.
+    fn http(self) -> auto::Builder<TokioExecutor> {
+        let mut builder = auto::Builder::new(TokioExecutor::new());
+        builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+        builder.http2().timer(TokioTimer::new()).max_concurrent_streams(MOST_STREAMS);
+        if self == Self::Consensus { builder } else { builder.http1_only() }
+    }
+}
+
+type Stream = TlsStream<Movable>;
+
+async fn converse(stream: Stream, remote: SocketAddr, protocol: Protocol, served: Served, place: Place) {
     let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first()).cloned();
     if !place.open(certificate.is_some(), Instant::now()) {
         return tracing::debug!(%remote, "too many connections: another is not taken");
     }
-    let is_manager = stream.get_ref().1.alpn_protocol() == Some(CLUSTER_ALPN);
-    let routes = match (is_manager, &certificate) {
-        (true, Some(_)) => routes.managers,
-        (true, None) => return tracing::debug!(%remote, "somebody asks as a manager and shows no certificate"),
-        (false, _) => routes.everybody,
-    };
     let certificate = certificate.map(CertificateDer::into_owned);
     let tied = certificate.as_ref().and_then(Tied::read).map(Arc::new);
-    let connection = Arc::new(connections.add(certificate.clone()));
+    let connection = Arc::new(served.connections.add(certificate.clone()));
     let ending = connection.ending();
-    let routes = routes.layer(Extension(Peer { remote, certificate, tied, place: Arc::new(place), connection }));
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes));
+    let peer = Peer { remote, certificate, tied, place: Arc::new(place), connection };
+    let routes = protocol.routes(served.routes).layer(Extension(peer));
+    let http = protocol.http();
+    let connection = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes));
     if let Err(error) = answer(pin!(connection), ending).await {
         tracing::debug!(%remote, %error, "a connection broke");
     }
 }
 
-type Answering = http1::Connection<TokioIo<TlsStream<TcpStream>>, TowerToHyperService<Router>>;
+type Answering<'a> = auto::Connection<'a, TokioIo<Stream>, TowerToHyperService<Router>, TokioExecutor>;
 
 /// Answers requests until the client closes the connection, or its holder may not use it any more.
-async fn answer(mut connection: Pin<&mut Answering>, ending: Ending) -> hyper::Result<()> {
+async fn answer(mut connection: Pin<&mut Answering<'_>>, ending: Ending) -> Result<(), BoxError> {
     tokio::select! {
         ended = connection.as_mut() => return ended,
         () = ending.wait() => {}

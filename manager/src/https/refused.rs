@@ -10,6 +10,9 @@ use crate::cluster::ProposeError;
 /// The content type of a [`Problem`] (RFC 9457).
 pub const PROBLEM_JSON: &str = "application/problem+json";
 
+/// When whoever was refused because of too many changes should try again, in seconds.
+const BUSY_RETRY_S: u64 = 1;
+
 /// A request is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refused {
@@ -52,13 +55,15 @@ impl Refused {
 impl From<ProposeError> for Refused {
     fn from(error: ProposeError) -> Self {
         let (status, kind) = match &error {
+            ProposeError::Busy { .. } => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
             ProposeError::Refused(refusal) => (status_of(refusal.kind()), refusal.kind()),
             ProposeError::NoQuorum { .. } => (StatusCode::SERVICE_UNAVAILABLE, "no-quorum"),
             ProposeError::StillNeeded { .. } => (StatusCode::CONFLICT, "manager-needed"),
             ProposeError::Fenced { .. } => (StatusCode::SERVICE_UNAVAILABLE, "fenced"),
             ProposeError::Stopped => (StatusCode::SERVICE_UNAVAILABLE, "stopped"),
         };
-        Self::new(status, kind, &error.to_string())
+        let refused = Self::new(status, kind, &error.to_string());
+        if matches!(error, ProposeError::Busy { .. }) { refused.retry_after(BUSY_RETRY_S) } else { refused }
     }
 }
 

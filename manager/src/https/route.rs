@@ -19,6 +19,8 @@ pub enum Listener {
     Everybody,
     /// HTTPS, to managers of the cluster ([`CLUSTER_ALPN`](crate::pki::CLUSTER_ALPN)).
     Managers,
+    /// HTTPS, to managers of the cluster ([`CONSENSUS_ALPN`](crate::pki::CONSENSUS_ALPN)).
+    Consensus,
     /// The admin socket.
     Socket,
 }
@@ -83,7 +85,7 @@ table! {
     MANAGER_JOIN: Everybody, Post, http::MANAGER_JOIN;
 
     /// One question of consensus, and its answer.
-    ASK: Managers, Post, "/cluster/v1/ask";
+    ASK: Consensus, Post, "/cluster/v1/ask";
     /// What a manager has to sign to begin anew.
     RENEW_OFFER: Managers, Post, "/cluster/v1/renew/offer";
     /// A manager begins anew, and has signed that.
@@ -156,6 +158,6 @@ mod tests {
         let text = text();
         let lines: BTreeSet<&str> = text.lines().collect();
         assert_eq!(lines.len(), ALL.len());
-        assert!(lines.contains(r#"{"listener":"managers","method":"POST","path":"/cluster/v1/ask"}"#), "{text}");
+        assert!(lines.contains(r#"{"listener":"consensus","method":"POST","path":"/cluster/v1/ask"}"#), "{text}");
     }
 }

@@ -9,7 +9,7 @@ use rustls::{ClientConfig, ServerConfig};
 use tokio::sync::watch;
 use zeroize::Zeroizing;
 
-use super::{Leaf, TlsError, TlsIdentity, TlsKey, certificates, cluster_client_config, fingerprints, server_config};
+use super::{Leaf, TlsError, TlsIdentity, TlsKey, certificates, client_config, fingerprints, server_config};
 use crate::data_dir::{DataDir, DataDirError, TLS_IDENTITY, TRUSTED};
 
 /// Credentials can't be used or kept.
@@ -50,7 +50,7 @@ impl Tls {
         let (identity, fingerprints) = (TlsIdentity::from_pem(identity)?, fingerprints(trusted)?);
         Ok(Self {
             server: Arc::new(server_config(trusted, &identity)?),
-            client: cluster_client_config(&fingerprints, &identity)?,
+            client: client_config(&fingerprints, Some(&identity))?,
             chain,
             leaf,
             trusted: fingerprints,

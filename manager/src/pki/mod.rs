@@ -28,7 +28,7 @@ pub use leaf::Leaf;
 pub use observer::{Shown, observer_config};
 pub use tied::Tied;
 pub use tls::{
-    CLUSTER_ALPN, TlsError, TlsIdentity, certificates, client_config, cluster_client_config, fingerprints, manager_of,
+    CLUSTER_ALPN, CONSENSUS_ALPN, TlsError, TlsIdentity, certificates, client_config, fingerprints, manager_of,
     of_manager, server_config,
 };
 

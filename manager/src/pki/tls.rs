@@ -19,6 +19,9 @@ use super::{Tied, server_name};
 /// What managers talk to one another (ALPN, RFC 7301). Whoever does not ask for it reaches none of the routes for managers.
 pub const CLUSTER_ALPN: &[u8] = b"festoon-cluster/1";
 
+/// What consensus talks (ALPN), on connections that carry nothing else.
+pub const CONSENSUS_ALPN: &[u8] = b"festoon-consensus/1";
+
 /// TLS can't be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
@@ -82,19 +85,13 @@ pub fn client_config(trusted: &[Fingerprint], identity: Option<&TlsIdentity>) ->
     })
 }
 
-/// As [`client_config`], of a manager that asks others what only managers ask.
-pub fn cluster_client_config(trusted: &[Fingerprint], identity: &TlsIdentity) -> Result<ClientConfig, TlsError> {
-    let mut config = client_config(trusted, Some(identity))?;
-    config.alpn_protocols = vec![CLUSTER_ALPN.to_vec()];
-    Ok(config)
-}
-
-/// The same configuration, which believes no other manager than the one that signs with `key`. Also if its certificate has
-/// expired: the clock of this machine may be wrong, and that manager may be the one to learn it from. Who is still in the
-/// registry is believed.
-pub fn of_manager(config: &ClientConfig, trusted: &[Fingerprint], key: VerifyingKey) -> ClientConfig {
+/// The same configuration for what only managers ask, by `protocol` (ALPN), which believes no other manager than the one that signs
+/// with `key`. Also if its certificate has expired: the clock of this machine may be wrong, and that manager may be the one to
+/// learn it from. Who is still in the registry is believed.
+pub fn of_manager(config: &ClientConfig, trusted: &[Fingerprint], key: VerifyingKey, protocol: &[u8]) -> ClientConfig {
     let (trusted, provider) = (trusted.to_vec(), Arc::clone(config.crypto_provider()));
     let mut config = config.clone();
+    config.alpn_protocols = vec![protocol.to_vec()];
     let verifier = PinnedAuthorities { trusted, manager: Some(key), provider };
     config.dangerous().set_certificate_verifier(Arc::new(verifier));
     config
@@ -110,7 +107,7 @@ pub fn server_config(ca_pem: &str, identity: &TlsIdentity) -> Result<ServerConfi
     let config = ServerConfig::builder_with_provider(provider).with_protocol_versions(&[&TLS13])?;
     let config = config.with_client_cert_verifier(Arc::new(ExpiredToo(clients)));
     let mut config = config.with_single_cert(identity.chain.clone(), identity.key.clone_key())?;
-    config.alpn_protocols = vec![CLUSTER_ALPN.to_vec(), b"http/1.1".to_vec()];
+    config.alpn_protocols = [CONSENSUS_ALPN, CLUSTER_ALPN, b"http/1.1"].map(<[u8]>::to_vec).to_vec();
     Ok(config)
 }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use festoon_events::Cursor;
 use festoon_manager::data_dir::{DataDir, TLS_IDENTITY};
-use festoon_manager::pki::{TlsIdentity, client_config, cluster_client_config};
+use festoon_manager::pki::{CLUSTER_ALPN, TlsIdentity, client_config};
 use festoon_proto::address::{MANAGER_TLS_NAME, cluster_tls_name};
 use festoon_proto::http::{AGENT_LEAVE, AGENT_MAP, AGENT_ROTATE, RotateRequest};
 use festoon_proto::token::SecretHash;
@@ -101,7 +101,9 @@ async fn all_close_after(acknowledged: Instant, all: Vec<Watched>) {
 
 fn tls_of(manager: &Manager, ca: Fingerprint) -> ClientConfig {
     let pem = DataDir::open(&manager.root).unwrap().read(TLS_IDENTITY).unwrap();
-    cluster_client_config(&[ca], &TlsIdentity::from_pem(&pem).unwrap()).unwrap()
+    let mut config = client_config(&[ca], Some(&TlsIdentity::from_pem(&pem).unwrap())).unwrap();
+    config.alpn_protocols = vec![CLUSTER_ALPN.to_vec()];
+    config
 }
 
 const EVENTS: &str = "POST /cluster/v1/events HTTP/1.1";

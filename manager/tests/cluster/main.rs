@@ -9,6 +9,7 @@ mod addresses;
 mod api;
 mod asks_first;
 mod audit;
+mod burst;
 mod canaries;
 mod cli;
 mod destinations;

@@ -19,7 +19,6 @@ use crate::overlay::{Agent, Introduction, Manager, Overlay, Spec, let_pass};
 use crate::tools::ask::{Closing, Conversation, Held, Insisted, Request, Tls, Until};
 
 const HTTPS_PORT: u16 = 8443;
-const AS_MANAGERS: &str = "festoon-cluster/1";
 /// Before the removal, so that everything was answered.
 const CALM: std::time::Duration = std::time::Duration::from_secs(2);
 /// Longer than anything that could still meet its bar, and than a request that waits for events.
@@ -148,7 +147,7 @@ impl Scene<'_> {
         let rows: Vec<Row> = rows().iter().filter(is_meant).filter(|row| !but.contains(&&*row.path)).cloned().collect();
         for manager in &self.overlay.managers {
             let member = Member::read(manager.data_dir())?;
-            for listener in [Listener::Everybody, Listener::Managers] {
+            for listener in Listener::HTTPS {
                 let mut requests = Vec::new();
                 for row in rows.iter().filter(|row| row.listener == listener && row.right != Right::Nothing) {
                     let body = bodies(row, position, &member, &self.csr)?.swap_remove(0).bytes;
@@ -234,7 +233,7 @@ fn request(method: &str, path: &str, position: &Position, body: Vec<u8>) -> Requ
 }
 
 fn conversation(manager: &Manager, listener: Listener, position: &Position, requests: Vec<Request>) -> Conversation {
-    let protocol = (listener == Listener::Managers).then(|| AS_MANAGERS.to_owned());
+    let protocol = listener.protocol();
     let tls = Some(Tls { protocol, identity: position.identity.clone() });
     Conversation { at: SocketAddr::from((manager.host.v4(), HTTPS_PORT)), tls, requests }
 }

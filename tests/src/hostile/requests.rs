@@ -15,8 +15,6 @@ use crate::overlay::Manager;
 use crate::tools::ask::{Answer, Conversation, Request, Tls};
 
 const HTTPS_PORT: u16 = 8443;
-/// What managers ask with (ALPN).
-const AS_MANAGERS: &str = "festoon-cluster/1";
 
 /// How a body that makes no sense is refused.
 const NOT_UNDERSTOOD: [u16; 3] = [400, 415, 422];
@@ -68,7 +66,7 @@ impl Attack<'_> {
     /// Everything that `position` can ask of `target`.
     pub(super) fn run(&self, position: &Position, target: &Target<'_>) -> anyhow::Result<Tally> {
         let mut tally = Tally::default();
-        for listener in [Listener::Everybody, Listener::Managers] {
+        for listener in Listener::HTTPS {
             let mut cases = Vec::new();
             let mut requests = Vec::new();
             for row in self.rows {
@@ -90,7 +88,7 @@ impl Attack<'_> {
                     requests.push(request);
                 }
             }
-            let protocol = (listener == Listener::Managers).then(|| AS_MANAGERS.to_owned());
+            let protocol = listener.protocol();
             let tls = Some(Tls { protocol, identity: position.identity.clone() });
             let at = SocketAddr::from((target.manager.host.v4(), HTTPS_PORT));
             let answers = ask(self.from, &Conversation { at, tls, requests })?;

@@ -18,8 +18,24 @@ pub(super) enum Listener {
     Everybody,
     /// HTTPS, to those that ask as managers do.
     Managers,
+    /// HTTPS, to those that ask as the consensus of managers does.
+    Consensus,
     /// The admin socket.
     Socket,
+}
+
+impl Listener {
+    /// Those that are reached over HTTPS.
+    pub(super) const HTTPS: [Self; 3] = [Self::Everybody, Self::Managers, Self::Consensus];
+
+    /// What one asks with to reach it (ALPN).
+    pub(super) fn protocol(self) -> Option<String> {
+        match self {
+            Self::Everybody | Self::Socket => None,
+            Self::Managers => Some("festoon-cluster/1".to_owned()),
+            Self::Consensus => Some("festoon-consensus/1".to_owned()),
+        }
+    }
 }
 
 /// What one needs to be answered.
@@ -58,7 +74,7 @@ pub(super) struct Row {
     pub(super) body: String,
 }
 
-use Listener::{Everybody, Managers, Socket};
+use Listener::{Consensus, Everybody, Managers, Socket};
 use Right::{Endpoint, Full, Member, Nothing, Root, Token, Voter};
 
 #[rustfmt::skip]
@@ -70,7 +86,7 @@ const INTERNAL: &[(Listener, &str, &str, Right, &str)] = &[
     (Everybody, "PUT", "/agent/v1/routes", Endpoint, r#"{"prefixes": []}"#),
     (Everybody, "POST", "/agent/v1/leave", Endpoint, ""),
     (Everybody, "POST", "/join/v1/manager", Token, ""),
-    (Managers, "POST", "/cluster/v1/ask", Voter, ""),
+    (Consensus, "POST", "/cluster/v1/ask", Voter, ""),
     (Managers, "POST", "/cluster/v1/renew/offer", Member, r#"{"incarnation": 0}"#),
     (Managers, "POST", "/cluster/v1/renew", Member, r#"{"incarnation": 7}"#),
     (Managers, "POST", "/cluster/v1/certificate", Member, ""),
@@ -172,7 +188,7 @@ mod tests {
 
     #[test]
     fn a_route_that_no_position_tries_is_named() {
-        let route = |path: &str| (Managers, "POST".to_owned(), path.to_owned());
+        let route = |path: &str| (Consensus, "POST".to_owned(), path.to_owned());
         let there = Known::from([route("/cluster/v1/ask"), route("/cluster/v1/new")]);
         let tried = Known::from([route("/cluster/v1/ask")]);
         let error = compare(&tried, &there).expect_err("one is new").to_string();

@@ -13,7 +13,7 @@ use tokio::time::{sleep, timeout};
 use super::*;
 use crate::storage::{Label, Seed, Storage, seed_members};
 use crate::testing::{FaultyDisk, audit_on};
-use crate::transport::CallError;
+use crate::transport::{CallError, Lane};
 use crate::{Cluster, Identity, Settings};
 
 pub(crate) const CLUSTER: ClusterId = ClusterId([7; 16]);
@@ -27,7 +27,7 @@ pub(crate) struct Wire {
 }
 
 impl Transport for Wire {
-    async fn call(&self, to: ManagerId, request: Vec<u8>, _: Duration) -> Result<Vec<u8>, CallError> {
+    async fn call(&self, to: ManagerId, _: Lane, request: Vec<u8>, _: Duration) -> Result<Vec<u8>, CallError> {
         let member = self.members.lock().unwrap().get(&to).cloned();
         match member {
             Some(member) => Ok(member.answer(self.me, &request).await),

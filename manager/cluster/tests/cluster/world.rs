@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use festoon_cluster::storage::{Execution, Storage};
 use festoon_cluster::{
-    CallError, Cluster, Identity, MemberId, OwnClock, ProposalId, ProposeError, Settings, Signer, Transport,
+    CallError, Cluster, Identity, Lane, MemberId, OwnClock, ProposalId, ProposeError, Settings, Signer, Transport,
 };
 use festoon_control::registry::{
     AddNetwork, Addresses, Bootstrap, Command, CreateToken, FORMAT, JoinManager, ManagerRole, ManagerSpec, Outcome,
@@ -76,7 +76,7 @@ impl Net {
 }
 
 impl Transport for Wire {
-    async fn call(&self, to: ManagerId, request: Vec<u8>, limit: Duration) -> Result<Vec<u8>, CallError> {
+    async fn call(&self, to: ManagerId, _: Lane, request: Vec<u8>, limit: Duration) -> Result<Vec<u8>, CallError> {
         let exchange = async {
             sleep(self.net.latency()).await;
             if self.net.is_cut(self.me, to) {

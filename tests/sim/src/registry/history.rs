@@ -35,7 +35,8 @@ impl From<Result<Applied, ProposeError>> for Answer {
             Ok(Applied { result: Some(Err(Refusal::Clock(_))), .. }) => Self::Unchanged,
             Ok(Applied { index, result: Some(result) }) => Self::Said(Said { result, addresses: None, place: index }),
             Err(
-                ProposeError::NoQuorum { is_uncertain: false, .. }
+                ProposeError::Busy { .. }
+                | ProposeError::NoQuorum { is_uncertain: false, .. }
                 | ProposeError::StillNeeded { is_uncertain: false, .. },
             ) => Self::Unchanged,
             _ => Self::Unknown,

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use festoon_cluster::{CallError, Cluster, Transport};
+use festoon_cluster::{CallError, Cluster, Lane, Transport};
 use festoon_proto::ManagerId;
 use festoon_proto::epoch::Roster;
 use tokio::sync::{oneshot, watch};
@@ -152,7 +152,7 @@ pub(super) struct Wire {
 }
 
 impl Transport for Wire {
-    async fn call(&self, to: ManagerId, request: Vec<u8>, limit: Duration) -> Result<Vec<u8>, CallError> {
+    async fn call(&self, to: ManagerId, _: Lane, request: Vec<u8>, limit: Duration) -> Result<Vec<u8>, CallError> {
         if self.net.process(self.me).is_none_or(|process| process.life != self.life) {
             return Err(CallError::NotSent("this program was killed".to_owned()));
         }
