@@ -14,13 +14,20 @@ const AT_A_TIME: usize = 64;
 /// How long a change waits for its turn. With the change itself that is less than the 10 seconds that clients wait for an answer.
 const LONGEST_WAIT: Duration = Duration::from_secs(7);
 
+/// The same of those that are likely to be refused: anybody can have a manager ask whether a token is good.
+const DOUBTFUL_AT_A_TIME: usize = 128;
+
 /// The door that all changes of a member go through. A clone is the same door.
 #[derive(Debug, Clone)]
-pub(crate) struct Door(Arc<Semaphore>);
+pub(crate) struct Door {
+    changes: Arc<Semaphore>,
+    doubtful: Arc<Semaphore>,
+}
 
 impl Default for Door {
     fn default() -> Self {
-        Self(Arc::new(Semaphore::new(AT_A_TIME)))
+        let [changes, doubtful] = [AT_A_TIME, DOUBTFUL_AT_A_TIME].map(|most| Arc::new(Semaphore::new(most)));
+        Self { changes, doubtful }
     }
 }
 
@@ -31,12 +38,14 @@ pub(crate) struct Passage {
 }
 
 impl Door {
-    /// Waits for the turn of a change. May be cancelled at any time: the turn is lost then.
+    /// Waits for the turn of a change. Those that are `doubtful` keep no other waiting. May be cancelled at any time: the turn
+    /// is lost then.
     ///
     /// # Errors
     /// It did not come in time.
-    pub(crate) async fn pass(&self) -> Result<Passage, ProposeError> {
-        match timeout(LONGEST_WAIT, Arc::clone(&self.0).acquire_owned()).await {
+    pub(crate) async fn pass(&self, doubtful: bool) -> Result<Passage, ProposeError> {
+        let door = if doubtful { &self.doubtful } else { &self.changes };
+        match timeout(LONGEST_WAIT, Arc::clone(door).acquire_owned()).await {
             Ok(Ok(permit)) => Ok(Passage { _permit: permit }),
             // Nobody closes it.
             Ok(Err(_)) | Err(_) => Err(ProposeError::Busy { waited_s: LONGEST_WAIT.as_secs() }),
@@ -55,12 +64,13 @@ mod tests {
         let door = Door::default();
         let mut inside = Vec::new();
         for _ in 0..AT_A_TIME {
-            inside.push(door.pass().await.unwrap());
+            inside.push(door.pass(false).await.unwrap());
         }
         let wait = || {
             let door = door.clone();
-            tokio::spawn(async move { door.pass().await })
+            tokio::spawn(async move { door.pass(false).await })
         };
+        assert!(door.pass(true).await.is_ok(), "those are others");
         let (second, third) = (wait(), wait());
         yield_now().await;
         drop(inside.pop());
@@ -68,6 +78,6 @@ mod tests {
         assert!(!third.is_finished(), "it came later");
         assert_eq!(third.await.unwrap().unwrap_err(), ProposeError::Busy { waited_s: 7 });
         drop(second);
-        assert!(door.pass().await.is_ok(), "whoever gave up holds no turn");
+        assert!(door.pass(false).await.is_ok(), "whoever gave up holds no turn");
     }
 }

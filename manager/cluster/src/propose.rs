@@ -10,7 +10,7 @@ use openraft::error::{ClientWriteError, RaftError};
 use openraft::{EmptyNode, Raft, RaftMetrics};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::cluster::Cluster;
 use crate::members;
@@ -106,22 +106,20 @@ impl<T: Transport> Cluster<T> {
 
     /// As [`Cluster::propose`], and says where in the log the change stands. Most that were refused stand there too.
     pub async fn submit(&self, change: Change) -> Result<Applied, ProposeError> {
-        let _turn = self.door.pass().await?;
-        let deadline = Instant::now() + PROPOSE_LIMIT;
-        self.first_copy(&change, deadline).await?;
+        self.first_copy(&change).await?;
         let proposal = self.signer.propose(&self.snapshot(), self.seen(), self.ids.next(), change);
-        self.submit_signed(proposal, deadline).await
+        self.submit_signed(proposal).await
     }
 
     /// Waits for a copy of the registry, which a signature is about: a manager that has just joined has none for a moment. Only
     /// the first change of a cluster needs none.
-    async fn first_copy(&self, change: &Change, deadline: Instant) -> Result<(), ProposeError> {
+    async fn first_copy(&self, change: &Change) -> Result<(), ProposeError> {
         if matches!(change.command, Command::Bootstrap(_)) {
             return Ok(());
         }
         let mut states = self.watch();
-        let copied =
-            timeout_at(deadline, states.wait_for(|state| state.cluster().is_some())).await.is_ok_and(|it| it.is_ok());
+        let copied = states.wait_for(|state| state.cluster().is_some());
+        let copied = timeout(PROPOSE_LIMIT, copied).await.is_ok_and(|it| it.is_ok());
         if copied { Ok(()) } else { Err(self.no_quorum(false)) }
     }
 
@@ -140,25 +138,31 @@ impl<T: Transport> Cluster<T> {
     /// As [`Cluster::submit`], of a change that another manager signs.
     #[cfg(any(test, feature = "testing"))]
     pub async fn submit_for(&self, signer: &crate::Signer, change: Change) -> Result<Applied, ProposeError> {
-        let deadline = Instant::now() + PROPOSE_LIMIT;
-        self.first_copy(&change, deadline).await?;
+        self.first_copy(&change).await?;
         let proposal = signer.propose(&self.snapshot(), self.seen(), self.ids.next(), change);
-        self.submit_signed(proposal, deadline).await
+        self.submit_signed(proposal).await
     }
 
     /// Brings a change into the registry that another manager has signed itself.
     pub async fn propose_signed(&self, proposal: Proposal) -> Result<Outcome, ProposeError> {
-        let _turn = self.door.pass().await?;
-        match self.submit_signed(proposal, Instant::now() + PROPOSE_LIMIT).await?.result {
+        match self.submit_signed(proposal).await?.result {
             Some(result) => Ok(result?),
             None => Err(ProposeError::Stopped),
         }
     }
 
-    async fn submit_signed(&self, proposal: Proposal, deadline: Instant) -> Result<Applied, ProposeError> {
+    async fn submit_signed(&self, proposal: Proposal) -> Result<Applied, ProposeError> {
+        let _passage = self.door.pass(self.is_doubtful(&proposal)).await?;
+        let deadline = Instant::now() + PROPOSE_LIMIT;
         let applied = self.carry(&proposal, deadline).await?;
         self.reach(applied.index, deadline).await;
         Ok(applied)
+    }
+
+    /// Whether a stranger wants something that this copy refuses. Another copy may know better.
+    fn is_doubtful(&self, proposal: &Proposal) -> bool {
+        let is_by_stranger = matches!(proposal.change.command, Command::JoinEndpoint(_) | Command::JoinManager(_));
+        is_by_stranger && refusal(&self.snapshot(), proposal).is_some()
     }
 
     /// Brings a proposal into the log. It may be sent several times, and is carried out once.
