@@ -41,15 +41,14 @@ pub enum Priority {
 
 impl Priority {
     /// Gives it to the calling thread.
-    pub fn take(self) {
-        if self == Self::Normal {
-            return;
-        }
-        // On Linux this is about the calling thread alone.
-        if let Err(error) = rustix::process::setpriority_process(None, FIRST) {
-            let thread = thread::current();
-            let name = thread.name().unwrap_or_default();
-            tracing::info!(%error, thread = name, "this thread has the priority of every other: it may have no more");
+    ///
+    /// # Errors
+    /// The program may not have more than others.
+    pub fn take(self) -> io::Result<()> {
+        match self {
+            Self::Normal => Ok(()),
+            // On Linux this is about the calling thread alone.
+            Self::First => Ok(rustix::process::setpriority_process(None, FIRST)?),
         }
     }
 }
@@ -112,7 +111,9 @@ where
     let thread = thread::Builder::new()
         .name("packets".to_owned())
         .spawn(move || {
-            priority.take();
+            if let Err(error) = priority.take() {
+                tracing::info!(%error, "the packet thread has the priority of every other: it may have no more");
+            }
             let result = runtime.block_on(run(machine, stopped));
             // Nobody may be waiting for it any more.
             drop(finish.send(result.map_err(DriverError::Port)));

@@ -11,6 +11,7 @@ use festoon_proto::{EpochId, Fingerprint, Introduction, SigningKey};
 use openraft::error::{InitializeError, RaftError};
 use openraft::storage::RaftLogStorage as _;
 use openraft::{Config, EmptyNode, Raft, RaftMetrics, SnapshotPolicy};
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -93,6 +94,8 @@ pub struct Cluster<T> {
     pub(crate) silence: Silence,
     pub(crate) handled: Handled,
     pub(crate) door: Door,
+    /// Where consensus runs, also what is asked from elsewhere.
+    pub(crate) tasks: Handle,
     pub(crate) receiving: Receiving,
     pub(crate) confirmed: Confirmed,
     pub(crate) comparison: Comparison,
@@ -187,6 +190,7 @@ impl<T: Transport> Cluster<T> {
             silence,
             handled,
             door: Door::default(),
+            tasks: Handle::current(),
             receiving,
             confirmed,
             comparison,

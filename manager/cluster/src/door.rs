@@ -11,13 +11,23 @@ use crate::propose::ProposeError;
 
 /// Changes under way at a time. Between continents a change takes a third of a second, so these are 200 changes a second there.
 const AT_A_TIME: usize = 64;
-/// How long a change waits for its turn. With the change itself that is less than the 10 seconds that clients wait for an answer.
+/// How long a change waits for its turn. With the 1.8 seconds that the change itself may take, that is less than the 10 seconds that
+/// clients wait for an answer.
 const LONGEST_WAIT: Duration = Duration::from_secs(7);
 
 /// The same of those that are likely to be refused: anybody can have a manager ask whether a token is good.
 const DOUBTFUL_AT_A_TIME: usize = 128;
 
-/// The door that all changes of a member go through. A clone is the same door.
+/// Which others a change waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Queue {
+    /// All that are likely to be made.
+    Changes,
+    /// Joins that are likely to be refused.
+    Doubtful,
+}
+
+/// The door that changes of a member go through. A clone is the same door.
 #[derive(Debug, Clone)]
 pub(crate) struct Door {
     changes: Arc<Semaphore>,
@@ -38,13 +48,15 @@ pub(crate) struct Passage {
 }
 
 impl Door {
-    /// Waits for the turn of a change. Those that are `doubtful` keep no other waiting. May be cancelled at any time: the turn
-    /// is lost then.
+    /// Waits for the turn of a change in its queue. May be cancelled at any time: the turn is lost then.
     ///
     /// # Errors
     /// It did not come in time.
-    pub(crate) async fn pass(&self, doubtful: bool) -> Result<Passage, ProposeError> {
-        let door = if doubtful { &self.doubtful } else { &self.changes };
+    pub(crate) async fn pass(&self, queue: Queue) -> Result<Passage, ProposeError> {
+        let door = match queue {
+            Queue::Changes => &self.changes,
+            Queue::Doubtful => &self.doubtful,
+        };
         match timeout(LONGEST_WAIT, Arc::clone(door).acquire_owned()).await {
             Ok(Ok(permit)) => Ok(Passage { _permit: permit }),
             // Nobody closes it.
@@ -64,13 +76,13 @@ mod tests {
         let door = Door::default();
         let mut inside = Vec::new();
         for _ in 0..AT_A_TIME {
-            inside.push(door.pass(false).await.unwrap());
+            inside.push(door.pass(Queue::Changes).await.unwrap());
         }
         let wait = || {
             let door = door.clone();
-            tokio::spawn(async move { door.pass(false).await })
+            tokio::spawn(async move { door.pass(Queue::Changes).await })
         };
-        assert!(door.pass(true).await.is_ok(), "those are others");
+        assert!(door.pass(Queue::Doubtful).await.is_ok(), "those are others");
         let (second, third) = (wait(), wait());
         yield_now().await;
         drop(inside.pop());
@@ -78,6 +90,6 @@ mod tests {
         assert!(!third.is_finished(), "it came later");
         assert_eq!(third.await.unwrap().unwrap_err(), ProposeError::Busy { waited_s: 7 });
         drop(second);
-        assert!(door.pass(false).await.is_ok(), "whoever gave up holds no turn");
+        assert!(door.pass(Queue::Changes).await.is_ok(), "whoever gave up holds no turn");
     }
 }

@@ -50,9 +50,10 @@ pub(crate) enum Request {
 impl Request {
     pub(crate) const fn lane(&self) -> Lane {
         match self {
-            Self::Append(_) | Self::Vote(_) => Lane::Log,
+            // Clocks are asked all the time. So there is a connection to each member when a vote has to go there.
+            Self::Append(_) | Self::Vote(_) | Self::Clock => Lane::Log,
             Self::Snapshot(..) => Lane::Snapshots,
-            Self::Propose { .. } | Self::Health | Self::Digests | Self::Clock => Lane::Changes,
+            Self::Propose { .. } | Self::Health | Self::Digests => Lane::Changes,
         }
     }
 }

@@ -39,6 +39,9 @@ use crate::types::{MemberId, TypeConfig};
 /// How long an append may take, on its way there and back and to the disk.
 const APPEND_LIMIT: Duration = Duration::from_secs(3);
 
+/// How long a vote may take, with a new connection.
+const VOTE_LIMIT: Duration = Duration::from_secs(3);
+
 /// How long a member that was not reached is left alone.
 const BACKOFF: Duration = Duration::from_millis(100);
 
@@ -275,13 +278,18 @@ impl<T: Transport> RaftNetwork<TypeConfig> for Connection<T> {
     async fn vote(
         &mut self,
         rpc: VoteRequest<MemberId>,
-        option: RPCOption,
+        _: RPCOption,
     ) -> Result<VoteResponse<MemberId>, RPCError<MemberId, EmptyNode, RaftError<MemberId>>> {
         let term = rpc.vote.leader_id.term;
         self.network.tally.asks_for_vote(term);
-        match self.ask(Request::Vote(rpc), &option).await {
-            Ok(Answer::Vote(answer)) if is_possible(&answer.vote, term) => Ok(answer),
-            other => Err(failure(other)),
+        // openraft waits for less time than it may take to connect. Then the next vote finds a connection.
+        let (network, target) = (self.network.clone(), self.target);
+        let asked = tokio::spawn(async move { network.ask(target, Request::Vote(rpc), VOTE_LIMIT).await });
+        match asked.await {
+            Ok(Ok(Answer::Vote(answer))) if is_possible(&answer.vote, term) => Ok(answer),
+            Ok(other) => Err(failure(other)),
+            // The task panicked, which has been reported.
+            Err(_) => Err(failure(Err(AskError::Nonsense))),
         }
     }
 

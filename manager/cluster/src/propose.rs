@@ -13,9 +13,11 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::cluster::Cluster;
+use crate::door::{Passage, Queue};
 use crate::members;
 use crate::message::{Answer, Rejection, Request};
 use crate::network::AskError;
+use crate::signer::Signer;
 use crate::transport::{CallError, Transport};
 use crate::types::{Applied, MemberId, Proposal, TypeConfig};
 
@@ -106,9 +108,38 @@ impl<T: Transport> Cluster<T> {
 
     /// As [`Cluster::propose`], and says where in the log the change stands. Most that were refused stand there too.
     pub async fn submit(&self, change: Change) -> Result<Applied, ProposeError> {
-        self.first_copy(&change).await?;
-        let proposal = self.signer.propose(&self.snapshot(), self.seen(), self.ids.next(), change);
+        let proposal = self.sign(&self.signer, change).await?;
+        let _passage = self.wait_for_turn(&proposal).await?;
         self.submit_signed(proposal).await
+    }
+
+    /// As [`Cluster::submit`], for questions about the cluster that are asked in the form of a change. They wait for no others, so
+    /// whoever asks sees to it that there are few.
+    pub async fn submit_at_once(&self, change: Change) -> Result<Applied, ProposeError> {
+        let proposal = self.sign(&self.signer, change).await?;
+        self.submit_signed(proposal).await
+    }
+
+    async fn sign(&self, signer: &Signer, change: Change) -> Result<Proposal, ProposeError> {
+        self.first_copy(&change).await?;
+        Ok(signer.propose(&self.snapshot(), self.seen(), self.ids.next(), change))
+    }
+
+    /// A member that keeps a cluster from agreeing is replaced whatever else is wanted.
+    async fn wait_for_turn(&self, proposal: &Proposal) -> Result<Option<Passage>, ProposeError> {
+        let queue = match proposal.change.command {
+            Command::RemoveManager(_) | Command::RenewManager(_) => return Ok(None),
+            Command::JoinEndpoint(_) | Command::JoinManager(_) if refusal(&self.snapshot(), proposal).is_some() => {
+                Queue::Doubtful
+            }
+            _ => Queue::Changes,
+        };
+        let passage = self.door.pass(queue).await;
+        match passage {
+            // Those before it waited for a leader, each in vain.
+            Err(_) if self.health().leader.is_none() => Err(self.no_quorum(false)),
+            passage => passage.map(Some),
+        }
     }
 
     /// Waits for a copy of the registry, which a signature is about: a manager that has just joined has none for a moment. Only
@@ -137,9 +168,8 @@ impl<T: Transport> Cluster<T> {
 
     /// As [`Cluster::submit`], of a change that another manager signs.
     #[cfg(any(test, feature = "testing"))]
-    pub async fn submit_for(&self, signer: &crate::Signer, change: Change) -> Result<Applied, ProposeError> {
-        self.first_copy(&change).await?;
-        let proposal = signer.propose(&self.snapshot(), self.seen(), self.ids.next(), change);
+    pub async fn submit_for(&self, signer: &Signer, change: Change) -> Result<Applied, ProposeError> {
+        let proposal = self.sign(signer, change).await?;
         self.submit_signed(proposal).await
     }
 
@@ -152,17 +182,10 @@ impl<T: Transport> Cluster<T> {
     }
 
     async fn submit_signed(&self, proposal: Proposal) -> Result<Applied, ProposeError> {
-        let _passage = self.door.pass(self.is_doubtful(&proposal)).await?;
         let deadline = Instant::now() + PROPOSE_LIMIT;
         let applied = self.carry(&proposal, deadline).await?;
         self.reach(applied.index, deadline).await;
         Ok(applied)
-    }
-
-    /// Whether a stranger wants something that this copy refuses. Another copy may know better.
-    fn is_doubtful(&self, proposal: &Proposal) -> bool {
-        let is_by_stranger = matches!(proposal.change.command, Command::JoinEndpoint(_) | Command::JoinManager(_));
-        is_by_stranger && refusal(&self.snapshot(), proposal).is_some()
     }
 
     /// Brings a proposal into the log. It may be sent several times, and is carried out once.
@@ -295,7 +318,7 @@ impl<T: Transport> Cluster<T> {
         self.check_those_without(manager)?;
         // On its own: until it is decided nobody may change the members, though whoever asked may have given up.
         let raft = self.raft.clone();
-        let removal = tokio::spawn(async move {
+        let removal = self.tasks.spawn(async move {
             let _turn = turn;
             let removal = async {
                 match members::dismiss(&raft, &state, manager).await.map_err(|error| failed(&error))? {
@@ -381,7 +404,7 @@ pub(crate) enum Attempt {
 
 /// What has to be there before anything is written. Whoever waits for longer than that is told that nothing was written.
 async fn in_time<A>(there: impl Future<Output = Option<A>>) -> Result<A, Attempt> {
-    tokio::time::timeout(CHECK_LIMIT, there).await.ok().flatten().ok_or(Attempt::NotTaken)
+    timeout(CHECK_LIMIT, there).await.ok().flatten().ok_or(Attempt::NotTaken)
 }
 
 /// The place where a proposal would stand at least: a signature says how far its manager's copy went.

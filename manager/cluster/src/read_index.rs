@@ -53,7 +53,7 @@ impl<T: Transport> Cluster<T> {
         } else {
             let network = self.network.clone();
             // On its own: those who wait are answered too, though whoever came first may have given up.
-            let asking = tokio::spawn(async move {
+            let asking = self.tasks.spawn(async move {
                 if let Some(before) = *confirmed {
                     sleep_until(before.asked + PACE).await;
                 }
@@ -84,7 +84,7 @@ impl<T: Transport> Network<T> {
             let Some(answer) = asked.join_next().await else { return false };
             followers.extend(answer.ok().flatten());
         }
-        // Who gives up on an answer closes the connection that it is to come on.
+        // The others still hear that this one leads.
         asked.detach_all();
         true
     }

@@ -132,7 +132,7 @@ async fn set_draining(
     }
     let command = Command::UpdateManager(UpdateManager { is_draining: Some(draining), ..UpdateManager::of(id) });
     match (api.propose(Wanted::new(caller, command)).await, &api.node) {
-        (Err(ProposeError::NoQuorum { .. }), Some(node)) if id == api.manager => {
+        (Err(ProposeError::NoQuorum { .. } | ProposeError::Busy { .. }), Some(node)) if id == api.manager => {
             tracing::warn!(draining, "whether this manager drains is not in the registry, which can't be changed now");
             node.set_draining(draining).await?;
         }

@@ -173,7 +173,7 @@ fn listen(
 ) -> anyhow::Result<https::Server> {
     let me = identity.manager;
     let port = https_port(&cluster.snapshot(), me).unwrap_or(identity.https_port);
-    let https = https::build(&config.https, port, credentials, threads);
+    let https = https::build(&config.https, port, credentials, https::Members { threads, states: cluster.watch() });
     let https = https.with_context(|| format!("can't listen on TCP port {port}"))?;
     tracing::info!(manager = %me, https = %https.local_addr()?, "listening");
     Ok(https)

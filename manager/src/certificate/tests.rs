@@ -103,7 +103,8 @@ impl World {
         let states = watch::Sender::new(Arc::new(state.clone()));
         let [first, second] = [1, 2].map(|number| Member::new(number, &state, states.subscribe()));
         let config = https::Config { listen: Some(([127, 0, 0, 1], 0).into()), ..https::Config::default() };
-        let server = https::build(&config, 0, &first.keeper.credentials, Threads::of_caller()).unwrap();
+        let members = https::Members { threads: Threads::of_caller(), states: states.subscribe() };
+        let server = https::build(&config, 0, &first.keeper.credentials, members).unwrap();
         let at = server.local_addr().unwrap();
         let routes = Router::new().route("/who", post(who));
         tokio::spawn(server.run(https::Routes {

@@ -29,11 +29,6 @@ pub enum AnewError {
         "the managers that answer are enough to change the registry: there is nothing to promote. See `festoon-manager status`"
     )]
     HasQuorum,
-    /// It is not known whether something is.
-    #[error(
-        "too many changes wait on this manager to see whether the others answer, and nothing was changed: try again in some seconds"
-    )]
-    Busy,
     /// The cluster has gone on already.
     #[error(
         "the cluster has gone on in epoch {0} without this manager, and somebody of that answers: run `festoon-manager rejoin` here, or promote a manager of that epoch"
@@ -80,7 +75,6 @@ impl AnewError {
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::HasQuorum => "has-quorum",
-            Self::Busy => "busy",
             Self::Fenced(_) => "fenced",
             Self::NotFenced => "not-fenced",
             Self::NotRenewed(_) => "not-renewed",

@@ -57,6 +57,8 @@ pub fn check(data: &DataDir, part: Part) -> Result<(), BuildError> {
         eprintln!("{}", harmless_lines(&panic.to_string()));
         std::process::exit(PANICKED);
     }));
+    // The thread that started it may go before others, and this need not.
+    let _ = rustix::process::setpriority_process(None, 0);
     let path = part.path(data);
     if part == Part::Audit && !path.exists() {
         return Ok(());

@@ -189,7 +189,7 @@ impl Cluster {
         });
         let by = Author { who: Who::Newcomer, from: None };
         let member = self.member();
-        let refused = member.submit(self.dated(Change { by, ..nobodys.into() })).await.ok()?;
+        let refused = member.submit_at_once(self.dated(Change { by, ..nobodys.into() })).await.ok()?;
         // Of a clock that is wrong nobody has asked the others.
         let is_confirmed = matches!(&refused.result, Some(Err(refusal)) if !matches!(refusal, Refusal::Clock(_)));
         // The copy may still lag behind, or get nothing any more because this manager was removed.
@@ -287,14 +287,18 @@ impl Cluster {
         let member = self.member();
         // Whether the others are enough is known for certain only by asking them: a leader may be about to be elected.
         // What is proposed changes nothing, and no clock can be in its way.
-        match member.propose(Command::Batch(Vec::new())).await {
+        match member.submit_at_once(Command::Batch(Vec::new()).into()).await {
             Ok(_) | Err(ProposeError::Refused(_)) => Err(AnewError::HasQuorum),
             Err(ProposeError::Fenced { theirs, .. }) if is_anybody_in_later(&member).await => {
                 Err(AnewError::Fenced(theirs))
             }
             Err(ProposeError::Fenced { theirs, .. }) => Ok(Some(theirs)),
-            Err(ProposeError::Busy { .. }) => Err(AnewError::Busy),
-            Err(ProposeError::NoQuorum { .. } | ProposeError::StillNeeded { .. } | ProposeError::Stopped) => Ok(None),
+            Err(
+                ProposeError::Busy { .. }
+                | ProposeError::NoQuorum { .. }
+                | ProposeError::StillNeeded { .. }
+                | ProposeError::Stopped,
+            ) => Ok(None),
         }
     }
 

@@ -9,6 +9,7 @@ mod https;
 mod member;
 mod peers;
 mod program;
+mod question;
 mod renewal;
 mod routes;
 mod stored;

@@ -1,10 +1,7 @@
 //! What managers ask each other over HTTPS.
 
-use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, FromRequestParts, State as Shared};
-use axum::handler::Handler as _;
+use axum::extract::State as Shared;
 use axum::http::StatusCode;
-use axum::http::request::Parts as Head;
 use axum::{Extension, Json, Router};
 use festoon_control::registry::{
     Author, Change, Command, JoinManager, Manager, ManagerError, ManagerRole, ManagerSpec, Outcome, Refusal, Who,
@@ -13,15 +10,12 @@ use festoon_proto::http::{ManagerJoinRequest, ManagerJoinResponse};
 use festoon_proto::token::SecretHash;
 use festoon_proto::{Fingerprint, Introduced, ManagerId};
 
-use super::member::claimed_member;
+use super::question::{Question, Questions};
 use super::{Cluster, Parts, ProposeError, renewal};
 use crate::https::route::{self, Serve as _};
 use crate::https::{ApiJson, Peer, Refused};
 use crate::pki::SigningRequest;
 use crate::vault::{Vault, VaultError, trusted_pem};
-
-/// The most that one question takes: a part of a snapshot, or some hundred commands.
-const MAX_QUESTION: usize = 16 << 20;
 
 /// The kind of problem that another manager may not have: it can't read the secrets that are needed.
 pub const NO_SECRETS: &str = "no-secrets";
@@ -36,7 +30,7 @@ struct Routes {
 
 /// What consensus asks, for managers alone.
 pub fn consensus_router(parts: &Parts) -> Router {
-    Router::new().serve(route::ASK, ask.layer(DefaultBodyLimit::max(MAX_QUESTION))).with_state(Routes::of(parts))
+    Router::new().serve(route::ASK, ask).with_state(Questions::new(parts.cluster.clone()))
 }
 
 /// What a manager asks that begins anew.
@@ -49,21 +43,8 @@ pub fn join_router(parts: &Parts) -> Router {
     Router::new().serve(route::MANAGER_JOIN, join).with_state(Routes::of(parts))
 }
 
-/// The manager that asks. Before anything else of a request is read it is certain that it comes from one: a question is
-/// large, and strangers must not fill our memory.
-struct Asking(ManagerId);
-
-impl FromRequestParts<Routes> for Asking {
-    type Rejection = Refused;
-
-    async fn from_request_parts(head: &mut Head, routes: &Routes) -> Result<Self, Refused> {
-        let peer = head.extensions.get::<Peer>().ok_or_else(Refused::internal)?;
-        claimed_member(peer, &routes.cluster).map(Self)
-    }
-}
-
-async fn ask(Shared(routes): Shared<Routes>, Asking(from): Asking, question: Bytes) -> Vec<u8> {
-    routes.cluster.answer(from, &question).await
+async fn ask(Shared(questions): Shared<Questions>, question: Question) -> Vec<u8> {
+    questions.cluster.answer(question.from, &question.bytes).await
 }
 
 impl From<VaultError> for Refused {

@@ -5,7 +5,7 @@
 //! requests at once, or a busy machine, hold it up as little as they hold up packets.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 
 use festoon_dataplane::io::Priority;
 use tokio::runtime::{Builder, Handle, Runtime};
@@ -30,6 +30,16 @@ impl Drop for Own {
     }
 }
 
+/// Threads come and go, and the log is to say it once.
+fn go_first() {
+    static SAID: Once = Once::new();
+    if let Err(error) = Priority::First.take() {
+        SAID.call_once(|| {
+            tracing::info!(%error, "the threads of consensus have the priority of every other: they may have no more");
+        });
+    }
+}
+
 impl Threads {
     /// Threads of their own.
     ///
@@ -39,13 +49,13 @@ impl Threads {
         let runtime = Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("consensus")
-            .on_thread_start(|| Priority::First.take())
+            .on_thread_start(go_first)
             .enable_all()
             .build()?;
         Ok(Self { handle: runtime.handle().clone(), _own: Some(Arc::new(Own(Some(runtime)))) })
     }
 
-    /// Those of the caller, for tests, in which time may stand still. Must run inside tokio.
+    /// Those of the caller: for a short while, or where time may stand still. Must run inside tokio.
     pub fn of_caller() -> Self {
         Self { handle: Handle::current(), _own: None }
     }

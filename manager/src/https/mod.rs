@@ -1,8 +1,8 @@
 //! The HTTPS listener: agents, other managers, and the API.
 //!
 //! Every connection is a task of its own, from the TLS handshake on, so a slow client holds up nobody. What a client may
-//! use is bounded: connections (see `places`), time for the handshake, for a request's head and for a whole request, size of
-//! a body. A connection ends when whoever uses it may not any more (see `ending`).
+//! use is bounded: connections (see `places`), time for the handshake, for a request's head (HTTP/1.1) and for a whole request, size
+//! of a body. A connection ends when whoever uses it may not any more (see `ending`).
 
 mod body;
 mod ending;
@@ -26,13 +26,15 @@ use axum::http::{HeaderValue, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use axum::{BoxError, Extension, Router};
+use festoon_control::registry::State;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use rustls::pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
-use socket2::SockRef;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -46,6 +48,7 @@ pub use refused::{PROBLEM_JSON, Refused};
 use crate::cluster::{Cluster, Threads};
 use crate::pki::{CLUSTER_ALPN, CONSENSUS_ALPN, Credentials, Tied};
 use ending::{Connection, Connections};
+use holder::certified_until;
 use movable::Movable;
 use places::{Ended, Place, Places};
 use tarpit::Tarpit;
@@ -65,6 +68,9 @@ const LAST_WORDS: Duration = Duration::from_millis(250);
 const CLOSE: HeaderValue = HeaderValue::from_static("close");
 /// A pause after a failed accept, which means that we are out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// How often a connection of consensus is tried (HTTP/2 ping), and how long the other end may take to answer.
+const PING_INTERVAL: Duration = Duration::from_secs(10);
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
 /// Requests at a time on one connection of consensus: those of all changes that a manager has under way, and some.
 const MOST_STREAMS: u32 = 256;
 /// More than any stranger has to say. What he says may end in the log, as a change that is refused, and some hundred of those
@@ -151,11 +157,27 @@ pub struct Server {
     places: Places,
     connections: Connections,
     tarpit: Tarpit,
-    threads: Threads,
+    members: Members,
 }
 
-/// Binds the listener. `port` is that of the registry; consensus is answered on `threads`. Must run inside tokio.
-pub fn build(config: &Config, port: u16, credentials: &Credentials, threads: Threads) -> io::Result<Server> {
+/// Who is served on the threads of consensus.
+#[derive(Debug, Clone)]
+pub struct Members {
+    /// Those threads.
+    pub threads: Threads,
+    /// Says who is a member.
+    pub states: watch::Receiver<Arc<State>>,
+}
+
+impl Members {
+    /// Whoever was removed, and still holds a certificate, is refused on the ordinary threads.
+    fn have(&self, certificate: &CertificateDer<'_>) -> bool {
+        certified_until(certificate, &self.states.borrow()).is_some()
+    }
+}
+
+/// Binds the listener. `port` is that of the registry. Must run inside tokio.
+pub fn build(config: &Config, port: u16, credentials: &Credentials, members: Members) -> io::Result<Server> {
     let listener = match config.listen {
         Some(at) => bind(at)?,
         // A host may have no IPv6 at all.
@@ -166,7 +188,7 @@ pub fn build(config: &Config, port: u16, credentials: &Credentials, threads: Thr
     };
     let tarpit = Tarpit::new(raise_file_limit());
     let (places, connections) = (Places::default(), Connections::default());
-    Ok(Server { listener, credentials: credentials.clone(), places, connections, tarpit, threads })
+    Ok(Server { listener, credentials: credentials.clone(), places, connections, tarpit, members })
 }
 
 fn bind(at: SocketAddr) -> io::Result<TcpListener> {
@@ -206,7 +228,7 @@ impl Server {
 
     /// Serves `routes` until it is dropped; the connections end with it only when the program does.
     pub async fn run(self, routes: Routes) {
-        let served = Served { routes: routes.layered(), connections: self.connections.clone(), threads: self.threads };
+        let served = Served { routes: routes.layered(), connections: self.connections.clone(), members: self.members };
         loop {
             match self.listener.accept().await {
                 Ok((stream, remote)) => {
@@ -242,7 +264,7 @@ async fn bound_time(request: Request, next: Next) -> Response {
 struct Served {
     routes: Routes,
     connections: Connections,
-    threads: Threads,
+    members: Members,
 }
 
 /// One connection. Ends when the client closes it or takes too long, or when another needs its place.
@@ -256,6 +278,8 @@ async fn serve(
     // Without it an answer waits for the acknowledgement of what went before.
     let _ = stream.set_nodelay(true);
     let _ = SockRef::from(&stream).set_tcp_user_timeout(Some(SILENCE_LIMIT));
+    // Where nothing is sent, only this shows that the other end has lost power.
+    let _ = SockRef::from(&stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(SILENCE_LIMIT));
     // Whoever is known and has too many at once is to hear so at once, and tries again.
     let held = if place.is_of_stranger() { tarpit::hold(&stream) } else { None };
     let mut stream = tokio::select! {
@@ -274,8 +298,10 @@ async fn serve(
     let Some(protocol) = Protocol::of(&stream) else {
         return tracing::debug!(%remote, "somebody asks as a manager and shows no certificate");
     };
-    let threads = served.threads.clone();
-    let moved = if protocol == Protocol::Consensus { Some(stream.get_mut().0.leave()) } else { None };
+    let members = Some(served.members.clone());
+    let members =
+        members.filter(|members| protocol == Protocol::Consensus && shown(&stream).is_some_and(|it| members.have(it)));
+    let moved = members.as_ref().map(|_| stream.get_mut().0.leave());
     let conversation = async move {
         if let Some(moved) = moved
             && let Err(error) = moved.and_then(|moved| stream.get_mut().0.settle(moved))
@@ -287,10 +313,15 @@ async fn serve(
             _ = ended => tracing::debug!(%remote, "a connection gave way to another"),
         }
     };
-    match protocol {
-        Protocol::Consensus => threads.spawn(conversation),
-        Protocol::Managers | Protocol::Everybody => conversation.await,
+    match members {
+        Some(members) => members.threads.spawn(conversation),
+        None => conversation.await,
     }
+}
+
+/// The certificate that was shown.
+fn shown(stream: &Stream) -> Option<&CertificateDer<'static>> {
+    stream.get_ref().1.peer_certificates().and_then(|chain| chain.first())
 }
 
 /// What is spoken on a connection, which the client chooses (ALPN).
@@ -310,7 +341,7 @@ impl Protocol {
             Some(CONSENSUS_ALPN) => Self::Consensus,
             _ => Self::Everybody,
         };
-        (chosen == Self::Everybody || tls.peer_certificates().is_some()).then_some(chosen)
+        (chosen == Self::Everybody || shown(stream).is_some()).then_some(chosen)
     }
 
     fn routes(self, routes: Routes) -> Router {
@@ -325,7 +356,16 @@ impl Protocol {
     fn http(self) -> auto::Builder<TokioExecutor> {
         let mut builder = auto::Builder::new(TokioExecutor::new());
         builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
-        builder.http2().timer(TokioTimer::new()).max_concurrent_streams(MOST_STREAMS);
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .keep_alive_interval(Some(PING_INTERVAL))
+            .keep_alive_timeout(PING_TIMEOUT);
+        // After a pause of this program many requests may be given up that it has not seen yet.
+        builder
+            .http2()
+            .max_concurrent_streams(MOST_STREAMS)
+            .max_pending_accept_reset_streams(Some(MOST_STREAMS as usize));
         if self == Self::Consensus { builder } else { builder.http1_only() }
     }
 }
@@ -333,7 +373,7 @@ impl Protocol {
 type Stream = TlsStream<Movable>;
 
 async fn converse(stream: Stream, remote: SocketAddr, protocol: Protocol, served: Served, place: Place) {
-    let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first()).cloned();
+    let certificate = shown(&stream).cloned();
     if !place.open(certificate.is_some(), Instant::now()) {
         return tracing::debug!(%remote, "too many connections: another is not taken");
     }

@@ -45,6 +45,19 @@ async fn when_the_leader_is_lost_another_takes_changes_soon() {
     assert_eq!(other.snapshot().networks().count(), 2);
 }
 
+/// A vote has less time than it takes to connect.
+#[tokio::test(start_paused = true)]
+async fn between_continents_another_leads_though_no_connection_is_left() {
+    let world = World::of(3).await;
+    world.net.set_latency(Duration::from_millis(150));
+    let leader = world.leader().await;
+    let other = world.get(leader % 3 + 1);
+    world.kill(leader).await;
+    world.net.disconnect();
+    let gap = insist(&other, network(1)).await;
+    assert!(gap < Duration::from_secs(5), "{gap:?}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_smaller_side_of_a_partition_reads_on_and_refuses_changes() {
     let world = World::of(3).await;

@@ -1,6 +1,6 @@
 //! Managers in one process, on a network and on disks in memory, in virtual time.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -29,14 +29,21 @@ pub(crate) struct Net {
     members: Mutex<Members>,
     cut: Mutex<BTreeSet<(ManagerId, ManagerId)>>,
     latency: Mutex<Duration>,
+    /// The connections that are there. Each lane between two members has one, which is made by the first request.
+    connections: Mutex<HashSet<(ManagerId, ManagerId, Lane)>>,
     /// By how much clocks are ahead.
     ahead_ms: Mutex<HashMap<ManagerId, u64>>,
 }
 
 impl Default for Net {
     fn default() -> Self {
-        let latency = Mutex::new(LATENCY);
-        Self { members: Mutex::default(), cut: Mutex::default(), latency, ahead_ms: Mutex::default() }
+        Self {
+            members: Mutex::default(),
+            cut: Mutex::default(),
+            latency: Mutex::new(LATENCY),
+            connections: Mutex::default(),
+            ahead_ms: Mutex::default(),
+        }
     }
 }
 
@@ -58,6 +65,19 @@ impl Net {
         self.ahead_ms.lock().unwrap().insert(ManagerId(number), ahead_ms);
     }
 
+    /// TCP and TLS take a round trip each. Nothing is left of it if whoever wants a connection gives up before.
+    async fn connect(&self, way: (ManagerId, ManagerId, Lane)) {
+        if !self.connections.lock().unwrap().contains(&way) {
+            sleep(self.latency() * 4).await;
+            self.connections.lock().unwrap().insert(way);
+        }
+    }
+
+    /// All connections are closed.
+    pub(crate) fn disconnect(&self) {
+        self.connections.lock().unwrap().clear();
+    }
+
     fn clock(&self, id: ManagerId) -> UnixMs {
         UnixMs(self.ahead_ms.lock().unwrap().get(&id).copied().unwrap_or(0))
     }
@@ -76,8 +96,9 @@ impl Net {
 }
 
 impl Transport for Wire {
-    async fn call(&self, to: ManagerId, _: Lane, request: Vec<u8>, limit: Duration) -> Result<Vec<u8>, CallError> {
+    async fn call(&self, to: ManagerId, lane: Lane, request: Vec<u8>, limit: Duration) -> Result<Vec<u8>, CallError> {
         let exchange = async {
+            self.net.connect((self.me, to, lane)).await;
             sleep(self.net.latency()).await;
             if self.net.is_cut(self.me, to) {
                 std::future::pending::<()>().await;
