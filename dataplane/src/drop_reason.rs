@@ -35,7 +35,9 @@ drop_reasons! {
     InvalidMac => "invalid_mac",
     /// A handshake beyond what this node takes from its sender. It may have been answered with a cookie.
     RateLimited => "rate_limited",
-    /// A handshake that is old, repeated or does not decrypt.
+    /// A handshake with a timestamp that is not later than one before, from the same key. It was answered with a cookie.
+    StaleHandshake => "stale_handshake",
+    /// A handshake that is repeated or does not decrypt.
     InvalidHandshake => "invalid_handshake",
     /// A message that does not decrypt.
     InvalidTag => "invalid_tag",

@@ -18,6 +18,3 @@ pub mod tunnel;
 pub mod io;
 
 pub use node::{Effects, Node, UnderlayPath, split_datagrams};
-
-/// Whether boringtun reads the simulation's clock. A program refuses to be built with it.
-pub const VIRTUAL_CLOCK: bool = cfg!(feature = "virtual-clock");

@@ -18,6 +18,7 @@ mod own_keys;
 mod pair;
 mod peer;
 mod queue;
+mod refusals;
 mod stamps;
 mod waiting;
 
@@ -33,7 +34,7 @@ use festoon_proto::{PrivateKey, PublicKey};
 use crate::batch::UnderlayBatch;
 use crate::drop_reason::{DropCounters, DropReason};
 use crate::node::UnderlayPath;
-use crate::tunnel::{self, Kind, MIN_BUFFER, Opened, sealed_capacity};
+use crate::tunnel::{self, Kind, MIN_BUFFER, Opened, Tunnel, sealed_capacity};
 
 pub use pair::{BringOver, Pair};
 pub use peer::Peer;
@@ -42,6 +43,7 @@ use admission::{Admission, Origin};
 use own_keys::{OwnKeys, Place};
 use peer::Contact;
 use queue::{Queue, Refused};
+use refusals::Response;
 use stamps::Removed;
 use waiting::Waiting;
 
@@ -301,11 +303,15 @@ impl<R> Peers<R> {
                 Ok(Received::Nothing)
             }
             Opened::Established(len) => {
+                line.refusals.handle_session();
                 underlay.push(path, &plain[..len]);
                 Ok(Received::Established(id))
             }
             Opened::Keepalive => Ok(Received::Keepalive(id)),
-            Opened::CookieTaken => Ok(Received::Nothing),
+            Opened::CookieTaken => {
+                self.try_again(now, (id, place), underlay);
+                Ok(Received::Nothing)
+            }
             Opened::Dropped(reason) => Err(reason),
         };
         if opened.shows_presence() && self.waiting.holds(id.0) {
@@ -400,6 +406,24 @@ impl<R> Peers<R> {
         }
         self.awake.insert(id.0);
         let (_, line) = peer.wake(own, id.0);
+        let len = line.tunnel.initiate(underlay.reserve(path, MIN_BUFFER));
+        underlay.commit(len);
+    }
+
+    /// A cookie came for the handshake that we began with our key in `place`.
+    fn try_again(&mut self, now: Instant, (id, place): (PeerId, Place), underlay: &mut UnderlayBatch) {
+        let (Some(own), Some(Some(peer))) = (self.own.get(place), self.slots.get_mut(id.0 as usize)) else { return };
+        let (Some(path), Some(line)) = (peer.contact.path, peer.lines[place.index()].as_mut()) else { return };
+        match line.refusals.handle_cookie(now) {
+            Response::Wait => return,
+            Response::Again => {}
+            // What the session carries comes first.
+            Response::Later(_) if line.tunnel.has_session() => {}
+            Response::Later(by) => {
+                tunnel::clock::skip(by);
+                line.tunnel = Tunnel::new(&own.identity, &peer.key, own.place.to_wire(id.0));
+            }
+        }
         let len = line.tunnel.initiate(underlay.reserve(path, MIN_BUFFER));
         underlay.commit(len);
     }

@@ -1,10 +1,11 @@
 //! Tunnels: the WireGuard protocol (<https://www.wireguard.com/protocol/>), by boringtun.
 //!
-//! The only file that names boringtun, and that knows its sharp edges: it reads the clock itself, panics on short
+//! The only file that names boringtun, and that knows its sharp edges: it reads a [`clock`] by itself, panics on short
 //! buffers (so every method here asks for [`MIN_BUFFER`] more than the packet), wants its timers ticked, and keeps the
 //! index of a tunnel in the upper 24 bits of the session indices it puts on the wire. Its rate limiter is used only to check
 //! and to make the proofs in handshakes; which handshakes are let in is decided by [`peers`](crate::peers).
 
+pub mod clock;
 mod initiation;
 
 use std::fmt;
@@ -194,6 +195,7 @@ impl Tunnel {
     /// Starts a handshake unless one is under way. Writes to `buffer` of at least [`MIN_BUFFER`] bytes, and says how many
     /// bytes to send.
     pub fn begin(&mut self, buffer: &mut [u8]) -> usize {
+        clock::tick();
         written(&self.tunn.format_handshake_initiation(buffer, false))
     }
 
@@ -221,12 +223,14 @@ impl Tunnel {
     /// Starts a handshake, also when one is under way or a session exists: the other end may have lost it. Writes to
     /// `buffer` of at least [`MIN_BUFFER`] bytes, and says how many bytes to send.
     pub fn initiate(&mut self, buffer: &mut [u8]) -> usize {
+        clock::tick();
         written(&self.tunn.format_handshake_initiation(buffer, true))
     }
 
     /// Runs the protocol's timers, all in whole seconds. Writes to `buffer` of at least [`MIN_BUFFER`] bytes, and says
     /// how many bytes to send.
     pub fn handle_timeout(&mut self, buffer: &mut [u8]) -> usize {
+        clock::tick();
         let len = written(&self.tunn.update_timers(buffer));
         self.note_session();
         len
@@ -264,17 +268,6 @@ fn reason_of(error: &WireGuardError) -> DropReason {
         WireGuardError::NoCurrentSession | WireGuardError::WrongIndex => DropReason::UnknownSession,
         WireGuardError::InvalidPacket => DropReason::MalformedPacket,
         _ => DropReason::InvalidHandshake,
-    }
-}
-
-/// The clock of the simulation.
-#[cfg(feature = "virtual-clock")]
-pub mod clock {
-    use std::time::Duration;
-
-    /// Moves the clock that the tunnels of this thread read.
-    pub fn advance(by: Duration) {
-        mock_instant::MockClock::advance(by);
     }
 }
 

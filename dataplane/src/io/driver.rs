@@ -107,13 +107,14 @@ where
     let (stop, stopped) = oneshot::channel();
     let (finish, finished) = oneshot::channel();
     let counters = Arc::new(IoCounters::default());
-    let machine = Machine::new(node, underlay, overlay, (command_queue, events), Arc::clone(&counters));
+    let counted = Arc::clone(&counters);
     let thread = thread::Builder::new()
         .name("packets".to_owned())
         .spawn(move || {
             if let Err(error) = priority.take() {
                 tracing::info!(%error, "the packet thread has the priority of every other: it may have no more");
             }
+            let machine = Machine::new(node, underlay, overlay, (command_queue, events), counted);
             let result = runtime.block_on(run(machine, stopped));
             // Nobody may be waiting for it any more.
             drop(finish.send(result.map_err(DriverError::Port)));

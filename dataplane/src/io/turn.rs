@@ -2,13 +2,13 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use tokio::sync::mpsc;
 
 use super::counters::{IoCounters, Moved};
 use super::port::{OverlayPort, Progress, Received, UnderlayPort};
-use crate::{Effects, Node};
+use crate::{Effects, Node, tunnel};
 
 /// Batches from the underlay in one turn.
 const MAX_BATCHES: usize = 4;
@@ -36,15 +36,35 @@ pub(super) struct Machine<N: Node, U, O> {
     pub(super) held: Option<N::Event>,
     effects: Effects,
     counters: Arc<IoCounters>,
+    clock: Clock,
 }
 
-/// The one place of this package that reads the clock; all else is told the time.
-#[expect(clippy::disallowed_methods, reason = "the driver is the shell")]
-pub(super) fn clock() -> Instant {
-    Instant::now()
+/// The one place of this package that reads the clocks of the system; all else is told the time.
+#[derive(Debug)]
+struct Clock {
+    last: Instant,
+}
+
+impl Clock {
+    /// Begins on the thread that drives the node. Nothing later depends on the wall clock.
+    #[expect(clippy::disallowed_methods, reason = "the driver is the shell")]
+    fn begin() -> Self {
+        tunnel::clock::begin(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default());
+        Self { last: Instant::now() }
+    }
+
+    /// Now, for the node and for its tunnels.
+    #[expect(clippy::disallowed_methods, reason = "the driver is the shell")]
+    fn now(&mut self) -> Instant {
+        let now = Instant::now();
+        tunnel::clock::advance(now.saturating_duration_since(self.last));
+        self.last = now;
+        now
+    }
 }
 
 impl<N: Node, U: UnderlayPort, O: OverlayPort> Machine<N, U, O> {
+    /// On the thread that drives the node.
     pub(super) fn new(
         node: N,
         underlay: U,
@@ -53,7 +73,7 @@ impl<N: Node, U: UnderlayPort, O: OverlayPort> Machine<N, U, O> {
         counters: Arc<IoCounters>,
     ) -> Self {
         let effects = Effects::new(underlay.max_segments(), overlay.coalesce());
-        Self { node, underlay, overlay, commands, events, held: None, effects, counters }
+        Self { node, underlay, overlay, commands, events, held: None, effects, counters, clock: Clock::begin() }
     }
 
     /// Serves all sources once. `first` is a command that was waited for.
@@ -75,13 +95,15 @@ impl<N: Node, U: UnderlayPort, O: OverlayPort> Machine<N, U, O> {
     }
 
     /// Whether the node's time has come.
-    fn is_due(&self) -> bool {
-        self.node.poll_timeout().is_some_and(|at| at <= clock())
+    fn is_due(&mut self) -> bool {
+        let now = self.clock.now();
+        self.node.poll_timeout().is_some_and(|at| at <= now)
     }
 
     fn serve_timer(&mut self) {
         if self.is_due() {
-            self.node.handle_timeout(clock(), &mut self.effects);
+            let now = self.clock.now();
+            self.node.handle_timeout(now, &mut self.effects);
             self.flush();
         }
     }
@@ -90,7 +112,8 @@ impl<N: Node, U: UnderlayPort, O: OverlayPort> Machine<N, U, O> {
         let mut waiting = first;
         for _ in 0..MAX_COMMANDS {
             let Some(command) = waiting.take().or_else(|| self.commands.try_recv().ok()) else { return false };
-            self.node.handle_command(clock(), command, &mut self.effects);
+            let now = self.clock.now();
+            self.node.handle_command(now, command, &mut self.effects);
             self.flush();
         }
         true
@@ -98,8 +121,8 @@ impl<N: Node, U: UnderlayPort, O: OverlayPort> Machine<N, U, O> {
 
     fn serve_underlay(&mut self) -> io::Result<Again> {
         for _ in 0..MAX_BATCHES {
+            let now = self.clock.now();
             let Self { node, underlay, effects, counters, .. } = self;
-            let now = clock();
             let mut moved = Moved::default();
             let progress = underlay.receive(|received| match received {
                 Received::Datagrams { path, bytes, stride } => {
@@ -119,8 +142,8 @@ impl<N: Node, U: UnderlayPort, O: OverlayPort> Machine<N, U, O> {
 
     fn serve_overlay(&mut self) -> io::Result<Again> {
         for _ in 0..MAX_FRAMES {
+            let now = self.clock.now();
             let Self { node, overlay, effects, .. } = self;
-            let now = clock();
             let progress = overlay.receive(|header, frame| node.handle_overlay(now, header, frame, effects))?;
             if progress == Progress::Drained {
                 self.flush();

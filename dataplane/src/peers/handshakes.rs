@@ -107,7 +107,10 @@ impl<R> Peers<R> {
         }
         let stamp = own.identity.stamp(&initiation).ok_or(DropReason::InvalidHandshake)?;
         if !peer.newest.is_before(place, stamp) {
-            return Err(DropReason::InvalidHandshake);
+            // It may be a copy, or its maker's clock was set back: to a cookie, only its maker knows what to do.
+            let len = own.identity.cookie(path.remote.ip(), waiting.message(), underlay.reserve(path, MIN_BUFFER));
+            underlay.commit(len);
+            return Err(DropReason::StaleHandshake);
         }
         let was_asleep = self.wake(id, place);
         let received = self.open(now, (id, place), path, waiting.message(), reply, underlay);

@@ -8,6 +8,7 @@ use festoon_proto::address::link_local;
 
 use super::admission::Origin;
 use super::own_keys::{OwnKey, Place};
+use super::refusals::Refusals;
 use super::stamps::Newest;
 use crate::batch::UnderlayBatch;
 use crate::node::UnderlayPath;
@@ -38,6 +39,7 @@ pub(super) struct Line {
     pub(super) answered: Option<Instant>,
     /// We answered a handshake on it while another line was in use. The first packet shows that the peer has our answer.
     is_offered: bool,
+    pub(super) refusals: Refusals,
 }
 
 /// Where a peer is, and what came and went.
@@ -118,7 +120,13 @@ impl<R> Peer<R> {
     pub(super) fn wake(&mut self, own: &OwnKey, number: u32) -> (&mut Contact, &mut Line) {
         let line = self.lines[own.place.index()].get_or_insert_with(|| {
             let tunnel = Tunnel::new(&own.identity, &self.key, own.place.to_wire(number));
-            Box::new(Line { tunnel, link_local: own.link_local, answered: None, is_offered: false })
+            Box::new(Line {
+                tunnel,
+                link_local: own.link_local,
+                answered: None,
+                is_offered: false,
+                refusals: Refusals::default(),
+            })
         });
         (&mut self.contact, line)
     }

@@ -142,7 +142,7 @@ fn join(overlay: &mut Overlay<'_>, name: &str) -> anyhow::Result<f64> {
 }
 
 /// The round trip that so great a share of all requests did not exceed. One that was lost took for ever.
-fn percentile(ping: &EchoReport, share: f64) -> f64 {
+pub(super) fn percentile(ping: &EchoReport, share: f64) -> f64 {
     let mut trips: Vec<f64> =
         ping.echoes.iter().map(|echo| echo.reply_ms.map_or(f64::INFINITY, |at| at - echo.sent_ms)).collect();
     trips.sort_by(f64::total_cmp);

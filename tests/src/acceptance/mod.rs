@@ -7,6 +7,8 @@ mod bad_datagrams;
 mod bad_keys;
 mod bad_tokens;
 mod blackhole;
+mod burst;
+mod clocks;
 mod drain;
 mod events;
 mod flood;
@@ -52,7 +54,7 @@ struct Measurement {
     run: fn(&Lab, &mut Report) -> anyhow::Result<()>,
 }
 
-const ALL: [Measurement; 33] = [
+const ALL: [Measurement; 36] = [
     Measurement { name: "kill9", run: kill9::measure },
     Measurement { name: "blackhole", run: blackhole::measure },
     Measurement { name: "one_way", run: one_way::measure },
@@ -61,6 +63,7 @@ const ALL: [Measurement; 33] = [
     Measurement { name: "stopped", run: stopped::measure },
     Measurement { name: "asymmetric", run: asymmetric::measure },
     Measurement { name: "restart", run: restart::measure },
+    Measurement { name: "clocks", run: clocks::measure },
     Measurement { name: "leader_killed", run: leader::measure },
     Measurement { name: "registry_kills", run: registry_kills::measure },
     Measurement { name: "partition", run: partition::measure },
@@ -70,6 +73,8 @@ const ALL: [Measurement; 33] = [
     Measurement { name: "access", run: api::access },
     Measurement { name: "schemathesis", run: api::schemathesis },
     Measurement { name: "races", run: races::measure },
+    Measurement { name: "burst_idle", run: burst::idle },
+    Measurement { name: "burst_busy", run: burst::busy },
     Measurement { name: "events", run: events::measure },
     Measurement { name: "size", run: size::measure },
     Measurement { name: "webhooks", run: webhooks::measure },

@@ -111,7 +111,8 @@ fn spawn(router: &Router, device: &str, delay: Delay) -> anyhow::Result<Program>
         [format!("--delay-ms={}", ms(delay.delay)), format!("--jitter-ms={}", ms(delay.jitter))],
         [format!("--duplicate-percent={}", delay.duplicate_percent), format!("--seed={}", delay.seed)],
     ];
-    Program::spawn(&router.site, &router.namespace, device, &tool("festoon-labtool")?, args.as_flattened())
+    let at = (&*router.namespace, device);
+    Program::spawn(&router.site, at, Vec::new(), &tool("festoon-labtool")?, args.as_flattened())
 }
 
 fn select(flow: Flow) -> String {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::router::{Addresses, Router};
-use super::{Cloud, Namespace, Program, Site};
+use super::{Cloud, Namespace, Program, Site, WallClock};
 
 /// A host. Clones are the same host.
 #[derive(Debug, Clone)]
@@ -88,7 +88,22 @@ impl Host {
     /// # Errors
     /// When it cannot be started. One that does not exist shows in its log and its exit status.
     pub fn spawn<A: AsRef<OsStr>>(&self, program: impl AsRef<Path>, args: &[A]) -> anyhow::Result<Program> {
-        Program::spawn(&self.inner.site, &self.inner.namespace, &self.inner.name, program.as_ref(), args)
+        self.spawn_at(None, program, args)
+    }
+
+    /// The same, for a program with a wall clock of its own, if there is one.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn spawn_at<A: AsRef<OsStr>>(
+        &self,
+        clock: Option<&WallClock>,
+        program: impl AsRef<Path>,
+        args: &[A],
+    ) -> anyhow::Result<Program> {
+        let environment = clock.map(WallClock::environment).unwrap_or_default();
+        let Inner { site, namespace, name, .. } = &*self.inner;
+        Program::spawn(site, (namespace, name), environment, program.as_ref(), args)
     }
 
     /// Gives it new addresses in its own cloud and takes the old ones away, as a provider does to a home line. Its cable

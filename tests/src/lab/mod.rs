@@ -29,6 +29,7 @@ mod cloud;
 mod command;
 mod delay;
 mod fault;
+mod hogs;
 mod host;
 mod measure;
 mod namespace;
@@ -37,6 +38,7 @@ mod path;
 mod program;
 mod router;
 mod wait;
+mod wall_clock;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -51,6 +53,7 @@ pub use cloud::{Cloud, Internet};
 pub use command::tool;
 pub use delay::{Delay, Delayed};
 pub use fault::{Fault, Slowed};
+pub use hogs::Hogs;
 pub use host::Host;
 pub use measure::{Echo, Flood, Receiver, Stream, Tool};
 pub use namespace::Namespace;
@@ -58,6 +61,7 @@ pub use narrow::Narrowed;
 pub use path::Path;
 pub use program::{Program, log_tail};
 pub use wait::{wait_for, wait_until};
+pub use wall_clock::WallClock;
 
 /// Distinguishes the labs of one process.
 static LABS: AtomicU32 = AtomicU32::new(0);

@@ -30,8 +30,8 @@ pub struct Program {
 impl Program {
     pub(super) fn spawn<A: AsRef<OsStr>>(
         site: &Arc<Site>,
-        namespace: &Namespace,
-        host: &str,
+        (namespace, host): (&Namespace, &str),
+        environment: Vec<(&'static str, String)>,
         program: &Path,
         args: &[A],
     ) -> anyhow::Result<Self> {
@@ -44,6 +44,7 @@ impl Program {
             .args(["netns", "exec", namespace.name()])
             .arg(program)
             .args(args)
+            .envs(environment)
             .stdin(Stdio::piped())
             .stdout(output.try_clone()?)
             .stderr(output)

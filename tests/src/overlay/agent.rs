@@ -12,7 +12,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::status::AgentStatus;
 use super::{Manager, in_file, wait_until_slowly};
-use crate::lab::{Host, Program, tool};
+use crate::lab::{Host, Program, WallClock, tool};
 
 const START: Duration = Duration::from_secs(10);
 const END: Duration = Duration::from_secs(10);
@@ -28,6 +28,8 @@ pub struct Agent {
     name: String,
     state_dir: PathBuf,
     addresses: Vec<IpAddr>,
+    /// The wall clock that it starts with, if it has one of its own.
+    pub clock: Option<WallClock>,
     program: Option<Program>,
 }
 
@@ -38,7 +40,7 @@ impl Agent {
     /// What the program says; so for all that follow.
     pub fn join(host: &Host, name: &str, state_dir: PathBuf, token: &str) -> anyhow::Result<Self> {
         let (host, name) = (host.clone(), name.to_owned());
-        let mut agent = Self { host, name, state_dir, addresses: Vec::new(), program: None };
+        let mut agent = Self { host, name, state_dir, addresses: Vec::new(), clock: None, program: None };
         let token = in_file(agent.state_dir.parent().unwrap_or(Path::new(".")), token)?;
         agent.run(&["join", &token, "--name", &agent.name])?;
         agent.up()?;
@@ -52,7 +54,7 @@ impl Agent {
     /// When it does not start.
     pub fn resume(host: &Host, name: &str, state_dir: PathBuf) -> anyhow::Result<Self> {
         let (host, name) = (host.clone(), name.to_owned());
-        let mut agent = Self { host, name, state_dir, addresses: Vec::new(), program: None };
+        let mut agent = Self { host, name, state_dir, addresses: Vec::new(), clock: None, program: None };
         agent.up()?;
         agent.addresses = agent.status()?.addresses;
         Ok(agent)
@@ -125,7 +127,7 @@ impl Agent {
     pub fn up_with(&mut self, options: &[&str]) -> anyhow::Result<()> {
         let mut args = vec![format!("--state-dir={}", self.state_dir.display()), "up".to_owned()];
         args.extend(options.iter().map(|option| (*option).to_owned()));
-        self.program = Some(self.host.spawn(tool("festoon")?, &args)?);
+        self.program = Some(self.host.spawn_at(self.clock.as_ref(), tool("festoon")?, &args)?);
         self.program()?.wait_for_log(START, "the agent has started")?;
         wait_until_slowly(START, &format!("an answer of agent {}", self.name), || Ok(self.status().is_ok()))
     }

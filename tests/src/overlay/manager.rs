@@ -9,7 +9,7 @@ use anyhow::Context;
 use super::admin::Admin;
 use super::status::{Listed, ManagerStatus};
 use super::{in_file, wait_until_slowly};
-use crate::lab::{Host, Program, tool};
+use crate::lab::{Host, Program, WallClock, tool};
 
 const START: Duration = Duration::from_secs(10);
 const END: Duration = Duration::from_secs(20);
@@ -23,6 +23,8 @@ pub struct Manager {
     pub id: u16,
     name: String,
     data_dir: PathBuf,
+    /// The wall clock that it starts with, if it has one of its own.
+    pub clock: Option<WallClock>,
     program: Option<Program>,
 }
 
@@ -71,7 +73,8 @@ impl Manager {
     /// When it is not let in.
     pub fn witness(host: &Host, dir: PathBuf, me: &Introduction, token: &str) -> anyhow::Result<Self> {
         let token = in_file(dir.parent().unwrap_or(Path::new(".")), token)?;
-        let mut witness = Self { host: host.clone(), id: 0, name: me.name.clone(), data_dir: dir, program: None };
+        let mut witness =
+            Self { host: host.clone(), id: 0, name: me.name.clone(), data_dir: dir, clock: None, program: None };
         let (name, https) = (format!("--name={}", me.name), format!("--https={}", me.underlay));
         witness.run(&["witness", &token, &name, &https])?;
         witness.start_witness()?;
@@ -99,7 +102,8 @@ impl Manager {
     }
 
     fn enter(host: &Host, data_dir: PathBuf, me: &Introduction, args: &[String]) -> anyhow::Result<Self> {
-        let mut manager = Self { host: host.clone(), id: 0, name: me.name.clone(), data_dir, program: None };
+        let mut manager =
+            Self { host: host.clone(), id: 0, name: me.name.clone(), data_dir, clock: None, program: None };
         manager.run(args)?;
         manager.start()?;
         manager.id = manager.status()?.manager;
@@ -160,6 +164,12 @@ impl Manager {
         Admin::new(&self.data_dir)
     }
 
+    /// All it has printed since its last start.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.program.as_ref().map(Program::log).unwrap_or_default()
+    }
+
     /// Starts it and waits until it serves.
     ///
     /// # Errors
@@ -175,7 +185,8 @@ impl Manager {
     /// When there is no such program.
     pub fn spawn(&mut self) -> anyhow::Result<()> {
         let data_dir = format!("--data-dir={}", self.data_dir.display());
-        self.program = Some(self.host.spawn(tool("festoon-manager")?, &[data_dir, "serve".to_owned()])?);
+        let args = [data_dir, "serve".to_owned()];
+        self.program = Some(self.host.spawn_at(self.clock.as_ref(), tool("festoon-manager")?, &args)?);
         Ok(())
     }
 
