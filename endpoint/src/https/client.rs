@@ -39,6 +39,8 @@ pub enum RequestError {
         manager: SocketAddr,
         /// Why.
         reason: String,
+        /// It may be there and have too much to do: it gave no answer in time, or closed the connection.
+        may_pass: bool,
     },
     /// What answers is not a manager of this cluster.
     #[error("{manager}: it is not a manager of this cluster, or this host's clock is wrong: {reason}")]
@@ -69,6 +71,11 @@ pub enum RequestError {
 }
 
 impl RequestError {
+    /// Whether the same request may be answered soon.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::Failed { .. } | Self::Unreachable { may_pass: true, .. })
+    }
+
     /// Whether the manager does not know the endpoint any more.
     pub fn is_removed(&self) -> bool {
         let removed = [StatusCode::UNAUTHORIZED.as_u16(), StatusCode::GONE.as_u16()];
@@ -226,7 +233,7 @@ impl Client {
             return RequestError::Untrusted { manager, reason: certificate.to_string() };
         }
         let reason = if error.is_timeout() { "no answer in time".into() } else { innermost(error).to_string() };
-        RequestError::Unreachable { manager, reason }
+        RequestError::Unreachable { manager, reason, may_pass: error.is_timeout() || is_closed(error) }
     }
 }
 
@@ -268,6 +275,12 @@ fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn
 
 fn innermost<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
     causes(error).last().unwrap_or(error)
+}
+
+/// Whether the other end was there and then closed the connection.
+fn is_closed(error: &reqwest::Error) -> bool {
+    let closed = [io::ErrorKind::ConnectionReset, io::ErrorKind::UnexpectedEof, io::ErrorKind::BrokenPipe];
+    causes(error).filter_map(|cause| cause.downcast_ref::<io::Error>()).any(|cause| closed.contains(&cause.kind()))
 }
 
 fn certificate_error(error: &reqwest::Error) -> Option<&CertificateError> {

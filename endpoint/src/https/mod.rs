@@ -27,6 +27,11 @@ impl AskError {
         matches!(self, Self::Refused(error) if error.is_removed())
     }
 
+    /// Whether the same request may be answered soon.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::NoAnswer(errors) if errors.iter().any(RequestError::may_pass))
+    }
+
     /// Whether a manager says that the endpoint was removed for good, whatever its credential is.
     pub fn is_gone(&self) -> bool {
         matches!(self, Self::Refused(error) if error.is_gone())

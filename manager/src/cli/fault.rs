@@ -75,7 +75,7 @@ fn of_client(error: &ClientError) -> Exit {
     match error {
         ClientError::NotRunning(_) | ClientError::Unreachable(_) | ClientError::NoAnswer => Exit::Unreachable,
         ClientError::NotAllowed(_) | ClientError::BadCredential | ClientError::Unconfirmed(_) => Exit::NotAllowed,
-        ClientError::Output(_) | ClientError::Nonsense => Exit::Failed,
+        ClientError::Output(_) | ClientError::Nonsense | ClientError::Busy { .. } => Exit::Failed,
         ClientError::Refused(problem) => match problem.status {
             401 | 403 => Exit::NotAllowed,
             404 => Exit::NotFound,

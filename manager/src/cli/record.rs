@@ -127,7 +127,8 @@ pub(super) fn now() -> Time {
 
 /// `name (id)`.
 pub(super) fn titled(name: &str, id: impl Display) -> String {
-    format!("{name} ({id})")
+    let id = id.to_string();
+    if name == id { id } else { format!("{name} ({id})") }
 }
 
 /// What to list.
@@ -141,16 +142,24 @@ pub(super) struct ListArgs {
     watch: bool,
 }
 
+/// What is said instead of a table if a filter leaves nothing.
+const NO_MATCH: &str = "Nothing matches this filter.";
+
 pub(super) fn table<T: Row>(items: &[T], names: &Names) -> Table {
-    Table::new(T::COLUMNS, T::EMPTY).rows(items.iter().map(|item| item.row(names)))
+    table_or::<T>(items, names, T::EMPTY)
+}
+
+fn table_or<T: Row>(items: &[T], names: &Names, empty: &'static str) -> Table {
+    Table::new(T::COLUMNS, empty).rows(items.iter().map(|item| item.row(names)))
 }
 
 impl Session {
     /// Lists what `query` gives.
     pub(super) async fn list<T: Row>(&self, query: &Query, args: &ListArgs) -> anyhow::Result<()> {
+        let empty = if query.is_filtered() { NO_MATCH } else { T::EMPTY };
         let load = async || {
             let items: Vec<T> = self.client.list(query, args.limit).await?;
-            let table = table(&items, &self.names().await);
+            let table = table_or(&items, &self.names().await, empty);
             Ok((items, table))
         };
         self.print_or_watch(load, args.watch).await

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use festoon_api::Problem;
 
@@ -19,6 +20,14 @@ pub(in crate::cli) enum ClientError {
     /// The manager refuses.
     #[error("{}", .0.title)]
     Refused(Problem),
+    /// The manager has had too much to do for long.
+    #[error("{} (tried again for {} s)", .problem.title, .waited.as_secs())]
+    Busy {
+        /// What it says.
+        problem: Problem,
+        /// How long.
+        waited: Duration,
+    },
     /// None of the servers answers.
     #[error("no manager answers: {0}")]
     Unreachable(String),

@@ -28,6 +28,7 @@ use hyper::client::conn::http1::SendRequest;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::Mutex;
+use tokio::time::{Instant, sleep};
 
 pub(super) use choose::Connection;
 pub(super) use error::ClientError;
@@ -43,6 +44,11 @@ use server::Way;
 const LIMIT: Duration = Duration::from_secs(10);
 /// All endpoints are moved away, or the registry is written anew.
 const LONG_LIMIT: Duration = Duration::from_secs(60);
+/// How long managers that have too much to do are asked again, and how often. They may have let it wait for some seconds each time.
+const PATIENCE: Duration = Duration::from_secs(30);
+const BUSY_PAUSE: Duration = Duration::from_secs(1);
+/// What they say then.
+const BUSY: &str = "busy";
 const AGENT: &str = concat!("festoon-manager/", env!("CARGO_PKG_VERSION"));
 const MAX_ANSWER: usize = 64 * 1024 * 1024;
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -233,7 +239,23 @@ impl Client {
     }
 
     async fn bytes(&self, ask: &Ask) -> Result<Vec<u8>, ClientError> {
-        self.confirmed(async || self.bytes_once(ask).await).await
+        self.confirmed(async || self.bytes_in_turn(ask).await).await
+    }
+
+    /// Managers that have too much to do say so before they do anything. They are asked again for a while.
+    async fn bytes_in_turn(&self, ask: &Ask) -> Result<Vec<u8>, ClientError> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.bytes_once(ask).await {
+                Err(ClientError::Refused(problem)) if problem.kind == BUSY => {
+                    if Instant::now() + BUSY_PAUSE > deadline {
+                        return Err(ClientError::Busy { problem, waited: PATIENCE });
+                    }
+                    sleep(BUSY_PAUSE).await;
+                }
+                answer => return answer,
+            }
+        }
     }
 
     /// A person who is asked in between may take as long as it takes.

@@ -23,6 +23,11 @@ impl Query {
         self
     }
 
+    /// Whether it asks for some of all that is there.
+    pub(in crate::cli) fn is_filtered(&self) -> bool {
+        self.0.contains('?')
+    }
+
     /// As a request has it.
     pub(in crate::cli) fn as_str(&self) -> &str {
         &self.0
