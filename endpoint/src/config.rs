@@ -6,6 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::Args;
+use clap::builder::BoolishValueParser;
 use ipnet::IpNet;
 
 use crate::host::{Consent, Protection};
@@ -35,7 +36,7 @@ pub struct Config {
     pub listen_port: u16,
 
     /// Send and receive packets one by one, for network drivers that get joined ones wrong; slower
-    #[arg(long, global = true, env = "FESTOON_NO_SEGMENTATION")]
+    #[arg(long, global = true, env = "FESTOON_NO_SEGMENTATION", value_parser = BoolishValueParser::new())]
     pub no_segmentation: bool,
 
     /// A prefix behind this host that it would carry packets to, once an admin approves it; again for more. The host has to

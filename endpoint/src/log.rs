@@ -59,10 +59,11 @@ impl Write for LastLines {
 pub fn start() -> LastLines {
     let last = LastLines::default();
     let memory = last.clone();
+    let wanted = std::env::var("FESTOON_LOG").unwrap_or_default();
+    // What matters of tunnels, the agent says itself.
     let filter = EnvFilter::builder()
-        .with_env_var("FESTOON_LOG")
         .with_default_directive(LevelFilter::INFO.into())
-        .from_env_lossy();
+        .parse_lossy(format!("boringtun=off,{wanted}"));
     let shown = layer().with_writer(|| HarmlessLines(io::stderr())).with_target(false).with_ansi(false);
     // The journal has its own clock.
     let has_clock = std::env::var_os("JOURNAL_STREAM").is_some();

@@ -34,6 +34,7 @@ use crate::metrics::Metrics;
 use crate::node::status::Status;
 use crate::node::{Command, EndpointNode, Event, NodeConfig, NodeKeys};
 use crate::offer::Offerer;
+use crate::output::titled;
 use crate::refresh::{Refresher, Want};
 use crate::rotate::{DEFAULT_OVERLAP, Rotation, Rotator};
 use crate::state::{HostRecord, Membership, StateDir};
@@ -428,7 +429,7 @@ impl Session {
 
     fn manager(&self, id: ManagerId) -> String {
         let info = self.map.managers.iter().find(|manager| manager.id == id);
-        info.map_or_else(|| id.to_string(), |manager| format!("{} ({id})", manager.name))
+        info.map_or_else(|| id.to_string(), |manager| titled(&manager.name, id))
     }
 
     /// Ends. Takes everything back unless overlay traffic is to be kept from leaving in the clear until the next start.
@@ -466,10 +467,13 @@ impl Signals {
 
     /// A person at a terminal means the end by it; a service manager may be about to start the agent again.
     async fn any(&mut self) -> End {
-        tokio::select! {
-            _ = self.terminate.recv() => End::KeepClosed,
-            _ = self.interrupt.recv() => End::TakeBack,
-            _ = self.hangup.recv() => End::KeepClosed,
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return End::KeepClosed,
+                _ = self.interrupt.recv() => return End::TakeBack,
+                // Whoever sends it has other settings, or closed the terminal.
+                _ = self.hangup.recv() => tracing::warn!("SIGHUP: settings are read at the start: restart the agent for others"),
+            }
         }
     }
 }

@@ -128,3 +128,32 @@ fn a_second_user_of_the_state_is_refused() {
     let error = complaint(directory.path(), &["up"]);
     assert!(error.contains("another festoon uses"), "{error}");
 }
+
+#[test]
+fn an_output_that_nobody_reads_is_no_error() {
+    let state = tempfile::tempdir().unwrap();
+    for arguments in [&["version"][..], &["down"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_festoon"));
+        command.env_clear().arg("--state-dir").arg(state.path()).args(arguments).stdout(writer);
+        let output = command.output().unwrap();
+        assert!(output.status.success() && output.stderr.is_empty(), "{arguments:?} {output:?}");
+    }
+}
+
+#[test]
+fn a_variable_that_is_empty_is_not_set_and_a_switch_takes_every_word_for_yes_and_no() {
+    let state = tempfile::tempdir().unwrap();
+    let run = |name: &str, value: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_festoon"));
+        command.env_clear().env(name, value).arg("--state-dir").arg(state.path()).arg("version").output().unwrap()
+    };
+    for name in ["FESTOON_LISTEN_PORT", "FESTOON_ROUTES", "FESTOON_METRICS", "FESTOON_NO_SEGMENTATION"] {
+        assert!(run(name, "").status.success(), "{name}");
+    }
+    for word in ["1", "0", "true", "false", "yes", "no"] {
+        assert!(run("FESTOON_NO_SEGMENTATION", word).status.success(), "{word}");
+    }
+    assert_eq!(run("FESTOON_NO_SEGMENTATION", "perhaps").status.code(), Some(2));
+}

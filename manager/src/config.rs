@@ -67,6 +67,19 @@ pub enum ConfigError {
 }
 
 impl Config {
+    /// The names of the parts in which this one differs from another.
+    pub fn differences(&self, other: &Self) -> Vec<&'static str> {
+        let parts = [
+            ("underlay", self.underlay == other.underlay),
+            ("https", self.https == other.https),
+            ("snapshots", self.snapshots == other.snapshots),
+            ("metrics", self.metrics == other.metrics),
+            ("delivery", self.delivery == other.delivery),
+            ("log", self.log == other.log),
+        ];
+        parts.into_iter().filter(|(_, is_same)| !is_same).map(|(name, _)| name).collect()
+    }
+
     /// From `path`; the defaults without one.
     pub fn load(path: Option<&Path>) -> Result<Self, ConfigError> {
         let Some(path) = path else { return Ok(Self::default()) };

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use festoon_manager::cli::{Cli, exit_code, run};
-use festoon_proto::harmless::harmless;
+use festoon_proto::harmless::{harmless, one_line};
 
 fn main() -> ExitCode {
     if let Err(error) = festoon_secrets::keep_memory_private() {
@@ -28,7 +28,7 @@ fn main() -> ExitCode {
 /// One line, whatever lies behind it. Nothing if nobody reads the output any more.
 fn fail(error: &anyhow::Error) -> ExitCode {
     let Some(code) = exit_code(error) else { return ExitCode::SUCCESS };
-    let text = format!("{error:#}").lines().map(str::trim).collect::<Vec<_>>().join(" ");
+    let text = one_line(error.chain().map(ToString::to_string));
     eprintln!("festoon-manager: {}", harmless(&text));
     code
 }

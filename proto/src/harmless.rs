@@ -64,6 +64,16 @@ impl<W: Write> Write for HarmlessLines<W> {
     }
 }
 
+/// An error and its causes in one line. Some errors name their cause in their own words: it is not said twice.
+pub fn one_line(causes: impl Iterator<Item = String>) -> String {
+    let line = causes.fold(String::new(), |line, cause| match line.as_str() {
+        "" => cause,
+        said if said.contains(&cause) => line,
+        _ => format!("{line}: {cause}"),
+    });
+    line.lines().map(str::trim).collect::<Vec<_>>().join(" ")
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -102,5 +112,12 @@ mod tests {
             prop_assert_eq!(matches!(shown, Cow::Borrowed(_)), text.chars().all(is_harmless));
             prop_assert!(harmless_lines(&text).chars().all(|c| c == '\n' || is_harmless(c)));
         }
+    }
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let line = |causes: &[&str]| one_line(causes.iter().map(|cause| (*cause).to_owned()));
+        assert_eq!(line(&["cannot join", "m1: refused", "refused"]), "cannot join: m1: refused");
+        assert_eq!(line(&["not\n  there", "not\n  there"]), "not there");
     }
 }

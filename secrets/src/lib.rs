@@ -4,9 +4,11 @@
 //! its history. So both programs take a secret in the same three ways, which [`Source`] reads: from the standard input (`-`), from
 //! a file (`@FILE`), and from a variable of the environment. One that is given as an argument all the same works, with a warning.
 
+mod environment;
 mod process;
 mod source;
 
+pub use environment::ignore_empty_variables;
 pub use process::keep_memory_private;
 pub use source::{Secret, Source, SourceError, variable};
 

@@ -128,11 +128,7 @@ pub(super) fn run_ping(config: &Config, args: &PingArgs) -> anyhow::Result<ExitC
     let map = StateDir::new(&config.state_dir).map()?;
     let pace = Pace { count: args.count, interval: args.interval, patience: args.timeout };
     let is_table = args.output == Output::Table;
-    let say = |line: &str| {
-        if is_table {
-            output::say(line);
-        }
-    };
+    let say = |line: &str| if is_table { output::say(line) } else { Ok(()) };
     let report = single_threaded()?.block_on(ping(&prober, &map, &args.target, pace, say))?;
     args.output.print(&report)?;
     Ok(if report.summary.received > 0 { ExitCode::SUCCESS } else { ExitCode::from(NO_GOOD) })
@@ -164,7 +160,7 @@ pub(super) fn run_bundle(config: &Config, output: Option<PathBuf>) -> anyhow::Re
     let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
     let file = file.with_context(|| format!("cannot make {}: name another with -o", path.display()))?;
     bundle::write(&entries, &root, unix_s, file)?;
-    output::say(&format!("{}: {} files. Look at INDEX in it before you hand it on", path.display(), entries.len()));
+    output::say(&format!("{}: {} files. Look at INDEX in it before you hand it on", path.display(), entries.len()))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -8,9 +8,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use clap_complete::Shell;
-use festoon_secrets::Source;
+use festoon_proto::harmless;
+use festoon_secrets::{Source, ignore_empty_variables};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::config::{Config, duration};
@@ -106,6 +107,14 @@ enum Command {
     Version,
 }
 
+impl Cli {
+    /// What the command line says. Ends the program if that makes no sense, or asks for help.
+    pub fn from_line() -> Self {
+        let matches = ignore_empty_variables(Self::command()).get_matches();
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.format(&mut Self::command()).exit())
+    }
+}
+
 /// Does what the command line says.
 pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let config = cli.config;
@@ -121,18 +130,14 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Debug(DebugCommand::Bundle { output }) => return diagnose::run_bundle(&config, output),
         Command::Completions { shell } => manual::completions(shell)?,
         Command::Man { directory } => manual::write(&directory)?,
-        Command::Version => println!("festoon {}", env!("CARGO_PKG_VERSION")),
+        Command::Version => say(concat!("festoon ", env!("CARGO_PKG_VERSION")))?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// An error and its causes in one line. Some errors name their cause in their own words: it is not said twice.
+/// An error and its causes in one line.
 pub fn one_line(error: &anyhow::Error) -> String {
-    error.chain().map(ToString::to_string).fold(String::new(), |line, cause| match line.as_str() {
-        "" => cause,
-        said if said.contains(&cause) => line,
-        _ => format!("{line}: {cause}"),
-    })
+    harmless::one_line(error.chain().map(ToString::to_string))
 }
 
 fn run_join(config: &Config, token: Option<&Source>, name: Option<String>) -> anyhow::Result<()> {
@@ -140,15 +145,15 @@ fn run_join(config: &Config, token: Option<&Source>, name: Option<String>) -> an
     let token = Source::read(token, TOKEN, TOKEN_VARIABLE)?;
     let map = single_threaded()?.block_on(join(config, &token, name))?;
     let addresses: Vec<String> = map.addresses.iter().map(ToString::to_string).collect();
-    say(&format!("joined {} as {} ({}): {}", map.network.name, map.name, map.endpoint, addresses.join(", ")));
+    say(&format!("joined {} as {} ({}): {}", map.network.name, map.name, map.endpoint, addresses.join(", ")))?;
     if config.is_system_agent() && systemd::has_unit() {
         anyhow::ensure!(
             systemd::enable(),
             "joined, but systemd did not start the agent: see `systemctl status festoon`"
         );
-        println!("the agent is running: see `festoon status`");
+        say("the agent is running: see `festoon status`")?;
     } else {
-        println!("next: festoon{} up", config.options());
+        say(&format!("next: festoon{} up", config.options()))?;
     }
     Ok(())
 }
@@ -161,18 +166,15 @@ fn run_up(config: &Config) -> anyhow::Result<()> {
 
 fn run_down(config: &Config) -> anyhow::Result<()> {
     match control::down(&config.socket()) {
-        Ok(()) => println!("the agent has stopped"),
+        Ok(()) => say("the agent has stopped")?,
         Err(ControlError::NotRunning) => {
             let interface = StateDir::new(&config.state_dir).used_interface(&config.interface);
             let left = single_threaded()?.block_on(host::clean(&interface))?;
-            println!(
-                "the agent is not running{}",
-                if left {
-                    "; the addresses, routes and packet filter that it left on this host are removed"
-                } else {
-                    ""
-                }
-            );
+            say(if left {
+                "the agent is not running; the addresses, routes and packet filter that it left on this host are removed"
+            } else {
+                "the agent is not running"
+            })?;
         }
         Err(error) => return Err(error.into()),
     }
@@ -185,10 +187,10 @@ fn run_leave(config: &Config, force: bool) -> anyhow::Result<()> {
         warn("systemd did not disable the agent: run `systemctl disable festoon`");
     }
     match left {
-        Left::Everywhere => println!("this host has left the overlay"),
-        Left::AlreadyRemoved => println!("an admin had removed this host; its keys are forgotten now"),
+        Left::Everywhere => say("this host has left the overlay")?,
+        Left::AlreadyRemoved => say("an admin had removed this host; its keys are forgotten now")?,
         Left::OnlyHere(reason) => {
-            println!("the overlay is forgotten on this host; an admin must remove its endpoint");
+            say("the overlay is forgotten on this host; an admin must remove its endpoint")?;
             if let Some(reason) = reason {
                 warn(&reason.to_string());
             }
@@ -199,7 +201,7 @@ fn run_leave(config: &Config, force: bool) -> anyhow::Result<()> {
 
 fn run_rotate_key(config: &Config, overlap: Duration) -> anyhow::Result<ExitCode> {
     match control::rotate_key(&config.socket(), overlap) {
-        Ok(key) => println!("the key of this endpoint is {key} from now on"),
+        Ok(key) => say(&format!("the key of this endpoint is {key} from now on"))?,
         Err(ControlError::NotRunning) => return Ok(say_not_running(config)),
         Err(error) => return Err(error.into()),
     }

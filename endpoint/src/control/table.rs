@@ -7,6 +7,7 @@ use festoon_proto::harmless::harmless;
 use super::AgentStatus;
 use crate::host::{Code, Protection};
 use crate::node::status::ManagerStatus;
+use crate::output::titled;
 
 impl Display for AgentStatus {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -88,7 +89,7 @@ pub(crate) fn line(f: &mut Formatter<'_>, label: &str, value: impl Display) -> f
 }
 
 fn named(manager: &ManagerStatus) -> String {
-    format!("{} ({})", harmless(&manager.name), manager.id)
+    titled(&manager.name, manager.id)
 }
 
 fn list(items: impl Iterator<Item = impl Display>) -> String {

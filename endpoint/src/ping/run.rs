@@ -1,5 +1,6 @@
 //! Asks again and again. The one task may be cancelled at any point; Ctrl-C ends it early, with the summary.
 
+use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -39,17 +40,18 @@ pub async fn ping(
     map: &EndpointMap,
     name: &str,
     pace: Pace,
-    mut say: impl FnMut(&str),
+    mut say: impl FnMut(&str) -> io::Result<()>,
 ) -> anyhow::Result<Report> {
     let target = resolve(name, map, prober.status().await?.active).await?;
     let (asked, from) = open(target, map)?;
     let meant = matches!(target, Target::Address(_)) && from != name;
-    say(&format!("asking {from}{}", if meant { format!(" for {name}") } else { String::new() }));
+    say(&format!("asking {from}{}", if meant { format!(" for {name}") } else { String::new() }))?;
     let mut replies = Vec::new();
     tokio::select! {
         asked = ask_all(prober, &asked, pace, |reply| {
-            say(&reply_line(&reply, &from, map));
+            say(&reply_line(&reply, &from, map))?;
             replies.push(reply);
+            Ok(())
         }) => asked?,
         _ = tokio::signal::ctrl_c() => {}
     }
@@ -83,7 +85,12 @@ fn open(target: Target, map: &EndpointMap) -> anyhow::Result<(Asked, String)> {
     })
 }
 
-async fn ask_all(prober: &Prober, asked: &Asked, pace: Pace, mut done: impl FnMut(Reply)) -> anyhow::Result<()> {
+async fn ask_all(
+    prober: &Prober,
+    asked: &Asked,
+    pace: Pace,
+    mut done: impl FnMut(Reply) -> io::Result<()>,
+) -> anyhow::Result<()> {
     for sequence in 1..=pace.count {
         let start = Instant::now();
         // Asked first: if it moves meanwhile, the next request says so.
@@ -93,7 +100,7 @@ async fn ask_all(prober: &Prober, asked: &Asked, pace: Pace, mut done: impl FnMu
         };
         let rtt = ask(prober, asked, sequence, pace.patience).await?;
         let rtt_us = rtt.map(|rtt| u32::try_from(rtt.as_micros()).unwrap_or(u32::MAX));
-        done(Reply { sequence, rtt_us, via });
+        done(Reply { sequence, rtt_us, via })?;
         if sequence < pace.count {
             sleep_until(start + pace.interval).await;
         }
@@ -115,7 +122,7 @@ async fn ask(prober: &Prober, asked: &Asked, sequence: u32, patience: Duration) 
     }
 }
 
-fn is_no_way(error: &std::io::Error) -> bool {
+fn is_no_way(error: &io::Error) -> bool {
     use std::io::ErrorKind::{ConnectionRefused, HostUnreachable, NetworkUnreachable};
     [ConnectionRefused, HostUnreachable, NetworkUnreachable].contains(&error.kind())
 }

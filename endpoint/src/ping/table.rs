@@ -6,6 +6,7 @@ use festoon_proto::map::EndpointMap;
 
 use super::{Reply, Report, Summary};
 use crate::control::Millis;
+use crate::output::titled;
 use festoon_proto::ManagerId;
 
 /// The line for one request.
@@ -20,7 +21,7 @@ pub(super) fn reply_line(reply: &Reply, from: &str, map: &EndpointMap) -> String
 /// A manager, by name if the map has it.
 pub(super) fn manager(id: ManagerId, map: &EndpointMap) -> String {
     let known = map.managers.iter().find(|manager| manager.id == id);
-    known.map_or_else(|| id.to_string(), |known| format!("{} ({id})", known.name))
+    known.map_or_else(|| id.to_string(), |known| titled(&known.name, id))
 }
 
 impl Display for Report {

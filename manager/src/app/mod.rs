@@ -9,6 +9,7 @@
 mod base;
 mod carrier;
 mod hosts;
+mod reload;
 mod stop;
 
 use std::pin::pin;
@@ -31,7 +32,10 @@ use crate::local::{self, Leave};
 use crate::own_key::OwnKey;
 use base::Base;
 use carrier::{Carrier, follow, remove_ephemeral};
+use reload::Reload;
 use stop::Stop;
+
+pub use reload::Settings;
 
 /// How long a manager that has joined without reaching the registry waits for its first copy.
 const FIRST_COPY: Duration = Duration::from_secs(60);
@@ -39,8 +43,9 @@ const FIRST_COPY: Duration = Duration::from_secs(60);
 const REMOVED: &str = "this manager was removed from the cluster: join it again, with another --data-dir";
 
 /// Runs the manager until it is asked to stop, or has left its cluster.
-pub async fn serve(data: DataDir, config: Config) -> anyhow::Result<()> {
-    let mut stop = Stop::listen()?;
+pub async fn serve(data: DataDir, settings: Settings) -> anyhow::Result<()> {
+    let (mut stop, config) = (Stop::listen()?, settings.config.clone());
+    let reload = Reload::listen(settings)?;
     let mut base = base::start(&data, &config).await?;
     let (me, cluster) = (base.me, base.cluster.clone());
     let state = tokio::select! {
@@ -73,6 +78,7 @@ pub async fn serve(data: DataDir, config: Config) -> anyhow::Result<()> {
             ended = follow(&cluster, me, state, node.clone()) => ended,
             error = hosts::know_agents(node.clone(), known) => Err(error),
             error = remove_ephemeral(cluster.clone(), node) => Err(error),
+            never = reload.run() => match never {},
         }
     });
     let end = Box::pin(until_end(work, &mut stop, &mut leaving, &mut carrier, &cluster)).await?;

@@ -8,7 +8,7 @@ use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser};
 use clap_complete::Shell;
 use festoon_control::registry::{DEFAULT_MTU, MAX_TOKEN_MS, TokenError};
 use festoon_proto::address::{HTTPS_PORT, UNDERLAY_PORT};
-use festoon_secrets::Source;
+use festoon_secrets::{Source, ignore_empty_variables};
 use ipnet::IpNet;
 
 use super::api_tokens::ApiTokensCommand;
@@ -48,10 +48,12 @@ pub struct Cli {
 impl Cli {
     /// What the command line says. Ends the program if that makes no sense, or asks for help.
     pub fn from_line() -> Self {
-        let matches = Self::command().get_matches();
+        let matches = ignore_empty_variables(Self::command()).get_matches();
         match Self::from_arg_matches(&matches) {
             Ok(cli) => {
-                let connection = cli.connection.chosen_by(&matches, |name| std::env::var(name).ok());
+                let connection = cli
+                    .connection
+                    .chosen_by(&matches, |name| std::env::var(name).ok().filter(|value| !value.is_empty()));
                 Self { connection, ..cli }
             }
             Err(error) => error.format(&mut Self::command()).exit(),

@@ -95,10 +95,10 @@ async fn run_here(
         Subcommand::Init(args) => init::run(root, args).await,
         Subcommand::Join(args) => join::full(root, args).await,
         Subcommand::Witness(args) => join::witness(root, args).await,
-        Subcommand::Serve { config } => {
-            let config = Config::load(config.as_deref())?;
-            telemetry::start(&config.log);
-            app::serve(DataDir::open(root)?, config).await
+        Subcommand::Serve { config: path } => {
+            let config = Config::load(path.as_deref())?;
+            let filter = telemetry::start(&config.log);
+            app::serve(DataDir::open(root)?, app::Settings { path, config, filter }).await
         }
         Subcommand::Snapshots(command) => snapshot::run_here(root, command).await,
         Subcommand::Ca(command) => ca::run(root, command, output, is_sure).await,

@@ -65,7 +65,7 @@ pub(super) async fn run(session: &Session, command: OidcCommand) -> anyhow::Resu
 /// Sees that it is meant, if something is `lost` of what users get in by.
 fn see_that_it_is_meant(session: &Session, settings: &Settings, lost: &[String]) -> anyhow::Result<()> {
     let issuer = settings.oidc.as_ref().map_or("-", |oidc| &oidc.issuer);
-    let cost = format!("users may not get in at {issuer} any more: without {}", lost.join(", without "));
+    let cost = format!("this removes {}; users who log in at {issuer} may be locked out", lost.join(", "));
     confirm(&cost, session.is_sure || lost.is_empty())
 }
 
@@ -77,9 +77,9 @@ impl Provider {
         let is_gone = |scope: &&String| !self.scopes.contains(scope);
         let scopes = before.scopes.iter().filter(is_gone).map(|scope| format!("scope {scope}"));
         [
-            (is_other_issuer, "that provider".to_owned()),
+            (is_other_issuer, "the provider".to_owned()),
             (is_other_client, format!("client {}", before.client_id)),
-            (is_other_secret && before.client_secret, "the client's secret of now".to_owned()),
+            (is_other_secret && before.client_secret, "the present client secret".to_owned()),
         ]
         .into_iter()
         .filter_map(|(is_lost, what)| is_lost.then_some(what))

@@ -71,9 +71,9 @@ fn refused(quorum: usize, voters: usize) -> String {
 fn spare(spare: usize, is_alone: bool) -> String {
     match spare {
         _ if is_alone => "a single copy: take snapshots, or let another manager join".to_owned(),
-        0 => "the next manager lost stops changes, and nothing else".to_owned(),
-        1 => "one manager may be lost at no cost".to_owned(),
-        spare => format!("{spare} managers may be lost at no cost"),
+        0 => "no spare manager: if one more fails, the registry can't be changed (traffic continues)".to_owned(),
+        1 => "one more manager may fail".to_owned(),
+        spare => format!("{spare} more managers may fail"),
     }
 }
 

@@ -64,7 +64,7 @@ async fn what_was_acknowledged_survives_kills_and_nothing_is_given_twice() {
     let first = Manager::init("m1").started().await;
     let second = Manager::join("m2", &first).await;
     let third = Manager::join("m3", &second).await;
-    until("three vote", || third.must(&["status"]).contains("one manager may be lost at no cost")).await;
+    until("three vote", || third.must(&["status"]).contains("one more manager may fail")).await;
     let mut managers = [first, second, third];
     let roots: Vec<PathBuf> = managers.iter().map(|manager| manager.root.clone()).collect();
     let stop = AtomicBool::new(false);

@@ -176,7 +176,7 @@ async fn what_destroys_is_done_once_a_person_says_yes() {
         ("y\n", 0, "laptop (e1) is removed"),
     ] {
         let mut terminal = Terminal::new(&desk, &["endpoints", "remove", "laptop"]);
-        terminal.shows("Go on? [y/N] ").await;
+        terminal.shows("Continue? [y/N] ").await;
         terminal.types(answer);
         assert_eq!(terminal.ended().await.code(), Some(code), "{answer:?}");
         terminal.shows(said).await;

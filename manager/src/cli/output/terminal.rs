@@ -33,7 +33,7 @@ pub(in crate::cli) fn confirm(what: &str, is_sure: bool) -> anyhow::Result<()> {
     if !is_interactive() {
         return Err(Fault::Unconfirmed(what.to_owned()).into());
     }
-    let answer = ask(&format!("{what}. Go on? [y/N] "))?;
+    let answer = ask(&format!("{what}. Continue? [y/N] "))?;
     match matches!(answer.to_ascii_lowercase().as_str(), "y" | "yes") {
         true => Ok(()),
         false => Err(Fault::Declined.into()),
