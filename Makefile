@@ -8,7 +8,7 @@ FUZZ_SECONDS = 5
 # Worlds of each kind that `make seeds` makes, and the first of them.
 SEEDS = 3000
 FIRST_SEED = 0
-# Never with --workspace: the simulation's virtual clock must not get into the programs.
+# Never with --workspace: the simulation is built with another tokio.
 PROGRAMS = -p festoon-manager -p festoon-endpoint -p festoon-tests
 
 # Shows a failover in a lab of its own. KEEP=1 leaves the lab up.
@@ -52,7 +52,7 @@ needs:
 programs:
 	$(CARGO) build --release $(PROGRAMS)
 
-# By itself, for it has another clock than the programs; and so that tokio draws from the seed too.
+# By itself, so that tokio draws from the seed too.
 simulation:
 	RUSTFLAGS='--cfg tokio_unstable' $(CARGO) build --release -p festoon-sim
 
