@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use festoon_proto::harmless::HarmlessLines;
 use tracing::Level;
-use tracing_subscriber::filter::{LevelFilter, filter_fn};
+use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::fmt::layer;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -59,11 +59,9 @@ impl Write for LastLines {
 pub fn start() -> LastLines {
     let last = LastLines::default();
     let memory = last.clone();
-    let wanted = std::env::var("FESTOON_LOG").unwrap_or_default();
+    let wanted = std::env::var("FESTOON_LOG").ok().filter(|filter| !filter.is_empty());
     // What matters of tunnels, the agent says itself.
-    let filter = EnvFilter::builder()
-        .with_default_directive(LevelFilter::INFO.into())
-        .parse_lossy(format!("boringtun=off,{wanted}"));
+    let filter = EnvFilter::builder().parse_lossy(format!("boringtun=off,{}", wanted.as_deref().unwrap_or("info")));
     let shown = layer().with_writer(|| HarmlessLines(io::stderr())).with_target(false).with_ansi(false);
     // The journal has its own clock.
     let has_clock = std::env::var_os("JOURNAL_STREAM").is_some();

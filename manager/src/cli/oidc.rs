@@ -136,11 +136,11 @@ mod tests {
             (provider("i", "c", false, &["email"]), &secret, &[][..]),
             (provider("i", "c", false, &["groups", "email"]), &secret, &[]),
             (provider("i", "c", true, &["email"]), &open, &[]),
-            (provider("i", "c", true, &["email"]), &secret, &["the client's secret of now"]),
+            (provider("i", "c", true, &["email"]), &secret, &["the present client secret"]),
             (provider("i", "c", false, &[]), &secret, &["scope email"]),
             (provider("i", "d", false, &["email"]), &open, &["client c"]),
-            (provider("i", "d", true, &["email"]), &secret, &["client c", "the client's secret of now"]),
-            (provider("j", "c", false, &[]), &secret, &["that provider", "the client's secret of now", "scope email"]),
+            (provider("i", "d", true, &["email"]), &secret, &["client c", "the present client secret"]),
+            (provider("j", "c", false, &[]), &secret, &["the provider", "the present client secret", "scope email"]),
         ] {
             assert_eq!(now.lost(before), expected, "{now:?}");
         }

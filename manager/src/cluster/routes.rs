@@ -73,13 +73,18 @@ async fn join(
     let (roster, ca_pem) = (state.roster().ok_or_else(Refused::internal)?, trusted_pem(&state));
     let cluster = roster.cluster;
     // Of its record, for it may ask again and say something else.
-    let Manager { signing_key, role, .. } = state.manager(manager).ok_or_else(Refused::internal)?;
+    let Manager { signing_key, role, .. } = state.manager(manager).ok_or_else(removed)?;
     let newcomer = Introduced { manager, signing_key: *signing_key, role: *role };
     let csr = csr.introduced(routes.cluster.introduce(cluster, newcomer));
     let chain_pem = routes.vault.certify(&state, manager, csr, routes.cluster.now())?;
     tracing::info!(%manager, "a manager joined");
     let epoch = routes.cluster.health().epoch;
     Ok(Json(ManagerJoinResponse { cluster, epoch, manager, ca_pem, chain_pem, roster }))
+}
+
+fn removed() -> Refused {
+    let text = "the manager that this token let in was removed meanwhile: make another token";
+    Refused::new(StatusCode::FORBIDDEN, "token-used", text)
 }
 
 fn spec(request: ManagerJoinRequest, tls_key: Fingerprint) -> ManagerSpec {

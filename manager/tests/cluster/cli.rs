@@ -104,7 +104,7 @@ const COMMANDS: &[(&[&str], &str)] = &[
     (&["networks", "add", "lab", "--prefix", "10.7.0.0/24"], "lab (n2) is added"),
     (&["networks", "set", "lab", "--reserve", "10.7.0.2-10.7.0.9", "--mtu", "1400"], "is changed"),
     (&["networks", "show", "lab"], "10.7.0.2-10.7.0.9"),
-    (&["endpoints", "list", "--network", "lab"], "There are no endpoints"),
+    (&["endpoints", "list", "--network", "lab"], "Nothing matches this filter"),
     (&["endpoints", "add", "one", "--network", "lab", "--tag", "blue", "--expires", "7d"], "PrivateKey = "),
     (&["endpoints", "list", "--tag", "blue"], "10.7.0.10"),
     (&["endpoints", "show", "10.7.0.10"], "(in 7d)"),

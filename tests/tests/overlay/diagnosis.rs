@@ -188,7 +188,7 @@ fn a_ping_says_who_answers_how_fast_and_through_whom() -> anyhow::Result<()> {
             );
         }
         let (code, table) = festoon(a, &["ping", &v4, "-c", "1"])?;
-        assert!(code == GOOD && table.contains("through m1 (m1)") && table.contains(" 0.0 % lost"), "{table}");
+        assert!(code == GOOD && table.contains("through m1") && table.contains(" 0.0 % lost"), "{table}");
         for (target, code, text) in [
             ("172.31.99.99", NO_GOOD, "100.0 % lost"),
             ("192.0.2.1", FAILED, "not in the overlay"),

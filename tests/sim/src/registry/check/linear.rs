@@ -11,7 +11,8 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry as Slot;
 
-use festoon_control::registry::{Change, Command, Outcome, State, carry_out};
+use festoon_control::registry::{Change, Command, Outcome, Refusal, State, VouchError, carry_out};
+use festoon_proto::ManagerId;
 
 use super::super::forger::is_forged;
 use super::super::history::{Call, Said};
@@ -92,10 +93,20 @@ fn answers(log: &[Entry], callers: &Callers<'_>, sightings: &Sightings, found: &
     }
 }
 
-/// A join that is refused has no place in the log, if it was certain that it is: its answer is that of a read.
+/// A join that is refused has no place in the log, if it was certain that it is: its answer is that of a read. So is that to
+/// whatever came through a manager that had been removed.
 fn may_stand_nowhere(call: &Call) -> bool {
     let is_join = matches!(call.command, Command::JoinEndpoint(_) | Command::JoinManager(_));
-    is_join && call.said().is_some_and(|said| said.result.is_err())
+    let is_refused = call.said().is_some_and(|said| said.result.is_err());
+    is_refused && (is_join || removed(call).is_some())
+}
+
+/// The manager that was no member when the call came through it, as the client was told.
+fn removed(call: &Call) -> Option<ManagerId> {
+    match call.said()?.result {
+        Err(Refusal::Vouch(VouchError::NotMember(manager))) if manager == call.through => Some(manager),
+        _ => None,
+    }
 }
 
 /// Whoever was refused without a place in the log was told what some state says that was the last one between its call and
@@ -116,6 +127,9 @@ fn refused(calls: &[Call], log: &[Entry], found: &mut Vec<String>) {
 }
 
 fn is_right(call: &Call, state: &State) -> bool {
+    if let Some(manager) = removed(call) {
+        return state.was_given_to_manager(manager) && state.manager(manager).is_none();
+    }
     let right = carry_out(state, state.version().0 + 1, &call.command.clone().into()).map(|carried| carried.outcome);
     call.said().is_some_and(|said| said.result == right)
 }
