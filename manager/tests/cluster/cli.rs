@@ -133,7 +133,7 @@ const COMMANDS: &[(&[&str], &str)] = &[
     (&["managers", "undrain", "m1"], "takes endpoints again"),
     (&["drain"], "is draining"),
     (&["undrain"], "takes endpoints again"),
-    (&["routes", "list", "--network", "lab", "--approved", "false"], "No endpoint offers routes"),
+    (&["routes", "list", "--network", "lab", "--approved", "false"], "Nothing matches this filter"),
     (&["users", "list"], "root"),
     (&["users", "set", "root", "--name", "boss"], "boss (u1) is changed"),
     (&["users", "set", "boss", "--name", "root"], "is changed"),
