@@ -101,10 +101,15 @@ impl Identity {
         }
     }
 
-    /// Writes a cookie for the sender of a handshake message to `reply` of at least [`MIN_BUFFER`] bytes, and says how many
+    /// Writes a cookie for the sender of a handshake message, whether or not it carries one, to `reply` of at least [`MIN_BUFFER`] bytes, and says how many
     /// bytes to send.
     pub fn cookie(&self, from: IpAddr, message: &[u8], reply: &mut [u8]) -> usize {
-        match self.both_macs.verify_packet(Some(from), message, reply) {
+        const MAC: usize = 16;
+        // One that carries a cookie already gets another: the proof of the address comes last.
+        let mut bare = [0; MIN_BUFFER];
+        let (Some(bare), Some(end)) = (bare.get_mut(..message.len()), message.len().checked_sub(MAC)) else { return 0 };
+        bare[..end].copy_from_slice(&message[..end]);
+        match self.both_macs.verify_packet(Some(from), bare, reply) {
             Err(TunnResult::WriteToNetwork(cookie)) => cookie.len(),
             _ => 0,
         }

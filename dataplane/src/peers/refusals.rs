@@ -16,14 +16,13 @@ const STEPS: [Duration; 4] =
     [DAY, DAY.saturating_mul(365), DAY.saturating_mul(365 * 20), DAY.saturating_mul(365 * 250)];
 /// After the last step: how long to wait before the first.
 const REST: Duration = Duration::from_secs(10);
-/// The least time between two initiations that answer cookies.
-const PAUSE: Duration = Duration::from_millis(20);
 
 /// The cookies that came since the last session.
 #[derive(Debug, Default)]
 pub(super) struct Refusals {
     has_cookie: bool,
     steps: usize,
+    /// When the last step was made.
     last: Option<Instant>,
 }
 
@@ -41,17 +40,12 @@ pub(super) enum Response {
 impl Refusals {
     /// A cookie came.
     pub(super) fn handle_cookie(&mut self, now: Instant) -> Response {
-        let is_after = |pause| self.last.is_none_or(|last| now >= last + pause);
-        if !is_after(PAUSE) {
-            return Response::Wait;
-        }
         if !self.has_cookie {
             self.has_cookie = true;
-            self.last = Some(now);
             return Response::Again;
         }
         if self.steps == STEPS.len() {
-            if !is_after(REST) {
+            if self.last.is_some_and(|last| now < last + REST) {
                 return Response::Wait;
             }
             self.steps = 0;
@@ -76,10 +70,12 @@ mod tests {
     fn each_second_cookie_is_a_step_and_there_are_few_in_a_short_time() {
         let (start, mut refusals) = (Instant::now(), Refusals::default());
         let mut at = |ms: u64| refusals.handle_cookie(start + Duration::from_millis(ms));
-        assert_eq!([at(0), at(10), at(20)], [Response::Again, Response::Wait, Response::Later(DAY)]);
-        let steps = (2..1_000).map(|number| at(number * 20)).filter(|response| matches!(response, Response::Later(_)));
-        // 20 seconds are two rounds, the second of which begins when the first is 10 seconds old.
-        assert_eq!(steps.count(), STEPS.len() - 1 + STEPS.len());
+        assert_eq!([at(0), at(0), at(1)], [Response::Again, Response::Later(DAY), Response::Again]);
+        let responses: Vec<Response> = (2..15_000).map(at).collect();
+        let count = |is: fn(&Response) -> bool| responses.iter().filter(|response| is(response)).count();
+        // 15 seconds are two rounds, the second of which begins when the last step of the first is 10 seconds old.
+        assert_eq!(count(|response| matches!(response, Response::Later(_))), 2 * STEPS.len() - 1);
+        assert_eq!(count(|response| *response == Response::Again), 2 * STEPS.len() - 1);
         refusals.handle_session();
         assert_eq!(refusals.handle_cookie(start), Response::Again);
     }
