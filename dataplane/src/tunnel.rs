@@ -101,7 +101,8 @@ impl Identity {
         }
     }
 
-    /// Writes a cookie for the sender of a handshake message, whether or not it carries one, to `reply` of at least [`MIN_BUFFER`] bytes, and says how many
+    /// Writes a cookie for the sender of a handshake message, whether or not it carries one, to `reply` of at least
+    /// [`MIN_BUFFER`] bytes, and says how many
     /// bytes to send.
     pub fn cookie(&self, from: IpAddr, message: &[u8], reply: &mut [u8]) -> usize {
         const MAC: usize = 16;

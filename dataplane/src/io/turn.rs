@@ -46,7 +46,7 @@ struct Clock {
 }
 
 impl Clock {
-    /// Begins on the thread that drives the node. Nothing later depends on the wall clock.
+    /// Begins on the thread that drives the node.
     #[expect(clippy::disallowed_methods, reason = "the driver is the shell")]
     fn begin() -> Self {
         tunnel::clock::begin(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default());

@@ -1,9 +1,9 @@
 //! The clock that tunnels read: one for each thread, moved by whoever drives the node there.
 //!
 //! Each handshake initiation carries a timestamp, and the other end refuses one that is not later than the last it accepted
-//! from the same key (WireGuard, section 5.1). The protocol's authors take that timestamp from the wall clock. But the wall clock of a host may be wrong,
-//! and may be set back while tunnels are up. So timestamps here only begin at the wall clock. From then on they follow the
-//! monotonic clock, and [`skip`] moves them forward when another node refuses them.
+//! from the same key (WireGuard, section 5.1). In a tunnel that is there, timestamps follow this clock, whatever happens to the wall
+//! clock. A tunnel that is made takes its first timestamp from the wall clock, for boringtun reads that by itself: so [`begin`] and
+//! [`skip`], which are about first timestamps, have no effect on it yet (decision 35).
 
 use std::time::Duration;
 

@@ -68,6 +68,7 @@ impl Net {
     /// TCP and TLS take a round trip each. Nothing is left of it if whoever wants a connection gives up before.
     async fn connect(&self, way: (ManagerId, ManagerId, Lane)) {
         if !self.connections.lock().unwrap().contains(&way) {
+            // In virtual time: what is tested is what happens meanwhile.
             sleep(self.latency() * 4).await;
             self.connections.lock().unwrap().insert(way);
         }

@@ -251,6 +251,7 @@ impl Client {
                     if Instant::now() + BUSY_PAUSE > deadline {
                         return Err(ClientError::Busy { problem, waited: PATIENCE });
                     }
+                    // The manager asks for that: `Retry-After` is one second.
                     sleep(BUSY_PAUSE).await;
                 }
                 answer => return answer,
