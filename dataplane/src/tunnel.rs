@@ -189,7 +189,10 @@ impl Tunnel {
     pub fn new(identity: &Identity, peer: &PublicKey, index: u32) -> Self {
         let peer = x25519::PublicKey::from(*peer.as_bytes());
         let limiter = Some(Arc::clone(&identity.first_mac));
-        Self { tunn: Tunn::new(identity.private.clone(), peer, None, None, index, limiter), has_session: false }
+        let mut tunn = clock::make(|| Tunn::new(identity.private.clone(), peer, None, None, index, limiter));
+        // Its timers learn how late it is: it may be made in the past. There is nothing to send yet.
+        let _ = tunn.update_timers(&mut [0; MIN_BUFFER]);
+        Self { tunn, has_session: false }
     }
 
     /// Encrypts `packet` into `buffer` of at least [`sealed_capacity`] bytes, and says how many bytes to send. `None`

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use tokio::sync::mpsc;
 
@@ -49,7 +49,7 @@ impl Clock {
     /// Begins on the thread that drives the node.
     #[expect(clippy::disallowed_methods, reason = "the driver is the shell")]
     fn begin() -> Self {
-        tunnel::clock::begin(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default());
+        tunnel::clock::begin();
         Self { last: Instant::now() }
     }
 

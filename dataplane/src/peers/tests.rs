@@ -45,10 +45,13 @@ impl Side {
     }
 
     fn receive(&mut self, from: SocketAddr, datagram: &[u8]) {
-        let path = UnderlayPath { remote: from, local: Some(self.address.ip()) };
-        let received = self.peers.receive(now(), path, datagram, &mut self.plain, &mut self.out, &mut self.drops);
+        self.receive_at(now(), from, datagram);
+    }
+
+    fn receive_at(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) {
+        let received = self.take_in(now, from, datagram);
         self.received.push(received);
-        self.serve_handshakes(now());
+        self.serve_handshakes(now);
     }
 
     fn serve_handshakes(&mut self, now: Instant) {
@@ -74,13 +77,20 @@ fn now() -> Instant {
 }
 
 fn settle(a: &mut Side, b: &mut Side) {
+    settle_slowly(a, b, Duration::ZERO);
+}
+
+/// Each round takes so long.
+fn settle_slowly(a: &mut Side, b: &mut Side, round: Duration) {
+    let mut at = now();
     loop {
         let (to_b, to_a) = (a.take(), b.take());
         if to_a.is_empty() && to_b.is_empty() {
             return;
         }
-        to_b.iter().for_each(|datagram| b.receive(a.address, datagram));
-        to_a.iter().for_each(|datagram| a.receive(b.address, datagram));
+        at += round;
+        to_b.iter().for_each(|datagram| b.receive_at(at, a.address, datagram));
+        to_a.iter().for_each(|datagram| a.receive_at(at, b.address, datagram));
     }
 }
 

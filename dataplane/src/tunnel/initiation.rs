@@ -25,6 +25,17 @@ const TAG: usize = 16;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Stamp([u8; 12]);
 
+#[cfg(test)]
+impl Stamp {
+    /// As the time since 1970.
+    pub(crate) fn unix_time(self) -> std::time::Duration {
+        const TAI64_UNIX_EPOCH: u64 = (1 << 62) + 37;
+        let [seconds @ .., a, b, c, d] = self.0;
+        let seconds = u64::from_be_bytes(seconds) - TAI64_UNIX_EPOCH;
+        std::time::Duration::new(seconds, u32::from_be_bytes([a, b, c, d]))
+    }
+}
+
 /// An initiation that was made for this node's key, by somebody who claims to have the key that it names.
 #[derive(Debug)]
 pub struct Initiation {
