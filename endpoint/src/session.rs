@@ -235,7 +235,7 @@ impl Session {
             problems: Vec::new(),
             notes: Vec::new(),
             unguarded: None,
-            driver: spawn(node, udp, Some(tun), events, Priority::Normal)?,
+            driver: spawn(node, udp, Some(tun), events, Priority::First)?,
             settings: Settings::from(config),
             log,
             want: watch::Sender::new(Want { lost: true, ..Want::default() }),
