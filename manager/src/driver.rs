@@ -79,7 +79,7 @@ pub fn build(
     let now = Instant::now();
     let node = ManagerNode::new(&node, map, now);
     let (sender, events) = mpsc::channel(EVENT_QUEUE);
-    let handle = spawn(node, udp, None::<TunPort>, sender, Priority::First)?;
+    let handle = spawn(node, udp, None::<TunPort>, sender, Priority::Highest)?;
     let (drain, drained) = watch::channel(0);
     tokio::spawn(sort(events, drain, sightings));
     Ok(Driver { handle, drained, drains: 0 })

@@ -26,30 +26,31 @@ const COMMAND_QUEUE: usize = 256;
 /// Stands for "no timer": far enough that waking up then costs nothing.
 const FAR: Duration = Duration::from_secs(3600);
 
-/// Ten steps above other threads (see sched(7)): packets go first, and still leave the others a tenth of a busy core.
-const FIRST: i32 = -10;
-
-/// How a thread shares the processor with others.
+/// How a thread shares the processor with others (see sched(7)). Whoever has more than [`Priority::Normal`] still leaves the others a part
+/// of a busy core.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Priority {
     /// As every other thread.
     Normal,
-    /// Before other threads, if the program may say so (`CAP_SYS_NICE` or `RLIMIT_NICE`): for a machine that is there to
-    /// carry packets.
-    First,
+    /// Before other threads: the others keep a tenth.
+    High,
+    /// Before those too, which keep a quarter: for the packets of others.
+    Highest,
 }
 
 impl Priority {
     /// Gives it to the calling thread.
     ///
     /// # Errors
-    /// The program may not have more than others.
+    /// The program may not have more than others: that takes `CAP_SYS_NICE` or `RLIMIT_NICE`.
     pub fn take(self) -> io::Result<()> {
-        match self {
-            Self::Normal => Ok(()),
-            // On Linux this is about the calling thread alone.
-            Self::First => Ok(rustix::process::setpriority_process(None, FIRST)?),
-        }
+        let nice = match self {
+            Self::Normal => return Ok(()),
+            Self::High => -10,
+            Self::Highest => -15,
+        };
+        // On Linux this is about the calling thread alone.
+        Ok(rustix::process::setpriority_process(None, nice)?)
     }
 }
 

@@ -33,7 +33,7 @@ impl Drop for Own {
 /// Threads come and go, and the log is to say it once.
 fn go_first() {
     static SAID: Once = Once::new();
-    if let Err(error) = Priority::First.take() {
+    if let Err(error) = Priority::High.take() {
         SAID.call_once(|| {
             tracing::info!(%error, "the threads of consensus have the priority of every other: they may have no more");
         });

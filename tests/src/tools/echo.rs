@@ -49,6 +49,7 @@ pub struct Schedule {
 /// Only for an interval that is no duration: a network that refuses is a result, not an error.
 pub fn run(socket: &impl EchoSocket, schedule: &Schedule, stop: &Stop) -> anyhow::Result<EchoReport> {
     let interval = Duration::try_from_secs_f64(schedule.interval_ms / 1000.0)?;
+    go_first();
     let start = now();
     let started_unix_ms = unix_ms();
     let (done, answered) = (AtomicBool::new(false), AtomicU64::new(0));
@@ -62,6 +63,14 @@ pub fn run(socket: &impl EchoSocket, schedule: &Schedule, stop: &Stop) -> anyhow
     let replies = replies.map_err(|_| anyhow!("the receiving thread failed"))?;
     let each = if schedule.each { echoes(&requests, &replies) } else { Vec::new() };
     Ok(EchoReport { echoes: each, ..report(started_unix_ms, &requests, &replies) })
+}
+
+/// What is measured is the network, and not how long this program waits for a busy processor. On Linux this is about the calling
+/// thread, and those that it starts.
+fn go_first() {
+    if let Err(error) = rustix::process::setpriority_process(None, -15) {
+        eprintln!("the times may hold some that this program waited for the processor: {error}");
+    }
 }
 
 /// A sender that was held up does not catch up in a burst: it skips the slots it missed.
