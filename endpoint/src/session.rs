@@ -235,7 +235,7 @@ impl Session {
             problems: Vec::new(),
             notes: Vec::new(),
             unguarded: None,
-            driver: spawn(node, udp, Some(tun), events, Priority::Highest)?,
+            driver: spawn(node, udp, Some(tun), events, Priority::High)?,
             settings: Settings::from(config),
             log,
             want: watch::Sender::new(Want { lost: true, ..Want::default() }),
