@@ -26,15 +26,14 @@ const COMMAND_QUEUE: usize = 256;
 /// Stands for "no timer": far enough that waking up then costs nothing.
 const FAR: Duration = Duration::from_secs(3600);
 
-/// How a thread shares the processor with others (see sched(7)). Whoever has more than [`Priority::Normal`] still leaves the others a part
-/// of a busy core.
+/// The nice value of a thread (see sched(7)): how it shares a busy core with other threads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Priority {
-    /// As every other thread.
+    /// What the program was started with.
     Normal,
-    /// Before other threads: the others keep a tenth.
+    /// Nice -10. Another thread at nice 0 still gets a tenth of the core.
     High,
-    /// Before those too, which keep a quarter: for the packets of others.
+    /// Nice -15, for a manager's packets. A thread with [`Priority::High`] still gets a quarter of the core.
     Highest,
 }
 
@@ -113,7 +112,7 @@ where
         .name("packets".to_owned())
         .spawn(move || {
             if let Err(error) = priority.take() {
-                tracing::info!(%error, "the packet thread has the priority of every other: it may have no more");
+                tracing::info!(%error, "can't raise the priority of the packet thread; it runs with normal priority");
             }
             let machine = Machine::new(node, underlay, overlay, (command_queue, events), counted);
             let result = runtime.block_on(run(machine, stopped));

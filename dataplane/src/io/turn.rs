@@ -39,7 +39,8 @@ pub(super) struct Machine<N: Node, U, O> {
     clock: Clock,
 }
 
-/// The one place of this package that reads the clocks of the system; all else is told the time.
+/// The one place of this package that reads the monotonic clock; all else is told the time. The wall clock is read where tunnels are
+/// made ([`tunnel::clock`]), because boringtun reads it there.
 #[derive(Debug)]
 struct Clock {
     last: Instant,

@@ -35,7 +35,7 @@ fn go_first() {
     static SAID: Once = Once::new();
     if let Err(error) = Priority::High.take() {
         SAID.call_once(|| {
-            tracing::info!(%error, "the threads of consensus have the priority of every other: they may have no more");
+            tracing::info!(%error, "can't raise the priority of the consensus threads; they run with normal priority");
         });
     }
 }

@@ -135,9 +135,9 @@ where
         let begin = |task: F| {
             let start = &start;
             scope.spawn(move || {
+                start.wait();
                 // On Linux this is about the calling thread alone, and the programs that it starts.
                 rustix::process::setpriority_process(None, PRIORITY)?;
-                start.wait();
                 task()
             })
         };
